@@ -1,0 +1,90 @@
+"""convscope: train, understand and ship convolutional image classifiers, fast, on the machine you have.
+
+>>> import convscope as cs
+>>> run = cs.train("mnist", model="cnn", epochs=5)  # doctest: +SKIP
+>>> run.metrics.accuracy  # doctest: +SKIP
+0.9931
+>>> cs.load(run.path).predict(["seven.png"])[0].label  # doctest: +SKIP
+'7'
+
+The names below are the public API; each is imported when it is first used, so that ``import convscope`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from convscope.api import Guess, Metrics, Run, Trained, evaluate, load, predict, train
+    from convscope.data.sources import open_data
+    from convscope.errors import (
+        BadArgument,
+        ConvscopeError,
+        DataError,
+        ImageError,
+        Interrupted,
+        RunError,
+        TargetMissed,
+        TrainingError,
+    )
+    from convscope.events import EpochEnd, Notice, Progress
+
+_HOME = {
+    "train": "api",
+    "evaluate": "api",
+    "predict": "api",
+    "load": "api",
+    "Run": "api",
+    "Metrics": "api",
+    "Trained": "api",
+    "Guess": "api",
+    "open_data": "data.sources",
+    "EpochEnd": "events",
+    "Notice": "events",
+    "Progress": "events",
+    "ConvscopeError": "errors",
+    "BadArgument": "errors",
+    "DataError": "errors",
+    "ImageError": "errors",
+    "RunError": "errors",
+    "TrainingError": "errors",
+    "TargetMissed": "errors",
+    "Interrupted": "errors",
+}
+
+__all__ = [
+    "BadArgument",
+    "ConvscopeError",
+    "DataError",
+    "EpochEnd",
+    "Guess",
+    "ImageError",
+    "Interrupted",
+    "Metrics",
+    "Notice",
+    "Progress",
+    "Run",
+    "RunError",
+    "TargetMissed",
+    "Trained",
+    "TrainingError",
+    "__version__",
+    "evaluate",
+    "load",
+    "open_data",
+    "predict",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'convscope' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"convscope.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,651 @@
+"""The whole jobs: train, evaluate, predict. Python, the command line and the page all call these."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope import files, machine, models, report, run
+from convscope import recipe as recipes
+from convscope.data import augment, decode, sources
+from convscope.data.loader import Loader, stratified
+from convscope.data.pack import Pack
+from convscope.errors import (
+    BadArgument,
+    DataError,
+    ImageError,
+    RunError,
+    TargetMissed,
+    nearest,
+)
+from convscope.evaluation import metrics, predictions
+from convscope.events import Emit, Notice, Progress, silent
+from convscope.insight import anatomy, figures
+from convscope.models import store
+from convscope.models.parts import Classifier
+from convscope.recipe import Recipe
+from convscope.run import RunFolder
+from convscope.training import precision
+from convscope.training.loop import fit
+
+UNSURE = 0.5  # a best guess below this probability is marked as unsure
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The figures on the test split, as ``metrics.json`` has them (``per_class`` and ``confusion`` as lists)."""
+
+    split: str
+    n: int
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    loss: float
+    ece: float
+    ece_raw: float
+    per_class: list[dict[str, Any]]
+    confusion: list[list[int]]
+    test_looks: int
+    train_seconds: float
+    eval_seconds: float
+    images_per_second: float
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Metrics:
+        """From the JSON. Raises RunError where it was edited."""
+        try:
+            low, high = values["accuracy_ci95"]
+            return cls(**{**values, "accuracy_ci95": (low, high)})
+        except (TypeError, ValueError, KeyError) as why:
+            raise RunError(f"metrics.json was edited or damaged: {why}") from None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, its figures, its files."""
+
+    path: Path
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The figures on the test split."""
+        return Metrics.of(RunFolder(self.path).read_metrics())
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What was trained, on what and how, every value resolved."""
+        return RunFolder(self.path).read_recipe()
+
+    @property
+    def report(self) -> Path:
+        """The run in pictures, one self-contained page."""
+        return RunFolder(self.path).report
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``convscope train --json`` prints: ``metrics.json`` and where the run is."""
+        return {"run": str(self.path), **RunFolder(self.path).read_metrics()}
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a network makes of one image: labels and probabilities, the likeliest first."""
+
+    top: tuple[tuple[str, float], ...]
+    file: str = ""
+    error: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The likeliest class."""
+        return self.top[0][0]
+
+    @property
+    def p(self) -> float:
+        """Its probability, after temperature scaling."""
+        return self.top[0][1]
+
+    @property
+    def unsure(self) -> bool:
+        """Whether even the likeliest class has less than an even chance."""
+        return self.error is None and self.p < UNSURE
+
+    def as_json(self) -> dict[str, Any]:
+        """``{file, top: [{label, p}], unsure, error}``."""
+        top = [{"label": label, "p": p} for label, p in self.top]
+        return {"file": self.file, "top": top, "unsure": self.unsure, "error": self.error}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network with its class names, preprocessing and temperature."""
+
+    network: Classifier
+    classes: tuple[str, ...]
+    channels: int
+    size: tuple[int, int]
+    fit: str
+    temperature: float
+
+    def predict(
+        self,
+        images: NDArray[np.uint8] | Sequence[Any],
+        top_k: int = 5,
+        invert: bool = False,
+        emit: Emit = silent,
+    ) -> list[Guess]:
+        """A guess an image.
+
+        ``images`` is uint8 [N,C,H,W] or [N,H,W] of the network's own size, or any mix of paths, bytes, Pillow
+        images and folders, which go through the one preprocessing. An image that cannot be read gets a guess
+        that holds its ``error``; the others go on. Raises BadArgument for an array of another shape.
+        """
+        if top_k < 1:
+            raise BadArgument("top_k", top_k, "must be a whole number of at least 1", "try 5")
+        names, errors, pixels = self._fitted(images, invert, emit)
+        readable = [p for p in pixels if p is not None]
+        probabilities = np.empty((0, len(self.classes)))
+        if readable:
+            logits = predictions.logits_of(self.network, np.stack(readable), emit=emit, stage="predict")
+            probabilities = metrics.softmax(logits / self.temperature)
+        rows = iter(probabilities)
+        return [
+            Guess(self._top(next(rows), top_k) if p is not None else (), name, error)
+            for name, error, p in zip(names, errors, pixels, strict=True)
+        ]
+
+    def _top(self, row: NDArray[np.float64], k: int) -> tuple[tuple[str, float], ...]:
+        best = np.argsort(-row, kind="stable")[:k]
+        return tuple((self.classes[i], float(row[i])) for i in best)
+
+    def _fitted(
+        self, images: Any, invert: bool, emit: Emit
+    ) -> tuple[list[str], list[str | None], list[NDArray[np.uint8] | None]]:
+        """Names, errors and pixels [C,H,W] of each image."""
+        if isinstance(images, np.ndarray | Tensor):
+            array = np.asarray(images)
+            array = array[:, None] if array.ndim == 3 else array
+            wanted = (self.channels, *self.size)
+            if array.dtype != np.uint8 or array.shape[1:] != wanted:
+                raise BadArgument(
+                    "images",
+                    f"{array.dtype} {list(array.shape)}",
+                    f"must be uint8 [N,{','.join(map(str, wanted))}]",
+                    "give files or Pillow images, which are fitted",
+                )
+            array = 255 - array if invert else array
+            return [str(i) for i in range(len(array))], [None] * len(array), list(array)
+        items = [item for given in images for item in _expanded(given)]
+        names = [str(item) if isinstance(item, str | Path) else str(i) for i, item in enumerate(items)]
+        errors: list[str | None] = []
+        pixels: list[NDArray[np.uint8] | None] = []
+        for done, (item, name) in enumerate(zip(items, names, strict=True)):
+            try:
+                pixels.append(
+                    decode.decode(
+                        item,
+                        channels=self.channels,
+                        size=self.size,
+                        fit=self.fit,
+                        invert=invert,
+                        name=name,
+                    )
+                )
+                errors.append(None)
+            except ImageError as why:
+                pixels.append(None)
+                errors.append(f"{why.problem}; {why.remedy}")
+            emit(Progress("read", done + 1, len(items), "images"))
+        return names, errors, pixels
+
+
+def _expanded(given: Any) -> list[Any]:
+    return list(decode.find_images([Path(given)])) if isinstance(given, str | Path) else [given]
+
+
+def train(
+    data: str | None = None,
+    *,
+    model: str | None = None,
+    recipe: str | Path | Recipe | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    augment: bool = True,
+    check: bool = False,
+    emit: Emit = silent,
+    **options: Any,
+) -> Run:
+    """Train a network, judge it once on the test split, and write its run folder.
+
+    ``options`` are the recipe's fields (``epochs``, ``lr``, ``batch_size``, ``shift`` ...) and the network's own
+    arguments (``kernel_size``, ``widths``). With ``resume`` and ``out`` a run that was stopped goes on, to the same
+    weights to the bit; one that is finished is returned as it is; one that never began begins. With ``check`` the
+    recipe's claim is held against the result. Raises BadArgument, DataError, RunError, TrainingError, Interrupted,
+    and TargetMissed, once everything is written, where the claim was not reached.
+    """
+    base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
+    folder = None if out is None else Path(out)
+    if resume and folder is None:
+        raise BadArgument("resume", True, "needs the run folder to go on with", "add out=DIR (--out DIR)")
+    flat = recipes.options()
+    typed = {"data": data, "model": model} | {k: v for k, v in options.items() if k in flat}
+    arguments = {k: v for k, v in options.items() if k not in flat and v is not None}
+    if resume and folder is not None and (folder / "recipe.toml").exists():
+        return _checked(_resume(run.find(folder), typed, arguments, base, augment, emit), check)
+    asked = recipes.resolve(typed, arguments, base, augment)
+    _known_arguments(asked, arguments)
+    if check and asked.claim is None:
+        raise BadArgument(
+            "check",
+            recipe or "(no recipe)",
+            "needs a recipe with a [claim], and no typed value but those that a claim leaves open",
+            "leave the other options out",
+        )
+    pack = sources.open_data(asked.data.name, emit)
+    job = _Job(asked, pack, emit)  # everything that can be refused is refused here
+    place = run.create(asked.data.name, _short(asked.model.name), folder, Path("runs"))
+    files.write_whole(place.recipe, recipes.dumps(job.recipe))
+    return _checked(job.complete(place), check)
+
+
+def _resume(
+    place: RunFolder,
+    typed: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+    base: Recipe | None,
+    augment: bool,
+    emit: Emit,
+) -> Run:
+    """Go on with a run by its own recipe, which is binding. Raises BadArgument where another one is asked for."""
+    kept = place.read_recipe()
+    asked = recipes.resolve(typed, arguments, base, augment)
+    for key, origin in asked.origin.items():
+        section, name = key.split(".", 1)
+        new, old = (
+            part.arguments.get(name) if section == "model" and name != "name" else getattr(part, name)
+            for part in (getattr(asked, section), getattr(kept, section))
+        )
+        new, old = (tuple(v) if isinstance(v, list) else v for v in (new, old))
+        if origin in ("typed", "recipe") and new != old and new != "auto" and key != "train.threads":
+            raise BadArgument(
+                name if name != "name" else section,
+                new,
+                f"is not what this run was begun with ({old})",
+                "leave it out, or train anew into another folder",
+            )
+    if place.metrics.exists() and place.report.exists():
+        emit(Notice(f"{place.path} is finished; nothing to do"))
+        return Run(place.path)
+    files.clear_unfinished(place.path)
+    return _Job(kept, sources.open_data(kept.data.name, emit), emit).complete(place)
+
+
+def _short(name: str) -> str:
+    return name.rpartition(":")[2]
+
+
+def _known_arguments(asked: Recipe, arguments: Mapping[str, Any]) -> None:
+    """Refuse an option that is neither the recipe's nor the network's, naming the nearest of both."""
+    if models.is_own(asked.model.name):
+        return
+    known = models.arguments_of(asked.model.name)
+    for name, value in arguments.items():
+        if name not in known:
+            rule = f"is neither an option nor an argument of {asked.model.name}"
+            raise BadArgument(name, value, rule, nearest(name, [*known, *recipes.options()]))
+
+
+class _Job:
+    """A resolved recipe with its data and its network, ready to run."""
+
+    def __init__(self, asked: Recipe, pack: Pack, emit: Emit) -> None:
+        machine.prepare(asked.train.threads)
+        self.pack, self.emit = pack, emit
+        images, labels = pack.splits["train"].images, pack.splits["train"].labels
+        augment.check(asked.augment, pack.image_size)
+        self.val = stratified(labels, asked.data.val, asked.data.split_seed)
+        indices = torch.from_numpy(np.setdiff1d(np.arange(len(labels)), self.val))
+        device = precision.device_of(asked.train.device)
+        torch.manual_seed(asked.train.seed)
+        self.model = models.build(
+            asked.model.name, len(pack.classes), pack.channels, pack.image_size, asked.model.arguments
+        )
+        pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
+        self.model.normalise.set(*_statistics(pixels, indices))
+        self.model.to(device)
+        plain = Loader(
+            pixels, targets, indices, asked.train.batch_size, asked.train.seed, asked.augment, device
+        )
+        batch = next(plain.epoch(0))
+        _try(self.model, batch.inputs[0][:2], len(pack.classes), asked.model.name)
+        asked = precision.choose(asked, self.model, batch.inputs[0], batch.targets[0], emit)
+        asked = asked.measured(device=device, threads=torch.get_num_threads())
+        layout = precision.FORMATS[asked.train.memory_format]
+        self.model.to(memory_format=layout)  # type: ignore[call-overload]
+        self.recipe = asked
+        self.loader = Loader(
+            pixels,
+            targets,
+            indices,
+            asked.train.batch_size,
+            asked.train.seed,
+            asked.augment,
+            device,
+            layout,
+        )
+
+    def complete(self, place: RunFolder) -> Run:
+        """Fit, judge and write everything; a stage that is already done is not done again."""
+        files.write_json(
+            place.split,
+            {
+                "seed": self.recipe.data.split_seed,
+                "fingerprint": self.pack.fingerprint,
+                "train": len(self.loader.indices),
+                "val": self.val.tolist(),
+            },
+        )
+        at = fit(self.model, self.loader, self._validate, self.recipe.train, place, self.emit)
+        if not place.metrics.exists():
+            self._judge(place, at.train_seconds, at.history)
+        report.write_card(place.path)
+        rows = anatomy.rows(self.model, (self.pack.channels, *self.pack.image_size))
+        report.write_report(
+            place.path, test_images=self.pack.splits["test"].images, anatomy=rows
+        )
+        return Run(place.path)
+
+    def _logits(self, split: str, indices: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        images = self.pack.splits[split].images
+        return predictions.logits_of(
+            self.model,
+            images if indices is None else images[indices],
+            device=self.loader.device,
+            memory_format=self.loader.memory_format,
+            emit=self.emit,
+            stage="judge" if split == "test" else "validate",
+        )
+
+    def _validate(self) -> tuple[float | None, float | None]:
+        if not self.val.size:
+            return None, None
+        logits, labels = self._logits("train", self.val), self.pack.splits["train"].labels[self.val]
+        return metrics.cross_entropy(logits, labels), metrics.accuracy(logits, labels)
+
+    def _judge(self, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
+        """Fit the temperature on validation, then look at the test split, once."""
+        temperature = 1.0
+        if self.val.size:
+            labels = self.pack.splits["train"].labels[self.val]
+            temperature = metrics.fit_temperature(self._logits("train", self.val), labels)
+        else:
+            self.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
+        store.save(place, self.model, self._info(temperature))
+        began = time.perf_counter()
+        logits, test = self._logits("test"), self.pack.splits["test"]
+        took = time.perf_counter() - began
+        predictions.write_predictions(
+            place.predictions, logits, test.labels, self.pack.classes, temperature
+        )
+        trained = sum(row["seconds"] for row in history)
+        measured = metrics.measure(logits, test.labels, self.pack.classes, temperature)
+        files.write_json(
+            place.metrics,
+            {
+                "split": "test",
+                **measured,
+                "test_looks": 1,
+                "train_seconds": seconds,
+                "eval_seconds": took,
+                "images_per_second": len(history) * len(self.loader.indices) / trained,
+            },
+        )
+
+    def _info(self, temperature: float) -> dict[str, Any]:
+        """``model.json``, but for the SHA-256 of the weights."""
+        pack, asked = self.pack, self.recipe
+        return {
+            "format_version": run.FORMAT_VERSION,
+            "architecture": store.architecture(
+                asked.model.name,
+                dict(asked.model.arguments),
+                len(pack.classes),
+                pack.channels,
+                pack.image_size,
+            ),
+            "classes": list(pack.classes),
+            "preprocessing": {
+                "channels": pack.channels,
+                "size": list(pack.image_size),
+                "fit": "pad",
+                "scale": "uint8 / 255; mean and standard deviation are the network's first layer",
+            },
+            "temperature": temperature,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "versions": machine.versions(),
+            "machine": machine.describe(),
+            "data": {
+                "name": pack.name,
+                "fingerprint": pack.fingerprint,
+                "train": len(self.loader.indices),
+                "val": int(self.val.size),
+                "test": len(pack.splits["test"].labels),
+            },
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "command": _command(asked),
+        }
+
+
+def _command(asked: Recipe) -> str:
+    """The command line that trains this again: the one that was typed, or the one that says what Python did."""
+    if Path(sys.argv[0]).stem == "convscope":
+        return shlex.join(["convscope", *sys.argv[1:]])
+    words = ["convscope", "train", asked.data.name, "--model", asked.model.name]
+    for key, origin in asked.origin.items():
+        section, name = key.split(".", 1)
+        if origin in ("typed", "recipe") and name != "name":
+            part = getattr(asked, section)
+            value = part.arguments[name] if section == "model" else getattr(part, name)
+            text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            flag = f"--{name.replace('_', '-')}"
+            words += [flag if value else f"--no-{name}"] if isinstance(value, bool) else [flag, text]
+    return shlex.join(words)
+
+
+def _statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation by channel of the training pixels, 0..1, a piece at a time."""
+    total = squares = torch.zeros(images.shape[1], dtype=torch.float64)
+    for chosen in indices.split(4096):
+        piece = images[chosen].float().div_(255).flatten(2)  # [b,C,H*W]
+        total = total + piece.sum((0, 2), dtype=torch.float64)
+        squares = squares + piece.square_().sum((0, 2), dtype=torch.float64)
+    count = len(indices) * images.shape[2] * images.shape[3]
+    mean = total / count
+    return mean.tolist(), (squares / count - mean**2).clamp_min(0).sqrt().tolist()
+
+
+def _try(model: Classifier, inputs: Tensor, classes: int, name: str) -> None:
+    """Run two images through, so that a network that does not fit the data is refused before training."""
+    try:
+        with torch.inference_mode():
+            logits = model.eval()(inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError) as why:
+        if not models.is_own(name):
+            raise
+        rule = f"fails on a batch {list(inputs.shape)}: {why}"
+        raise BadArgument("model", name, rule, "mend the class; it gets float [B,C,H,W]") from why
+    if not isinstance(logits, Tensor) or logits.shape != (len(inputs), classes):
+        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        rule = f"gives {shape} for a batch of {len(inputs)} images of {classes} classes"
+        raise BadArgument("model", name, rule, f"make it give [B,{classes}]")
+
+
+def evaluate(
+    path: str | Path,
+    split: str = "test",
+    *,
+    model: str | None = None,
+    device: str = "auto",
+    emit: Emit = silent,
+) -> dict[str, Any]:
+    """The figures of a run on a split of its data, as ``metrics.json`` holds them, and ``run``.
+
+    Each look at the test split is counted in ``metrics.json`` and in the model card, before it is shown.
+    Raises BadArgument, RunError, and DataError where the data are not those the run was made with.
+    """
+    if split not in ("train", "val", "test"):
+        raise BadArgument("split", split, "must be train, val or test", "try test")
+    place = run.find(Path(path))
+    kept, info = place.read_recipe(), place.read_model()
+    stored = place.read_metrics()
+    machine.prepare()
+    network = store.load(place, model)
+    pack = sources.open_data(kept.data.name, emit)
+    if pack.fingerprint != info["data"]["fingerprint"]:
+        raise DataError(
+            f"{kept.data.name}: has fingerprint {pack.fingerprint[:12]}, and the run was made with "
+            f"{info['data']['fingerprint'][:12]}; put that data back"
+        )
+    chosen = pack.splits["test" if split == "test" else "train"]
+    images, labels = chosen.images, chosen.labels
+    if split != "test":
+        val = stratified(labels, kept.data.val, kept.data.split_seed)
+        if split == "val" and not val.size:
+            raise BadArgument("split", split, "is empty: the run was trained with val=0", "try test")
+        indices = val if split == "val" else np.setdiff1d(np.arange(len(labels)), val)
+        images, labels = images[indices], labels[indices]
+    began = time.perf_counter()
+    where = precision.device_of(device)
+    logits = predictions.logits_of(network.to(where), images, device=where, emit=emit)
+    took = time.perf_counter() - began
+    if split == "test":
+        stored["test_looks"] += 1
+        files.write_json(place.metrics, stored)
+        report.write_card(place.path)
+    return {
+        "run": str(place.path),
+        "split": split,
+        **metrics.measure(logits, labels, pack.classes, info["temperature"]),
+        "test_looks": stored["test_looks"],
+        "train_seconds": stored["train_seconds"],
+        "eval_seconds": took,
+        "images_per_second": stored["images_per_second"],
+    }
+
+
+def load(path: str | Path, *, model: str | None = None) -> Trained:
+    """The trained network of a run; ``model`` names the user's own ``file.py:ClassName`` again, if it is one.
+
+    Raises RunError for a missing, cut or edited file, BadArgument where ``model`` is needed.
+    """
+    place = run.find(Path(path))
+    info = place.read_model()
+    preprocessing = info["preprocessing"]
+    machine.prepare()
+    return Trained(
+        store.load(place, model),
+        tuple(info["classes"]),
+        preprocessing["channels"],
+        tuple(preprocessing["size"]),
+        preprocessing["fit"],
+        info["temperature"],
+    )
+
+
+def predict(
+    path: str | Path,
+    images: Iterable[Any],
+    *,
+    top_k: int = 5,
+    invert: bool = False,
+    model: str | None = None,
+    emit: Emit = silent,
+) -> list[Guess]:
+    """Guesses of a run's network for image files and folders; see :meth:`Trained.predict`."""
+    return load(path, model=model).predict(list(images), top_k, invert, emit)
+
+
+def _checked(result: Run, check: bool) -> Run:
+    """The run, held against its recipe's claim if that is asked for. Raises TargetMissed below mean - 3 sd."""
+    claim = result.recipe.claim
+    if check and claim and result.metrics.accuracy < claim.accuracy - 3 * claim.sd:
+        raise TargetMissed(
+            f"{result.path}: test accuracy {result.metrics.accuracy:.2%} misses the recipe's claim of "
+            f"{claim.accuracy:.2%} (sd {claim.sd:.2%}, {claim.seeds} seeds) by more than 3 sd"
+        )
+    return result
+
+
+def describe_data(name: str, emit: Emit = silent) -> dict[str, Any]:
+    """A data set in figures: images a class and split, shape, mean and standard deviation of the training pixels."""
+    machine.prepare()
+    pack = sources.open_data(name, emit)
+    counts = {
+        split: dict(
+            zip(
+                pack.classes,
+                np.bincount(part.labels, minlength=len(pack.classes)).tolist(),
+                strict=True,
+            )
+        )
+        for split, part in pack.splits.items()
+    }
+    images = torch.from_numpy(pack.splits["train"].images)
+    mean, std = _statistics(images, torch.arange(len(images)))
+    return {
+        "name": pack.name,
+        "classes": list(pack.classes),
+        "shape": [pack.channels, *pack.image_size],
+        "images": {split: len(part.labels) for split, part in pack.splits.items()},
+        "counts": counts,
+        "mean": mean,
+        "std": std,
+        "fingerprint": pack.fingerprint,
+        "licence": sources.SOURCES[name].licence,
+    }
+
+
+def show_data(
+    name: str,
+    out: str | Path | None = None,
+    *,
+    count: int = 32,
+    seed: int = 0,
+    force: bool = False,
+    emit: Emit = silent,
+) -> Path:
+    """A picture of a labelled batch, as it is and as the data set's augmentation changes it; returns its path.
+
+    Raises BadArgument where ``out`` is there already and ``force`` is not given, or ``count`` is below 1.
+    """
+    if count < 1:
+        raise BadArgument("count", count, "must be a whole number of at least 1", "try 32")
+    path = Path(out) if out else Path(f"{name}.png")
+    kinds = (".png", ".svg", ".pdf")
+    if path.suffix not in kinds:
+        raise BadArgument("out", path, f"must end in {', '.join(kinds)}", f"try {path.stem}.png")
+    if path.exists() and not force:
+        raise BadArgument("out", path, "is there already", "name another file, or add force (--force)")
+    pack = sources.open_data(name, emit)
+    train = pack.splits["train"]
+    random = np.random.default_rng(seed)
+    chosen = random.choice(len(train.labels), size=min(count, len(train.labels)), replace=False)
+    images = torch.from_numpy(train.images[chosen])
+    generator = torch.Generator().manual_seed(seed)
+    spec = recipes.AUGMENT_BY_DATA.get(name, recipes.Augment())
+    changed, _ = augment.augment(images, (), spec, generator)
+    titles = [pack.classes[label] for label in train.labels[chosen]]
+    figure = figures.before_after(images.numpy(), changed.numpy(), titles)
+    with files.whole_file(path) as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=100)
+    return path

@@ -1,0 +1,386 @@
+"""The command line: parse, call the API, render. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from convscope.errors import BadArgument, ConvscopeError, Interrupted
+
+app = typer.Typer(
+    name="convscope",
+    help="Train, understand and ship convolutional image classifiers, fast, on the machine you have.",
+    epilog="Start with: convscope train mnist --recipe mnist-cnn",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+)
+data_app = typer.Typer(
+    help="The data sets: what there is, what is in one, what it looks like.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+app.add_typer(data_app, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `train` made.")]
+OwnModel = Annotated[
+    str | None,
+    typer.Option("--model", metavar="FILE.py:CLASS", help="The network's own file, if it has one."),
+]
+
+
+def _sizes(text: str | None, argument: str, separator: str) -> int | list[int] | None:
+    """'16,32' or '5x3' as whole numbers. Raises BadArgument."""
+    if text is None:
+        return None
+    try:
+        numbers = [int(part) for part in text.split(separator)]
+    except ValueError:
+        example = "16,32" if separator == "," else "5 or 5x3"
+        raise BadArgument(
+            argument, text, "must be whole numbers", f"write them as {example}"
+        ) from None
+    return numbers[0] if len(numbers) == 1 and separator == "x" else numbers
+
+
+@app.command()
+def train(
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="A data set; see `convscope data`.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe by name (see `recipes`) or a .toml file.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A network by name (see `models`), or file.py:Class.")
+    ] = None,
+    kernel_size: Annotated[
+        str | None, typer.Option(metavar="N|HxW", help="cnn: kernel of each convolution.")
+    ] = None,
+    widths: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="cnn: channels of each stage.")
+    ] = None,
+    hidden: Annotated[int | None, typer.Option(help="mlp: hidden units.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Images a step.")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option("--optimizer", "--opt", help="sgd, adam or adamw.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    momentum: Annotated[float | None, typer.Option(help="sgd: Nesterov momentum.")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="On weights; biases and normalisation are spared.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="constant, cosine or one-cycle.")
+    ] = None,
+    warmup: Annotated[
+        float | None, typer.Option(help="Share of the steps in which the rate rises.")
+    ] = None,
+    label_smoothing: Annotated[float | None, typer.Option(help="0 is off.")] = None,
+    val: Annotated[
+        float | None, typer.Option(help="Share held out for validation; 0 trains on everything.")
+    ] = None,
+    split_seed: Annotated[int | None, typer.Option(help="Seed of that split.")] = None,
+    augment: Annotated[
+        bool, typer.Option(help="The data set's own augmentation, or none but what is typed.")
+    ] = True,
+    shift: Annotated[int | None, typer.Option(help="Augment: pixels each way.")] = None,
+    rotate: Annotated[float | None, typer.Option(help="Augment: degrees each way.")] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Augment: mirror left to right.")
+    ] = None,
+    cutout: Annotated[int | None, typer.Option(help="Augment: side of a blacked-out square.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto (measured), float32 or bfloat16.")
+    ] = None,
+    memory_format: Annotated[
+        str | None, typer.Option(help="auto (measured), channels_last or contiguous.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; 0 is all cores.")] = None,
+    checkpoint_seconds: Annotated[
+        float | None, typer.Option(help="At most so much work is lost to a power cut.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run folder; else runs/DATA-MODEL-N.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 3 if the recipe's claim is not reached.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network, judge it once on the test split, write a report."""
+    options = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimizer": optimizer,
+        "lr": lr,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "schedule": schedule,
+        "warmup": warmup,
+        "label_smoothing": label_smoothing,
+        "val": val,
+        "split_seed": split_seed,
+        "shift": shift,
+        "rotate": rotate,
+        "flip": flip,
+        "cutout": cutout,
+        "seed": seed,
+        "precision": precision,
+        "memory_format": memory_format,
+        "device": device,
+        "threads": threads,
+        "checkpoint_seconds": checkpoint_seconds,
+        "kernel_size": _sizes(kernel_size, "kernel_size", "x"),
+        "widths": _sizes(widths, "widths", ","),
+        "hidden": hidden,
+    }
+    if data is None and recipe is None and not (resume and out):
+        raise BadArgument("DATA", "(not given)", "is needed, or a recipe", "try convscope train mnist")
+    from convscope import api
+    from convscope.console import Monitor
+
+    began = time.perf_counter()
+    try:
+        with Monitor() as emit:
+            run = api.train(
+                data,
+                model=model,
+                recipe=recipe,
+                out=out,
+                resume=resume,
+                augment=augment,
+                check=check,
+                emit=emit,
+                **options,
+            )
+    except Interrupted as why:
+        typer.echo(str(why), err=True)
+        raise typer.Exit(why.exit_code) from None
+    if as_json:
+        return _print_json(run.as_json())
+    figures = run.metrics
+    low, high = figures.accuracy_ci95
+    typer.echo(
+        f"test accuracy {figures.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, "
+        f"{figures.n:,} images)\n"
+        f"seconds       {time.perf_counter() - began:.1f} "
+        f"(training and validation {figures.train_seconds:.1f})\n"
+        f"report        {run.report}"
+    )
+
+
+@app.command("eval")
+def evaluate(
+    run: RunPath,
+    split: Annotated[str, typer.Option(help="test (each look is counted), val or train.")] = "test",
+    model: OwnModel = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Judge a run's network on a split of its data."""
+    from convscope import api, console
+
+    with console.Monitor() as emit:
+        values = api.evaluate(run, split, model=model, device=device, emit=emit)
+    _print_json(values) if as_json else console.figures(values)
+
+
+@app.command()
+def predict(
+    run: RunPath,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Image files, and folders of them.")
+    ],
+    top_k: Annotated[int, typer.Option("--top-k", help="How many classes to show.")] = 3,
+    invert: Annotated[
+        bool, typer.Option("--invert", help="Swap dark and light: for dark ink on white paper.")
+    ] = False,
+    model: OwnModel = None,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Classify image files; exit 1 if any could not be read."""
+    if as_json and as_csv:
+        raise BadArgument("csv", "with --json", "only one form can be printed", "leave one out")
+    from convscope import api, console
+
+    with console.Monitor() as emit:
+        guesses = api.predict(run, files, top_k=top_k, invert=invert, model=model, emit=emit)
+    failed = [guess for guess in guesses if guess.error]
+    if as_json:
+        _print_json({"results": [guess.as_json() for guess in guesses]})
+    elif as_csv:
+        writer = csv.writer(sys.stdout)
+        width = max((len(g.top) for g in guesses), default=0)
+        heads = [h for i in range(1, width + 1) for h in (f"label_{i}", f"p_{i}")]
+        writer.writerow(["file", *heads, "unsure", "error"])
+        for g in guesses:
+            cells = [c for label, p in g.top for c in (label, f"{p:.6f}")]
+            cells += [""] * (2 * width - len(cells))
+            writer.writerow([g.file, *cells, str(g.unsure).lower(), g.error or ""])
+    else:
+        for g in guesses:
+            best = "   ".join(f"{label} {p:.1%}" for label, p in g.top)
+            typer.echo(f"{g.file}: {best or 'not read'}{'   (unsure)' if g.unsure else ''}")
+    for guess in failed:
+        typer.echo(f"error: {guess.file}: {guess.error}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the networks and their arguments."""
+    from convscope import console
+    from convscope.models import MODELS, arguments_of
+
+    found = {name: arguments_of(name) for name in MODELS}
+    if as_json:
+        return _print_json(found)
+    rows = []
+    for name, arguments in found.items():
+        about = (MODELS[name].__doc__ or "").splitlines()[0]
+        rows.append((name, ", ".join(f"{k}={v}" for k, v in arguments.items()), about))
+    return console.table(("network", "arguments", "what it is"), rows)
+
+
+@app.command()
+def recipes(as_json: Json = False) -> None:
+    """List the recipes and what each was measured to reach."""
+    from convscope import console, recipe
+
+    found = {name: recipe.load(name) for name in recipe.names()}
+    if as_json:
+        return _print_json(
+            {name: vars(r.claim) if r.claim else None for name, r in found.items()}
+        )
+    rows = []
+    for name, r in found.items():
+        claim = r.claim
+        says = f"{claim.accuracy:.2%} +/- {claim.sd:.2%}" if claim else "-"
+        took = f"{claim.seconds:.0f} s, {claim.machine}" if claim else "-"
+        rows.append((name, r.train.epochs, says, took))
+    return console.table(("recipe", "epochs", "test accuracy (mean, sd)", "measured in"), rows)
+
+
+@data_app.callback()
+def data(context: typer.Context, as_json: Json = False) -> None:
+    """List the data sets and where each would come from."""
+    if context.invoked_subcommand:
+        return
+    from convscope import console
+    from convscope.data import sources
+
+    found = [(name, source, sources.locate(name)) for name, source in sources.SOURCES.items()]
+    if as_json:
+        return _print_json({name: str(where) for name, _, where in found})
+    return console.table(
+        ("data set", "what it is", "would come from"),
+        [(name, source.title, str(where)) for name, source, where in found],
+    )
+
+
+@data_app.command("info")
+def data_info(
+    name: Annotated[str, typer.Argument(help="A data set.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Count a data set's images by class; shape, mean and standard deviation."""
+    from convscope import api, console
+
+    with console.Monitor() as emit:
+        info = api.describe_data(name, emit)
+    if as_json:
+        return _print_json(info)
+    splits = list(info["counts"])
+    rows = [
+        (label, *(info["counts"][split][label] for split in splits)) for label in info["classes"]
+    ]
+    console.table(("class", *splits), [*rows, ("all", *(info["images"][s] for s in splits))])
+    statistics = (
+        f"{key} {', '.join(f'{v:.4f}' for v in info[key])}" for key in ("mean", "std")
+    )
+    channels, height, width = info["shape"]
+    console.out().print(
+        f"images {channels} x {height} x {width} (channels, height, width), {'; '.join(statistics)} "
+        f"(training pixels, 0 to 1)\nfingerprint {info['fingerprint']}\nlicence {info['licence']}",
+        soft_wrap=True,
+    )
+    return None
+
+
+@data_app.command("show")
+def data_show(
+    name: Annotated[str, typer.Argument(help="A data set.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where the picture goes; else NAME.png.")
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many images.")] = 32,
+    seed: Annotated[int, typer.Option(help="Which ones, and how augmented.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace a picture that is there.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Draw a labelled batch, as it is and as training sees it."""
+    from convscope import api, console
+
+    with console.Monitor() as emit:
+        path = api.show_data(name, out, count=count, seed=seed, force=force, emit=emit)
+    typer.echo(path)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _spell(why: ConvscopeError) -> str:
+    """The error as the command line says it: an option by its flag."""
+    if isinstance(why, BadArgument) and why.argument.replace("_", "").isalpha():
+        options = {name for command in _commands() for name in command}
+        flag = f"--{why.argument.replace('_', '-')}"
+        if flag in options:
+            return f"{flag} {why.value}: {why.rule}; {why.remedy}"
+    return str(why)
+
+
+def _commands() -> list[list[str]]:
+    command = typer.main.get_command(app)
+    found: list[Any] = list(getattr(command, "commands", {}).values())
+    found += [c for group in found for c in getattr(group, "commands", {}).values()]
+    return [[o for p in c.params for o in p.opts] for c in found]
+
+
+def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + signum)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 target missed, 130 Ctrl-C, 143 SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app()
+    except ConvscopeError as why:
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"error: {_spell(why)}", err=True)
+        sys.exit(why.exit_code)

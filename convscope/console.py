@@ -1,0 +1,162 @@
+"""What a person at a terminal sees: the live table of a run on stderr, tables of results on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from convscope.events import EpochEnd, Event, Notice
+from convscope.events import Progress as Done
+
+
+class Monitor:
+    """Draws events: a live table with a progress bar and ETA on a terminal, one plain line an epoch elsewhere."""
+
+    def __init__(self) -> None:
+        self.err = Console(stderr=True, highlight=False)
+        self.epochs: list[EpochEnd] = []
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.fields[unit]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.err,
+        )
+        self.task: TaskID | None = None
+        self.unit = ""
+        self.live = Live(
+            get_renderable=self._draw, console=self.err, refresh_per_second=4, transient=False
+        )
+
+    def __enter__(self) -> Monitor:
+        if self.err.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self.live.is_started:
+            self._end_task()
+            self.live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case Notice(text, warning):
+                self.err.print(
+                    f"warning: {text}" if warning else text,
+                    style="yellow" if warning else "dim",
+                    markup=False,
+                    soft_wrap=True,
+                )
+            case EpochEnd():
+                self.epochs.append(event)
+                if not self.live.is_started:
+                    self.err.print(plain(event), soft_wrap=True)
+            case Done() if self.live.is_started:
+                self._advance(event)
+            case _:
+                pass
+
+    def _advance(self, event: Done) -> None:
+        name = "train" if event.unit == "steps" else event.stage
+        if self.task is None or self.unit != name:
+            self._end_task()
+            self.task, self.unit = self.bar.add_task(event.stage, total=event.total, unit=event.unit), name
+        self.bar.update(
+            self.task, completed=event.done, total=event.total, description=event.stage
+        )
+
+    def _end_task(self) -> None:
+        if self.task is not None and self.unit != "train":
+            self.bar.remove_task(self.task)
+        elif self.task is not None and self.bar.tasks[-1].finished:
+            self.bar.remove_task(self.task)
+        self.task = None
+
+    def _draw(self) -> Group | Progress:
+        if not self.epochs:
+            return self.bar
+        table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+        for name in ("epoch", "train loss", "train acc", "val loss", "val acc", "lr", "seconds", "img/s"):
+            table.add_column(name, justify="right")
+        for end in self.epochs[-20:]:
+            table.add_row(*_cells(end))
+        return Group(table, self.bar)
+
+
+def _cells(end: EpochEnd) -> list[str]:
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2%}"
+
+    return [
+        f"{end.epoch}/{end.epochs}",
+        f"{end.train_loss:.4f}",
+        share(end.train_accuracy),
+        "-" if end.val_loss is None else f"{end.val_loss:.4f}",
+        share(end.val_accuracy),
+        f"{end.lr:.2e}",
+        f"{end.seconds:.1f}",
+        f"{end.images_per_second:,.0f}",
+    ]
+
+
+def plain(end: EpochEnd) -> str:
+    """An epoch as one line of a log."""
+    names = ("epoch", "train loss", "acc", "val loss", "acc", "lr", "seconds", "images/s")
+    return "  ".join(f"{name} {cell}" for name, cell in zip(names, _cells(end), strict=True))
+
+
+def out() -> Console:
+    """The console that results go to."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """Print a table of results; columns whose cells are all numbers are set right."""
+    rows = [list(row) for row in rows]
+    drawn = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for i, name in enumerate(columns):
+        numbers = all(isinstance(row[i], int | float) for row in rows)
+        drawn.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
+    out().print(drawn)
+
+
+def figures(values: Mapping[str, Any]) -> None:
+    """Print the figures of a run on a split: the headline, then a row a class."""
+    low, high = values["accuracy_ci95"]
+    looks = values["test_looks"]
+    console = out()
+    console.print(
+        f"{values['split']} accuracy {values['accuracy']:.2%} "
+        f"(95% interval {low:.2%} to {high:.2%}, {values['n']:,} images)",
+        style="bold",
+    )
+    console.print(
+        f"loss {values['loss']:.4f}, calibration error {values['ece']:.4f} "
+        f"(before temperature {values['ece_raw']:.4f}), "
+        f"test split looked at {looks} time{'s' * (looks != 1)}"
+    )
+    table(
+        ("class", "images", "precision", "recall", "F1"),
+        [
+            (row["class"], row["support"], *(_share(row[k]) for k in ("precision", "recall", "f1")))
+            for row in values["per_class"]
+        ],
+    )
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,96 @@
+"""Packs to batches: seeded, resumable at any step, never a sample at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.data.augment import augment
+from convscope.recipe import Augment
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees: inputs float 0..1 [B,C,H,W] each, targets [B] each."""
+
+    inputs: tuple[Tensor, ...]
+    targets: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.targets[0])
+
+
+def seed_of(*parts: int) -> int:
+    """One seed from several numbers, such as (seed, epoch, step): near ones give unrelated streams.
+
+    >>> seed_of(0, 1, 2) == seed_of(0, 1, 2), seed_of(0, 1, 2) == seed_of(0, 2, 1)
+    (True, False)
+    """
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+
+
+def stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+    """Indices, ascending, of a seeded ``share`` of each class; at least one image of every class of two or more.
+
+    >>> stratified(np.array([0, 0, 1, 1]), 0.5, seed=0).size
+    2
+    """
+    random = np.random.default_rng(seed_of(seed))
+    chosen = []
+    for label in np.unique(labels) if share else ():
+        members = random.permutation(np.flatnonzero(labels == label))
+        most = len(members) - 1
+        chosen.append(members[: min(most, max(1, round(share * len(members))))])
+    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
+
+
+def to_input(images: Tensor, device: str, memory_format: torch.memory_format) -> Tensor:
+    """uint8 [B,C,H,W] -> float 0..1 on the device: the one place where pixels become numbers."""
+    images = images.to(device, torch.float32, memory_format=memory_format)
+    return images.mul_(1 / 255)
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Batches of a split, in an order that is a function of (seed, epoch) alone.
+
+    ``images`` uint8 [N,C,H,W] and ``labels`` int64 [N] may be memory maps; ``indices`` says which belong to it.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+    batch_size: int
+    seed: int
+    augment: Augment
+    device: str = "cpu"
+    memory_format: torch.memory_format = torch.channels_last
+
+    def sizes(self) -> list[int]:
+        """The size of each batch of an epoch; one image left over joins the batch before it, since batch
+        normalisation cannot learn from one."""
+        full, rest = divmod(len(self.indices), self.batch_size)
+        sizes = [self.batch_size] * full + [rest] * (rest > 0)
+        if len(sizes) > 1 and sizes[-1] == 1 and self.batch_size > 1:
+            sizes[-2:] = [self.batch_size + 1]
+        return sizes
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from its step ``start`` on: the same ones whether it began there or before."""
+        order = torch.Generator().manual_seed(seed_of(self.seed, epoch))
+        shuffled = self.indices[torch.randperm(len(self.indices), generator=order)]
+        for step, chosen in enumerate(shuffled.split(self.sizes())):
+            if step < start:
+                continue
+            images, targets = self.images[chosen], (self.labels[chosen],)  # [B,C,H,W] uint8, [B]
+            random = torch.Generator().manual_seed(seed_of(self.seed, epoch, step))
+            images, targets = augment(images, targets, self.augment, random)
+            yield Batch(
+                (to_input(images, self.device, self.memory_format),),
+                tuple(target.to(self.device) for target in targets),
+            )

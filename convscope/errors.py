@@ -1,0 +1,95 @@
+"""Everything convscope raises on purpose, as one tree.
+
+::
+
+    ConvscopeError            exit 1
+    ├── BadArgument           exit 2   a value the caller gave: argument, value, rule, remedy
+    ├── DataError             exit 1   a data set that is missing, damaged or unreachable
+    │   └── ImageError        exit 1   one image that cannot be read; names the file and what is wrong
+    ├── RunError              exit 1   a run folder that is missing, damaged, or holds something else
+    ├── TrainingError         exit 1   training that cannot go on (a loss that is not a number)
+    └── TargetMissed          exit 3   a recipe's claim that this run did not reach
+    Interrupted               exit 130 or 143: Ctrl-C or SIGTERM, after the state was saved
+
+``Interrupted`` is a ``KeyboardInterrupt``, so that no ``except Exception`` swallows it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import signal
+from collections.abc import Iterable
+
+
+class ConvscopeError(Exception):
+    """Base of all expected errors; the command line prints its text and no traceback."""
+
+    exit_code = 1
+
+
+class BadArgument(ConvscopeError, ValueError):
+    """A value that breaks a rule: says which argument, which value, the rule and the remedy.
+
+    >>> print(BadArgument("epochs", 0, "must be a whole number of at least 1", "try epochs=5"))
+    epochs=0: must be a whole number of at least 1; try epochs=5
+    """
+
+    exit_code = 2
+
+    def __init__(self, argument: str, value: object, rule: str, remedy: str) -> None:
+        super().__init__(f"{argument}={value}: {rule}; {remedy}")
+        self.argument, self.value, self.rule, self.remedy = argument, value, rule, remedy
+
+
+class DataError(ConvscopeError):
+    """A data set that is missing, damaged or unreachable."""
+
+
+class ImageError(DataError):
+    """One image that cannot be read.
+
+    >>> print(ImageError("cat.jpg", "is empty", "copy it again"))
+    cat.jpg: is empty; copy it again
+    """
+
+    def __init__(self, name: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{name}: {problem}; {remedy}")
+        self.name, self.problem, self.remedy = name, problem, remedy
+
+
+class RunError(ConvscopeError):
+    """A run folder that is missing, damaged, or holds something else."""
+
+
+class TrainingError(ConvscopeError):
+    """Training that cannot go on."""
+
+
+class TargetMissed(ConvscopeError):
+    """A recipe's claim that this run did not reach."""
+
+    exit_code = 3
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM arrived; ``saved`` says where the state went, if any was there to save."""
+
+    def __init__(self, signum: int, saved: str = "") -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}" + (f"; {saved}" if saved else ""))
+        self.signum, self.saved = signum, saved
+
+    @property
+    def exit_code(self) -> int:
+        """130 for Ctrl-C, 143 for SIGTERM: 128 plus the signal's number."""
+        return 128 + self.signum
+
+
+def nearest(value: str, known: Iterable[str]) -> str:
+    """The remedy for an unknown name: the nearest known one, then all of them.
+
+    >>> nearest("minst", ["mnist", "cifar10"])
+    'did you mean mnist? Known: cifar10, mnist'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+    return (f"did you mean {close[0]}? " if close else "") + f"Known: {', '.join(names)}"

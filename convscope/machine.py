@@ -1,0 +1,84 @@
+"""This machine: what it is, and what a process asks of it before heavy work."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import platform
+import sys
+
+
+@functools.cache
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        found = dict(
+            (key.strip(), value.strip())
+            for key, _, value in (line.partition(":") for line in lines)
+        )
+        if name := found.get("model name"):
+            family, model = found.get("cpu family", "?"), found.get("model", "?")
+            return f"{name} (family {family}, model {model})"
+    return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def describe() -> dict[str, object]:
+    """The machine as ``model.json`` keeps it."""
+    import torch
+
+    return {
+        "processor": processor(),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    import numpy
+    import torch
+
+    from convscope import __version__
+
+    return {
+        "convscope": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+    }
+
+
+def prepare(threads: int = 0) -> None:
+    """Set this process up for heavy work: threads (0: all cores), no denormals, memory kept between steps.
+
+    glibc hands every freed block above its threshold back to the system, so that each training step faults its
+    activations in anew, page by page; kept, they cost nothing. Measured on system A's network, batch 100, two Zen 3
+    cores: 2,220 to 3,150 images a second without, 3,540 to 4,010 with (three runs in turn, 2026-11-22).
+    """
+    import torch
+
+    torch.set_num_threads(threads or cores())
+    torch.set_flush_denormal(True)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            _keep_freed_memory()
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    mallopt = ctypes.CDLL(None).mallopt  # glibc only; musl has none (AttributeError)
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    if not mallopt(mmap_threshold, 1 << 30):
+        mallopt(mmap_threshold, 32 << 20)  # the most that older versions take
+    mallopt(trim_threshold, -1)

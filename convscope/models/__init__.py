@@ -1,0 +1,131 @@
+"""Networks by name: one visible dict, and one way to build from it."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from convscope.errors import BadArgument, nearest
+from convscope.models.parts import Classifier
+from convscope.models.plain import cnn, mlp
+
+MODELS: dict[str, Callable[..., Classifier]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+}
+
+_GIVEN = ("num_classes", "in_channels", "image_size")  # what the data decides, not the user
+
+
+def arguments_of(name: str) -> dict[str, Any]:
+    """A registered network's own arguments and their defaults. Raises BadArgument for an unknown name.
+
+    >>> arguments_of("cnn")
+    {'kernel_size': 5, 'widths': (16, 32)}
+    """
+    parameters = inspect.signature(_builder(name)).parameters
+    return {key: p.default for key, p in parameters.items() if key not in _GIVEN}
+
+
+def build(
+    name: str,
+    num_classes: int,
+    in_channels: int,
+    image_size: tuple[int, int],
+    arguments: Mapping[str, Any] | None = None,
+) -> Classifier:
+    """A network by its registered name, or the user's own class as ``path/to/file.py:ClassName``.
+
+    A class from a file is called with those of ``num_classes``, ``in_channels`` and ``image_size`` that its
+    signature names; it takes float 0..1 [B,C,H,W], normalised, and gives logits [B,K].
+    Raises BadArgument for an unknown name, argument or value.
+
+    >>> build("cnn", 10, 1, (28, 28), {"widths": [8, 16]}).head[1].in_features
+    784
+    """
+    given = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    arguments = dict(arguments or {})
+    if is_own(name):
+        return _own(name, given, arguments)
+    builder = _builder(name)
+    known = arguments_of(name)
+    hints = typing.get_type_hints(builder)
+    for key, value in arguments.items():
+        if key not in known:
+            raise BadArgument(key, value, f"is no argument of {name}", nearest(key, known))
+        arguments[key] = _fitting(key, value, hints[key])
+    return builder(**given, **arguments)
+
+
+def is_own(name: str) -> bool:
+    """Whether the name is a user's ``file.py:ClassName``."""
+    return ".py:" in name or name.endswith(".py")
+
+
+def _builder(name: str) -> Callable[..., Classifier]:
+    if name not in MODELS:
+        raise BadArgument(
+            "model", name, "is no registered network", nearest(name, MODELS) + ", or file.py:ClassName"
+        )
+    return MODELS[name]
+
+
+def _fitting(key: str, value: Any, hint: Any) -> Any:
+    """The value as the builder's signature wants it; TOML's lists stand for tuples."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    many = any(typing.get_origin(kind) in (tuple, Sequence) for kind in kinds)
+    one = tuple(kind for kind in kinds if isinstance(kind, type) and not typing.get_origin(kind))
+    if many and isinstance(value, list | tuple) and all(type(item) is int for item in value):
+        return tuple(value)
+    if one and type(value) in one:
+        return value
+    rules = [f"one {kind.__name__}" for kind in one] + ["several whole numbers"] * many
+    raise BadArgument(key, value, f"must be {' or '.join(rules)}", "try 16,32" if many else "try 500")
+
+
+def _own(name: str, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Classifier:
+    """Import the user's file, because the user named it, and wrap its module."""
+    file, _, class_name = name.rpartition(":") if ".py:" in name else (name, "", "")
+    path = Path(file)
+    if not path.is_file():
+        raise BadArgument("model", name, "names no file that is there", "give path/to/file.py:ClassName")
+    if not class_name:
+        raise BadArgument("model", name, "names no class", f"give {name}:ClassName")
+    spec = importlib.util.spec_from_file_location(f"convscope_own_{path.stem}", path.resolve())
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    kind = getattr(module, class_name, None)
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        found = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, nn.Module)]
+        raise BadArgument("model", name, f"{path} has no nn.Module {class_name}", nearest(class_name, found))
+    parameters = inspect.signature(kind).parameters
+    for key, value in arguments.items():
+        if key not in parameters:
+            raise BadArgument(key, value, f"is no argument of {class_name}", nearest(key, parameters))
+    wanted = {key: value for key, value in given.items() if key in parameters}
+    missing = [
+        key
+        for key, p in parameters.items()
+        if p.default is p.empty
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        and key not in wanted
+        and key not in arguments
+    ]
+    if missing:
+        raise BadArgument(
+            "model",
+            name,
+            f"{class_name} needs {', '.join(missing)}, which convscope does not know",
+            "give them defaults (num_classes, in_channels and image_size are passed where named)",
+        )
+    return Classifier(given["in_channels"], None, kind(**wanted, **arguments))

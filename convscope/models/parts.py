@@ -1,0 +1,65 @@
+"""What every network of the registry is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from convscope.errors import ConvscopeError
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std by channel, as the network's first layer: [B,C,H,W] -> [B,C,H,W].
+
+    Mean and standard deviation are those of the training pixels (0..1), kept with the weights, so that training,
+    evaluation, prediction and export cannot disagree about them.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("std", torch.ones(1, channels, 1, 1))
+
+    def set(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Take the statistics of the training pixels; a constant channel keeps its scale."""
+        self.mean.copy_(torch.tensor(mean).view_as(self.mean))
+        scale = torch.tensor(std).view_as(self.std)
+        self.std.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+class Classifier(nn.Module):
+    """normalise -> features -> head: float 0..1 [B,C,H,W] -> logits [B,K].
+
+    ``features`` gives maps [B,F,h,w]; a network without any (``mlp``, a user's own module) has None there, and
+    :meth:`feature_maps` says so.
+    """
+
+    def __init__(self, in_channels: int, features: nn.Module | None, head: nn.Module) -> None:
+        super().__init__()
+        self.normalise = Normalise(in_channels)
+        self.features = features
+        self.head = head
+
+    def feature_maps(self, x: Tensor) -> Tensor:
+        """The last feature maps [B,F,h,w]. Raises ConvscopeError for a network that has none."""
+        if self.features is None:
+            raise ConvscopeError(
+                "this network has no feature maps; use one with a `features` part, such as cnn"
+            )
+        maps: Tensor = self.features(self.normalise(x))
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.normalise(x)
+        if self.features is not None:
+            x = self.features(x)
+        logits: Tensor = self.head(x)
+        return logits

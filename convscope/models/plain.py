@@ -1,0 +1,88 @@
+"""Plain networks, one layer after another: system A's ``mlp`` and ``cnn``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from convscope.errors import BadArgument
+from convscope.models.parts import Classifier
+
+
+def mlp(
+    num_classes: int, in_channels: int, image_size: tuple[int, int], hidden: int = 500
+) -> Classifier:
+    """Pixels -> hidden -> ReLU -> classes, fully connected; 397,510 parameters on MNIST.
+
+    >>> sum(p.numel() for p in mlp(10, 1, (28, 28)).parameters())
+    397510
+    """
+    if hidden < 1:
+        raise BadArgument("hidden", hidden, "must be a whole number of at least 1", "try 500")
+    height, width = image_size
+    head = nn.Sequential(
+        nn.Flatten(),  # [B,C*H*W]
+        nn.Linear(in_channels * height * width, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, num_classes),  # [B,K]
+    )
+    return Classifier(in_channels, None, head)
+
+
+def cnn(
+    num_classes: int,
+    in_channels: int,
+    image_size: tuple[int, int],
+    kernel_size: int | tuple[int, int] = 5,
+    widths: Sequence[int] = (16, 32),
+) -> Classifier:
+    """A stage a width: convolution that keeps the size, batch norm, ReLU, 2x2 max-pool; then one linear layer.
+
+    An even kernel cannot be centred: it is padded one more below and to the right than above and to the left.
+    The pool stands before the ReLU, which gives the same values and gradients (both are monotone, and where a
+    window has no positive value the gradient is zero either way) for a quarter of the work.
+    29,034 parameters on MNIST with the published widths and kernel.
+
+    >>> sum(p.numel() for p in cnn(10, 1, (28, 28)).parameters())
+    29034
+    """
+    kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+    if len(kernel) != 2 or min(kernel) < 1:
+        raise BadArgument(
+            "kernel_size", kernel_size, "must be one or two whole numbers of at least 1", "try 5 or 5x3"
+        )
+    if not widths or min(widths) < 1:
+        raise BadArgument(
+            "widths", tuple(widths), "must be whole numbers of at least 1", "try 16,32"
+        )
+    height, width = image_size
+    layers: list[nn.Module] = []
+    channels = in_channels
+    for out in widths:
+        if min(height, width) < 2:
+            raise BadArgument(
+                "widths",
+                tuple(widths),
+                f"has more stages than a {image_size[0]}x{image_size[1]} image can be halved",
+                f"give at most {min(image_size).bit_length() - 1}",
+            )
+        layers += [
+            _same_convolution(channels, out, kernel),  # [B,out,h,w]
+            nn.BatchNorm2d(out),
+            nn.MaxPool2d(2),  # [B,out,h/2,w/2]
+            nn.ReLU(inplace=True),
+        ]
+        channels, height, width = out, height // 2, width // 2
+    head = nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, num_classes))  # [B,K]
+    return Classifier(in_channels, nn.Sequential(*layers), head)
+
+
+def _same_convolution(channels: int, out: int, kernel: tuple[int, ...]) -> nn.Module:
+    """A convolution whose output is as large as its input, for odd and even kernels."""
+    height, width = kernel
+    if height % 2 and width % 2:
+        return nn.Conv2d(channels, out, kernel, padding=(height // 2, width // 2))
+    before_h, before_w = (height - 1) // 2, (width - 1) // 2
+    sides = (before_w, width - 1 - before_w, before_h, height - 1 - before_h)
+    return nn.Sequential(nn.ZeroPad2d(sides), nn.Conv2d(channels, out, kernel))

@@ -1,0 +1,123 @@
+"""Networks to disk and back: safetensors for the weights, JSON for what they are. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from convscope import files
+from convscope.errors import BadArgument, RunError
+from convscope.models import build, is_own
+from convscope.models.parts import Classifier
+from convscope.run import RunFolder
+
+
+def to_bytes(tensors: dict[str, Tensor]) -> bytes:
+    """Tensors as one safetensors file, each contiguous and with its own memory."""
+    return safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+
+
+def architecture(
+    name: str, arguments: dict[str, Any], num_classes: int, channels: int, size: tuple[int, int]
+) -> dict[str, Any]:
+    """What :func:`load` needs to build the network again; a user's file is pinned by its SHA-256."""
+    found: dict[str, Any] = {
+        "name": name,
+        "arguments": arguments,
+        "num_classes": num_classes,
+        "in_channels": channels,
+        "image_size": list(size),
+    }
+    if is_own(name):
+        found["source_sha256"] = files.sha256(Path(name.rpartition(":")[0]))
+    return found
+
+
+def save(folder: RunFolder, model: Classifier, info: dict[str, Any]) -> None:
+    """Write ``model.safetensors``, then ``model.json``, which names the weights by their SHA-256."""
+    content = to_bytes(model.state_dict())
+    files.write_whole(folder.weights, content)
+    files.write_json(
+        folder.model, info | {"weights_sha256": hashlib.sha256(content).hexdigest()}
+    )
+
+
+def load(folder: RunFolder, own: str | None = None) -> Classifier:
+    """The trained network of a run, in evaluation mode.
+
+    A network from a user's file is imported only from ``own``, the ``file.py:ClassName`` that the caller names
+    now: no name that a file holds is ever imported. Raises RunError for a damaged or ill-fitting file, BadArgument
+    where ``own`` is needed, or not.
+    """
+    info = folder.read_model()
+    built = info["architecture"]
+    name = built["name"]
+    if is_own(name):
+        if own is None:
+            raise BadArgument(
+                "model",
+                "(not given)",
+                f"this run's network is the class {name.rpartition(':')[2]} of a file of the user's, "
+                "and no code is loaded that you do not name",
+                f"add --model {name}, if you trust that file",
+            )
+        if own.rpartition(":")[2] != name.rpartition(":")[2]:
+            raise BadArgument("model", own, "is not the class this run was made with", f"name {name}")
+        name = own
+    elif own is not None and own != name:
+        raise BadArgument("model", own, f"this run's network is {name}", "leave model out")
+    try:
+        model = build(
+            name,
+            built["num_classes"],
+            built["in_channels"],
+            tuple(built["image_size"]),
+            built["arguments"],
+        )
+    except (BadArgument, KeyError, TypeError) as why:
+        if is_own(name):
+            raise
+        raise RunError(f"{folder.model}: was edited or damaged: {why}") from None
+    if is_own(name):  # lazy layers of a user's class take their sizes from a first batch
+        with torch.inference_mode():
+            model.eval()(torch.zeros(2, built["in_channels"], *built["image_size"]))
+    try:
+        content = folder.weights.read_bytes()
+    except OSError:
+        raise RunError(f"{folder.weights}: is not there; restore it or train again") from None
+    if hashlib.sha256(content).hexdigest() != info["weights_sha256"]:
+        raise RunError(
+            f"{folder.weights}: was cut short or edited: its SHA-256 is not the one in model.json; "
+            "restore it from a copy or train again"
+        )
+    if len(info["classes"]) != built["num_classes"]:
+        raise RunError(
+            f"{folder.model}: names {len(info['classes'])} classes for {built['num_classes']} outputs"
+        )
+    fill(model, from_bytes(content, folder.weights), folder.weights)
+    return model.eval()
+
+
+def from_bytes(content: bytes, path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises RunError, naming ``path``, where it is none."""
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as why:
+        raise RunError(f"{path}: is damaged ({why}); restore it from a copy") from None
+
+
+def fill(model: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load weights into a network, every one of them and no other. Raises RunError naming what does not fit."""
+    wanted = model.state_dict()
+    for name in [*wanted, *tensors]:
+        expected = tuple(wanted[name].shape) if name in wanted else "nothing"
+        found = tuple(tensors[name].shape) if name in tensors else "nothing"
+        if expected != found:
+            raise RunError(f"{path}: does not fit the network: {name} should be {expected}, is {found}")
+    model.load_state_dict(tensors)

@@ -1,0 +1,139 @@
+"""The run folder: which files it has, and how one is made, opened and told from something else."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convscope import files, recipe
+from convscope.errors import RunError
+from convscope.recipe import Recipe
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run; nothing is read until asked for."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe; its being there is what makes a folder a run."""
+        return self.path / "recipe.toml"
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights; beside them ``model.json`` says what they are."""
+        return self.path / "model.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """Architecture, class names, preprocessing, temperature, versions, data fingerprint."""
+        return self.path / "model.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the latest resumable states."""
+        return self.path / "checkpoint"
+
+    @property
+    def split(self) -> Path:
+        """Which training image went to validation."""
+        return self.path / "split.json"
+
+    @property
+    def history(self) -> Path:
+        """A JSON line an epoch."""
+        return self.path / "history.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """The figures on the test split."""
+        return self.path / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """A row a test image."""
+        return self.path / "predictions.csv"
+
+    @property
+    def report(self) -> Path:
+        """The run in pictures."""
+        return self.path / "report.html"
+
+    @property
+    def card(self) -> Path:
+        """The model card."""
+        return self.path / "README.md"
+
+    def read_recipe(self) -> Recipe:
+        """The resolved recipe. Raises RunError."""
+        return recipe.of_run(self.path)
+
+    def read_model(self) -> dict[str, Any]:
+        """``model.json``, checked to hold what everything relies on. Raises RunError."""
+        return self._read(
+            self.model, "architecture", "classes", "preprocessing", "temperature", "data", "weights_sha256"
+        )
+
+    def read_metrics(self) -> dict[str, Any]:
+        """``metrics.json``. Raises RunError."""
+        return self._read(self.metrics, "accuracy", "n", "test_looks")
+
+    def write_history(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write the whole history anew: a resumed run cuts it back to what its checkpoint knows."""
+        lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
+        files.write_whole(self.history, "".join(lines))
+
+    def _read(self, path: Path, *keys: str) -> dict[str, Any]:
+        value = files.read_json(path, RunError)
+        if not isinstance(value, dict) or any(key not in value for key in keys):
+            raise RunError(f"{path}: was edited or damaged: it must hold {', '.join(keys)}")
+        if value.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
+            raise RunError(
+                f"{path}: has format_version {value['format_version']}, and this convscope reads "
+                f"{FORMAT_VERSION}; open it with the version that wrote it"
+            )
+        return value
+
+
+def create(data: str, model: str, out: Path | None, root: Path) -> RunFolder:
+    """A new, empty run folder: ``out``, or the first free ``root/<data>-<model>-<n>``.
+
+    Raises RunError where ``out`` holds a run or something else already; nothing is ever overwritten.
+    """
+    if out is None:
+        for n in itertools.count(1):
+            path = root / f"{data}-{model}-{n}"
+            files.make_folder(root)
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return RunFolder(path)
+    if out.exists() and not out.is_dir():
+        raise RunError(f"out={out}: is a file; name a folder that is new or empty")
+    if (out / "recipe.toml").exists():
+        raise RunError(
+            f"out={out}: holds a run already; add --resume to go on with it, or name another folder"
+        )
+    if out.is_dir() and any(not p.name.startswith(files.TEMPORARY) for p in out.iterdir()):
+        raise RunError(f"out={out}: holds something else; name a folder that is new or empty")
+    with files.explained(out):
+        files.make_folder(out)
+    files.clear_unfinished(out)
+    return RunFolder(out)
+
+
+def find(path: Path) -> RunFolder:
+    """The run in this folder. Raises RunError where there is none."""
+    if not (path / "recipe.toml").is_file():
+        near = "there is no such folder" if not path.exists() else "it holds no recipe.toml"
+        raise RunError(f"{path}: is no run folder ({near}); name one that `convscope train` made")
+    return RunFolder(path)

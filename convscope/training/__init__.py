@@ -1,0 +1,1 @@
+"""Fitting: the loop, and what it stands on."""

@@ -1,0 +1,136 @@
+"""Number format and memory format, chosen by timing this network on this machine once."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import statistics
+import time
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from convscope import files, machine
+from convscope.errors import BadArgument, ConvscopeError
+from convscope.events import Emit, Notice
+from convscope.recipe import Recipe
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+STEPS = 5  # timed forward and backward passes a candidate, after one to warm up
+WORTH_IT = 1.15  # bfloat16 has to be this much faster than float32 to be taken
+NEAR_ENOUGH = 0.1  # relative distance of its gradient from float32's, beyond which a kernel counts as wrong
+
+
+def device_of(wanted: str) -> str:
+    """The device to run on: ``auto`` is a GPU where torch sees one, else the CPU. Raises BadArgument."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=wanted)
+    except (RuntimeError, AssertionError, NotImplementedError) as why:
+        first = str(why).splitlines()[0]
+        raise BadArgument("device", wanted, f"cannot be used here ({first})", "try cpu") from None
+    return wanted
+
+
+def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
+    """The context in which a forward pass runs in that precision; weights stay float32."""
+    return torch.autocast(device, DTYPES[precision], enabled=precision != "float32")
+
+
+def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emit: Emit) -> Recipe:
+    """The recipe with ``precision`` and ``memory_format`` decided: as typed, else by measuring this network.
+
+    ``inputs`` float 0..1 [B,C,H,W] and ``labels`` [B] are one real batch. Every candidate is checked against
+    float32 before its speed counts. What was measured is kept in the cache by machine, versions, network and shape.
+    """
+    train = recipe.train
+    if train.precision != "auto" and train.memory_format != "auto":
+        return recipe
+    cache = files.cache_root() / "precision" / f"{_key(recipe, model, inputs)}.json"
+    try:
+        timings = dict(files.read_json(cache, ConvscopeError))
+        origin = "measured before"
+    except (ConvscopeError, TypeError, ValueError):
+        timings, origin = _measure(recipe, model, inputs, labels), "measured now"
+        files.write_json(cache, timings)
+    best32 = min((t, k) for k, t in timings.items() if t is not None and k.startswith("float32"))
+    allowed = [
+        (seconds, key)
+        for key, seconds in timings.items()
+        if seconds is not None and (key == best32[1] or seconds * WORTH_IT < best32[0])
+    ] if train.precision == "auto" else [(t, k) for k, t in timings.items() if t is not None]
+    precision, memory_format = min(allowed)[1].split()
+    table = ", ".join(
+        f"{key} {'wrong or far slower' if t is None else f'{t * 1e3:.1f} ms'}" for key, t in timings.items()
+    )
+    emit(Notice(f"precision: {precision}, {memory_format} ({origin}, a step: {table})"))
+    return recipe.measured(precision=precision, memory_format=memory_format)
+
+
+def _measure(
+    recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor
+) -> dict[str, float | None]:
+    """Seconds a forward and backward pass by 'precision memory_format'; None for one that is wrong or far slower."""
+    train = recipe.train
+    precisions = list(DTYPES) if train.precision == "auto" else [train.precision]
+    formats = list(FORMATS) if train.memory_format == "auto" else [train.memory_format]
+    candidates = [(p, f) for p in precisions for f in formats]
+    reference, _ = _steps(model, inputs, labels, "float32", formats[0], steps=0)
+    timings: dict[str, float | None] = {}
+    for precision, memory_format in candidates:
+        limit = 2 * min((t for t in timings.values() if t is not None), default=float("inf"))
+        gradient, seconds = _steps(model, inputs, labels, precision, memory_format, STEPS, limit)
+        distance = float((gradient - reference).norm() / reference.norm().clamp_min(1e-12))
+        right = distance < NEAR_ENOUGH
+        timings[f"{precision} {memory_format}"] = seconds if right else None
+    if all(seconds is None for seconds in timings.values()):
+        raise BadArgument(
+            "precision", train.precision, "computes wrong gradients on this machine", "try float32"
+        )
+    return timings
+
+
+def _steps(
+    model: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    precision: str,
+    memory_format: str,
+    steps: int,
+    limit: float = float("inf"),
+) -> tuple[Tensor, float | None]:
+    """The gradient of one pass, and the median seconds of ``steps`` more; None once a pass exceeds ``limit``."""
+    layout = FORMATS[memory_format]
+    twin = copy.deepcopy(model).to(memory_format=layout).train()  # type: ignore[call-overload]
+    inputs = inputs.contiguous(memory_format=layout)
+    durations = []
+    gradient = torch.empty(0)
+    for step in range(steps + 1):
+        torch.manual_seed(0)
+        began = time.perf_counter()
+        twin.zero_grad(set_to_none=True)
+        with autocast(inputs.device.type, precision):
+            logits = twin(inputs)
+        functional.cross_entropy(logits.float(), labels).backward()
+        if inputs.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - began
+        if step == 0:
+            gradient = torch.cat([p.grad.flatten() for p in twin.parameters() if p.grad is not None])
+            gradient = gradient.double()
+        else:
+            durations.append(seconds)
+        if seconds > limit and step:
+            return gradient, None
+    return gradient, statistics.median(durations) if durations else None
+
+
+def _key(recipe: Recipe, model: nn.Module, inputs: Tensor) -> str:
+    asked = (recipe.train.precision, recipe.train.memory_format)
+    parts = (machine.describe(), machine.versions(), str(model), tuple(inputs.shape), str(inputs.device))
+    return hashlib.sha256(repr((asked, parts)).encode()).hexdigest()[:16]

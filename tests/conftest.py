@@ -1,0 +1,75 @@
+"""What every test may use: a cache of its own for the session, and small packs and runs that train in a moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convscope.data import pack, sources
+from convscope.data.pack import Pack
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder that no test shares with the user; subprocesses find it too."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("CONVSCOPE_CACHE")
+    os.environ["CONVSCOPE_CACHE"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["CONVSCOPE_CACHE"]
+    else:
+        os.environ["CONVSCOPE_CACHE"] = before
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """Three classes of 12 x 12 bars, learnt in a moment: 240 training and 60 test images."""
+    random = np.random.default_rng(0)
+
+    def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.arange(n, dtype=np.int64) % 3
+        images = random.integers(0, 60, (n, 1, 12, 12), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            at = random.integers(3, 8)
+            if label == 0:
+                image[0, at : at + 2] = 220
+            elif label == 1:
+                image[0, :, at : at + 2] = 220
+            else:
+                image[0, at : at + 3, at : at + 3] = 220
+        return images, labels
+
+    folder = tmp_path_factory.mktemp("packs") / "bars"
+    splits = {"train": drawn(240), "test": drawn(60)}
+    return pack.write_pack(folder, "mnist", ("flat", "upright", "spot"), splits, "drawn by the tests")
+
+
+@pytest.fixture
+def bars(tiny: Pack, monkeypatch: pytest.MonkeyPatch, workplace: Path) -> Pack:
+    """The tiny pack in the place of ``mnist``, in an empty working folder."""
+
+    def opened(name: str, *rest: object, **named: object) -> Pack:
+        assert name == "mnist"
+        return tiny
+
+    monkeypatch.setattr(sources, "open_data", opened)
+    return tiny
+
+
+@pytest.fixture
+def events() -> tuple[list[object], Callable[[object], None]]:
+    """A list, and the function that fills it with events."""
+    seen: list[object] = []
+    return seen, seen.append

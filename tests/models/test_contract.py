@@ -1,0 +1,104 @@
+"""The contract of a network, over the whole registry: what every other part of convscope relies on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from convscope.errors import ConvscopeError
+from convscope.models import MODELS, arguments_of, build, store
+from convscope.models.parts import Classifier
+from convscope.run import RunFolder
+
+CASES = [
+    (name, channels, size)
+    for name in MODELS
+    for channels in (1, 3)
+    for size in ((28, 28), (32, 32), (19, 31))
+]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}x{case[2][0]}x{case[2][1]}")
+def built(request: pytest.FixtureRequest) -> tuple[Classifier, torch.Tensor]:
+    name, channels, size = request.param
+    torch.manual_seed(0)
+    return build(name, 7, channels, size), torch.rand(4, channels, *size)
+
+
+def test_gives_a_logit_a_class(built):
+    model, images = built
+    for training in (True, False):
+        logits = model.train(training)(images)
+        assert logits.shape == (4, 7)
+        assert logits.isfinite().all()
+
+
+def test_a_gradient_reaches_every_parameter(built):
+    model, images = built
+    torch.nn.functional.cross_entropy(model(images), torch.arange(4)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_channels_last_computes_the_same(built):
+    model, images = built
+    model.eval()
+    expected = model(images)
+    model.to(memory_format=torch.channels_last)
+    found = model(images.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_has_feature_maps_or_says_that_it_has_none(built):
+    model, images = built
+    if model.features is None:
+        with pytest.raises(ConvscopeError, match="this network has no feature maps; use one with"):
+            model.feature_maps(images)
+    else:
+        maps = model.eval().feature_maps(images)
+        assert maps.ndim == 4 and len(maps) == 4
+        torch.testing.assert_close(model.head(maps), model(images))
+
+
+def test_normalises_in_its_first_layer(built):
+    model, images = built
+    model.eval()
+    before = model(images)
+    channels = images.shape[1]
+    model.normalise.set([0.25] * channels, [0.5] * channels)
+    torch.testing.assert_close(model(images * 0.5 + 0.25), before, rtol=1e-4, atol=1e-5)
+
+
+def test_is_saved_and_loaded_as_it_is(built, tmp_path: Path, request: pytest.FixtureRequest):
+    model, images = built
+    name, channels, size = request.node.callspec.params["built"]
+    model.normalise.set([0.3] * channels, [0.6] * channels)
+    model(images)  # moves batch normalisation's statistics
+    info = {
+        "architecture": store.architecture(name, {}, 7, channels, size),
+        "classes": list("abcdefg"),
+        "preprocessing": {},
+        "temperature": 1.0,
+        "data": {},
+    }
+    folder = RunFolder(tmp_path)
+    store.save(folder, model, info)
+    again = store.load(folder)
+    assert not again.training
+    assert torch.equal(again(images), model.eval()(images))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_says_what_it_is_and_what_it_takes(name):
+    assert MODELS[name].__doc__
+    for key, default in arguments_of(name).items():
+        assert build(name, 3, 1, (28, 28), {key: default})
+
+
+def test_exports_to_a_graph(built):
+    """A network that torch can export whole can be shipped: no control flow that depends on the pixels."""
+    model, images = built
+    exported = torch.export.export(model.eval(), (images,))
+    torch.testing.assert_close(exported.module()(images), model(images))

@@ -1,0 +1,168 @@
+"""Checkpoints: whole or not at all, told apart when damaged, exact when restored."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from power import Disk
+from torch import nn
+
+from convscope.errors import ConvscopeError, RunError
+from convscope.events import Notice, silent
+from convscope.recipe import Train
+from convscope.training import checkpoint, optim
+from convscope.training.checkpoint import Position
+
+
+def network(seed: int = 0, kind: str = "adamw") -> tuple[nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 3))
+    model.to(memory_format=torch.channels_last)
+    train = Train(optimizer=kind, lr=0.1, momentum=0.9 if kind == "sgd" else None)
+    return model, optim.optimizer(model, train)
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    torch.manual_seed(seed)
+    optimizer.zero_grad()
+    model(torch.randn(5, 2, 4, 4)).square().mean().backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
+def test_a_restored_run_goes_on_to_the_bit(tmp_path, kind):
+    model, optimizer = network(0, kind)
+    for seed in range(3):
+        step(model, optimizer, seed)
+    position = Position(epoch=1, step=3, loss_sum=0.1 + 0.2, correct=7, seen=15, history=[{"epoch": 1}])
+    checkpoint.save(tmp_path / "checkpoint", position, model, optimizer, 3)
+    again, its = network(99, kind)
+    assert checkpoint.restore(tmp_path / "checkpoint", again, its, silent) == position
+    for seed in range(3, 6):
+        step(model, optimizer, seed)
+        step(again, its, seed)
+    for (name, one), two in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, two), name
+
+
+def test_nothing_saved_yet_is_no_error(tmp_path):
+    assert checkpoint.restore(tmp_path / "checkpoint", *network(), silent) is None
+
+
+def test_the_last_two_are_kept(tmp_path):
+    model, optimizer = network()
+    for n in range(5):
+        checkpoint.save(tmp_path, Position(step=n), model, optimizer, n)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000000003", "step-000000004"]
+
+
+def test_no_pickle_is_written(tmp_path):
+    path = checkpoint.save(tmp_path, Position(), *network(), 1)
+    assert sorted(p.name for p in path.iterdir()) == ["state.json", "state.safetensors"]
+
+
+@pytest.mark.parametrize("file", ["state.json", "state.safetensors"])
+def test_a_damaged_one_is_passed_over_with_a_warning(tmp_path, file, events):
+    """200 places to cut it short, 100 single bits to flip: every one is noticed, the older one used."""
+    model, optimizer = network()
+    checkpoint.save(tmp_path, Position(step=1), model, optimizer, 1)
+    path = checkpoint.save(tmp_path, Position(step=2), model, optimizer, 2) / file
+    whole = path.read_bytes()
+    picks = random.Random(0)
+    damaged = [whole[: picks.randrange(len(whole))] for _ in range(200)]
+    for _ in range(100):
+        bit = picks.randrange(8 * len(whole))
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        damaged.append(bytes(changed))
+    seen, emit = events
+    for content in damaged:
+        seen.clear()
+        path.write_bytes(content)
+        found = checkpoint.restore(tmp_path, model, optimizer, emit)
+        assert found == Position(step=1)
+        (notice,) = seen
+        assert isinstance(notice, Notice) and notice.warning
+        assert "step-000000002: passed over" in notice.text
+    # The run goes on, comes to the same step again, and puts a whole one in its place.
+    checkpoint.save(tmp_path, Position(step=2), model, optimizer, 2)
+    assert checkpoint.restore(tmp_path, model, optimizer, silent) == Position(step=2)
+
+
+def test_all_damaged_is_an_error_and_never_a_fresh_start(tmp_path):
+    path = checkpoint.save(tmp_path, Position(), *network(), 1)
+    (path / "state.json").write_text("")
+    with pytest.raises(RunError, match="holds no whole checkpoint to go on from"):
+        checkpoint.restore(tmp_path, *network(), silent)
+
+
+def test_a_full_disk_in_the_middle_of_a_save(tmp_path, monkeypatch):
+    """The old checkpoint stays whole wherever the disk fills up, and nothing half-written stays."""
+    model, optimizer = network()
+    checkpoint.save(tmp_path, Position(step=1), model, optimizer, 1)
+    write_bytes = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if path.suffix == ".safetensors":
+            write_bytes(path, content[: len(content) // 2])
+            raise OSError(28, "No space left on device")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ConvscopeError, match=r"step-000000002: no room left on the disk"):
+        checkpoint.save(tmp_path, Position(step=2), model, optimizer, 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000000001"]
+    assert checkpoint.restore(tmp_path, model, optimizer, silent) == Position(step=1)
+
+
+def save_thrice(run: Path, disk: Disk, cut: Path) -> None:
+    """Save three checkpoints; after each, and at every moment between, none that was acknowledged is lost."""
+    model, optimizer = network()
+    acknowledged = 0
+
+    def check() -> None:
+        for entries_survive in (False, True):
+            left = disk.after_power_cut(cut, entries_survive)
+            try:
+                found = checkpoint.restore(left / "checkpoint", *network(1), silent)
+            except RunError:
+                found = None
+            assert (found.step if found else 0) >= acknowledged, "lost"
+
+    disk.at_every_call = check
+    for n in (1, 2, 3):
+        checkpoint.save(run / "checkpoint", Position(step=n), model, optimizer, n)
+        acknowledged = n
+        check()
+
+
+FSYNCS = 1 + 3 * 4  # the folder's own entry; then two files, their folder and its parent, three times
+
+
+def test_a_power_cut_loses_no_acknowledged_checkpoint(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    disk = Disk(tmp_path / "run")
+    monkeypatch.setattr(os, "fsync", disk.fsync)
+    save_thrice(tmp_path / "run", disk, tmp_path / "cut")
+    assert disk.calls == FSYNCS
+
+
+@pytest.mark.parametrize("dropped", range(FSYNCS))
+def test_every_fsync_of_a_save_is_needed(tmp_path, monkeypatch, dropped):
+    (tmp_path / "run").mkdir()
+    disk = Disk(tmp_path / "run", drop=dropped)
+    monkeypatch.setattr(os, "fsync", disk.fsync)
+    with pytest.raises(AssertionError, match="lost"):
+        save_thrice(tmp_path / "run", disk, tmp_path / "cut")
+
+
+def test_the_state_is_readable_json(tmp_path):
+    path = checkpoint.save(tmp_path, Position(epoch=2), *network(), 1)
+    state = json.loads((path / "state.json").read_text())
+    assert state["position"]["epoch"] == 2
+    assert set(state) == {"position", "weights_sha256", "sha256"}
