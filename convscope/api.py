@@ -345,7 +345,13 @@ class _Job:
         )
 
     def complete(self, place: RunFolder) -> Run:
-        """Fit, judge and write everything; a stage that is already done is not done again."""
+        """Fit, judge and write everything; a stage that is already done is not done again.
+
+        Raises DataError where the run was begun with other data.
+        """
+        if place.split.exists():
+            begun = files.read_json(place.split, RunError)["fingerprint"]
+            _same_data(self.pack, begun)
         files.write_json(
             place.split,
             {
@@ -446,6 +452,15 @@ class _Job:
         }
 
 
+def _same_data(pack: Pack, wanted: str) -> None:
+    """Raise DataError unless the data are those that a run was made with."""
+    if pack.fingerprint != wanted:
+        raise DataError(
+            f"{pack.name}: has fingerprint {pack.fingerprint[:12]}, and the run was made with "
+            f"{wanted[:12]}; put that data back"
+        )
+
+
 def _command(asked: Recipe) -> str:
     """The command line that trains this again: the one that was typed, or the one that says what Python did."""
     if Path(sys.argv[0]).stem == "convscope":
@@ -511,11 +526,7 @@ def evaluate(
     machine.prepare()
     network = store.load(place, model)
     pack = sources.open_data(kept.data.name, emit)
-    if pack.fingerprint != info["data"]["fingerprint"]:
-        raise DataError(
-            f"{kept.data.name}: has fingerprint {pack.fingerprint[:12]}, and the run was made with "
-            f"{info['data']['fingerprint'][:12]}; put that data back"
-        )
+    _same_data(pack, info["data"]["fingerprint"])
     chosen = pack.splits["test" if split == "test" else "train"]
     images, labels = chosen.images, chosen.labels
     if split != "test":

@@ -268,6 +268,7 @@ def _completed(train: Train, origin: dict[str, str]) -> Train:
         )
     else:
         momentum = None
+        origin.pop("train.momentum")
     lr = LR_BY_OPTIMIZER[train.optimizer] if train.lr is None else train.lr
     warmup = WARMUP_BY_SCHEDULE[train.schedule] if train.warmup is None else train.warmup
     return replace(train, momentum=momentum, lr=lr, warmup=warmup)

@@ -163,17 +163,16 @@ def write_card(folder: Path) -> Path:
 
 def _read(folder: Path) -> _Run:
     place = RunFolder(folder)
+    for path in (place.recipe, place.model, place.history, place.metrics):
+        if not path.is_file():
+            raise RunError(f"{path}: is not there; {_ANEW}")
+    path = place.recipe
     try:
-        recipe = tomllib.loads(place.recipe.read_text(encoding="utf-8"))
-        lines = place.history.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as why:
-        raise RunError(f"{why.filename}: is not there; {_ANEW}") from None
+        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+        path = place.history
+        epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as why:
-        raise RunError(f"{place.recipe}: is damaged ({why}); {_ANEW}") from None
-    try:
-        epochs = [json.loads(line) for line in lines]
-    except ValueError as why:
-        raise RunError(f"{place.history}: is damaged ({why}); {_ANEW}") from None
+        raise RunError(f"{path}: is damaged ({why}); {_ANEW}") from None
     model = _checked(place.model, place.read_model(), _MODEL)
     metrics = _checked(place.metrics, place.read_metrics(), _METRICS)
     for row in metrics["per_class"]:
@@ -514,6 +513,7 @@ def _apart(heights: Sequence[float], gap: float = 20) -> list[float]:
 
 def _confusion(run: _Run, cells: Mapping[tuple[str, str], str]) -> str:
     classes, matrix = run.classes, run.metrics["confusion"]
+    anchors = {pair: at for at, pair in enumerate(cells)}
     pairs = sorted(
         (-count, i, j)
         for i, row in enumerate(matrix)
@@ -527,7 +527,7 @@ def _confusion(run: _Run, cells: Mapping[tuple[str, str], str]) -> str:
             (
                 _e(classes[i]),
                 _e(classes[j]),
-                _linked(cells, (classes[i], classes[j]), f"{-count:,}"),
+                _linked(anchors, (classes[i], classes[j]), f"{-count:,}"),
                 _percent(-count / sum(matrix[i]), 1),
             )
             for count, i, j in pairs[:10]
@@ -539,7 +539,7 @@ def _confusion(run: _Run, cells: Mapping[tuple[str, str], str]) -> str:
             f"A matrix of {len(classes)} classes would show nothing; these are its largest cells."
         )
         return f'<p class="note">{note}</p>{most}{_cells(cells)}'
-    long = max(map(len, classes)) > 4
+    look = "matrix" + " long" * (max(map(len, classes)) > 4) + " huge" * (len(classes) > 25)
     head = "".join(f'<th scope="col" title="{_e(c)}"><span>{_e(c)}</span></th>' for c in classes)
     worst = -pairs[0][0] if pairs else 1
     body = []
@@ -551,19 +551,19 @@ def _confusion(run: _Run, cells: Mapping[tuple[str, str], str]) -> str:
             elif i == j:
                 drawn.append(f'<td class="hit h{_level(count / sum(row))}">{count}</td>')
             else:
-                linked = _linked(cells, (classes[i], classes[j]), str(count))
+                linked = _linked(anchors, (classes[i], classes[j]), str(count))
                 drawn.append(f'<td class="m{_level(count / worst)}">{linked}</td>')
         name = f'<th scope="row" title="{_e(classes[i])}">{_e(classes[i])}</th>'
         body.append(f"<tr>{name}{''.join(drawn)}</tr>\n")
     table = (
-        f'<table class="matrix{" long" if long else ""}"><caption>Images by true class (rows) and '
-        "predicted class (columns); empty is none</caption>"
-        f'<thead><tr><td class="corner">true ↓ predicted →</td>{head}</tr></thead>\n'
+        f'<table class="{look}"><caption class="hidden">Confusion matrix</caption>'
+        f'<thead><tr><td class="corner"></td>{head}</tr></thead>\n'
         f"<tbody>{''.join(body)}</tbody></table>"
     )
-    hint = "Choose a count off the diagonal to see its images." if cells else ""
+    note = "Images by true class (rows) and predicted class (columns); empty is none."
+    note += " Choose a count off the diagonal to see its images." if cells else ""
     return (
-        f'<p class="note">{hint}</p><div class="wide">{_scroll("Confusion matrix", table)}{most}'
+        f'<p class="note">{note}</p><div class="wide">{_scroll("Confusion matrix", table)}{most}'
         f"</div>{_cells(cells)}"
     )
 
@@ -573,9 +573,8 @@ def _level(share: float) -> int:
     return max(1, min(9, round(9 * math.sqrt(share))))
 
 
-def _linked(cells: Mapping[tuple[str, str], str], pair: tuple[str, str], text: str) -> str:
-    at = list(cells).index(pair) if pair in cells else None
-    return text if at is None else f'<a href="#cell-{at}">{text}</a>'
+def _linked(anchors: Mapping[tuple[str, str], int], pair: tuple[str, str], text: str) -> str:
+    return f'<a href="#cell-{anchors[pair]}">{text}</a>' if pair in anchors else text
 
 
 def _cells(cells: Mapping[tuple[str, str], str]) -> str:
@@ -739,7 +738,7 @@ def _reliability_chart(bins: Sequence[Bin]) -> str:
         )
     parts.append(
         f'<line class="ideal" x1="{x(0)}" y1="{y(0)}" x2="{x(1)}" y2="{y(1)}"/>'
-        f'<text class="label" x="{x(0.08)}" y="{y(0.9)}">on the diagonal: as sure as right</text>'
+        f'<text class="tick" x="{x(0.05)}" y="{y(0.88)}">on the diagonal: as sure as right</text>'
         f'<text class="tick" x="{_LEFT + 2}" y="{strip - 8}">images, log scale</text>'
         f'<text class="tick" x="{x(0.5)}" y="{_H - 4}" text-anchor="middle">'
         "probability of the predicted class, %</text>"
@@ -761,9 +760,8 @@ def _network(run: _Run, anatomy: Sequence[Row]) -> str:
             (row.parameters, whole.parameters),
             (row.multiply_adds, whole.multiply_adds),
         ):
-            share = value / sum_ if sum_ else 0
-            bar = f'<span class="share" style="--p:{share:.3f}">{value:,}</span>'
-            cells.append(bar if value and row is not whole else f"{value:,}")
+            share = value / sum_ if sum_ and row is not whole else 0
+            cells.append(f'<span class="share" style="--p:{share:.3f}">{value:,}</span>')
         return cells + ([_e(row.note)] if noted else [])
 
     heads = ["layer", "kind", "output", "parameters", "multiply-adds"] + ["note"] * noted
@@ -782,18 +780,19 @@ def _recipe(run: _Run) -> str:
     tables = {k: v for k, v in run.recipe.items() if isinstance(v, dict) and k != "origin"}
     loose = {k: v for k, v in run.recipe.items() if not isinstance(v, dict)}
     blocks = []
-    for title, table in ({"recipe": loose} if loose else {}) | tables:
+    for title, table in {**({"recipe": loose} if loose else {}), **tables}.items():
+        sources = [str(origin.get(f"{title}.{key}", "")) for key in table]
         lines = []
-        for key, value in table.items():
-            source = str(origin.get(f"{title}.{key}", ""))
-            lines.append(
-                f'<tr><th scope="row">{_e(key)}</th><td>{_e(_value(value))}</td>'
-                f'<td class="{"quiet" if source == "default" else "from"}">{_e(source)}</td></tr>'
-            )
+        for (key, value), source in zip(table.items(), sources, strict=True):
+            look = "from quiet" if source == "default" else "from"
+            cell = f'<td class="{look}">{_e(source)}</td>' if any(sources) else ""
+            name = f'<th scope="row">{_e(key)}</th>'
+            lines.append(f"<tr>{name}<td>{_e(_value(value))}</td>{cell}</tr>\n")
+        heads = ["name", "value", "from"] if any(sources) else ["name", "value"]
+        top = "".join(f'<th scope="col">{head}</th>' for head in heads)
         blocks.append(
-            f"<table><caption>{_e(title)}</caption><thead><tr><th scope='col'>name</th>"
-            "<th scope='col'>value</th><th scope='col'>from</th></tr></thead>"
-            f"<tbody>{''.join(lines)}</tbody></table>"
+            f"<table><caption>{_e(title)}</caption><thead><tr>{top}</tr></thead>\n"
+            f"<tbody>{''.join(lines)}</tbody></table>\n"
         )
     return f'<div class="blocks">{"".join(blocks)}</div>\n'
 
@@ -813,10 +812,8 @@ def _again(run: _Run) -> str:
     lines = "".join(
         f"<div><dt>{_e(name)}</dt><dd>{_e(value)}</dd></div>" for name, value in facts.items()
     )
-    return (
-        f"{_scroll('Command', f'<pre><code>{_e(model["command"])}</code></pre>')}\n"
-        f'<dl class="facts">{lines}</dl>\n'
-    )
+    command = f"<pre><code>{_e(model['command'])}</code></pre>"
+    return f'{_scroll("Command", command)}\n<dl class="facts">{lines}</dl>\n'
 
 
 def _table(
@@ -876,7 +873,7 @@ def _card(run: _Run) -> str:
     hardest = min(met, key=lambda row: row["recall"])
     shape = _value(model["preprocessing"].get("size", []))
     channels = model["preprocessing"].get("channels", "?")
-    colour = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
+    colour = {1: "grey", 3: "colour"}.get(channels, f"{_md(channels)}-channel")
     table = "\n".join(
         f"| {_md(row['class'])} | {row['support']:,} | "
         + " | ".join(

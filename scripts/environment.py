@@ -1,7 +1,7 @@
 """Make the virtual environment `.venv` and install convscope into it; nothing is done where it is up to date.
 
-    python scripts/environment.py          what `make demo` needs
-    python scripts/environment.py test     that and what the tests and checks need
+python scripts/environment.py          what `make demo` needs
+python scripts/environment.py test     that and what the tests and checks need
 """
 
 import hashlib
@@ -51,7 +51,10 @@ def main(extra: str) -> None:
     if stamps[extra].exists() and stamps[extra].read_text() == wanted.hexdigest():
         return
     what = ".[test]" if extra == "test" else "."
-    print("installing into .venv (PyTorch is large: this takes a few minutes the first time)", flush=True)
+    print(
+        "installing into .venv (PyTorch is large: this takes a few minutes the first time)",
+        flush=True,
+    )
     run(str(PYTHON), "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", what)
     stamps[extra].write_text(wanted.hexdigest())
 

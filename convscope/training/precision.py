@@ -58,18 +58,24 @@ def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emi
     except (ConvscopeError, TypeError, ValueError):
         timings, origin = _measure(recipe, model, inputs, labels), "measured now"
         files.write_json(cache, timings)
-    best32 = min((t, k) for k, t in timings.items() if t is not None and k.startswith("float32"))
-    allowed = [
-        (seconds, key)
-        for key, seconds in timings.items()
-        if seconds is not None and (key == best32[1] or seconds * WORTH_IT < best32[0])
-    ] if train.precision == "auto" else [(t, k) for k, t in timings.items() if t is not None]
-    precision, memory_format = min(allowed)[1].split()
+    precision, memory_format = _pick(timings)
     table = ", ".join(
         f"{key} {'wrong or far slower' if t is None else f'{t * 1e3:.1f} ms'}" for key, t in timings.items()
     )
     emit(Notice(f"precision: {precision}, {memory_format} ({origin}, a step: {table})"))
     return recipe.measured(precision=precision, memory_format=memory_format)
+
+
+def _pick(timings: dict[str, float | None]) -> tuple[str, str]:
+    """The fastest that is right; bfloat16 only where it is well worth its rounding."""
+    right = {key: seconds for key, seconds in timings.items() if seconds is not None}
+    exact = [key for key in right if key.startswith("float32")]
+    best = min(right, key=right.__getitem__)
+    if exact and best not in exact:
+        best32 = min(exact, key=right.__getitem__)
+        best = best if right[best] * WORTH_IT < right[best32] else best32
+    precision, memory_format = best.split()
+    return precision, memory_format
 
 
 def _measure(

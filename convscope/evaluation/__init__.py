@@ -1,0 +1,1 @@
+"""Judging: model and images to logits (``predictions``), logits to figures (``metrics``)."""

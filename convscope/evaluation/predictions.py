@@ -1,0 +1,169 @@
+"""Model and images -> logits, once, for everyone; and the predictions file, a row an image."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from convscope import files
+from convscope.errors import BadArgument, ConvscopeError, RunError
+from convscope.evaluation import metrics
+from convscope.events import Emit, Progress, silent
+
+
+class Prediction(NamedTuple):
+    """A row of ``predictions.csv``: the fields are its header, both classes are names."""
+
+    file_or_index: str
+    label: str
+    predicted: str
+    p_predicted: float
+    p_label: float
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode; afterwards every module has its own mode again.
+
+    >>> model = nn.Sequential(nn.Dropout())
+    >>> with evaluating(model):
+    ...     model[0].training
+    False
+    >>> model[0].training
+    True
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def logits_of(
+    model: nn.Module,
+    images: np.ndarray | torch.Tensor,
+    *,
+    batch_size: int = 1000,
+    device: str | torch.device = "cpu",
+    memory_format: torch.memory_format = torch.channels_last,
+    emit: Emit = silent,
+    stage: str = "judge",
+) -> np.ndarray:
+    """The model's raw logits, float32 [N,K], for uint8 images [N,C,H,W], each once and in order.
+
+    The model sees float32 pixels of 0 to 1 and normalises them itself. It is judged in evaluation
+    mode and without autocast, and must be on ``device`` already. Images are read a batch at a time,
+    so a memory-mapped array may be larger than memory. Reports Progress in images.
+
+    Raises BadArgument for images or a batch size that it cannot take, ConvscopeError for a model
+    that does not give [B,K].
+
+    >>> logits_of(nn.Flatten(), np.full((3, 1, 1, 2), 255, np.uint8)).tolist()
+    [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
+    """
+    if images.ndim != 4 or not len(images) or images.dtype not in (np.uint8, torch.uint8):
+        raise BadArgument(
+            "images",
+            f"{images.dtype} of shape {list(images.shape)}",
+            "must be uint8 [N,C,H,W] with at least one image",
+            "decode them with convscope.data.decode",
+        )
+    if batch_size < 1:
+        rule = "must be a whole number of at least 1"
+        raise BadArgument("batch_size", batch_size, rule, "try 1000")
+    device, total = torch.device(device), len(images)
+    found: list[np.ndarray] = []
+    with evaluating(model), torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        for start in range(0, total, batch_size):
+            part = images[start : start + batch_size]
+            raw = part if isinstance(part, torch.Tensor) else torch.from_numpy(np.array(part))
+            pixels = raw.to(device).to(torch.float32, memory_format=memory_format)  # [B,C,H,W]
+            logits = _checked(model(pixels.div_(255)), len(part))  # [B,K]
+            found.append(logits.float().cpu().numpy())
+            emit(Progress(stage, start + len(part), total, "images"))
+    return np.concatenate(found)
+
+
+def write_predictions(
+    path: Path,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    temperature: float,
+    *,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Write ``predictions.csv`` whole or not at all; its probabilities are after the temperature.
+
+    ``names`` are the files the images come from; without them a row holds the image's index.
+    """
+    probabilities = metrics.softmax(logits, temperature)
+    predicted = probabilities.argmax(axis=1)
+    with files.whole_file(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(Prediction._fields)
+        writer.writerows(
+            (
+                i if names is None else names[i],
+                classes[labels[i]],
+                classes[predicted[i]],
+                f"{probabilities[i, predicted[i]]:.6g}",
+                f"{probabilities[i, labels[i]]:.6g}",
+            )
+            for i in range(len(labels))
+        )
+        text.detach()  # flushed, and left open for whole_file to sync
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read ``predictions.csv``.
+
+    Raises RunError, naming file and row, where it is missing, cut short or edited.
+    """
+    remedy = "write it anew with: convscope eval RUN"
+    try:
+        text = path.read_bytes().decode("utf-8", errors="surrogateescape")
+    except OSError as why:
+        raise RunError(f"{path}: cannot be read ({why.strerror}); {remedy}") from None
+    if not text.endswith("\n"):
+        raise RunError(f"{path}: is damaged (cut short); {remedy}")
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    found: list[Prediction] = []
+    try:
+        if tuple(next(rows)) != Prediction._fields:
+            raise ValueError(f"its header is not {','.join(Prediction._fields)}")
+        for name, label, predicted, first, second in rows:
+            row = Prediction(name, label, predicted, _probability(first), _probability(second))
+            found.append(row)
+    except (ValueError, csv.Error) as why:
+        raise RunError(f"{path}: is damaged (row {len(found) + 1}: {why}); {remedy}") from None
+    return found
+
+
+def _checked(logits: object, count: int) -> torch.Tensor:
+    """The model's answer, if it is one row of logits for each image."""
+    if isinstance(logits, torch.Tensor) and logits.ndim == 2 and len(logits) == count:
+        return logits
+    given = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    raise ConvscopeError(
+        f"model: gave {given} for {count} images where [images, classes] is needed; "
+        "end the network in one logit a class"
+    )
+
+
+def _probability(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{text} is no probability")
+    return value

@@ -1,0 +1,108 @@
+"""Pictures of images, as matplotlib figures; no state, and matplotlib is imported late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from convscope.errors import BadArgument
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_CELL = 1.0  # inches an image is wide
+_GAP = 0.12  # inches between images
+_LINE = 0.2  # inches of a title above an image
+_EDGE = 0.15  # inches around everything
+_HEADING = 0.27  # inches of a heading above a grid
+_BREAK = 0.25  # inches between two grids
+_INK, _QUIET = "#1c1d21", "#62656d"
+
+
+def image_grid(images: np.ndarray, titles: Sequence[str], *, columns: int = 8) -> Figure:
+    """A grid of uint8 images [N,C,H,W] with 1 or 3 channels, a title above each, every pixel crisp.
+
+    Raises BadArgument for other images or another number of titles.
+
+    >>> figure = image_grid(np.zeros((3, 1, 28, 28), np.uint8), ["7", "2", "1"], columns=2)
+    >>> len(figure.axes)
+    3
+    """
+    return _blocks([("", _checked(images, titles))], titles, columns)
+
+
+def before_after(
+    images: np.ndarray, augmented: np.ndarray, titles: Sequence[str], *, columns: int = 8
+) -> Figure:
+    """The same batch as it is and as augmented: two labelled grids, image under image.
+
+    Both are uint8 [N,C,H,W] with 1 or 3 channels. Raises BadArgument for batches of different
+    length, other images or another number of titles.
+
+    >>> batch = np.zeros((4, 3, 32, 32), np.uint8)
+    >>> len(before_after(batch, batch, ["cat", "dog", "cat", "ship"]).axes)
+    8
+    """
+    blocks = [
+        ("As it is", _checked(images, titles)),
+        ("As augmented", _checked(augmented, titles, "augmented")),
+    ]
+    return _blocks(blocks, titles, columns)
+
+
+def _checked(images: np.ndarray, titles: Sequence[str], argument: str = "images") -> np.ndarray:
+    """The images as uint8 [N,H,W,3]."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise BadArgument(
+            argument,
+            f"{images.dtype} of shape {list(images.shape)}",
+            "must be uint8 [N,C,H,W] with 1 or 3 channels",
+            "pick 1 or 3 channels with images[:, :1] or images[:, :3]",
+        )
+    if not 0 < len(images) == len(titles):
+        rule = f"must be as many as the titles ({len(titles)}), and at least one"
+        raise BadArgument(argument, f"{len(images)} images", rule, "give one title an image")
+    return np.broadcast_to(images, (len(images), 3, *images.shape[2:])).transpose(0, 2, 3, 1)
+
+
+def _blocks(
+    blocks: Sequence[tuple[str, np.ndarray]], titles: Sequence[str], columns: int
+) -> Figure:
+    """Grids one below the other, placed by hand in inches, so that all cells have the same size."""
+    from matplotlib.figure import Figure
+
+    if columns < 1:
+        rule = "must be a whole number of at least 1"
+        raise BadArgument("columns", columns, rule, "try columns=8")
+    columns = min(columns, len(titles))
+    lines = -(-len(titles) // columns)
+    tallest = max(images.shape[1] / images.shape[2] for _, images in blocks)
+    cell_height, step = _CELL * tallest, _CELL * tallest + _LINE + _GAP
+    heading_height = _HEADING if blocks[0][0] else 0.0
+    block_height = heading_height + lines * step - _GAP
+    width = 2 * _EDGE + columns * _CELL + (columns - 1) * _GAP
+    height = 2 * _EDGE + len(blocks) * (block_height + _BREAK) - _BREAK
+    figure = Figure(figsize=(width, height), dpi=160, facecolor="white")
+    top = height - _EDGE  # inches from the bottom, as matplotlib counts
+    for heading, images in blocks:
+        if heading:
+            figure.text(
+                _EDGE / width, top / height, heading, va="top", size=11, weight="bold", color=_INK
+            )
+        for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+            left = _EDGE + i % columns * (_CELL + _GAP)
+            bottom = top - heading_height - i // columns * step - _LINE - cell_height
+            box = (left / width, bottom / height, _CELL / width, cell_height / height)
+            _draw(figure.add_axes(box), image, title)
+        top -= block_height + _BREAK
+    return figure
+
+
+def _draw(axes: Axes, image: np.ndarray, title: str) -> None:
+    axes.imshow(image, interpolation="nearest")
+    text = title if len(title) <= 16 else title[:15] + "…"
+    axes.set_title(text, size=8, color=_QUIET, pad=3, loc="left", parse_math=False)
+    axes.set_axis_off()

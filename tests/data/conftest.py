@@ -1,0 +1,50 @@
+"""Where tests find real data, and a cache of their own."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+def needed(path: Path | None, what: str) -> Path:
+    """The path if it is there; else a skip that says so, and a failure where CI=true."""
+    if path and path.is_dir():
+        return path
+    message = f"{what} is not there"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def from_environment(variable: str) -> Path | None:
+    """The first folder that a variable names."""
+    named = os.environ.get(variable, "").split(os.pathsep)[0]
+    return Path(named) if named else None
+
+
+@pytest.fixture(scope="session")
+def test_images() -> Path:
+    """A folder that holds ``pngsuite/``, ``exif-orientation/`` and ``pillow/``."""
+    return needed(from_environment("CONVSCOPE_TEST_IMAGES"), "the folder CONVSCOPE_TEST_IMAGES")
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """A folder with data sets as their publishers lay them out."""
+    return needed(from_environment("CONVSCOPE_DATA"), "the folder CONVSCOPE_DATA")
+
+
+@pytest.fixture(scope="session")
+def published(data_root: Path) -> Callable[[str], Path]:
+    """The folder of one data set under ``data_root``, by its layout."""
+    return lambda layout: needed(data_root / layout, f"{layout} under CONVSCOPE_DATA")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache that lives as long as the tests."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONVSCOPE_CACHE", str(cache))
+        yield cache

@@ -1,0 +1,190 @@
+"""A pack gives back what was written, and says where it was damaged."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convscope import files
+from convscope.data.pack import Pack, fingerprint, open_pack, verify, write_pack
+from convscope.errors import ConvscopeError, DataError
+
+CLASSES = ("cat", "dog", "cow")
+
+
+def some_splits(seed=0):
+    random = np.random.default_rng(seed)
+    return {
+        split: (
+            random.integers(0, 256, (count, 3, 5, 7), np.uint8),
+            random.integers(0, 3, count, np.uint8),
+        )
+        for split, count in (("train", 11), ("test", 4))
+    }
+
+
+@pytest.fixture
+def pack(tmp_path) -> Pack:
+    return write_pack(tmp_path / "pets", "pets", CLASSES, some_splits(), "a test")
+
+
+def test_gives_back_what_was_written(pack):
+    opened = open_pack(pack.folder)
+    assert (opened.name, opened.classes) == ("pets", CLASSES)
+    assert (opened.channels, opened.image_size) == (3, (5, 7))
+    for split, (images, labels) in some_splits().items():
+        assert np.array_equal(opened.splits[split].images, images)
+        assert np.array_equal(opened.splits[split].labels, labels)
+        assert opened.splits[split].images.dtype == np.uint8
+        assert opened.splits[split].labels.dtype == np.int64
+        assert len(opened.splits[split]) == len(labels)
+
+
+def test_is_memory_mapped_and_writing_never_reaches_the_disk(pack):
+    images = pack.splits["train"].images
+    assert isinstance(images, np.memmap)
+    before = images[0].copy()
+    images[0] = 255 - before
+    assert np.array_equal(open_pack(pack.folder).splits["train"].images[0], before)
+
+
+def test_meta_says_what_is_in_it(pack):
+    meta = json.loads((pack.folder / "meta.json").read_text())
+    assert meta["source"] == "a test"
+    assert meta["fingerprint"] == pack.fingerprint == fingerprint(some_splits())
+    assert meta["splits"]["test"]["images"]["shape"] == [4, 3, 5, 7]
+    assert meta["splits"]["train"]["labels"]["sha256"] == files.sha256(
+        pack.folder / "train-labels.npy"
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.permutations(range(11)))
+def test_fingerprint_does_not_see_the_order(order):
+    splits = some_splits()
+    images, labels = splits["train"]
+    shuffled = {**splits, "train": (images[order], labels[order])}
+    assert fingerprint(shuffled) == fingerprint(splits)
+
+
+def test_fingerprint_sees_everything_else():
+    splits = some_splits()
+    images, labels = splits["train"]
+    one_pixel, one_label = images.copy(), labels.copy()
+    one_pixel[3, 1, 2, 4] ^= 1
+    one_label[3] = (one_label[3] + 1) % 3
+    others = [
+        {**splits, "train": (one_pixel, labels)},
+        {**splits, "train": (images, one_label)},
+        {**splits, "train": (images[:-1], labels[:-1])},
+        {**splits, "train": (images.reshape(11, 3, 7, 5), labels)},
+        {"train": splits["test"], "test": splits["train"]},
+        {"train": splits["train"]},
+    ]
+    assert len({fingerprint(splits), *map(fingerprint, others)}) == 7
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((2, 3, 4, 4), np.float32), [0, 1], r"images are float32 \[2, 3, 4, 4\], must be"),
+        (np.zeros((2, 4, 4), np.uint8), [0, 1], r"images are uint8 \[2, 4, 4\], must be"),
+        (np.zeros((0, 1, 4, 4), np.uint8), [], "none of them 0"),
+        (np.zeros((2, 1, 4, 4), np.uint8), [0], r"labels are int64 \[1\], must be .* \[2\]"),
+        (np.zeros((2, 1, 4, 4), np.uint8), [0.0, 1.0], "labels are float64"),
+        (np.zeros((2, 1, 4, 4), np.uint8), [0, 3], r"label 3 of image 1 is outside 0\.\.2"),
+        (np.zeros((2, 1, 4, 4), np.uint8), [-1, 0], r"label -1 of image 0 is outside 0\.\.2"),
+    ],
+)
+def test_refuses_arrays_that_are_no_data_set(tmp_path, images, labels, message):
+    with pytest.raises(DataError, match=message) as caught:
+        write_pack(tmp_path / "p", "pets", CLASSES, {"train": (images, np.array(labels))}, "here")
+    assert str(caught.value).startswith("pets (here): train: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_refuses_splits_of_different_shapes_and_unknown_names(tmp_path):
+    small, large = np.zeros((1, 1, 2, 2), np.uint8), np.zeros((1, 1, 3, 3), np.uint8)
+    label = np.array([0])
+    with pytest.raises(DataError, match="must have splits, and images of one shape"):
+        write_pack(tmp_path, "p", CLASSES, {"train": (small, label), "test": (large, label)}, "")
+    with pytest.raises(DataError, match=r"\.\./up: must be one of train, val, test"):
+        write_pack(tmp_path, "p", CLASSES, {"../up": (small, label)}, "")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def rewrite(path: Path, array) -> None:
+    np.save(path, array)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("train-images.npy", cut, "has 1,282 bytes, not 1,283"),
+        ("train-images.npy", Path.unlink, "cannot be read"),
+        ("test-labels.npy", cut, "has 159 bytes, not 160"),
+        (
+            "test-images.npy",
+            lambda path: rewrite(path, np.zeros((4, 3, 7, 5), np.uint8)),
+            r"holds uint8 \[4, 3, 7, 5\], not uint8 \[4, 3, 5, 7\]",
+        ),
+        (
+            "test-images.npy",
+            lambda path: path.write_bytes(b"x" * path.stat().st_size),
+            "cannot be read",
+        ),
+        (
+            "test-labels.npy",
+            lambda path: rewrite(path, np.array([0, 1, 2, 3])),
+            r"test: label 3 of image 3 is outside 0\.\.2",
+        ),
+        ("meta.json", lambda path: path.write_text("{"), "meta.json: is damaged"),
+        ("meta.json", Path.unlink, "meta.json: is not there"),
+        ("meta.json", lambda path: path.write_text("[]"), "is no pack of format 1"),
+        ("meta.json", lambda path: path.write_text('{"format_version": 9}'), "no pack of format 1"),
+        ("meta.json", lambda path: path.write_text('{"format_version": 1}'), "is damaged"),
+        (
+            "meta.json",
+            lambda path: path.write_text('{"format_version": 1, "classes": [], "splits": {}}'),
+            "must have splits",
+        ),
+    ],
+)
+def test_damage_is_named_with_its_remedy(pack, file, damage, message):
+    damage(pack.folder / file)
+    with pytest.raises(DataError, match=message) as caught:
+        open_pack(pack.folder)
+    assert str(pack.folder) in str(caught.value)
+    assert f"Delete the folder {pack.folder}; it is made anew" in str(caught.value)
+
+
+def test_verify_finds_a_changed_pixel(pack):
+    verify(pack.folder)
+    path = pack.folder / "train-images.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    open_pack(pack.folder)
+    with pytest.raises(DataError, match=r"train-images\.npy: was changed after it was written"):
+        verify(pack.folder)
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "sync_file", full)
+    with pytest.raises(ConvscopeError, match="no room left on the disk"):
+        write_pack(tmp_path / "pets", "pets", CLASSES, some_splits(), "a test")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pack_that_is_there_stays(pack):
+    again = write_pack(pack.folder, "pets", CLASSES, some_splits(1), "another")
+    assert again.fingerprint == pack.fingerprint

@@ -1,0 +1,559 @@
+"""Data by name: from the package, from disk in every layout, over the network, or a clear error."""
+
+import gzip
+import hashlib
+import io
+import os
+import re
+import runpy
+import subprocess
+import sys
+import tarfile
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convscope import files
+from convscope.data import mnist, sources
+from convscope.data.pack import fingerprint, verify
+from convscope.data.sources import SOURCES, Download, locate, open_data
+from convscope.errors import BadArgument, DataError
+from convscope.events import Notice, Progress
+
+ROOT = Path(__file__).parents[2]
+IDX_NAMES = [name for names in SOURCES["fashion-mnist"].files.values() for name in names]
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch) -> Path:
+    """A machine without data: an empty cache, an empty root, no Debian package."""
+    root = tmp_path / "root"
+    root.mkdir()
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CONVSCOPE_DATA", str(root))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(sources, "DEBIAN", tmp_path / "debian")
+    return root
+
+
+def idx(array: np.ndarray) -> bytes:
+    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return head + array.astype(np.uint8).tobytes()
+
+
+def small_fashion(seed=0) -> dict[str, bytes]:
+    """Four IDX files of 20 and 10 images."""
+    random = np.random.default_rng(seed)
+    arrays = []
+    for count in (20, 10):
+        arrays += [random.integers(0, 256, (count, 28, 28)), np.arange(count) % 10]
+    return dict(zip(IDX_NAMES, map(idx, arrays), strict=True))
+
+
+def small_cifar(label_bytes=(10,), counts=(4, 4, 4, 4, 4, 5), seed=0) -> list[bytes]:
+    """CIFAR files of so many records."""
+    random = np.random.default_rng(seed)
+    labels = [np.stack([np.arange(n) % limit for limit in label_bytes], 1) for n in counts]
+    pixels = [random.integers(0, 256, (n, 3072)) for n in counts]
+    pairs = zip(labels, pixels, strict=True)
+    return [np.hstack(pair).astype(np.uint8).tobytes() for pair in pairs]
+
+
+def cifar100_archive(**changed) -> bytes:
+    """A tar.gz as the publisher's, but small; ``changed`` replaces or (None) drops members."""
+    train, test = small_cifar((20, 100), (150, 30))
+    members = {"train.bin": train, "test.bin": test, "fine_label_names.txt": b"apple\n"}
+    members |= {name.replace("_", "."): content for name, content in changed.items()}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, content in members.items():
+            if content is not None:
+                info = tarfile.TarInfo(f"cifar-100-binary/{name}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def put(folder: Path, contents: dict[str, bytes], gzipped=False) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        if gzipped:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+        else:
+            (folder / name).write_bytes(content)
+
+
+def opened(name, **options):
+    """A pack and the events that came with it."""
+    events: list = []
+    return open_data(name, events.append, **options), events
+
+
+def warnings_in(events) -> list[str]:
+    return [event.text for event in events if isinstance(event, Notice) and event.warning]
+
+
+# MNIST
+
+
+def test_mnist_is_inside_the_package_and_exact():
+    pack, events = opened("mnist", download=False)
+    assert not warnings_in(events)
+    hashes = {
+        (split, part): hashlib.sha256(array.tobytes()).hexdigest()
+        for split, data in pack.splits.items()
+        for part, array in (("images", data.images), ("labels", data.labels.astype(np.uint8)))
+    }
+    assert hashes == {
+        ("train", "images"): "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+        ("train", "labels"): "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+        ("test", "images"): "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+        ("test", "labels"): "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+    }
+    assert pack.splits["train"].images.shape == (60_000, 1, 28, 28)
+    assert pack.splits["test"].images.shape == (10_000, 1, 28, 28)
+    assert pack.classes == tuple("0123456789")
+    assert locate("mnist").where == "inside the package"
+    verify(pack.folder)
+    _, events = opened("mnist")
+    assert events == []  # unpacked once
+
+
+def test_mnist_is_the_official_files_byte_for_byte(published):
+    official, pack = published("MNIST/raw"), open_data("mnist")
+    for split, names in SOURCES["mnist"].files.items():
+        images, labels = (sources.read_bytes(official / name) for name in names)
+        assert pack.splits[split].images.tobytes() == images[16:]
+        assert pack.splits[split].labels.astype(np.uint8).tobytes() == labels[8:]
+
+
+def test_the_packed_file_is_small_and_the_script_makes_one_from_idx_files(tmp_path, capsys):
+    assert Path(mnist.__file__).with_suffix(".zlib").stat().st_size <= 12_000_000
+    script = runpy.run_path(str(ROOT / "scripts" / "pack_mnist.py"))
+    put(tmp_path, small_fashion(), gzipped=True)
+    script["main"](tmp_path, tmp_path / "made")
+    assert "30 images in" in capsys.readouterr().out
+    images, labels = mnist.expand((tmp_path / "made").read_bytes(), 30)
+    assert idx(images[:20]) == small_fashion()["train-images-idx3-ubyte"]
+    assert idx(labels[20:]) == small_fashion()["t10k-labels-idx1-ubyte"]
+    (tmp_path / f"{IDX_NAMES[0]}.gz").unlink()
+    with pytest.raises(SystemExit, match="holds 3 of the four IDX files"):
+        script["main"](tmp_path, tmp_path / "made")
+
+
+@settings(max_examples=30, deadline=None)
+@given(count=st.integers(1, 20), seed=st.integers(0, 99), ink=st.floats(0, 1))
+def test_squeezed_images_come_back_whole(count, seed, ink):
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (count, 28, 28), np.uint8)
+    images *= random.random(images.shape) < ink
+    labels = random.integers(0, 10, count, np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mnist, "BLOCK", 7)
+        packed = mnist.squeeze(images, labels)
+        again = mnist.expand(packed, count)
+        with pytest.raises(ValueError):
+            mnist.expand(packed[:-9], count)
+        with pytest.raises(ValueError):
+            mnist.expand(packed, count + 1)
+    assert np.array_equal(again[0], images)
+    assert np.array_equal(again[1], labels)
+
+
+def test_a_damaged_mnist_file_says_so(bare, tmp_path, monkeypatch):
+    (tmp_path / "mnist.zlib").write_bytes(b"\x78\x9c" + bytes(100))
+    monkeypatch.setattr(sources, "__file__", str(tmp_path / "sources.py"))
+    with pytest.raises(DataError, match=r"mnist\.zlib: is missing or damaged .* install convscope"):
+        open_data("mnist")
+
+
+# Found on disk
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+@pytest.mark.parametrize("layout", ["FashionMNIST/raw", "fashion-mnist"])
+def test_fashion_mnist_in_every_layout(bare, layout, gzipped):
+    contents = small_fashion()
+    put(bare / layout, contents, gzipped)
+    assert locate("fashion-mnist").kind == "disk"
+    assert locate("fashion-mnist").where == str(bare / layout)
+    pack, events = opened("fashion-mnist")
+    assert pack.splits["train"].images.tobytes() == contents["train-images-idx3-ubyte"][16:]
+    assert list(pack.splits["test"].labels) == list(range(10))
+    assert pack.classes[0] == "T-shirt/top"
+    assert warnings_in(events) == [
+        f"fashion-mnist: the images from {bare / layout} are not the published data set; "
+        "used as they are"
+    ]
+
+
+def test_roots_are_searched_in_order(bare, tmp_path, monkeypatch):
+    second, debian, cache = tmp_path / "second", tmp_path / "debian", tmp_path / "cache"
+    for root in (debian, cache / "downloads", cache, second, bare):
+        put(root / "fashion-mnist", small_fashion())
+        monkeypatch.setenv("CONVSCOPE_DATA", os.pathsep.join([str(bare), "", str(second)]))
+        assert locate("fashion-mnist").where == str(root / "fashion-mnist")
+
+
+def test_cifar10_as_files(bare):
+    batches = small_cifar()
+    names = [name for names in SOURCES["cifar10"].files.values() for name in names]
+    put(bare / "cifar-10-batches-bin", dict(zip(names, batches, strict=True)))
+    pack, _ = opened("cifar10")
+    assert pack.splits["train"].images.shape == (20, 3, 32, 32)
+    assert list(pack.splits["train"].labels) == [0, 1, 2, 3] * 5
+    assert pack.splits["train"].images[5].tobytes() == batches[1][3074:6146]
+    assert pack.splits["test"].images[0].tobytes() == batches[5][1:3073]
+
+
+def test_cifar100_straight_from_its_archive(bare):
+    archive = bare / "cifar-100-binary.tar.gz"
+    archive.write_bytes(cifar100_archive())
+    assert locate("cifar100").where == str(archive)
+    pack, events = opened("cifar100")
+    assert list(pack.splits["train"].labels[98:102]) == [98, 99, 0, 1]  # fine labels, not coarse
+    train, _ = small_cifar((20, 100), (150, 30))
+    assert pack.splits["train"].images[1].tobytes() == train[3076:6148]
+    assert pack.classes[:2] == ("apple", "aquarium_fish")
+    assert pack.classes[-1] == "worm"
+    assert len(set(pack.classes)) == 100
+    assert sorted(path.name for path in bare.iterdir()) == [archive.name]  # nothing extracted
+    assert len(warnings_in(events)) == 1  # not the published count
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10"])
+def test_the_real_ones_have_the_published_fingerprint(name, published):
+    source = SOURCES[name]
+    paths = [path for path in sources.files_in(source, published(source.folders[0])) if path]
+    contents = {path.name.removesuffix(".gz"): sources.read_bytes(path) for path in paths}
+    splits = sources.parse(source, contents)
+    assert fingerprint(splits) == source.fingerprint
+    assert {split: len(labels) for split, (_, labels) in splits.items()} == source.counts
+    for file in source.downloads:
+        if file.inside:
+            content = contents[file.name.removesuffix(".gz")]
+            assert hashlib.sha256(content).hexdigest() == file.sha256
+
+
+def test_packed_once_and_again_when_a_file_changes(bare):
+    folder = bare / "fashion-mnist"
+    put(folder, small_fashion())
+    first, _ = opened("fashion-mnist")
+    again, events = opened("fashion-mnist")
+    assert again.fingerprint == first.fingerprint
+    assert not [event for event in events if not event.warning]  # nothing was packed
+    put(folder, small_fashion(seed=1))
+    os.utime(folder / IDX_NAMES[0], ns=(1, 1))
+    changed, events = opened("fashion-mnist")
+    assert changed.fingerprint != first.fingerprint
+    assert f"packed into {changed.folder}" in events[0].text
+    assert [path.name for path in changed.folder.parent.iterdir()] == [changed.folder.name]
+    for name in IDX_NAMES:
+        (folder / name).unlink()
+    kept, _ = opened("fashion-mnist", download=False)
+    assert kept.fingerprint == changed.fingerprint
+    assert locate("fashion-mnist").kind == "pack"
+
+
+def test_a_truncated_pack_is_named_with_its_remedy(bare):
+    put(bare / "fashion-mnist", small_fashion())
+    images = open_data("fashion-mnist").folder / "train-images.npy"
+    images.write_bytes(images.read_bytes()[:-1])
+    with pytest.raises(
+        DataError, match=r"train-images\.npy: has .* Delete the folder .* made anew"
+    ):
+        open_data("fashion-mnist")
+
+
+# Damaged, missing
+
+
+def changed(name, content):
+    return lambda contents: contents | {name: content(contents[name])}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed(IDX_NAMES[0], lambda b: b[:-1]), "15,679 bytes of data, its head says"),
+        (changed(IDX_NAMES[0], lambda b: b + b"x"), "15,681 bytes of data"),
+        (changed(IDX_NAMES[0], lambda b: b""), "does not begin as an IDX file of 3 dimensions"),
+        (changed(IDX_NAMES[0], lambda b: b[:3] + b"\x01" + b[4:]), "does not begin as an IDX file"),
+        (changed(IDX_NAMES[1], lambda b: b[:2] + b"\x0d" + b[3:]), "idx1-ubyte does not begin"),
+        (changed(IDX_NAMES[0], lambda b: idx(np.zeros((20, 14, 56)))), r"holds \[20, 14, 56\]"),
+        (
+            changed(IDX_NAMES[1], lambda b: idx(np.arange(19) % 10)),
+            r"train: labels are uint8 \[19\]",
+        ),
+        (changed(IDX_NAMES[1], lambda b: idx(np.full(20, 10))), r"label 10 of image 0 is outside"),
+    ],
+)
+def test_damaged_idx_files(bare, change, message):
+    put(bare / "fashion-mnist", change(small_fashion()))
+    with pytest.raises(DataError, match=message) as caught:
+        open_data("fashion-mnist")
+    assert str(bare / "fashion-mnist") in str(caught.value)
+    assert not list(files.cache_root().rglob("*.npy"))
+
+
+def test_damaged_gzip(bare):
+    put(bare / "fashion-mnist", small_fashion(), gzipped=True)
+    path = bare / "fashion-mnist" / f"{IDX_NAMES[0]}.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"damaged .*train-images.*; copy it again, or remove it"):
+        open_data("fashion-mnist")
+
+
+@pytest.mark.parametrize(
+    ("archive", "message"),
+    [
+        (cifar100_archive(train_bin=b"x" * 3073), r"train\.bin has 3,073 bytes, not a multiple"),
+        (cifar100_archive(train_bin=b""), r"train\.bin has 0 bytes"),
+        (cifar100_archive(test_bin=bytes([0, 100]) + bytes(3072)), r"label 100 in record 0"),
+        (cifar100_archive(test_bin=bytes([20, 0]) + bytes(3072)), r"label 20 .* outside 0\.\.19"),
+        (cifar100_archive(test_bin=None), r"it holds no test\.bin"),
+        (cifar100_archive()[:-5000], "is damaged"),
+        (b"no archive", "is damaged"),
+        (b"", "is damaged"),
+    ],
+)
+def test_damaged_cifar_archives(bare, archive, message):
+    (bare / "cifar-100-binary.tar.gz").write_bytes(archive)
+    with pytest.raises(DataError, match=message) as caught:
+        open_data("cifar100")
+    assert "cifar-100-binary.tar.gz" in str(caught.value)
+
+
+def test_unknown_name_gets_the_nearest():
+    with pytest.raises(
+        BadArgument, match=r"data=minst: is not a known data set; did you mean mnist"
+    ):
+        open_data("minst")
+    with pytest.raises(BadArgument, match="did you mean cifar10"):
+        locate("cifar-10")
+
+
+def test_nowhere_names_the_ways_out(bare):
+    with pytest.raises(DataError) as caught:
+        open_data("cifar10", download=False)
+    text = str(caught.value)
+    assert "cifar10: is not on this machine, and downloading was not allowed" in text
+    assert "CONVSCOPE_DATA=ROOT" in text
+    assert "ROOT/cifar-10-batches-bin/ or ROOT/cifar-10-binary.tar.gz" in text
+    assert f"{SOURCES['cifar10'].downloads[0].url} elsewhere and put it into" in text
+    assert "mnist, which is inside the package" in text
+    assert (
+        str(locate("cifar10")) == f"download of 162 MiB from {SOURCES['cifar10'].downloads[0].url}"
+    )
+
+
+def test_what_was_passed_over_is_said(bare, tmp_path, monkeypatch):
+    (bare / "cifar-10-batches-py").mkdir()
+    put(bare / "cifar-10-batches-bin", {"test_batch.bin": small_cifar()[5]})
+    gone = tmp_path / "gone"
+    monkeypatch.setenv("CONVSCOPE_DATA", os.pathsep.join([str(bare), str(gone)]))
+    with pytest.raises(DataError) as caught:
+        open_data("cifar10", download=False)
+    text = str(caught.value)
+    assert "cifar-10-batches-py was found, but pickles are never read; get the binary" in text
+    assert "cifar-10-batches-bin is incomplete (1 of 6 files)" in text
+    assert f"{gone}, named in CONVSCOPE_DATA, is not a folder" in text
+
+
+# Downloads
+
+
+class Publisher(ThreadingHTTPServer):
+    """Serves ``content`` by path; ``claim`` adds bytes to Content-Length that never come."""
+
+    content: dict[str, bytes]
+    claim = 0
+    asked: list[str]
+
+
+@pytest.fixture
+def publisher():
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.server.asked.append(self.path)
+            content = self.server.content.get(self.path)
+            if content is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content) + self.server.claim))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = Publisher(("127.0.0.1", 0), Handler)
+    server.content, server.asked = {}, []
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def let_publish(monkeypatch, publisher, name, contents, inside=False):
+    """Let ``publisher`` be the one who publishes ``name``."""
+    port = publisher.server_address[1]
+    downloads = []
+    for file, content in contents.items():
+        sha256 = hashlib.sha256(gzip.decompress(content) if inside else content).hexdigest()
+        downloads.append(Download(f"http://127.0.0.1:{port}/{file}", len(content), sha256, inside))
+        publisher.content[f"/{file}"] = content
+    source = replace(SOURCES[name], downloads=tuple(downloads))
+    monkeypatch.setitem(SOURCES, name, source)
+
+
+def test_downloads_an_archive_once(bare, publisher, monkeypatch):
+    archive = cifar100_archive()
+    let_publish(monkeypatch, publisher, "cifar100", {"cifar-100-binary.tar.gz": archive})
+    assert locate("cifar100").kind == "download"
+    pack, events = opened("cifar100")
+    assert len(pack.splits["train"]) == 150
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert (progress[-1].done, progress[-1].total) == (len(archive), len(archive))
+    assert (progress[-1].unit, progress[-1].stage) == ("bytes", "download cifar100")
+    assert progress[-1].detail == "cifar-100-binary.tar.gz"
+    kept = files.cache_root() / "downloads" / "cifar-100-binary.tar.gz"
+    assert kept.read_bytes() == archive
+    open_data("cifar100")
+    assert publisher.asked == ["/cifar-100-binary.tar.gz"]
+    assert locate("cifar100").where == str(kept)
+
+
+def test_downloads_what_is_missing_of_several_files(bare, publisher, monkeypatch):
+    packed = {f"{name}.gz": gzip.compress(content) for name, content in small_fashion().items()}
+    let_publish(monkeypatch, publisher, "fashion-mnist", packed, inside=True)
+    del publisher.content["/t10k-labels-idx1-ubyte.gz"]
+    with pytest.raises(DataError, match=r"t10k-labels.* cannot be reached \(HTTP Error 404"):
+        open_data("fashion-mnist")
+    # Packed differently, the same inside: what a mirror serves.
+    packed = {f"{name}.gz": gzip.compress(content, 1) for name, content in small_fashion().items()}
+    publisher.content["/t10k-labels-idx1-ubyte.gz"] = packed["t10k-labels-idx1-ubyte.gz"]
+    pack, _ = opened("fashion-mnist")
+    assert len(pack.splits["test"]) == 10
+    assert len(publisher.asked) == 5
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_cut_connection_leaves_nothing(bare, publisher, monkeypatch, inside):
+    name, contents = "cifar100", {"cifar-100-binary.tar.gz": cifar100_archive()}
+    if inside:
+        name, contents = (
+            "fashion-mnist",
+            {f"{name}.gz": gzip.compress(content) for name, content in small_fashion().items()},
+        )
+    let_publish(monkeypatch, publisher, name, contents, inside)
+    publisher.claim = 10
+    with pytest.raises(DataError, match=r"broke off after [\d,]+ of [\d,]+ bytes; run again"):
+        open_data(name)
+    assert not [path for path in files.cache_root().rglob("*") if path.is_file()]
+    publisher.claim = 0
+    open_data(name)
+
+
+@pytest.mark.parametrize("content", [b"<html>log in</html>", cifar100_archive()[:-1] + b"x", b""])
+def test_a_wrong_file_leaves_nothing(bare, publisher, monkeypatch, content):
+    name = "cifar-100-binary.tar.gz"
+    let_publish(monkeypatch, publisher, "cifar100", {name: cifar100_archive()})
+    publisher.content[f"/{name}"] = content
+    with pytest.raises(DataError, match=r"is not the published file .* nothing was kept"):
+        open_data("cifar100")
+    assert not [path for path in files.cache_root().rglob("*") if path.is_file()]
+
+
+def test_a_wrong_gzip_leaves_nothing(bare, publisher, monkeypatch):
+    packed = {f"{name}.gz": gzip.compress(content) for name, content in small_fashion().items()}
+    let_publish(monkeypatch, publisher, "fashion-mnist", packed, inside=True)
+    publisher.content["/train-images-idx3-ubyte.gz"] = b"<html>log in</html>"
+    with pytest.raises(DataError, match=r"broke off|is not the published file"):
+        open_data("fashion-mnist")
+    assert not [path for path in files.cache_root().rglob("*") if path.is_file()]
+
+
+def test_no_network_names_the_address_and_the_ways_out(bare, publisher, monkeypatch):
+    let_publish(monkeypatch, publisher, "cifar100", {"cifar-100-binary.tar.gz": b"x"})
+    publisher.server_close()
+    with pytest.raises(
+        DataError, match=r"is not on this machine.* cannot be reached .*urlopen"
+    ) as e:
+        open_data("cifar100")
+    assert "Ways out" in str(e.value)
+
+
+# The cache
+
+
+def test_a_cache_that_cannot_be_written_is_named(bare, tmp_path, monkeypatch):
+    put(bare / "fashion-mnist", small_fashion())
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"the cache .*file cannot take .* set CONVSCOPE_CACHE to"):
+        open_data("fashion-mnist")
+
+
+@pytest.mark.parametrize("code", [28, 30])
+def test_a_full_or_read_only_cache_is_named(bare, publisher, monkeypatch, code):
+    def refuse(file):
+        raise OSError(code, os.strerror(code))
+
+    put(bare / "fashion-mnist", small_fashion())
+    let_publish(monkeypatch, publisher, "cifar100", {"cifar-100-binary.tar.gz": cifar100_archive()})
+    monkeypatch.setattr(files, "sync_file", refuse)
+    for name in ("fashion-mnist", "cifar100"):
+        with pytest.raises(
+            DataError, match=r"cannot take the data .* set CONVSCOPE_CACHE to a folder"
+        ):
+            open_data(name)
+    assert not [path for path in files.cache_root().rglob("*") if path.is_file()]
+
+
+def run(code: str, **environment) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_processes_may_open_a_data_set_for_the_first_time(tmp_path):
+    code = "from convscope.data.sources import open_data; print(open_data('mnist').fingerprint)"
+    both = [run(code, CONVSCOPE_CACHE=str(tmp_path)) for _ in range(2)]
+    answers = [process.communicate(timeout=60) for process in both]
+    assert answers == [(f"{SOURCES['mnist'].fingerprint}\n", "")] * 2
+    assert [path.name for path in (tmp_path / "packs").iterdir()] == ["mnist-1"]
+
+
+def test_needs_neither_torch_nor_the_rest(tmp_path):
+    code = """
+import sys
+for name in ("torch", "torchvision", "matplotlib", "rich", "typer"):
+    sys.modules[name] = None
+from convscope.data import decode, pack, sources
+images = sources.open_data("mnist").splits["test"].images
+print(decode.decode(images[0, 0], channels=3, size=(14, 14)).shape)
+"""
+    out, errors = run(code, CONVSCOPE_CACHE=os.environ["CONVSCOPE_CACHE"]).communicate(timeout=60)
+    assert (out, errors) == ("(3, 14, 14)\n", "")
+
+
+def test_no_source_lacks_its_facts():
+    for name, source in SOURCES.items():
+        assert source.title and source.licence and source.home_page.startswith("http"), name
+        assert len(set(source.classes)) == len(source.classes) in (10, 100)
+        for file in source.downloads:
+            assert re.fullmatch("[0-9a-f]{64}", file.sha256)

@@ -1,0 +1,351 @@
+"""The whole jobs from Python: what a run leaves behind, resuming, the user's own network, judging."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import convscope as cs
+from convscope import report
+from convscope.data import sources
+from convscope.errors import BadArgument, DataError, Interrupted, RunError, TargetMissed
+from convscope.events import EpochEnd, Notice, Progress
+from convscope.models import store
+from convscope.recipe import Claim, Recipe, resolve
+from convscope.run import RunFolder
+
+QUICK = {"model": "cnn", "widths": [4, 8], "epochs": 3, "batch_size": 40, "lr": 0.01}
+QUICK |= {"precision": "float32", "memory_format": "contiguous"}
+
+
+def same_weights(one: Path, two: Path) -> bool:
+    return (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
+
+
+def test_a_run_leaves_everything_behind(bars, workplace):
+    run = cs.train("mnist", **QUICK)
+    assert run.path == Path("runs/mnist-cnn-1")
+    assert sorted(p.name for p in run.path.iterdir()) == [
+        "README.md",
+        "checkpoint",
+        "history.jsonl",
+        "metrics.json",
+        "model.json",
+        "model.safetensors",
+        "predictions.csv",
+        "recipe.toml",
+        "report.html",
+        "split.json",
+    ]
+    assert run.metrics.accuracy > 0.8
+    low, high = run.metrics.accuracy_ci95
+    assert low < run.metrics.accuracy <= high
+    assert run.metrics.test_looks == 1
+    assert np.trace(run.metrics.confusion) == run.metrics.accuracy * run.metrics.n
+    assert run.report.stat().st_size > 10_000
+    assert cs.train("mnist", **QUICK).path == Path("runs/mnist-cnn-2")
+    assert same_weights(Path("runs/mnist-cnn-1"), Path("runs/mnist-cnn-2"))
+
+
+def test_the_split_says_which_image_went_where(bars):
+    run = cs.train("mnist", **QUICK, val=0.2)
+    split = json.loads((run.path / "split.json").read_text())
+    labels = bars.splits["train"].labels[split["val"]]
+    assert np.bincount(labels).tolist() == [16, 16, 16] and split["train"] == 192
+    assert split["fingerprint"] == bars.fingerprint
+
+
+def test_normalisation_is_that_of_the_training_pixels(bars):
+    run = cs.train("mnist", **QUICK)
+    split = json.loads((run.path / "split.json").read_text())
+    pixels = np.delete(bars.splits["train"].images, split["val"], axis=0) / 255
+    network = store.load(RunFolder(run.path))
+    assert float(network.normalise.mean) == pytest.approx(pixels.mean(), rel=1e-5)
+    assert float(network.normalise.std) == pytest.approx(pixels.std(), rel=1e-5)
+
+
+def test_events_come_up_as_they_happen(bars, events):
+    seen, emit = events
+    cs.train("mnist", **QUICK, emit=emit)
+    assert [e.epoch for e in seen if isinstance(e, EpochEnd)] == [1, 2, 3]
+    stages = {e.stage for e in seen if isinstance(e, Progress)}
+    assert {"epoch 1/3", "validate", "judge"} <= stages
+
+
+def test_the_test_split_is_read_once(bars, monkeypatch):
+    """Whoever reads the test images before the end would be caught here."""
+    test, reads = bars.splits["test"].images, []
+    from convscope.evaluation import predictions
+
+    logits_of = predictions.logits_of
+
+    def counted(model, images, **named):
+        if np.shares_memory(images, test):
+            reads.append(named["stage"])
+        return logits_of(model, images, **named)
+
+    monkeypatch.setattr(predictions, "logits_of", counted)
+    cs.train("mnist", **QUICK)
+    assert reads == ["judge"]
+
+
+def test_seeds_differ_and_repeat(bars):
+    runs = [cs.train("mnist", **QUICK, seed=seed).path for seed in (1, 2, 1)]
+    assert same_weights(runs[0], runs[2])
+    assert not same_weights(runs[0], runs[1])
+
+
+@pytest.mark.parametrize("stage", ["epoch 2/3", "validate", "judge"])
+def test_stopped_at_any_stage_a_run_is_completed(bars, stage):
+    """Also between training and judging, where no signal is waited for."""
+    whole = cs.train("mnist", **QUICK).path
+
+    class Power(Exception):
+        pass
+
+    def cut(event: object) -> None:
+        if isinstance(event, Progress) and event.stage == stage:
+            raise Power
+
+    out = Path("a")
+    with pytest.raises(Power):
+        cs.train("mnist", **QUICK, out=out, emit=cut)
+    run = cs.train("mnist", **QUICK, out=out, resume=True)
+    assert same_weights(run.path, whole)
+    assert run.metrics.test_looks == 1
+    assert run.metrics.accuracy == cs.Run(whole).metrics.accuracy
+    assert run.report.is_file() and (out / "README.md").is_file()
+
+
+def test_resume_alone_is_enough_and_a_finished_run_stays(bars, events):
+    seen, emit = events
+    first = cs.train("mnist", **QUICK, out="a")
+    before = {p: p.stat().st_mtime_ns for p in first.path.rglob("*") if p.is_file()}
+    assert cs.train(out="a", resume=True, emit=emit).metrics == first.metrics
+    assert "finished; nothing to do" in seen[-1].text
+    assert before == {p: p.stat().st_mtime_ns for p in first.path.rglob("*") if p.is_file()}
+
+
+def test_resume_begins_what_never_began(bars):
+    assert cs.train("mnist", **QUICK, out="new", resume=True).metrics.n == 60
+
+
+def test_a_report_that_is_missing_is_made_anew_without_another_look(bars):
+    run = cs.train("mnist", **QUICK, out="a")
+    run.report.unlink()
+    again = cs.train(out="a", resume=True)
+    assert again.report.is_file() and again.metrics.test_looks == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"epochs": 5}, "epochs=5: is not what this run was begun with .3.; leave it out"),
+        ({"model": "mlp"}, "model=mlp: is not what this run was begun with .cnn."),
+        ({"widths": [4]}, r"widths=\(4,\): is not what this run was begun with .*4, 8"),
+        ({"data": "cifar10"}, "data=cifar10: is not what this run was begun with"),
+    ],
+)
+def test_the_recipe_of_a_run_is_binding(bars, options, text):
+    cs.train("mnist", **QUICK, out="a")
+    with pytest.raises(BadArgument, match=text):
+        cs.train(**{"data": "mnist", **QUICK, **options}, out="a", resume=True)
+
+
+def test_nothing_is_overwritten(bars):
+    cs.train("mnist", **QUICK, out="a")
+    with pytest.raises(RunError, match="holds a run already; add --resume"):
+        cs.train("mnist", **QUICK, out="a")
+
+
+def test_a_run_of_other_data_does_not_go_on(bars, monkeypatch):
+    cs.train("mnist", **QUICK, out="a")
+    monkeypatch.setattr(sources, "open_data", lambda *rest: replaced(bars, "0" * 64))
+    with pytest.raises(DataError, match="mnist: has fingerprint 000000000000, and the run was made"):
+        cs.evaluate("a")
+    (Path("a") / "metrics.json").unlink()
+    with pytest.raises(DataError, match="mnist: has fingerprint 000000000000"):
+        cs.train(out="a", resume=True)
+
+
+def replaced(pack, fingerprint):
+    from dataclasses import replace
+
+    return replace(pack, fingerprint=fingerprint)
+
+
+def test_no_validation_is_said(bars, events):
+    seen, emit = events
+    run = cs.train("mnist", **QUICK, val=0, emit=emit)
+    assert any(isinstance(e, Notice) and "not calibrated" in e.text for e in seen)
+    assert RunFolder(run.path).read_model()["temperature"] == 1.0
+    with pytest.raises(BadArgument, match="split=val: is empty: the run was trained with val=0"):
+        cs.evaluate(run.path, "val")
+
+
+def test_evaluating_another_split(bars):
+    run = cs.train("mnist", **QUICK)
+    train = cs.evaluate(run.path, "train")
+    val = cs.evaluate(run.path, "val")
+    assert (train["n"], val["n"]) == (216, 24)
+    history = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    assert val["accuracy"] == history[-1]["val_accuracy"]
+    with pytest.raises(BadArgument, match="split=tset: must be train, val or test"):
+        cs.evaluate(run.path, "tset")
+
+
+def test_predicting(bars, workplace):
+    trained = cs.load(cs.train("mnist", **{**QUICK, "epochs": 6}).path)
+    images, labels = bars.splits["test"].images, bars.splits["test"].labels
+    guesses = trained.predict(images)
+    right = np.mean([g.label == bars.classes[y] for g, y in zip(guesses, labels, strict=True)])
+    assert right > 0.9
+    assert all(abs(sum(p for _, p in g.top) - 1) < 1e-6 for g in guesses)
+    assert [g.label for g in trained.predict(images[:, 0])] == [g.label for g in guesses]
+    Image.fromarray(images[0, 0]).save("one.png")
+    for form in ("one.png", Path("one.png"), Path("one.png").read_bytes(), Image.fromarray(images[0, 0])):
+        assert trained.predict([form], top_k=1)[0].top[0][0] == guesses[0].label
+    with pytest.raises(BadArgument, match=r"images=float64 .*: must be uint8 \[N,1,12,12\]"):
+        trained.predict(np.zeros((1, 1, 12, 12)))
+    with pytest.raises(BadArgument, match="top_k=0: must be a whole number of at least 1"):
+        trained.predict(images, top_k=0)
+
+
+def test_probabilities_are_those_of_the_predictions_file(bars):
+    """One preprocessing and one temperature: what was judged is what is predicted."""
+    run = cs.train("mnist", **QUICK)
+    rows = (run.path / "predictions.csv").read_text().splitlines()[1:]
+    guesses = cs.load(run.path).predict(bars.splits["test"].images)
+    for row, guess in zip(rows, guesses, strict=True):
+        _, _, predicted, p, _ = row.split(",")
+        assert predicted == guess.label and float(p) == pytest.approx(guess.p, abs=1e-5)
+
+
+OWN = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, num_classes, width=8):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.LazyLinear(width), nn.ReLU(), nn.Dropout(0.1),
+                                 nn.Linear(width, num_classes))
+    def forward(self, x):
+        return self.net(x)
+class Wrong(Net):
+    def forward(self, x):
+        return super().forward(x)[:, :2]
+class Breaks(Net):
+    def forward(self, x):
+        return self.net(x.reshape(7, -1))
+"""
+
+
+def test_the_users_own_network(bars, workplace):
+    Path("mine.py").write_text(OWN)
+    own = {"model": "mine.py:Net", "epochs": 2, "batch_size": 40}
+    run = cs.train("mnist", **own, width=6)
+    assert run.path == Path("runs/mnist-Net-1")
+    with pytest.raises(BadArgument, match="no code is loaded that you do not name; add --model mine.py"):
+        cs.load(run.path)
+    assert cs.load(run.path, model="mine.py:Net").predict(bars.splits["test"].images)
+    assert cs.evaluate(run.path, model="mine.py:Net")["n"] == 60
+    with pytest.raises(BadArgument, match="is not the class this run was made with; name .*:Net"):
+        cs.load(run.path, model="mine.py:Wrong")
+    assert cs.train(**own, width=6, out=run.path, resume=True).metrics == run.metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Wrong", r"gives \[2, 2\] for a batch of 2 images of 3 classes; make it give \[B,3\]"),
+        ("Breaks", r"fails on a batch \[2, 1, 12, 12\]: .*; mend the class; it gets float"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(bars, name, text):
+    Path("mine.py").write_text(OWN)
+    with pytest.raises(BadArgument, match=text):
+        cs.train("mnist", model=f"mine.py:{name}")
+    assert not Path("runs").exists()
+
+
+def test_no_name_in_a_file_is_imported(bars, workplace):
+    """A run folder from a stranger: model.json may name any file, and none is touched."""
+    run = cs.train("mnist", **QUICK)
+    Path("evil.py").write_text("raise SystemExit('imported')")
+    info = json.loads((run.path / "model.json").read_text())
+    info["architecture"]["name"] = str(Path("evil.py").absolute()) + ":Net"
+    (run.path / "model.json").write_text(json.dumps(info))
+    with pytest.raises(BadArgument, match="no code is loaded that you do not name"):
+        cs.load(run.path)
+    info["architecture"]["name"] = "os.system"
+    (run.path / "model.json").write_text(json.dumps(info))
+    with pytest.raises(RunError, match=r"model.json: was edited or damaged: model=os.system"):
+        cs.load(run.path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "text"),
+    [
+        ("model.safetensors", b"", "was cut short or edited: its SHA-256 is not the one in model"),
+        ("model.json", b"{", "model.json: is damaged"),
+        ("model.json", b"{}", "model.json: was edited or damaged: it must hold architecture"),
+        ("recipe.toml", b"[train]\nlr = 'x'", "recipe.toml: was edited or damaged"),
+        ("metrics.json", b'{"accuracy": 1', "metrics.json: is damaged"),
+    ],
+)
+def test_a_damaged_file_is_named(bars, file, content, text):
+    run = cs.train("mnist", **QUICK)
+    (run.path / file).write_bytes(content)
+    with pytest.raises(RunError, match=text):
+        cs.evaluate(run.path)
+
+
+def test_weights_that_do_not_fit_are_named(bars):
+    run = cs.train("mnist", **QUICK)
+    info = json.loads((run.path / "model.json").read_text())
+    info["architecture"]["arguments"]["widths"] = [4, 9]
+    (run.path / "model.json").write_text(json.dumps(info))
+    with pytest.raises(RunError, match=r"does not fit the network: features.4.weight should be .9, 4"):
+        cs.load(run.path)
+
+
+def test_a_claim_is_held_against_the_run(bars):
+    claim = Claim(0.5, 0.01, 5, 1.0, "here", "2026-11-22", "convscope train")
+    base = resolve({"data": "mnist", "epochs": 4, "batch_size": 40, "lr": 0.01}, {"widths": (4, 8)})
+    fair = Recipe(base.data, base.model, base.train, base.augment, claim, base.origin)
+    assert cs.train(recipe=fair, check=True, seed=3).metrics.accuracy > 0.5
+    proud = Claim(1.1, 0.01, 5, 1.0, "here", "2026-11-22", "convscope train")
+    missed = Recipe(base.data, base.model, base.train, base.augment, proud, base.origin)
+    with pytest.raises(TargetMissed, match=r"misses the recipe's claim of 110.00% .sd 1.00%, 5 seeds"):
+        cs.train(recipe=missed, check=True)
+    with pytest.raises(BadArgument, match="check=.*needs a recipe with a"):
+        cs.train(recipe=missed, check=True, epochs=1)
+
+
+def test_ctrl_c_in_python_saves_first(bars):
+    import signal
+
+    def stop(event: object) -> None:
+        if isinstance(event, Progress) and event.stage == "epoch 2/3":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="saved in"):
+        cs.train("mnist", **QUICK, out="a", emit=stop)
+    assert issubclass(Interrupted, KeyboardInterrupt)
+    assert cs.train(out="a", resume=True).metrics.n == 60
+
+
+def test_the_report_is_there_even_without_test_images(bars):
+    run = cs.train("mnist", **QUICK)
+    path = report.write_report(run.path, test_images=None, anatomy=[])
+    assert path == run.report
+
+
+def test_the_whole_of_it_with_threads_of_torch(bars):
+    cs.train("mnist", **QUICK, threads=1)
+    assert torch.get_num_threads() == 1

@@ -1,0 +1,273 @@
+"""The command line as a stranger types it: exit codes, streams, JSON, errors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convscope import cli
+from convscope.data import sources
+
+OPEN_DATA = sources.open_data
+
+SMALL = ["--epochs", "1", "--hidden", "16", "--model", "mlp", "-b", "60", "--precision", "float32"]
+SMALL += ["--memory-format", "contiguous"]
+
+
+class Said:
+    """What a command left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run the command line in this process: one import of torch for all."""
+
+    def call(*args: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["convscope", *map(str, args)])
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as left:
+                cli.main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        out, err = capsys.readouterr()
+        return Said(left.value.code or 0, out, err)
+
+    return call
+
+
+def test_help_names_every_verb(run):
+    said = run("--help")
+    assert said.code == 0
+    for verb in ("train", "eval", "predict", "models", "recipes", "data"):
+        assert f"  {verb}  " in said.out
+
+
+def test_help_does_not_import_torch():
+    code = "import sys; sys.argv = ['convscope', '--help']\nfrom convscope.cli import main\ntry: main()\n"
+    code += "except SystemExit: pass\nassert not {'torch', 'numpy', 'rich', 'PIL'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_train_says_accuracy_seconds_and_report(bars, run, workplace):
+    said = run("train", "mnist", *SMALL)
+    assert said.code == 0
+    first, second, third = said.out.splitlines()
+    assert first.startswith("test accuracy") and "95% interval" in first and "60 images" in first
+    assert second.startswith("seconds")
+    assert third.split() == ["report", str(Path("runs/mnist-mlp-1/report.html"))]
+    assert Path("runs/mnist-mlp-1/report.html").is_file()
+    assert said.err.count("epoch 1/1") == 1  # one plain line an epoch, away from a terminal
+
+
+def test_train_json_is_one_object_and_nothing_else(bars, run):
+    said = run("train", "mnist", *SMALL, "--out", "a", "--json")
+    found = json.loads(said.out)
+    keys = set("split n accuracy accuracy_ci95 loss ece ece_raw per_class confusion test_looks".split())
+    keys |= {"train_seconds", "eval_seconds", "images_per_second", "run"}
+    assert set(found) == keys
+    assert found["run"] == "a" and found["test_looks"] == 1 and found["n"] == 60
+
+
+def test_eval_counts_its_looks(bars, run):
+    trained = json.loads(run("train", "mnist", *SMALL, "--out", "a", "--json").out)
+    val = json.loads(run("eval", "a", "--split", "val", "--json").out)
+    assert (val["split"], val["n"], val["test_looks"]) == ("val", 24, 1)
+    first = json.loads(run("eval", "a", "--json").out)
+    second = json.loads(run("eval", "a", "--json").out)
+    assert (first["test_looks"], second["test_looks"]) == (2, 3)
+    assert set(first) == set(trained)
+    for key in ("accuracy", "loss", "ece"):
+        assert first[key] == pytest.approx(trained[key])
+    assert first["confusion"] == trained["confusion"]
+    assert json.loads(Path("a/metrics.json").read_text())["test_looks"] == 3
+    assert "3 times" in Path("a/README.md").read_text()
+    table = run("eval", "a").out
+    assert "test split looked at 4 times" in table and "upright" in table
+
+
+def test_predict_in_every_form(bars, run):
+    run("train", "mnist", *SMALL, "--out", "a")
+    images = bars.splits["test"].images
+    Path("pictures").mkdir()
+    for i in range(3):
+        Image.fromarray(images[i, 0]).save(f"pictures/{i}.png")
+    Path("pictures/bad.png").write_bytes(b"")
+    said = run("predict", "a", "pictures", "--json", "--top-k", "2")
+    assert said.code == 1  # one could not be read
+    results = json.loads(said.out)["results"]
+    assert [Path(r["file"]).name for r in results] == ["0.png", "1.png", "2.png", "bad.png"]
+    assert all(set(r) == {"file", "top", "unsure", "error"} for r in results)
+    assert [len(r["top"]) for r in results] == [2, 2, 2, 0]
+    assert "is empty" in results[3]["error"] and "bad.png: is empty" in said.err
+    rows = list(csv.DictReader(io.StringIO(run("predict", "a", "pictures", "--csv").out)))
+    assert len(rows) == 4 and rows[0]["label_1"] == results[0]["top"][0]["label"]
+    assert float(rows[0]["p_1"]) == pytest.approx(results[0]["top"][0]["p"], abs=1e-6)
+    said = run("predict", "a", "pictures/0.png")
+    assert said.code == 0 and said.out.startswith("pictures/0.png: ")
+
+
+def test_invert_only_when_asked(bars, run):
+    run("train", "mnist", *SMALL, "--out", "a")
+    image = bars.splits["test"].images[0, 0]
+    Image.fromarray(image).save("dark.png")
+    Image.fromarray(255 - image).save("paper.png")
+    dark, paper = json.loads(run("predict", "a", "dark.png", "paper.png", "--json").out)["results"]
+    assert dark["top"] != paper["top"]
+    inverted = json.loads(run("predict", "a", "paper.png", "--invert", "--json").out)["results"][0]
+    assert [guess["label"] for guess in inverted["top"]] == [guess["label"] for guess in dark["top"]]
+    assert inverted["top"][0]["p"] == pytest.approx(dark["top"][0]["p"], rel=1e-5)
+
+
+def test_data_is_listed_described_and_drawn(bars, run):
+    said = run("data", "--json")
+    assert json.loads(said.out)["mnist"] == "inside the package"
+    assert set(json.loads(said.out)) == {"mnist", "fashion-mnist", "cifar10", "cifar100"}
+    info = json.loads(run("data", "info", "mnist", "--json").out)
+    assert info["counts"]["train"] == {"flat": 80, "upright": 80, "spot": 80}
+    assert info["shape"] == [1, 12, 12]
+    pixels = bars.splits["train"].images / 255
+    assert info["mean"][0] == pytest.approx(pixels.mean())
+    assert info["std"][0] == pytest.approx(pixels.std())
+    assert "80" in run("data", "info", "mnist").out
+    said = run("data", "show", "mnist", "--count", "8")
+    assert said.out.strip() == "mnist.png"
+    with Image.open("mnist.png") as picture:
+        assert picture.size[0] > 300
+    said = run("data", "show", "mnist")
+    assert said.code == 2 and "--out mnist.png: is there already" in said.err
+
+
+def test_models_and_recipes_are_listed(run):
+    found = json.loads(run("models", "--json").out)
+    assert found["cnn"] == {"kernel_size": 5, "widths": [16, 32]}
+    assert "mnist-cnn" in json.loads(run("recipes", "--json").out)
+    assert "kernel_size=5" in run("models").out
+    assert "mnist-cnn" in run("recipes").out
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "text"),
+    [
+        (["train"], 2, "DATA=(not given): is needed, or a recipe; try convscope train mnist"),
+        (["train", "minst"], 2, "minst: is not a known data set; did you mean mnist?"),
+        (["train", "mnist", "--model", "cmn"], 2, "--model cmn: is no registered network; did you"),
+        (["train", "mnist", "--epochs", "0"], 2, "--epochs 0: must be a whole number of at least 1"),
+        (["train", "mnist", "--lr", "nan"], 2, "--lr nan: must be a finite number above 0; try"),
+        (["train", "mnist", "--epochs", "many"], 2, "Invalid value for '--epochs'"),
+        (["train", "mnist", "--ephocs", "3"], 2, "No such option"),
+        (["train", "mnist", "--momentum", "0.5"], 2, "--momentum 0.5: is not used by adamw"),
+        (["train", "mnist", "--hidden", "3"], 2, "--hidden 3: is neither an option nor an argument"),
+        (["train", "mnist", "--widths", "a,b"], 2, "--widths a,b: must be whole numbers; write them"),
+        (["train", "mnist", "--shift", "12"], 2, "--shift 12: must be smaller than the image, 12x12"),
+        (["train", "mnist", "--resume"], 2, "needs the run folder to go on with; add out=DIR"),
+        (["train", "mnist", "--check"], 2, "needs a recipe with a [claim]"),
+        (["train", "--recipe", "mnist-cn"], 2, "--recipe mnist-cn: is no recipe"),
+        (["train", "mnist", "--out", "full"], 1, "holds something else"),
+        (["train", "mnist", "--device", "warp"], 2, "--device warp: cannot be used here"),
+        (["eval", "gone"], 1, "gone: is no run folder (there is no such folder)"),
+        (["predict", "gone", "x.png"], 1, "gone: is no run folder"),
+        (["predict", "gone", "x.png", "--json", "--csv"], 2, "only one form can be printed"),
+        (["data", "info", "minst"], 2, "minst: is not a known data set; did you mean mnist?"),
+        (["data", "show", "mnist", "--out", "x.exe"], 2, "must end in .png, .svg, .pdf"),
+        (["trian"], 2, "No such command"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(run, bars, workplace, monkeypatch, args, code, text):
+    if "minst" in args:  # the true sources know which names there are
+        monkeypatch.setattr(sources, "open_data", OPEN_DATA)
+    Path("full").mkdir()
+    Path("full/thesis.tex").write_text("years")
+    said = run(*args)
+    assert said.code == code, said.err
+    assert text in said.err and "Traceback" not in said.err and said.out == ""
+    assert sorted(str(p) for p in workplace.rglob("*")) == [
+        str(workplace / "full"),
+        str(workplace / "full" / "thesis.tex"),
+    ]
+
+
+def convscope(*args: str, **more: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "convscope", *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+LONG = ["train", "mnist", "--model", "mlp", "--hidden", "16", "--epochs", "500", "-b", "600"]
+LONG += ["--precision", "float32", "--memory-format", "contiguous", "--checkpoint-seconds", "0.05"]
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_process_saves_and_says_so(tmp_path, signum, code):
+    process = convscope(*LONG, "--out", str(tmp_path / "a"))
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("a/checkpoint/step-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    sent = time.monotonic()
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - sent < 5
+    assert process.returncode == code, err
+    assert "go on with --resume" in err and "Traceback" not in err
+    assert out == ""
+    assert not list(tmp_path.rglob(".tmp-*"))
+
+
+def test_stopped_while_starting_up(tmp_path):
+    for wait in (0.05, 0.5, 1.5):
+        process = convscope(*LONG, "--out", str(tmp_path / f"a{wait}"))
+        time.sleep(wait)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode in (143, -signal.SIGTERM), err  # before Python is up, the signal kills
+        assert "Traceback" not in err
+
+
+def test_a_killed_process_goes_on_to_the_bit(tmp_path):
+    """A short form of benchmarks/kill.py: two kills, one of them inside a save."""
+    bench = Path(__file__).parent.parent / "benchmarks" / "kill.py"
+    done = subprocess.run(
+        [sys.executable, str(bench), "--kills", "2", "--no-record"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 bit-identical; 1 kills struck inside a save" in done.stdout
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path):
+    process = convscope("models")
+    process.stdout.close()
+    process.wait(timeout=60)
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+
+
+def test_numbers_of_a_run_are_plain_json(bars, run):
+    """No NaN, no NumPy type: what is printed is what any JSON reader takes."""
+    run("train", "mnist", *SMALL, "--out", "a", "--val", "0")
+    for line in Path("a/history.jsonl").read_text().splitlines():
+        row = json.loads(line, parse_constant=lambda name: pytest.fail(name))
+        assert row["val_loss"] is None
+    assert isinstance(json.loads(Path("a/metrics.json").read_text())["accuracy"], float)
+    assert np.isfinite(json.loads(Path("a/model.json").read_text())["temperature"])

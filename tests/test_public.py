@@ -1,0 +1,51 @@
+"""The public surface, pinned; and what importing it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import convscope
+
+
+def test_the_public_names():
+    assert convscope.__all__ == [
+        "BadArgument",
+        "ConvscopeError",
+        "DataError",
+        "EpochEnd",
+        "Guess",
+        "ImageError",
+        "Interrupted",
+        "Metrics",
+        "Notice",
+        "Progress",
+        "Run",
+        "RunError",
+        "TargetMissed",
+        "Trained",
+        "TrainingError",
+        "__version__",
+        "evaluate",
+        "load",
+        "open_data",
+        "predict",
+        "train",
+    ]
+    for name in convscope.__all__:
+        assert getattr(convscope, name) is not None
+    assert dir(convscope) == convscope.__all__
+
+
+def test_importing_it_imports_nothing_heavy():
+    code = "import convscope, sys; assert not {'torch', 'numpy', 'PIL', 'rich'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    try:
+        convscope.trian  # noqa: B018
+    except AttributeError as why:
+        assert "trian" in str(why)
+    else:
+        raise AssertionError

@@ -1,0 +1,470 @@
+"""The report and the card, from run folders made by hand."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convscope.errors import RunError
+from convscope.evaluation import metrics
+from convscope.evaluation.predictions import write_predictions
+from convscope.insight.anatomy import Row
+from convscope.report import write_card, write_report
+
+ANATOMY = [
+    Row("features.0", "Conv2d", (16, 28, 28), 416, 313_600),
+    Row("head.1", "Linear", (10,), 15_690, 15_680, "shares <b>"),
+]
+RECIPE = """
+[data]
+name = "digits"
+val = 0.1
+[model]
+name = "cnn"
+widths = [16, 32]
+[train]
+lr = 0.004
+label_smoothing = 0.0
+[augment]
+shift = 2
+flip = false
+[origin]
+"train.lr" = "measured"
+"data.val" = "default"
+"""
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., tuple[Path, np.ndarray]]:
+    """Make a run folder and its test images."""
+
+    def make(
+        classes: list[str] | None = None,
+        *,
+        n: int = 2500,
+        epochs: int = 3,
+        val: bool = True,
+        skill: float = 4.0,
+        recipe: str = RECIPE,
+        size: int = 12,
+        channels: int = 1,
+        **changes: Any,
+    ) -> tuple[Path, np.ndarray]:
+        classes = classes or [str(i) for i in range(10)]
+        k, random = len(classes), np.random.default_rng(0)
+        labels = random.integers(0, k, n)
+        logits = random.normal(size=(n, k)).astype(np.float32)
+        logits[np.arange(n), labels] += skill
+        folder = tmp_path / "digits-cnn-1"
+        folder.mkdir()
+        (folder / "recipe.toml").write_text(recipe, encoding="utf-8")
+        model = {
+            "format_version": 1,
+            "architecture": {"name": "cnn", "num_classes": k, "image_size": [size, size]},
+            "classes": classes,
+            "preprocessing": {"channels": channels, "size": [size, size], "fit": "pad"},
+            "temperature": 1.25,
+            "parameters": 16_106,
+            "weights_sha256": "ab" * 32,
+            "versions": {"convscope": "0.1.0", "torch": "2.14.1"},
+            "machine": {"processor": "Tidy 9000", "cores": 2},
+            "data": {"name": "digits", "fingerprint": "cd" * 32, "train": 54_000, "test": n},
+            "created": "2026-11-22T23:10:05+00:00",
+            "command": "convscope train digits --seed 1",
+        }
+        (folder / "model.json").write_text(json.dumps(model | changes), encoding="utf-8")
+        lines = [
+            {
+                "epoch": i + 1,
+                "epochs": epochs,
+                "train_loss": 1 / (i + 1),
+                "train_accuracy": 0.95 + 0.04 * i / epochs,
+                "val_loss": 0.8 / (i + 1) if val else None,
+                "val_accuracy": 0.96 + 0.03 * i / epochs if val else None,
+                "lr": 0.004,
+                "seconds": 4.5,
+                "images_per_second": 12_000.0,
+            }
+            for i in range(epochs)
+        ]
+        history = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / "history.jsonl").write_text(history, encoding="utf-8")
+        measured = {
+            "split": "test",
+            **metrics.measure(logits, labels, classes, 1.25),
+            "test_looks": 3,
+            "train_seconds": 75.0,
+            "eval_seconds": 0.5,
+            "images_per_second": 12_345.6,
+        }
+        (folder / "metrics.json").write_text(json.dumps(measured), encoding="utf-8")
+        write_predictions(folder / "predictions.csv", logits, labels, classes, 1.25)
+        return folder, random.integers(0, 256, (n, channels, size, size), np.uint8)
+
+    return make
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page: its tags, its text, and whether its tags are closed."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "rect", "line", "circle", "polyline"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data + "\n"
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def written(folder: Path, images: np.ndarray | None) -> tuple[str, Page]:
+    path = write_report(folder, test_images=images, anatomy=ANATOMY)
+    assert path == folder / "report.html"
+    text = path.read_text(encoding="utf-8")
+    assert len(text.encode()) < 2_000_000
+    return text, Page(text)
+
+
+def percent(share: float, digits: int = 2) -> str:
+    return f"{100 * share:.{digits}f}\u202f%"
+
+
+def cells(text: str, table: str) -> list[list[str]]:
+    """The words in each row of a table, by its class."""
+    found = re.search(rf'<table class="{table}[^"]*">.*?</table>', text, re.S)
+    assert found
+    rows = re.findall(r"<tr>(.*?)</tr>", found[0], re.S)
+    split = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in rows]
+    return [[html.unescape(re.sub("<.*?>", "", cell)) for cell in row] for row in split]
+
+
+def test_loads_nothing_and_runs_nothing(make: Any) -> None:
+    text, page = written(*make())
+    for tag, attributes in page.tags:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "form"}
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "srcset", "action", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,"))
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert any(
+        "default-src 'none'" in (attributes.get("content") or "") for attributes in page.all("meta")
+    )
+
+
+def test_links_lead_somewhere_and_ids_are_unique(make: Any) -> None:
+    _, page = written(*make())
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {(attributes["href"] or "")[1:] for attributes in page.all("a")} <= set(ids)
+    for _, attributes in page.tags:
+        assert (attributes.get("aria-labelledby") or ids[0]) in ids
+    assert all(attributes.get("alt") for attributes in page.all("img"))
+    scrolling = [a for _, a in page.tags if a.get("class") == "scroll"]
+    assert scrolling
+    assert all(a["tabindex"] == "0" and a["aria-label"] for a in scrolling)
+
+
+def test_headline_says_what_metrics_say(make: Any) -> None:
+    folder, images = make()
+    m = json.loads((folder / "metrics.json").read_text())
+    text, page = written(folder, images)
+    low, high = m["accuracy_ci95"]
+    right = sum(m["confusion"][i][i] for i in range(10))
+    header = html.unescape(re.sub("<.*?>", " ", text[text.index("<header>") : text.index("<nav")]))
+    said = re.sub(r"[ \n]+", " ", header)
+    assert "cnn on digits" in said
+    assert "Trained for 3 epochs on 54,000 images of digits in 1\u202fmin 15\u202fs" in said
+    assert "2026-11-22 at 23:10 UTC, on Tidy 9000" in said
+    assert f"test accuracy {percent(m['accuracy'])}" in said
+    assert f"interval {100 * low:.2f} to {percent(high)}" in said
+    assert f"Right {right:,} of 2,500" in said
+    assert "Looks at the test split 3" in said
+    assert f"Cross-entropy {m['loss']:.4f}" in said
+    assert f"Calibration error {percent(m['ece'])}" in said
+    assert "Speed 12,346 images/s" in said
+    assert "Parameters 16,106" in said
+    assert percent(m["ece_raw"]) in page.text
+    assert "1.250" in page.text
+
+
+def test_tables_say_what_the_files_say(make: Any) -> None:
+    folder, images = make()
+    m = json.loads((folder / "metrics.json").read_text())
+    text, _ = written(folder, images)
+    matrix = [[int(cell or 0) for cell in row[1:]] for row in cells(text, "matrix")[1:]]
+    assert matrix == m["confusion"]
+    for row, shown in zip(m["per_class"], cells(text, "per-class")[1:], strict=True):
+        figures = [percent(row[key]) for key in ("precision", "recall", "f1")]
+        assert shown == [row["class"], f"{row['support']:,}", *figures]
+    pairs = [(i, j, m["confusion"][i][j]) for i in range(10) for j in range(10) if i != j]
+    largest = sorted((c for _, _, c in pairs), reverse=True)[:10]
+    shown = cells(text, "pairs")[1:]
+    assert [int(row[2]) for row in shown] == largest
+    for i, j, count, share in shown:
+        assert m["confusion"][int(i)][int(j)] == int(count)
+        assert share == percent(int(count) / sum(m["confusion"][int(i)]), 1)
+    assert cells(text, "history")[1] == [
+        *["1", "1.0000", percent(0.95), "0.8000", percent(0.96), "0.004", "4.5\u202fs", "12,000"]
+    ]
+    assert cells(text, "layers")[-2:] == [
+        ["head.1", "Linear", "10", "15,690", "15,680", "shares <b>"],
+        ["total", "", "10", "16,106", "329,280", ""],
+    ]
+
+
+def test_mistakes_are_the_surest_and_show_their_images(make: Any) -> None:
+    folder, images = make()
+    text, _ = written(folder, images)
+    rows = [line.split(",") for line in (folder / "predictions.csv").read_text().splitlines()[1:]]
+    wrong = sorted((r for r in rows if r[1] != r[2]), key=lambda r: -float(r[3]))
+    section = text[text.index('id="mistakes"') : text.index('id="classes"')]
+    shown = re.findall(r"<li>(.*?)</li>", section, re.S)
+    assert len(shown) == 24
+    assert f"The 24 of {len(wrong):,} mistakes" in section
+    for item, row in zip(shown, wrong, strict=False):
+        index, label, predicted, p_predicted, _ = row
+        assert f">#{index}<" in item
+        assert f"said <b>{predicted}</b>" in item
+        assert f"is <b>{label}</b>" in item
+        assert f'style="--p:{float(p_predicted):.3f}"' in item
+        encoded = re.search(r"base64,([^\"]+)", item)
+        assert encoded
+        drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded[1]))))
+        np.testing.assert_array_equal(drawn, images[int(index), 0])
+
+
+def test_a_count_leads_to_its_images(make: Any) -> None:
+    folder, images = make()
+    text, _ = written(folder, images)
+    link = re.search(r'<tr><th scope="row" title="3">.*?</tr>', text, re.S)
+    assert link
+    for anchor, count in re.findall(r'<a href="#(cell-\d+)">(\d+)</a>', link[0]):
+        found = re.search(rf'id="{anchor}">(.*?)</ol>', text, re.S)
+        assert found
+        assert f"{count} image" in found[1]
+        assert "<h3>3 taken for" in found[1]
+        assert len(re.findall("<li>", found[1])) == min(int(count), 12)
+
+
+def test_curves_and_their_notes(make: Any) -> None:
+    text, page = written(*make())
+    assert f"epoch 2: train {96.33:.2f}\u202f%, validation {97.00:.2f}\u202f%" in page.text
+    assert "on augmented images" in page.text
+    assert "smoothed" not in page.text
+    lines = re.findall(r'<polyline class="(\w+)" points="([^"]+)"', text)
+    assert [name for name, _ in lines] == ["train", "val", "train", "val"]
+    for _, points in lines:
+        places = [tuple(map(float, point.split(","))) for point in points.split()]
+        assert len(places) == 3
+        assert all(0 < x < 520 and 0 < y < 300 for x, y in places)
+        assert places == sorted(places)
+    accuracy, loss = lines[0][1].split(), lines[2][1].split()
+    assert float(accuracy[0].split(",")[1]) > float(accuracy[-1].split(",")[1])  # drawn upwards
+    assert float(loss[0].split(",")[1]) < float(loss[-1].split(",")[1])
+
+
+def test_without_augmentation_the_note_does_not_speak_of_it(make: Any) -> None:
+    plain = RECIPE.replace("shift = 2", "shift = 0").replace("smoothing = 0.0", "smoothing = 0.1")
+    _, page = written(*make(recipe=plain))
+    assert "augmented images" not in page.text
+    assert "labels smoothed by 0.1" in page.text
+
+
+def test_recipe_with_origins_and_how_to_run_again(make: Any) -> None:
+    text, page = written(*make(recipe='note = "free"\n' + RECIPE))
+    row = '<th scope="row">lr</th><td>0.004</td><td class="from">measured</td>'
+    assert row in text
+    assert '<th scope="row">val</th><td>0.1</td><td class="from quiet">default</td>' in text
+    assert '<th scope="row">widths</th><td>16, 32</td>' in text
+    assert '<th scope="row">flip</th><td>false</td>' in text
+    assert '<th scope="row">note</th><td>free</td>' in text
+    assert "convscope train digits --seed 1" in page.text
+    assert "cd" * 32 in page.text
+    assert "torch = 2.14.1" in page.text
+
+
+@pytest.mark.parametrize("k", [2, 100, 101])
+def test_few_and_many_classes(make: Any, k: int) -> None:
+    names = [f"class number {i} of many" for i in range(k)]
+    text, page = written(*make(names, n=12_000, skill=1.0, size=32, channels=3))
+    assert ('class="matrix' in text) == (k <= 100)
+    assert "Most confused pairs" in page.text
+    assert page.all("img")
+
+
+def test_large_images_become_thumbnails(make: Any) -> None:
+    text, _ = written(*make(n=60, skill=0.0, size=300, channels=3))
+    encoded = re.search(r"base64,([^\"]+)", text)
+    assert encoded
+    assert Image.open(io.BytesIO(base64.b64decode(encoded[1]))).size == (96, 96)
+
+
+def test_no_validation_one_epoch_and_no_images(make: Any) -> None:
+    folder, _ = make(n=40, epochs=1, val=False)
+    text, page = written(folder, None)
+    assert not page.all("img")
+    assert "kept no validation split" in page.text
+    assert 'class="label val"' not in text
+    assert cells(text, "history")[1][3:5] == ["–", "–"]
+
+
+def test_nothing_wrong(make: Any) -> None:
+    _, page = written(*make(skill=50.0))
+    assert "all 2,500 images are right" in page.text
+    assert "No image was taken for another class" in page.text
+
+
+def test_undefined_figures_are_dashes(make: Any) -> None:
+    folder, images = make(["a", "b", "c"], n=2, skill=50.0)
+    text, page = written(folder, images)
+    assert ["a", "0", "–", "–", "–"] in cells(text, "per-class")
+    assert "A dash is undefined" in page.text
+    write_card(folder)
+    assert "undefined | undefined | undefined" in (folder / "README.md").read_text()
+
+
+def test_everything_from_files_is_escaped(make: Any) -> None:
+    nasty = '<script>alert("1")</script>'
+    recipe = f"[data]\nname = '{nasty}'\n[train]\n'{nasty}' = '{nasty}'\n['{nasty}']\nx = 1\n"
+    recipe += f"[origin]\n'train.{nasty}' = '{nasty}'\n"
+    changes: dict[str, Any] = {
+        "architecture": {"name": nasty, nasty: nasty, "image_size": [nasty]},
+        "versions": {"convscope": nasty, nasty: nasty},
+        "machine": {"processor": nasty, nasty: nasty},
+        "data": {"name": nasty, "fingerprint": nasty, "train": nasty},
+        "preprocessing": {nasty: nasty, "size": nasty, "channels": nasty},
+    }
+    changes |= dict.fromkeys(("created", "command", "weights_sha256"), nasty)
+    folder, images = make([nasty, "b"], skill=0.0, recipe=recipe, **changes)
+    measured = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps(measured | {"split": nasty}))
+    text, page = written(folder, images)
+    assert not page.all("script")
+    assert "<script" not in text
+    assert html.escape(nasty) in text
+    card = write_card(folder).read_text()
+    fenced = re.sub(r"```.*?```", "", card.split("---\n", 2)[2], flags=re.S)
+    assert not re.search(r"(?<!\\)<script", fenced)
+
+
+def test_the_same_files_give_the_same_bytes(make: Any) -> None:
+    folder, images = make()
+    first = written(folder, images)[0], write_card(folder).read_text()
+    assert first == (written(folder, images)[0], write_card(folder).read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("recipe.toml", None, "is not there"),
+        ("recipe.toml", lambda text: text + "[", "is damaged"),
+        ("history.jsonl", None, "is not there"),
+        ("history.jsonl", lambda text: text[:-9], "is damaged"),
+        ("history.jsonl", lambda text: text.replace("1.0", "NaN", 1), "train_loss is nan"),
+        ("history.jsonl", lambda text: text.replace('"lr"', '"x"', 1), "lr is not there"),
+        ("history.jsonl", lambda text: "3\n", "no table of names and values"),
+        ("model.json", None, "is not there"),
+        ("model.json", lambda text: text[:-9], "is damaged"),
+        ("model.json", lambda text: text.replace('"parameters"', '"x"'), "parameters is not there"),
+        ("metrics.json", None, "is not there"),
+        ("metrics.json", lambda text: text.replace('"n": 2500', '"n": 2501'), "does not add up"),
+        ("metrics.json", lambda text: text.replace('"ece": ', '"ece": "high", "x": '), "'high'"),
+        ("metrics.json", lambda text: text.replace('"support"', '"x"', 1), "support is not there"),
+        ("predictions.csv", None, "cannot be read"),
+        ("predictions.csv", lambda text: text[:-1], "cut short"),
+        ("predictions.csv", lambda text: text[:-1].rpartition("\n")[0] + "\n", "2499 rows"),
+        ("predictions.csv", lambda text: text.replace("\n0,", "\n0,x", 1), "do not belong"),
+    ],
+)
+def test_a_missing_or_damaged_file_is_named_with_a_remedy(
+    make: Any, name: str, damage: Callable[[str], str] | None, message: str
+) -> None:
+    folder, images = make()
+    path = folder / name
+    if damage is None:
+        path.unlink()
+    else:
+        before = path.read_text()
+        assert damage(before) != before
+        path.write_text(damage(before))
+    with pytest.raises(RunError, match=message) as caught:
+        write_report(folder, test_images=images, anatomy=ANATOMY)
+    assert name in str(caught.value)
+    assert re.search(r"; restore it|; write it anew|it must hold", str(caught.value))
+    assert not (folder / "report.html").exists()
+
+
+def test_card(make: Any) -> None:
+    folder, _ = make()
+    m = json.loads((folder / "metrics.json").read_text())
+    path = write_card(folder)
+    assert path == folder / "README.md"
+    card = path.read_text(encoding="utf-8")
+    _, front, body = card.split("---\n", 2)
+    for line in (
+        "library_name: convscope",
+        "pipeline_tag: image-classification",
+        '- "digits"',
+        '- name: "digits-cnn-1"',
+        '      split: "test"',
+        "    - type: accuracy",
+        f"      value: {m['accuracy']}",
+    ):
+        assert line in front.splitlines()
+    assert re.findall(r"^## (.*)", body, re.M) == [
+        "Model details",
+        "Uses",
+        "Bias, risks and limitations",
+        "Training",
+        "Evaluation",
+        "How to get started",
+    ]
+    assert "looked at 3 times" in body
+    assert f"| accuracy | {100 * m['accuracy']:.2f} % of 2,500" in body
+    assert f"| cross-entropy of the raw logits | {m['loss']:.4f} |" in body
+    low, high = m["accuracy_ci95"]
+    assert f"{100 * low:.2f} % to {100 * high:.2f} %" in body
+    worst = min(m["per_class"], key=lambda row: row["recall"])
+    assert f"hardest class is {worst['class']}: {100 * worst['recall']:.2f} %" in body
+    assert "convscope predict . image.png" in body
+    assert 'cs.load(".").predict(["image.png"])' in body
+    assert "More Information Needed" not in card
+
+
+def test_card_of_ones_own_network_says_how_to_load_it(make: Any) -> None:
+    folder, _ = make(architecture={"name": "nets/own.py:Net"})
+    body = write_card(folder).read_text()
+    assert "convscope predict . --model nets/own.py:Net image.png" in body
+    assert 'cs.load(".", model="nets/own.py:Net")' in body

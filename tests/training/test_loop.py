@@ -1,0 +1,188 @@
+"""The loop: it learns, stops when told to, goes on to the bit, and never updates with what is no number."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from convscope.data.loader import Loader
+from convscope.errors import Interrupted, TrainingError
+from convscope.events import EpochEnd, Progress, silent
+from convscope.models.parts import Classifier
+from convscope.recipe import Augment, Train
+from convscope.run import RunFolder
+from convscope.training.loop import fit
+
+TRAIN = Train(epochs=3, batch_size=20, lr=0.01, warmup=0.25, precision="float32", threads=2)
+
+
+def network(seed: int = 0) -> Classifier:
+    torch.manual_seed(seed)
+    features = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2))
+    return Classifier(1, features, nn.Sequential(nn.Flatten(), nn.Linear(400, 3)))
+
+
+@pytest.fixture
+def loader(tiny) -> Loader:
+    train = tiny.splits["train"]
+    return Loader(
+        torch.from_numpy(train.images),
+        torch.from_numpy(train.labels),
+        torch.arange(240),
+        20,
+        seed=0,
+        augment=Augment(shift=1),
+        memory_format=torch.contiguous_format,
+    )
+
+
+def unjudged() -> tuple[None, None]:
+    return None, None
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+def whole(loader: Loader, folder: Path) -> dict[str, Tensor]:
+    model = network()
+    fit(model, loader, unjudged, TRAIN, RunFolder(folder / "whole"), silent)
+    return weights(model)
+
+
+def test_it_learns(loader, tmp_path, events):
+    seen, emit = events
+    fit(network(), loader, unjudged, replace(TRAIN, epochs=12), RunFolder(tmp_path), emit)
+    ends = [event for event in seen if isinstance(event, EpochEnd)]
+    assert [end.epoch for end in ends] == list(range(1, 13))
+    assert ends[-1].train_accuracy > 0.9 > ends[0].train_accuracy
+    assert ends[-1].train_loss < ends[0].train_loss
+    steps = [event for event in seen if isinstance(event, Progress)]
+    assert [step.done for step in steps] == list(range(1, 145))
+    assert steps[0].total == 144
+
+
+@pytest.mark.parametrize("at", [1, 5, 12, 13, 24, 35, 36])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_at_any_step_it_goes_on_to_the_bit(loader, tmp_path, at, signum):
+    def stop(event: object) -> None:
+        if isinstance(event, Progress) and event.done == at:
+            os.kill(os.getpid(), signum)
+
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(Interrupted, match="saved in .*go on with --resume") as stopped:
+        fit(network(), loader, unjudged, TRAIN, run, stop)
+    assert stopped.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[signum]
+    model = network(seed=5)  # whatever it was, the checkpoint replaces it
+    end = fit(model, loader, unjudged, TRAIN, run, silent)
+    assert same(weights(model), whole(loader, tmp_path))
+    assert [row["epoch"] for row in end.history] == [1, 2, 3]
+    whole_rows = RunFolder(tmp_path / "whole").history.read_text().splitlines()
+    assert len(run.history.read_text().splitlines()) == len(whole_rows) == 3
+
+
+def test_the_history_of_a_stopped_run_is_that_of_a_whole_one(loader, tmp_path):
+    def stop(event: object) -> None:
+        if isinstance(event, Progress) and event.done == 17:
+            signal.raise_signal(signal.SIGTERM)
+
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(Interrupted):
+        fit(network(), loader, unjudged, TRAIN, run, stop)
+    stopped = fit(network(), loader, unjudged, TRAIN, run, silent).history
+    straight = fit(network(), loader, unjudged, TRAIN, RunFolder(tmp_path / "w"), silent).history
+    for one, two in zip(stopped, straight, strict=True):
+        for key in ("epoch", "train_loss", "train_accuracy", "lr"):
+            assert one[key] == two[key], key
+
+
+def test_a_second_request_stops_at_once(loader, tmp_path):
+    def stop(event: object) -> None:
+        if isinstance(event, Progress):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="at once"):
+        fit(network(), loader, unjudged, TRAIN, RunFolder(tmp_path), stop)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_seconds_between_saves(loader, tmp_path):
+    steps = []
+
+    def watch(event: object) -> None:
+        if isinstance(event, Progress):
+            steps.append(len(list((tmp_path / "checkpoint").glob("step-*"))))
+
+    fit(network(), loader, unjudged, replace(TRAIN, checkpoint_seconds=0), RunFolder(tmp_path), watch)
+    assert steps[:4] == [0, 1, 2, 2]  # one a step, the last two kept
+
+
+@pytest.mark.parametrize("step", [1, 2, 7, 12, 13, 20, 30, 36])
+@pytest.mark.parametrize("what", ["loss", "gradient", "image"])
+def test_what_is_no_number_stops_before_the_update(loader, tmp_path, step, what):
+    model, run = network(), RunFolder(tmp_path)
+    before: dict[str, Tensor] = {}
+    count = 0
+
+    def spoil(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        nonlocal count
+        count += 1
+        if count < step:
+            return output
+        before.update({name: p.clone() for name, p in model.named_parameters()})
+        if what == "gradient":
+            output.register_hook(lambda gradient: gradient * float("inf"))
+            return output
+        return output * float("nan") if what == "loss" else output
+
+    def poison(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        return (inputs[0].fill_(float("nan")),) if what == "image" and count == step - 1 else None
+
+    model.head.register_forward_hook(spoil)
+    model.register_forward_pre_hook(poison)
+    with pytest.raises(TrainingError, match=r"broke down at epoch \d, step \d+ .*Try a lower --lr"):
+        fit(model, loader, unjudged, TRAIN, run, silent)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name]), name
+    for path in run.checkpoints.glob("step-*"):
+        assert int(path.name.removeprefix("step-")) < step
+
+
+def test_in_a_thread_of_its_own(loader, tmp_path):
+    """A notebook or a server trains beside its main thread, where no signal handler may be set."""
+    import threading
+
+    ends: list[object] = []
+    work = threading.Thread(
+        target=lambda: ends.append(
+            fit(network(), loader, unjudged, TRAIN, RunFolder(tmp_path), silent)
+        )
+    )
+    work.start()
+    work.join()
+    assert len(ends) == 1
+
+
+def test_validation_is_asked_once_an_epoch(loader, tmp_path):
+    asked: list[int] = []
+
+    def judge() -> tuple[float, float]:
+        asked.append(1)
+        return 0.5, 0.25
+
+    validate: Callable[[], tuple[float, float]] = judge
+    end = fit(network(), loader, validate, TRAIN, RunFolder(tmp_path), silent)
+    assert len(asked) == 3
+    assert {row["val_accuracy"] for row in end.history} == {0.25}

@@ -1,0 +1,115 @@
+"""The probe: measures, checks against float32, remembers, and never overrides what was typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from convscope import files, recipe
+from convscope.errors import BadArgument
+from convscope.events import Notice
+from convscope.models import build
+from convscope.training import precision
+
+IMAGES, LABELS = torch.rand(16, 1, 12, 12), torch.arange(16) % 3
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return build("cnn", 3, 1, (12, 12))
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def kept(folder: Path) -> list[Path]:
+    return list((folder / "precision").glob("*.json"))
+
+
+def test_what_is_measured_is_said_and_kept(network, fresh, events):
+    seen, emit = events
+    before = {name: p.clone() for name, p in network.named_parameters()}
+    r = precision.choose(recipe.resolve({}), network, IMAGES, LABELS, emit)
+    assert r.train.precision in precision.DTYPES and r.train.memory_format in precision.FORMATS
+    assert r.origin["train.precision"] == r.origin["train.memory_format"] == "measured"
+    timings = json.loads(kept(fresh)[0].read_text())
+    assert len(timings) == 4 and timings["float32 channels_last"] > 0
+    assert "measured now" in seen[0].text
+    again = precision.choose(recipe.resolve({}), network, IMAGES, LABELS, emit)
+    assert again.train == r.train and "measured before" in seen[1].text
+    assert all(torch.equal(p, before[name]) for name, p in network.named_parameters())
+    assert all(p.grad is None for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("times", "chosen"),
+    [
+        ((1.0, 2.0, 0.5, 0.9), "bfloat16 channels_last"),
+        ((1.0, 2.0, 0.95, 0.9), "float32 channels_last"),  # not enough faster to be worth it
+        ((2.0, 1.0, None, None), "float32 contiguous"),  # wrong, or far slower
+        ((2.0, 1.0, None, 0.1), "bfloat16 contiguous"),
+    ],
+)
+def test_the_fastest_right_one_is_taken(network, fresh, monkeypatch, times, chosen):
+    keys = [f"{p} {f}" for p in precision.DTYPES for f in precision.FORMATS]
+    monkeypatch.setattr(precision, "_measure", lambda *rest: dict(zip(keys, times, strict=True)))
+    notices: list[object] = []
+    r = precision.choose(recipe.resolve({}), network, IMAGES, LABELS, notices.append)
+    assert f"{r.train.precision} {r.train.memory_format}" == chosen
+    assert isinstance(notices[0], Notice) and chosen.split()[0] in notices[0].text
+
+
+def test_a_kernel_that_computes_something_else_is_not_taken(network, fresh, monkeypatch):
+    steps = precision._steps
+
+    def wrong(model, inputs, labels, kind, *rest, **named):
+        gradient, _ = steps(model, inputs, labels, kind, *rest, **named)
+        if kind == "bfloat16":
+            return gradient.roll(1), 1e-9
+        return gradient, 1.0
+
+    monkeypatch.setattr(precision, "_steps", wrong)
+    r = precision.choose(recipe.resolve({}), network, IMAGES, LABELS, lambda event: None)
+    assert r.train.precision == "float32"
+    with pytest.raises(BadArgument, match="precision=bfloat16: computes wrong gradients on this"):
+        asked = recipe.resolve({"precision": "bfloat16"})
+        precision.choose(asked, network, IMAGES, LABELS, lambda event: None)
+
+
+def test_what_was_typed_stays(network, fresh):
+    typed = recipe.resolve({"precision": "bfloat16", "memory_format": "contiguous"})
+    assert precision.choose(typed, network, IMAGES, LABELS, lambda event: None) is typed
+    half = recipe.resolve({"precision": "bfloat16"})
+    found = precision.choose(half, network, IMAGES, LABELS, lambda event: None)
+    assert found.train.precision == "bfloat16" and found.origin["train.precision"] == "typed"
+
+
+def test_a_damaged_measurement_is_taken_anew(network, fresh):
+    precision.choose(recipe.resolve({}), network, IMAGES, LABELS, lambda event: None)
+    kept(fresh)[0].write_text("{")
+    precision.choose(recipe.resolve({}), network, IMAGES, LABELS, lambda event: None)
+    assert len(json.loads(kept(fresh)[0].read_text())) == 4
+
+
+def test_bfloat16_is_right_on_this_machine_or_is_not_used(network):
+    one, _ = precision._steps(network, IMAGES, LABELS, "float32", "contiguous", steps=0)
+    two, _ = precision._steps(network, IMAGES, LABELS, "float32", "channels_last", steps=0)
+    torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
+
+
+def test_a_device_that_is_not_there_is_named():
+    assert precision.device_of("cpu") == "cpu"
+    with pytest.raises(BadArgument, match=r"device=warp: cannot be used here .*; try cpu"):
+        precision.device_of("warp")
+
+
+def test_the_cache_is_where_it_is_said_to_be(fresh):
+    assert files.cache_root() == fresh
