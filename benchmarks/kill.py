@@ -1,15 +1,16 @@
 """Kill -9 a training run at seeded moments, resume it, and compare the weights to the bit.
 
-A reference run is never killed. Each other run is killed once with SIGKILL, then run again with the same command and
-`--resume`, and must end with a model.safetensors of the same bytes. Half of the kills come from outside after a seeded
-delay; the other half strike inside a save, at a seeded one of its file operations: the run traces every operation of
-every save to a file, and the trace, which ends inside an open save, is the proof.
+A reference run is never killed. Each other run is killed once with SIGKILL, then run again with the
+same command and `--resume`, and must end with a model.safetensors of the same bytes. Half of the
+kills come from outside after a seeded delay; the other half strike inside a save, at a seeded one
+of its file operations: the run traces every operation of every save to a file, and the trace, which
+ends inside an open save, is the proof.
 
     python benchmarks/kill.py                20 kills, about five minutes on two cores
     python benchmarks/kill.py --kills 4
 
-Exits 0 if every run ended bit-identical and at least a quarter of the kills struck inside a save; prints a line a
-kill and writes benchmarks/results/kill.json.
+Exits 0 if every run ended bit-identical and at least a quarter of the kills struck inside a save;
+prints a line a kill and writes benchmarks/results/kill.json.
 
 Last result: see benchmarks/results/kill.json.
 """
@@ -36,7 +37,8 @@ TRAIN = ["train", "mnist", "--model", "mlp", "--hidden", "24", "--epochs", "2", 
 TRAIN += ["--checkpoint-seconds", "0.05", "--shift", "1", "--seed", "3", "--threads", "2"]
 TRAIN += ["--precision", "float32", "--memory-format", "contiguous"]
 
-# Runs in the child: traces each file operation of each save; kills itself at operation `at` where `at` is not 0.
+# Runs in the child: traces each file operation of each save; kills itself at operation `at` where
+# `at` is not 0.
 TRACED = """
 import os, signal, sys
 trace, at = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), int(sys.argv[2])

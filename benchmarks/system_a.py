@@ -1,11 +1,13 @@
 """System A: convscope's recipe against the published script, and what both reach.
 
-Both train the same network for 5 epochs on MNIST, each in a process of its own, in turn (A B A B ...), two threads
-each. The time compared is the whole process, from its start to its end, imports and test included; beside it stands
-the time of training alone. convscope's process also reads its validation split every epoch, fits the temperature,
-writes the run folder with a checkpoint an epoch, and draws the report. The seeds are 1, 2, 3, ..., one a pair.
+Both train the same network for 5 epochs on MNIST, each in a process of its own, in turn (A B A B
+...), two threads each. The time compared is the whole process, from its start to its end, imports
+and test included; beside it stands the time of training alone. convscope's process also reads its
+validation split every epoch, fits the temperature, writes the run folder with a checkpoint an
+epoch, and draws the report. The seeds are 1, 2, 3, ..., one a pair.
 
-    python benchmarks/system_a.py                five pairs, then mnist-mlp over five seeds, then start-up times
+    python benchmarks/system_a.py                five pairs, then mnist-mlp over five seeds, then
+    start-up times
     python benchmarks/system_a.py --pairs 1 --seeds 1        a short one
     python benchmarks/system_a.py --only cnn     one part: cnn, mlp or start
 

@@ -1,4 +1,5 @@
-"""convscope: train, understand and ship convolutional image classifiers, fast, on the machine you have.
+"""convscope: train, understand and ship convolutional image classifiers, fast, on the machine you
+have.
 
 >>> import convscope as cs
 >>> run = cs.train("mnist", model="cnn", epochs=5)  # doctest: +SKIP
@@ -7,7 +8,8 @@
 >>> cs.load(run.path).predict(["seven.png"])[0].label  # doctest: +SKIP
 '7'
 
-The names below are the public API; each is imported when it is first used, so that ``import convscope`` is quick.
+The names below are the public API; each is imported when it is first used, so that ``import
+convscope`` is quick.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The whole jobs: train, evaluate, predict. Python, the command line and the page all call these."""
+"""The whole jobs: train, evaluate, predict. Python, the command line and the page all call
+these."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ UNSURE = 0.5  # a best guess below this probability is marked as unsure
 
 @dataclass(frozen=True)
 class Metrics:
-    """The figures on the test split, as ``metrics.json`` has them (``per_class`` and ``confusion`` as lists)."""
+    """The figures on the test split, as ``metrics.json`` has them (``per_class`` and ``confusion``
+    as lists)."""
 
     split: str
     n: int
@@ -146,9 +148,10 @@ class Trained:
     ) -> list[Guess]:
         """A guess an image.
 
-        ``images`` is uint8 [N,C,H,W] or [N,H,W] of the network's own size, or any mix of paths, bytes, Pillow
-        images and folders, which go through the one preprocessing. An image that cannot be read gets a guess
-        that holds its ``error``; the others go on. Raises BadArgument for an array of another shape.
+        ``images`` is uint8 [N,C,H,W] or [N,H,W] of the network's own size, or any mix of paths,
+        bytes, Pillow images and folders, which go through the one preprocessing. An image that
+        cannot be read gets a guess that holds its ``error``; the others go on. Raises BadArgument
+        for an array of another shape.
         """
         if top_k < 1:
             raise BadArgument("top_k", top_k, "must be a whole number of at least 1", "try 5")
@@ -156,7 +159,9 @@ class Trained:
         readable = [p for p in pixels if p is not None]
         probabilities = np.empty((0, len(self.classes)))
         if readable:
-            logits = predictions.logits_of(self.network, np.stack(readable), emit=emit, stage="predict")
+            logits = predictions.logits_of(
+                self.network, np.stack(readable), emit=emit, stage="predict"
+            )
             probabilities = metrics.softmax(logits / self.temperature)
         rows = iter(probabilities)
         return [
@@ -186,7 +191,9 @@ class Trained:
             array = 255 - array if invert else array
             return [str(i) for i in range(len(array))], [None] * len(array), list(array)
         items = [item for given in images for item in _expanded(given)]
-        names = [str(item) if isinstance(item, str | Path) else str(i) for i, item in enumerate(items)]
+        names = [
+            str(item) if isinstance(item, str | Path) else str(i) for i, item in enumerate(items)
+        ]
         errors: list[str | None] = []
         pixels: list[NDArray[np.uint8] | None] = []
         for done, (item, name) in enumerate(zip(items, names, strict=True)):
@@ -227,16 +234,19 @@ def train(
 ) -> Run:
     """Train a network, judge it once on the test split, and write its run folder.
 
-    ``options`` are the recipe's fields (``epochs``, ``lr``, ``batch_size``, ``shift`` ...) and the network's own
-    arguments (``kernel_size``, ``widths``). With ``resume`` and ``out`` a run that was stopped goes on, to the same
-    weights to the bit; one that is finished is returned as it is; one that never began begins. With ``check`` the
-    recipe's claim is held against the result. Raises BadArgument, DataError, RunError, TrainingError, Interrupted,
-    and TargetMissed, once everything is written, where the claim was not reached.
+    ``options`` are the recipe's fields (``epochs``, ``lr``, ``batch_size``, ``shift`` ...) and the
+    network's own arguments (``kernel_size``, ``widths``). With ``resume`` and ``out`` a run that
+    was stopped goes on, to the same weights to the bit; one that is finished is returned as it is;
+    one that never began begins. With ``check`` the recipe's claim is held against the result.
+    Raises BadArgument, DataError, RunError, TrainingError, Interrupted, and TargetMissed, once
+    everything is written, where the claim was not reached.
     """
     base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
     folder = None if out is None else Path(out)
     if resume and folder is None:
-        raise BadArgument("resume", True, "needs the run folder to go on with", "add out=DIR (--out DIR)")
+        raise BadArgument(
+            "resume", True, "needs the run folder to go on with", "add out=DIR (--out DIR)"
+        )
     flat = recipes.options()
     typed = {"data": data, "model": model} | {k: v for k, v in options.items() if k in flat}
     arguments = {k: v for k, v in options.items() if k not in flat and v is not None}
@@ -266,17 +276,20 @@ def _resume(
     augment: bool,
     emit: Emit,
 ) -> Run:
-    """Go on with a run by its own recipe, which is binding. Raises BadArgument where another one is asked for."""
+    """Go on with a run by its own recipe, which is binding. Raises BadArgument where another one is
+    asked for."""
     kept = place.read_recipe()
     asked = recipes.resolve(typed, arguments, base, augment)
     for key, origin in asked.origin.items():
         section, name = key.split(".", 1)
         new, old = (
-            part.arguments.get(name) if section == "model" and name != "name" else getattr(part, name)
+            part.arguments.get(name)
+            if section == "model" and name != "name"
+            else getattr(part, name)
             for part in (getattr(asked, section), getattr(kept, section))
         )
         new, old = (tuple(v) if isinstance(v, list) else v for v in (new, old))
-        if origin in ("typed", "recipe") and new != old and new != "auto" and key != "train.threads":
+        if origin in ("typed", "recipe") and new not in (old, "auto") and key != "train.threads":
             raise BadArgument(
                 name if name != "name" else section,
                 new,
@@ -295,7 +308,8 @@ def _short(name: str) -> str:
 
 
 def _known_arguments(asked: Recipe, arguments: Mapping[str, Any]) -> None:
-    """Refuse an option that is neither the recipe's nor the network's, naming the nearest of both."""
+    """Refuse an option that is neither the recipe's nor the network's, naming the nearest of
+    both."""
     if models.is_own(asked.model.name):
         return
     known = models.arguments_of(asked.model.name)
@@ -318,20 +332,30 @@ class _Job:
         device = precision.device_of(asked.train.device)
         torch.manual_seed(asked.train.seed)
         self.model = models.build(
-            asked.model.name, len(pack.classes), pack.channels, pack.image_size, asked.model.arguments
+            asked.model.name,
+            len(pack.classes),
+            pack.channels,
+            pack.image_size,
+            asked.model.arguments,
         )
         pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
         self.model.normalise.set(*_statistics(pixels, indices))
         self.model.to(device)
         plain = Loader(
-            pixels, targets, indices, asked.train.batch_size, asked.train.seed, asked.augment, device
+            pixels,
+            targets,
+            indices,
+            asked.train.batch_size,
+            asked.train.seed,
+            asked.augment,
+            device,
         )
         batch = next(plain.epoch(0))
         _try(self.model, batch.inputs[0][:2], len(pack.classes), asked.model.name)
         asked = precision.choose(asked, self.model, batch.inputs[0], batch.targets[0], emit)
         asked = asked.measured(device=device, threads=torch.get_num_threads())
         layout = precision.FORMATS[asked.train.memory_format]
-        self.model.to(memory_format=layout)  # type: ignore[call-overload]
+        self.model.to(memory_format=layout)
         self.recipe = asked
         self.loader = Loader(
             pixels,
@@ -366,9 +390,7 @@ class _Job:
             self._judge(place, at.train_seconds, at.history)
         report.write_card(place.path)
         rows = anatomy.rows(self.model, (self.pack.channels, *self.pack.image_size))
-        report.write_report(
-            place.path, test_images=self.pack.splits["test"].images, anatomy=rows
-        )
+        report.write_report(place.path, test_images=self.pack.splits["test"].images, anatomy=rows)
         return Run(place.path)
 
     def _logits(self, split: str, indices: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
@@ -462,7 +484,8 @@ def _same_data(pack: Pack, wanted: str) -> None:
 
 
 def _command(asked: Recipe) -> str:
-    """The command line that trains this again: the one that was typed, or the one that says what Python did."""
+    """The command line that trains this again: the one that was typed, or the one that says what
+    Python did."""
     if Path(sys.argv[0]).stem == "convscope":
         return shlex.join(["convscope", *sys.argv[1:]])
     words = ["convscope", "train", asked.data.name, "--model", asked.model.name]
@@ -473,14 +496,16 @@ def _command(asked: Recipe) -> str:
             value = part.arguments[name] if section == "model" else getattr(part, name)
             text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             flag = f"--{name.replace('_', '-')}"
-            words += [flag if value else f"--no-{name}"] if isinstance(value, bool) else [flag, text]
+            words += (
+                [flag if value else f"--no-{name}"] if isinstance(value, bool) else [flag, text]
+            )
     return shlex.join(words)
 
 
 def _statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[float]]:
     """Mean and standard deviation by channel of the training pixels, 0..1, a piece at a time."""
     total = squares = torch.zeros(images.shape[1], dtype=torch.float64)
-    for chosen in indices.split(4096):
+    for chosen in torch.split(indices, 4096):
         piece = images[chosen].float().div_(255).flatten(2)  # [b,C,H*W]
         total = total + piece.sum((0, 2), dtype=torch.float64)
         squares = squares + piece.square_().sum((0, 2), dtype=torch.float64)
@@ -490,7 +515,8 @@ def _statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[floa
 
 
 def _try(model: Classifier, inputs: Tensor, classes: int, name: str) -> None:
-    """Run two images through, so that a network that does not fit the data is refused before training."""
+    """Run two images through, so that a network that does not fit the data is refused before
+    training."""
     try:
         with torch.inference_mode():
             logits = model.eval()(inputs)
@@ -515,8 +541,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """The figures of a run on a split of its data, as ``metrics.json`` holds them, and ``run``.
 
-    Each look at the test split is counted in ``metrics.json`` and in the model card, before it is shown.
-    Raises BadArgument, RunError, and DataError where the data are not those the run was made with.
+    Each look at the test split is counted in ``metrics.json`` and in the model card, before it is
+    shown. Raises BadArgument, RunError, and DataError where the data are not those the run was made
+    with.
     """
     if split not in ("train", "val", "test"):
         raise BadArgument("split", split, "must be train, val or test", "try test")
@@ -532,7 +559,9 @@ def evaluate(
     if split != "test":
         val = stratified(labels, kept.data.val, kept.data.split_seed)
         if split == "val" and not val.size:
-            raise BadArgument("split", split, "is empty: the run was trained with val=0", "try test")
+            raise BadArgument(
+                "split", split, "is empty: the run was trained with val=0", "try test"
+            )
         indices = val if split == "val" else np.setdiff1d(np.arange(len(labels)), val)
         images, labels = images[indices], labels[indices]
     began = time.perf_counter()
@@ -555,7 +584,8 @@ def evaluate(
 
 
 def load(path: str | Path, *, model: str | None = None) -> Trained:
-    """The trained network of a run; ``model`` names the user's own ``file.py:ClassName`` again, if it is one.
+    """The trained network of a run; ``model`` names the user's own ``file.py:ClassName`` again, if
+    it is one.
 
     Raises RunError for a missing, cut or edited file, BadArgument where ``model`` is needed.
     """
@@ -587,18 +617,20 @@ def predict(
 
 
 def _checked(result: Run, check: bool) -> Run:
-    """The run, held against its recipe's claim if that is asked for. Raises TargetMissed below mean - 3 sd."""
+    """The run, held against its recipe's claim if that is asked for. Raises TargetMissed below mean
+    - 3 sd."""
     claim = result.recipe.claim
     if check and claim and result.metrics.accuracy < claim.accuracy - 3 * claim.sd:
         raise TargetMissed(
-            f"{result.path}: test accuracy {result.metrics.accuracy:.2%} misses the recipe's claim of "
-            f"{claim.accuracy:.2%} (sd {claim.sd:.2%}, {claim.seeds} seeds) by more than 3 sd"
+            f"{result.path}: test accuracy {result.metrics.accuracy:.2%} misses the recipe's claim "
+            f"of {claim.accuracy:.2%} (sd {claim.sd:.2%}, {claim.seeds} seeds) by more than 3 sd"
         )
     return result
 
 
 def describe_data(name: str, emit: Emit = silent) -> dict[str, Any]:
-    """A data set in figures: images a class and split, shape, mean and standard deviation of the training pixels."""
+    """A data set in figures: images a class and split, shape, mean and standard deviation of the
+    training pixels."""
     machine.prepare()
     pack = sources.open_data(name, emit)
     counts = {
@@ -635,9 +667,11 @@ def show_data(
     force: bool = False,
     emit: Emit = silent,
 ) -> Path:
-    """A picture of a labelled batch, as it is and as the data set's augmentation changes it; returns its path.
+    """A picture of a labelled batch, as it is and as the data set's augmentation changes it;
+    returns its path.
 
-    Raises BadArgument where ``out`` is there already and ``force`` is not given, or ``count`` is below 1.
+    Raises BadArgument where ``out`` is there already and ``force`` is not given, or ``count`` is
+    below 1.
     """
     if count < 1:
         raise BadArgument("count", count, "must be a whole number of at least 1", "try 32")
@@ -646,7 +680,9 @@ def show_data(
     if path.suffix not in kinds:
         raise BadArgument("out", path, f"must end in {', '.join(kinds)}", f"try {path.stem}.png")
     if path.exists() and not force:
-        raise BadArgument("out", path, "is there already", "name another file, or add force (--force)")
+        raise BadArgument(
+            "out", path, "is there already", "name another file, or add force (--force)"
+        )
     pack = sources.open_data(name, emit)
     train = pack.splits["train"]
     random = np.random.default_rng(seed)

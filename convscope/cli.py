@@ -1,4 +1,5 @@
-"""The command line: parse, call the API, render. Results go to stdout, everything else to stderr."""
+"""The command line: parse, call the API, render. Results go to stdout, everything else to
+stderr."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from convscope.errors import BadArgument, ConvscopeError, Interrupted
 
 app = typer.Typer(
     name="convscope",
-    help="Train, understand and ship convolutional image classifiers, fast, on the machine you have.",
+    help="Train, understand and ship convolutional image classifiers, "
+    "fast, on the machine you have.",
     epilog="Start with: convscope train mnist --recipe mnist-cnn",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -76,7 +78,9 @@ def train(
     ] = None,
     hidden: Annotated[int | None, typer.Option(help="mlp: hidden units.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Images a step.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", "-b", help="Images a step.")
+    ] = None,
     optimizer: Annotated[
         str | None, typer.Option("--optimizer", "--opt", help="sgd, adam or adamw.")
     ] = None,
@@ -85,9 +89,7 @@ def train(
     weight_decay: Annotated[
         float | None, typer.Option(help="On weights; biases and normalisation are spared.")
     ] = None,
-    schedule: Annotated[
-        str | None, typer.Option(help="constant, cosine or one-cycle.")
-    ] = None,
+    schedule: Annotated[str | None, typer.Option(help="constant, cosine or one-cycle.")] = None,
     warmup: Annotated[
         float | None, typer.Option(help="Share of the steps in which the rate rises.")
     ] = None,
@@ -104,7 +106,9 @@ def train(
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Augment: mirror left to right.")
     ] = None,
-    cutout: Annotated[int | None, typer.Option(help="Augment: side of a blacked-out square.")] = None,
+    cutout: Annotated[
+        int | None, typer.Option(help="Augment: side of a blacked-out square.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
     precision: Annotated[
         str | None, typer.Option(help="auto (measured), float32 or bfloat16.")
@@ -155,7 +159,9 @@ def train(
         "hidden": hidden,
     }
     if data is None and recipe is None and not (resume and out):
-        raise BadArgument("DATA", "(not given)", "is needed, or a recipe", "try convscope train mnist")
+        raise BadArgument(
+            "DATA", "(not given)", "is needed, or a recipe", "try convscope train mnist"
+        )
     from convscope import api
     from convscope.console import Monitor
 
@@ -177,7 +183,8 @@ def train(
         typer.echo(str(why), err=True)
         raise typer.Exit(why.exit_code) from None
     if as_json:
-        return _print_json(run.as_json())
+        _print_json(run.as_json())
+        return
     figures = run.metrics
     low, high = figures.accuracy_ci95
     typer.echo(
@@ -258,12 +265,13 @@ def models(as_json: Json = False) -> None:
 
     found = {name: arguments_of(name) for name in MODELS}
     if as_json:
-        return _print_json(found)
+        _print_json(found)
+        return
     rows = []
     for name, arguments in found.items():
         about = (MODELS[name].__doc__ or "").splitlines()[0]
         rows.append((name, ", ".join(f"{k}={v}" for k, v in arguments.items()), about))
-    return console.table(("network", "arguments", "what it is"), rows)
+    console.table(("network", "arguments", "what it is"), rows)
 
 
 @app.command()
@@ -273,16 +281,15 @@ def recipes(as_json: Json = False) -> None:
 
     found = {name: recipe.load(name) for name in recipe.names()}
     if as_json:
-        return _print_json(
-            {name: vars(r.claim) if r.claim else None for name, r in found.items()}
-        )
+        _print_json({name: vars(r.claim) if r.claim else None for name, r in found.items()})
+        return
     rows = []
     for name, r in found.items():
         claim = r.claim
         says = f"{claim.accuracy:.2%} +/- {claim.sd:.2%}" if claim else "-"
         took = f"{claim.seconds:.0f} s, {claim.machine}" if claim else "-"
         rows.append((name, r.train.epochs, says, took))
-    return console.table(("recipe", "epochs", "test accuracy (mean, sd)", "measured in"), rows)
+    console.table(("recipe", "epochs", "test accuracy (mean, sd)", "measured in"), rows)
 
 
 @data_app.callback()
@@ -295,8 +302,9 @@ def data(context: typer.Context, as_json: Json = False) -> None:
 
     found = [(name, source, sources.locate(name)) for name, source in sources.SOURCES.items()]
     if as_json:
-        return _print_json({name: str(where) for name, _, where in found})
-    return console.table(
+        _print_json({name: str(where) for name, _, where in found})
+        return
+    console.table(
         ("data set", "what it is", "would come from"),
         [(name, source.title, str(where)) for name, source, where in found],
     )
@@ -314,22 +322,21 @@ def data_info(
     with console.Monitor() as emit:
         info = api.describe_data(name, emit)
     if as_json:
-        return _print_json(info)
+        _print_json(info)
+        return
     splits = list(info["counts"])
     rows = [
         (label, *(info["counts"][split][label] for split in splits)) for label in info["classes"]
     ]
     console.table(("class", *splits), [*rows, ("all", *(info["images"][s] for s in splits))])
-    statistics = (
-        f"{key} {', '.join(f'{v:.4f}' for v in info[key])}" for key in ("mean", "std")
-    )
+    statistics = (f"{key} {', '.join(f'{v:.4f}' for v in info[key])}" for key in ("mean", "std"))
     channels, height, width = info["shape"]
     console.out().print(
-        f"images {channels} x {height} x {width} (channels, height, width), {'; '.join(statistics)} "
-        f"(training pixels, 0 to 1)\nfingerprint {info['fingerprint']}\nlicence {info['licence']}",
+        f"images {channels} x {height} x {width} (channels, height, width)\n"
+        f"{'; '.join(statistics)} (training pixels, 0 to 1)\n"
+        f"fingerprint {info['fingerprint']}\nlicence {info['licence']}",
         soft_wrap=True,
     )
-    return None
 
 
 @data_app.command("show")
@@ -340,7 +347,9 @@ def data_show(
     ] = None,
     count: Annotated[int, typer.Option(help="How many images.")] = 32,
     seed: Annotated[int, typer.Option(help="Which ones, and how augmented.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace a picture that is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a picture that is there.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Draw a labelled batch, as it is and as training sees it."""
@@ -381,7 +390,8 @@ def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 target missed, 130 Ctrl-C, 143 SIGTERM."""
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 target missed, 130 Ctrl-C, 143
+    SIGTERM."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
         app()

@@ -1,4 +1,5 @@
-"""What a person at a terminal sees: the live table of a run on stderr, tables of results on stdout."""
+"""What a person at a terminal sees: the live table of a run on stderr, tables of results on
+stdout."""
 
 from __future__ import annotations
 
@@ -9,7 +10,14 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from convscope.events import EpochEnd, Event, Notice
@@ -17,7 +25,8 @@ from convscope.events import Progress as Done
 
 
 class Monitor:
-    """Draws events: a live table with a progress bar and ETA on a terminal, one plain line an epoch elsewhere."""
+    """Draws events: a live table with a progress bar and ETA on a terminal, one plain line an epoch
+    elsewhere."""
 
     def __init__(self) -> None:
         self.err = Console(stderr=True, highlight=False)
@@ -72,15 +81,16 @@ class Monitor:
         name = "train" if event.unit == "steps" else event.stage
         if self.task is None or self.unit != name:
             self._end_task()
-            self.task, self.unit = self.bar.add_task(event.stage, total=event.total, unit=event.unit), name
-        self.bar.update(
-            self.task, completed=event.done, total=event.total, description=event.stage
-        )
+            self.task, self.unit = (
+                self.bar.add_task(event.stage, total=event.total, unit=event.unit),
+                name,
+            )
+        self.bar.update(self.task, completed=event.done, total=event.total, description=event.stage)
 
     def _end_task(self) -> None:
-        if self.task is not None and self.unit != "train":
-            self.bar.remove_task(self.task)
-        elif self.task is not None and self.bar.tasks[-1].finished:
+        if (self.task is not None and self.unit != "train") or (
+            self.task is not None and self.bar.tasks[-1].finished
+        ):
             self.bar.remove_task(self.task)
         self.task = None
 
@@ -88,7 +98,16 @@ class Monitor:
         if not self.epochs:
             return self.bar
         table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-        for name in ("epoch", "train loss", "train acc", "val loss", "val acc", "lr", "seconds", "img/s"):
+        for name in (
+            "epoch",
+            "train loss",
+            "train acc",
+            "val loss",
+            "val acc",
+            "lr",
+            "seconds",
+            "img/s",
+        ):
             table.add_column(name, justify="right")
         for end in self.epochs[-20:]:
             table.add_row(*_cells(end))

@@ -1,7 +1,7 @@
 """What a long job tells its caller while it works: the one way upward.
 
-A job takes ``emit``, a plain function of one event. The command line draws the events, a notebook may print them,
-and :func:`silent` drops them.
+A job takes ``emit``, a plain function of one event. The command line draws the events, a notebook
+may print them, and :func:`silent` drops them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Files that are there whole or not at all, also after a kill, a full disk or a power cut.
 
-The order is always the same: write under a temporary name, fsync the file, rename it, fsync its folder. Until the
-rename the old file is untouched; after the last fsync the new one survives a power cut. Everything durable in
-convscope is written through this module, which is what lets one test drop each fsync in turn.
+The order is always the same: write under a temporary name, fsync the file, rename it, fsync its
+folder. Until the rename the old file is untouched; after the last fsync the new one survives a
+power cut. Everything durable in convscope is written through this module, which is what lets one
+test drop each fsync in turn.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ TEMPORARY = ".tmp-"  # every unfinished file or folder begins with this
 
 
 def cache_root() -> Path:
-    """The folder for packs, downloads and measurements: ``CONVSCOPE_CACHE``, else the user's cache folder."""
+    """The folder for packs, downloads and measurements: ``CONVSCOPE_CACHE``, else the user's cache
+    folder."""
     if chosen := os.environ.get("CONVSCOPE_CACHE"):
         return Path(chosen).expanduser()
     from platformdirs import user_cache_path
@@ -39,7 +41,8 @@ def sync_file(file: IO[bytes]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries down to the disk; systems that cannot open a folder (Windows) need no such call."""
+    """Flush a folder's entries down to the disk; systems that cannot open a folder (Windows) need
+    no such call."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -53,7 +56,8 @@ def sync_folder(folder: Path) -> None:
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write into that appears at ``path`` only when the block ends well.
 
-    Raises ConvscopeError, naming the path, where the disk is full or not writable; the old file stays as it was.
+    Raises ConvscopeError, naming the path, where the disk is full or not writable; the old file
+    stays as it was.
     """
     path = Path(path)
     with explained(path):
@@ -65,7 +69,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
                 yield file
                 sync_file(file)
             _open_to_umask(temporary)
-            os.replace(temporary, path)
+            temporary.replace(path)
             sync_folder(path.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -74,7 +78,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A new folder to fill that appears at ``path`` only when the block ends well, with every file in it synced.
+    """A new folder to fill that appears at ``path`` only when the block ends well, with every file
+    in it synced.
 
     Where another process has put a folder there meanwhile, that one stays and ours is dropped.
     """
@@ -85,12 +90,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             for file in sorted(temporary.iterdir()):
-                with open(file, "rb+") as opened:
+                with file.open("rb+") as opened:
                     sync_file(opened)
             sync_folder(temporary)
             _open_to_umask(temporary)
             try:
-                os.rename(temporary, path)
+                temporary.rename(path)
             except OSError:
                 if not path.is_dir():
                     raise
@@ -130,12 +135,14 @@ def read_json(path: Path, error: Callable[[str], ConvscopeError]) -> Any:
     except FileNotFoundError:
         raise error(f"{path}: is not there") from None
     except (ValueError, OSError) as why:
-        raise error(f"{path}: is damaged ({why}); restore it from a copy or make the folder anew") from None
+        raise error(
+            f"{path}: is damaged ({why}); restore it from a copy or make the folder anew"
+        ) from None
 
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -149,7 +156,8 @@ def clear_unfinished(folder: Path) -> None:
 
 
 def _open_to_umask(path: Path) -> None:
-    """Give a temporary file or folder, made for its owner alone, the permissions a new one would have."""
+    """Give a temporary file or folder, made for its owner alone, the permissions a new one would
+    have."""
     mask = os.umask(0)
     os.umask(mask)
     path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
@@ -163,7 +171,8 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as why:
         if why.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ConvscopeError(
-                f"{path}: no room left on the disk; nothing was overwritten. Free some space, then run again"
+                f"{path}: no room left on the disk; nothing was overwritten. "
+                "Free some space, then run again"
             ) from why
         if why.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise ConvscopeError(

@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import importlib.metadata
 import os
 import platform
 import sys
+from pathlib import Path
 
 
 @functools.cache
 def processor() -> str:
     """The processor's name as the system gives it."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
-        found = dict(
-            (key.strip(), value.strip())
-            for key, _, value in (line.partition(":") for line in lines)
-        )
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+        found = {
+            key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+        }
         if name := found.get("model name"):
             family, model = found.get("cpu family", "?"), found.get("model", "?")
             return f"{name} (family {family}, model {model})"
@@ -49,10 +50,8 @@ def versions() -> dict[str, str]:
     import numpy
     import torch
 
-    from convscope import __version__
-
     return {
-        "convscope": __version__,
+        "convscope": importlib.metadata.version("convscope"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
@@ -60,11 +59,13 @@ def versions() -> dict[str, str]:
 
 
 def prepare(threads: int = 0) -> None:
-    """Set this process up for heavy work: threads (0: all cores), no denormals, memory kept between steps.
+    """Set this process up for heavy work: threads (0: all cores), no denormals, memory kept between
+    steps.
 
-    glibc hands every freed block above its threshold back to the system, so that each training step faults its
-    activations in anew, page by page; kept, they cost nothing. Measured on system A's network, batch 100, two Zen 3
-    cores: 2,220 to 3,150 images a second without, 3,540 to 4,010 with (three runs in turn, 2026-11-22).
+    glibc hands every freed block above its threshold back to the system, so that each training step
+    faults its activations in anew, page by page; kept, they cost nothing. Measured on system A's
+    network, batch 100, two Zen 3 cores: 2,220 to 3,150 images a second without, 3,540 to 4,010 with
+    (three runs in turn, 2026-11-22).
     """
     import torch
 

@@ -1,7 +1,9 @@
-"""Recipes: what to train, on what and how, as frozen dataclasses and as TOML; the only home of defaults.
+"""Recipes: what to train, on what and how, as frozen dataclasses and as TOML; the only home of
+defaults.
 
-A recipe's value has an origin: ``typed`` by the user, from a ``recipe`` file, ``measured`` on this machine, or a
-``default``. A run folder keeps the fully resolved recipe, so that it can be run again to the bit.
+A recipe's value has an origin: ``typed`` by the user, from a ``recipe`` file, ``measured`` on this
+machine, or a ``default``. A run folder keeps the fully resolved recipe, so that it can be run again
+to the bit.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from convscope.errors import BadArgument, RunError, nearest
 
 @dataclass(frozen=True)
 class Data:
-    """What is learnt from: the data set, the held-out share for validation, the seed of that split."""
+    """What is learnt from: the data set, the held-out share for validation, the seed of that
+    split."""
 
     name: str = "mnist"
     val: float = 0.1
@@ -29,7 +32,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Model:
-    """The network by its name in ``convscope.models.MODELS`` (or ``file.py:Class``), and its arguments."""
+    """The network by its name in ``convscope.models.MODELS`` (or ``file.py:Class``), and its
+    arguments."""
 
     name: str = "cnn"
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -37,7 +41,8 @@ class Model:
 
 @dataclass(frozen=True)
 class Train:
-    """How it is fitted. ``None`` stands for 'as the optimiser and schedule have it' until resolved."""
+    """How it is fitted. ``None`` stands for 'as the optimiser and schedule have it' until
+    resolved."""
 
     epochs: int = 5
     batch_size: int = 100
@@ -60,8 +65,9 @@ class Train:
 class Augment:
     """What a training image may look like instead; 0 or false is off.
 
-    ``shift``: up to so many pixels each way, black beyond the edge. ``rotate``: up to so many degrees each way.
-    ``flip``: mirrored left to right, half of the time. ``cutout``: a square of so many pixels blacked out.
+    ``shift``: up to so many pixels each way, black beyond the edge. ``rotate``: up to so many
+    degrees each way. ``flip``: mirrored left to right, half of the time. ``cutout``: a square of so
+    many pixels blacked out.
     """
 
     shift: int = 0
@@ -72,7 +78,8 @@ class Augment:
 
 @dataclass(frozen=True)
 class Claim:
-    """What this recipe was measured to reach: mean and sample standard deviation of test accuracy over seeds."""
+    """What this recipe was measured to reach: mean and sample standard deviation of test accuracy
+    over seeds."""
 
     accuracy: float
     sd: float
@@ -107,8 +114,9 @@ class Recipe:
 
 SECTIONS: dict[str, type] = {"data": Data, "model": Model, "train": Train, "augment": Augment}
 
-# Augmentation that leaves every class what it is: digits are not mirrored (a mirrored 2 is no digit), and are
-# shifted and turned less than would push a stroke out of the picture or make a 6 of a 9.
+# Augmentation that leaves every class what it is: digits are not mirrored (a mirrored 2 is no
+# digit), and are shifted and turned less than would push a stroke out of the picture or make a 6 of
+# a 9.
 AUGMENT_BY_DATA: dict[str, Augment] = {
     "mnist": Augment(shift=2, rotate=0.0),
     "fashion-mnist": Augment(shift=2, flip=True),
@@ -183,8 +191,8 @@ def resolve(
 ) -> Recipe:
     """What the user typed over a recipe over the defaults, every value checked.
 
-    ``typed`` has flat names (``epochs``, ``lr``, ``shift``, ``data``, ``model``; None is 'not typed').
-    ``augment=False`` switches off whatever augmentation is not typed. Raises BadArgument.
+    ``typed`` has flat names (``epochs``, ``lr``, ``shift``, ``data``, ``model``; None is 'not
+    typed'). ``augment=False`` switches off whatever augmentation is not typed. Raises BadArgument.
 
     >>> r = resolve({"epochs": 2, "optimizer": "sgd"})
     >>> r.train.epochs, r.origin["train.epochs"], r.train.lr, r.origin["train.lr"]
@@ -198,7 +206,7 @@ def resolve(
         if value is not None:
             given[section_of[name]]["name" if name in ("data", "model") else name] = value
     base = recipe or Recipe()
-    origin: dict[str, str] = {key: "recipe" for key in base.origin}
+    origin: dict[str, str] = dict.fromkeys(base.origin, "recipe")
     values: dict[str, Any] = {}
     data_name = given["data"].get("name", base.data.name)
     fallback: dict[str, Any] = {s: kind() for s, kind in SECTIONS.items()}
@@ -222,7 +230,10 @@ def resolve(
                 merged[f.name], origin[key] = getattr(fallback[section], f.name), "default"
         if section == "model":
             same = merged["name"] == base.model.name
-            merged["arguments"] = {**(base.model.arguments if same else {}), **(model_arguments or {})}
+            merged["arguments"] = {
+                **(base.model.arguments if same else {}),
+                **(model_arguments or {}),
+            }
             origin = {k: v for k, v in origin.items() if same or not _argument(k) or k in given}
             origin |= {f"model.{name}": "typed" for name in model_arguments or {}}
         values[section] = kind(**merged)
@@ -283,7 +294,12 @@ def _checked(argument: str, value: Any, kind: type, name: str) -> Any:
         value = float(value)
     rule = RULES.get(name)
     if type(value) is not wanted_type or (wanted_type is float and math.isinf(value)):
-        kinds = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a name"}
+        kinds = {
+            int: "a whole number",
+            float: "a finite number",
+            bool: "true or false",
+            str: "a name",
+        }
         text, remedy = rule[1:] if rule else (f"must be {kinds[wanted_type]}", "correct it")
         raise BadArgument(argument, value, text, remedy)
     if rule and not rule[0](value):
@@ -317,12 +333,17 @@ def parse(text: str, where: str) -> Recipe:
         arguments = {}
         for name, value in table.items():
             if name in known:
-                values.setdefault(section, {})[name] = _checked(f"[{section}] {name}", value, kind, name)
+                values.setdefault(section, {})[name] = _checked(
+                    f"[{section}] {name}", value, kind, name
+                )
             elif section == "model":
                 arguments[name] = value
             else:
                 raise BadArgument(
-                    "recipe", where, f"has an unknown field {name} in [{section}]", nearest(name, known)
+                    "recipe",
+                    where,
+                    f"has an unknown field {name} in [{section}]",
+                    nearest(name, known),
                 )
             origin[f"{section}.{name}"] = stored_origin.get(f"{section}.{name}", "recipe")
         if section == "model":
@@ -382,7 +403,9 @@ def load(name: str | Path) -> Recipe:
     if str(name) not in names():
         path = Path(name)
         if path.suffix != ".toml":
-            raise BadArgument("recipe", name, "is no recipe and no .toml file", nearest(str(name), names()))
+            raise BadArgument(
+                "recipe", name, "is no recipe and no .toml file", nearest(str(name), names())
+            )
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as why:

@@ -871,7 +871,8 @@ def _card(run: _Run) -> str:
     names += f" and {len(run.classes) - 20} more" if len(run.classes) > 20 else ""
     met = [row for row in m["per_class"] if row["recall"] is not None]
     hardest = min(met, key=lambda row: row["recall"])
-    shape = _value(model["preprocessing"].get("size", []))
+    size = model["preprocessing"].get("size", [])
+    shape = " x ".join(map(str, size)) if isinstance(size, list) else size
     channels = model["preprocessing"].get("channels", "?")
     colour = {1: "grey", 3: "colour"}.get(channels, f"{_md(channels)}-channel")
     table = "\n".join(
@@ -957,7 +958,7 @@ Trained for {_many(len(run.history), "epoch")} in {m["train_seconds"]:.1f} s \
 
 ## Evaluation
 
-The {split} split was looked at {_looks(m["test_looks"])}; it selected nothing.
+The {split} split was looked at {_looks(m["test_looks"])}; training and selection never used it.
 
 | figure | value |
 |---|---|

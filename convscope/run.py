@@ -79,7 +79,13 @@ class RunFolder:
     def read_model(self) -> dict[str, Any]:
         """``model.json``, checked to hold what everything relies on. Raises RunError."""
         return self._read(
-            self.model, "architecture", "classes", "preprocessing", "temperature", "data", "weights_sha256"
+            self.model,
+            "architecture",
+            "classes",
+            "preprocessing",
+            "temperature",
+            "data",
+            "weights_sha256",
         )
 
     def read_metrics(self) -> dict[str, Any]:
@@ -106,17 +112,11 @@ class RunFolder:
 def create(data: str, model: str, out: Path | None, root: Path) -> RunFolder:
     """A new, empty run folder: ``out``, or the first free ``root/<data>-<model>-<n>``.
 
-    Raises RunError where ``out`` holds a run or something else already; nothing is ever overwritten.
+    Raises RunError where ``out`` holds a run or something else already; nothing is ever
+    overwritten.
     """
     if out is None:
-        for n in itertools.count(1):
-            path = root / f"{data}-{model}-{n}"
-            files.make_folder(root)
-            try:
-                path.mkdir()
-            except FileExistsError:
-                continue
-            return RunFolder(path)
+        return RunFolder(_first_free(root, f"{data}-{model}"))
     if out.exists() and not out.is_dir():
         raise RunError(f"out={out}: is a file; name a folder that is new or empty")
     if (out / "recipe.toml").exists():
@@ -129,6 +129,20 @@ def create(data: str, model: str, out: Path | None, root: Path) -> RunFolder:
         files.make_folder(out)
     files.clear_unfinished(out)
     return RunFolder(out)
+
+
+def _first_free(root: Path, name: str) -> Path:
+    """Make the first of ``name-1``, ``name-2``, ... that is not there; two at once get two."""
+    with files.explained(root):
+        files.make_folder(root)
+        for n in itertools.count(1):
+            path = root / f"{name}-{n}"
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:
+                continue
+    return path
 
 
 def find(path: Path) -> RunFolder:

@@ -1,4 +1,5 @@
-"""Make the virtual environment `.venv` and install convscope into it; nothing is done where it is up to date.
+"""Make the virtual environment `.venv` and install convscope into it; nothing is done where it is
+up to date.
 
 python scripts/environment.py          what `make demo` needs
 python scripts/environment.py test     that and what the tests and checks need
@@ -17,7 +18,7 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 def main(extra: str) -> None:
     """Make, check and fill the environment."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036
         stop(
             f"Python {sys.version.split()[0]} is too old: convscope needs 3.11 or newer",
             "name one: make PYTHON=python3.12 demo",
@@ -26,12 +27,12 @@ def main(extra: str) -> None:
     made_by = VENV / "made-by"
     if made_by.exists() and made_by.read_text() != base:
         stop(
-            f".venv was made by the Python in {made_by.read_text()}, and PYTHON= names the one in {base}",
-            "remove .venv, or leave PYTHON= out",
+            f".venv was made by the Python in {made_by.read_text()}, not by the one in {base}",
+            "remove .venv, or name that Python: make PYTHON=...",
         )
     if not PYTHON.exists() or not made_by.exists():
         try:
-            import ensurepip
+            import ensurepip  # noqa: F401
             import venv  # noqa: F401
         except ImportError as why:
             version = f"{sys.version_info.major}.{sys.version_info.minor}"

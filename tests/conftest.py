@@ -1,4 +1,5 @@
-"""What every test may use: a cache of its own for the session, and small packs and runs that train in a moment."""
+"""What every test may use: a cache of its own for the session, and small packs and runs that train
+in a moment."""
 
 from __future__ import annotations
 
@@ -53,7 +54,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Pack:
 
     folder = tmp_path_factory.mktemp("packs") / "bars"
     splits = {"train": drawn(240), "test": drawn(60)}
-    return pack.write_pack(folder, "mnist", ("flat", "upright", "spot"), splits, "drawn by the tests")
+    return pack.write_pack(
+        folder, "mnist", ("flat", "upright", "spot"), splits, "drawn by the tests"
+    )
 
 
 @pytest.fixture

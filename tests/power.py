@@ -12,9 +12,10 @@ from pathlib import Path
 class Disk:
     """Watches ``os.fsync`` under ``root`` and rebuilds what is certain to survive a power cut.
 
-    A file's content is certain as of its last fsync, a folder's entries as of its last fsync; inodes tell which is
-    which through renames. ``drop`` is the number of one fsync call (from 0) that is left out. ``at_every_call`` runs
-    before and after each fsync: the moments at which the certain state can change.
+    A file's content is certain as of its last fsync, a folder's entries as of its last fsync;
+    inodes tell which is which through renames. ``drop`` is the number of one fsync call (from 0)
+    that is left out. ``at_every_call`` runs before and after each fsync: the moments at which the
+    certain state can change.
     """
 
     def __init__(self, root: Path, drop: int | None = None) -> None:
@@ -43,8 +44,9 @@ class Disk:
             self.contents[info.st_ino] = path.read_bytes()
 
     def after_power_cut(self, target: Path, entries_survive: bool) -> Path:
-        """Rebuild the surviving tree in ``target``: unsynced file contents are lost, and unsynced folder entries
-        too, or, with ``entries_survive``, those only (a rename that reached the disk before its data did)."""
+        """Rebuild the surviving tree in ``target``: unsynced file contents are lost, and unsynced
+        folder entries too, or, with ``entries_survive``, those only (a rename that reached the disk
+        before its data did)."""
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
         if entries_survive:

@@ -1,4 +1,5 @@
-"""The whole jobs from Python: what a run leaves behind, resuming, the user's own network, judging."""
+"""The whole jobs from Python: what a run leaves behind, resuming, the user's own network,
+judging."""
 
 from __future__ import annotations
 
@@ -166,7 +167,9 @@ def test_nothing_is_overwritten(bars):
 def test_a_run_of_other_data_does_not_go_on(bars, monkeypatch):
     cs.train("mnist", **QUICK, out="a")
     monkeypatch.setattr(sources, "open_data", lambda *rest: replaced(bars, "0" * 64))
-    with pytest.raises(DataError, match="mnist: has fingerprint 000000000000, and the run was made"):
+    with pytest.raises(
+        DataError, match="mnist: has fingerprint 000000000000, and the run was made"
+    ):
         cs.evaluate("a")
     (Path("a") / "metrics.json").unlink()
     with pytest.raises(DataError, match="mnist: has fingerprint 000000000000"):
@@ -208,7 +211,12 @@ def test_predicting(bars, workplace):
     assert all(abs(sum(p for _, p in g.top) - 1) < 1e-6 for g in guesses)
     assert [g.label for g in trained.predict(images[:, 0])] == [g.label for g in guesses]
     Image.fromarray(images[0, 0]).save("one.png")
-    for form in ("one.png", Path("one.png"), Path("one.png").read_bytes(), Image.fromarray(images[0, 0])):
+    for form in (
+        "one.png",
+        Path("one.png"),
+        Path("one.png").read_bytes(),
+        Image.fromarray(images[0, 0]),
+    ):
         assert trained.predict([form], top_k=1)[0].top[0][0] == guesses[0].label
     with pytest.raises(BadArgument, match=r"images=float64 .*: must be uint8 \[N,1,12,12\]"):
         trained.predict(np.zeros((1, 1, 12, 12)))
@@ -250,7 +258,9 @@ def test_the_users_own_network(bars, workplace):
     own = {"model": "mine.py:Net", "epochs": 2, "batch_size": 40}
     run = cs.train("mnist", **own, width=6)
     assert run.path == Path("runs/mnist-Net-1")
-    with pytest.raises(BadArgument, match="no code is loaded that you do not name; add --model mine.py"):
+    with pytest.raises(
+        BadArgument, match="no code is loaded that you do not name; add --model mine.py"
+    ):
         cs.load(run.path)
     assert cs.load(run.path, model="mine.py:Net").predict(bars.splits["test"].images)
     assert cs.evaluate(run.path, model="mine.py:Net")["n"] == 60
@@ -310,7 +320,9 @@ def test_weights_that_do_not_fit_are_named(bars):
     info = json.loads((run.path / "model.json").read_text())
     info["architecture"]["arguments"]["widths"] = [4, 9]
     (run.path / "model.json").write_text(json.dumps(info))
-    with pytest.raises(RunError, match=r"does not fit the network: features.4.weight should be .9, 4"):
+    with pytest.raises(
+        RunError, match=r"does not fit the network: features.4.weight should be .9, 4"
+    ):
         cs.load(run.path)
 
 
@@ -321,7 +333,9 @@ def test_a_claim_is_held_against_the_run(bars):
     assert cs.train(recipe=fair, check=True, seed=3).metrics.accuracy > 0.5
     proud = Claim(1.1, 0.01, 5, 1.0, "here", "2026-11-22", "convscope train")
     missed = Recipe(base.data, base.model, base.train, base.augment, proud, base.origin)
-    with pytest.raises(TargetMissed, match=r"misses the recipe's claim of 110.00% .sd 1.00%, 5 seeds"):
+    with pytest.raises(
+        TargetMissed, match=r"misses the recipe's claim of 110.00% .sd 1.00%, 5 seeds"
+    ):
         cs.train(recipe=missed, check=True)
     with pytest.raises(BadArgument, match="check=.*needs a recipe with a"):
         cs.train(recipe=missed, check=True, epochs=1)

@@ -73,7 +73,9 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ConvscopeError, match=r"kept.txt: no room left on the disk; nothing was over"):
+    with pytest.raises(
+        ConvscopeError, match=r"kept.txt: no room left on the disk; nothing was over"
+    ):
         files.write_whole(path, "new")
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1

@@ -150,7 +150,9 @@ def test_recipes_by_name():
         assert isinstance(recipe.load(name), Recipe)
         data = recipe.load(name).data.name
         assert name.startswith(data)
-    with pytest.raises(BadArgument, match="recipe=mnist-cn: is no recipe .* did you mean mnist-cnn?"):
+    with pytest.raises(
+        BadArgument, match="recipe=mnist-cn: is no recipe .* did you mean mnist-cnn?"
+    ):
         recipe.load("mnist-cn")
     with pytest.raises(BadArgument, match=r"gone.toml: cannot be read"):
         recipe.load("gone.toml")

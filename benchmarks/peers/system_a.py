@@ -1,7 +1,7 @@
 """System A as it was published: a first CNN on MNIST, written afresh from its description.
 
-torchvision's MNIST with ``ToTensor``, ``DataLoader`` of 100, fp32, Adam 1e-3; 5 epochs and ReLU are assumed where the
-tutorial is silent. Prints one JSON line: seconds of training, and test accuracy.
+torchvision's MNIST with ``ToTensor``, ``DataLoader`` of 100, fp32, Adam 1e-3; 5 epochs and ReLU are
+assumed where the tutorial is silent. Prints one JSON line: seconds of training, and test accuracy.
 
     python benchmarks/peers/system_a.py DATA_ROOT [--epochs 5] [--threads 2] [--seed 0]
 """

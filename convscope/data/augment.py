@@ -1,6 +1,7 @@
 """Whole batches of uint8 images, changed as training images may be: pure functions of a generator.
 
-Each takes images [B,C,H,W] and gives images of the same shape and type; :func:`augment` applies a recipe's.
+Each takes images [B,C,H,W] and gives images of the same shape and type; :func:`augment` applies a
+recipe's.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def cutout(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """A square of ``pixels`` blacked out in each image, its centre anywhere (DeVries & Taylor 2017)."""
+    """A square of ``pixels`` blacked out in each image, its centre anywhere (DeVries & Taylor
+    2017)."""
     batch, _, height, width = images.shape
     middle_y = torch.randint(height, (batch, 1), generator=generator)
     middle_x = torch.randint(width, (batch, 1), generator=generator)
@@ -72,11 +74,13 @@ def cutout(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
 
 
 def rotate(images: Tensor, degrees: float, generator: torch.Generator) -> Tensor:
-    """Each image turned by up to ``degrees`` about its centre, bilinear; black comes in at the corners."""
+    """Each image turned by up to ``degrees`` about its centre, bilinear; black comes in at the
+    corners."""
     batch, _, height, width = images.shape
     turn = (torch.rand(batch, generator=generator) * 2 - 1) * (degrees * torch.pi / 180)
     cosine, sine, none = turn.cos(), turn.sin(), torch.zeros(batch)
-    # Coordinates run from -1 to 1 on both axes, so an oblong image needs its aspect in the mixed terms.
+    # Coordinates run from -1 to 1 on both axes, so an oblong image needs its aspect in the mixed
+    # terms.
     rows = torch.stack([cosine, -sine * height / width, none, sine * width / height, cosine, none])
     grid = functional.affine_grid(
         rows.T.reshape(batch, 2, 3), list(images.shape), align_corners=False

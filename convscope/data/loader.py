@@ -35,7 +35,8 @@ def seed_of(*parts: int) -> int:
 
 
 def stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
-    """Indices, ascending, of a seeded ``share`` of each class; at least one image of every class of two or more.
+    """Indices, ascending, of a seeded ``share`` of each class; at least one image of every class of
+    two or more.
 
     >>> stratified(np.array([0, 0, 1, 1]), 0.5, seed=0).size
     2
@@ -59,7 +60,8 @@ def to_input(images: Tensor, device: str, memory_format: torch.memory_format) ->
 class Loader:
     """Batches of a split, in an order that is a function of (seed, epoch) alone.
 
-    ``images`` uint8 [N,C,H,W] and ``labels`` int64 [N] may be memory maps; ``indices`` says which belong to it.
+    ``images`` uint8 [N,C,H,W] and ``labels`` int64 [N] may be memory maps; ``indices`` says which
+    belong to it.
     """
 
     images: Tensor
@@ -72,8 +74,8 @@ class Loader:
     memory_format: torch.memory_format = torch.channels_last
 
     def sizes(self) -> list[int]:
-        """The size of each batch of an epoch; one image left over joins the batch before it, since batch
-        normalisation cannot learn from one."""
+        """The size of each batch of an epoch; one image left over joins the batch before it, since
+        batch normalisation cannot learn from one."""
         full, rest = divmod(len(self.indices), self.batch_size)
         sizes = [self.batch_size] * full + [rest] * (rest > 0)
         if len(sizes) > 1 and sizes[-1] == 1 and self.batch_size > 1:
@@ -81,15 +83,17 @@ class Loader:
         return sizes
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from its step ``start`` on: the same ones whether it began there or before."""
+        """The batches of an epoch from its step ``start`` on: the same ones whether it began there
+        or before."""
         order = torch.Generator().manual_seed(seed_of(self.seed, epoch))
         shuffled = self.indices[torch.randperm(len(self.indices), generator=order)]
-        for step, chosen in enumerate(shuffled.split(self.sizes())):
+        for step, chosen in enumerate(torch.split(shuffled, self.sizes())):
             if step < start:
                 continue
-            images, targets = self.images[chosen], (self.labels[chosen],)  # [B,C,H,W] uint8, [B]
             random = torch.Generator().manual_seed(seed_of(self.seed, epoch, step))
-            images, targets = augment(images, targets, self.augment, random)
+            images, targets = augment(  # [B,C,H,W] uint8, [B]
+                self.images[chosen], (self.labels[chosen],), self.augment, random
+            )
             yield Batch(
                 (to_input(images, self.device, self.memory_format),),
                 tuple(target.to(self.device) for target in targets),

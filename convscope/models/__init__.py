@@ -26,7 +26,8 @@ _GIVEN = ("num_classes", "in_channels", "image_size")  # what the data decides, 
 
 
 def arguments_of(name: str) -> dict[str, Any]:
-    """A registered network's own arguments and their defaults. Raises BadArgument for an unknown name.
+    """A registered network's own arguments and their defaults. Raises BadArgument for an unknown
+    name.
 
     >>> arguments_of("cnn")
     {'kernel_size': 5, 'widths': (16, 32)}
@@ -44,8 +45,8 @@ def build(
 ) -> Classifier:
     """A network by its registered name, or the user's own class as ``path/to/file.py:ClassName``.
 
-    A class from a file is called with those of ``num_classes``, ``in_channels`` and ``image_size`` that its
-    signature names; it takes float 0..1 [B,C,H,W], normalised, and gives logits [B,K].
+    A class from a file is called with those of ``num_classes``, ``in_channels`` and ``image_size``
+    that its signature names; it takes float 0..1 [B,C,H,W], normalised, and gives logits [B,K].
     Raises BadArgument for an unknown name, argument or value.
 
     >>> build("cnn", 10, 1, (28, 28), {"widths": [8, 16]}).head[1].in_features
@@ -73,7 +74,10 @@ def is_own(name: str) -> bool:
 def _builder(name: str) -> Callable[..., Classifier]:
     if name not in MODELS:
         raise BadArgument(
-            "model", name, "is no registered network", nearest(name, MODELS) + ", or file.py:ClassName"
+            "model",
+            name,
+            "is no registered network",
+            nearest(name, MODELS) + ", or file.py:ClassName",
         )
     return MODELS[name]
 
@@ -88,7 +92,9 @@ def _fitting(key: str, value: Any, hint: Any) -> Any:
     if one and type(value) in one:
         return value
     rules = [f"one {kind.__name__}" for kind in one] + ["several whole numbers"] * many
-    raise BadArgument(key, value, f"must be {' or '.join(rules)}", "try 16,32" if many else "try 500")
+    raise BadArgument(
+        key, value, f"must be {' or '.join(rules)}", "try 16,32" if many else "try 500"
+    )
 
 
 def _own(name: str, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Classifier:
@@ -96,7 +102,9 @@ def _own(name: str, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> C
     file, _, class_name = name.rpartition(":") if ".py:" in name else (name, "", "")
     path = Path(file)
     if not path.is_file():
-        raise BadArgument("model", name, "names no file that is there", "give path/to/file.py:ClassName")
+        raise BadArgument(
+            "model", name, "names no file that is there", "give path/to/file.py:ClassName"
+        )
     if not class_name:
         raise BadArgument("model", name, "names no class", f"give {name}:ClassName")
     spec = importlib.util.spec_from_file_location(f"convscope_own_{path.stem}", path.resolve())
@@ -106,12 +114,18 @@ def _own(name: str, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> C
     spec.loader.exec_module(module)
     kind = getattr(module, class_name, None)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        found = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, nn.Module)]
-        raise BadArgument("model", name, f"{path} has no nn.Module {class_name}", nearest(class_name, found))
+        found = [
+            k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, nn.Module)
+        ]
+        raise BadArgument(
+            "model", name, f"{path} has no nn.Module {class_name}", nearest(class_name, found)
+        )
     parameters = inspect.signature(kind).parameters
     for key, value in arguments.items():
         if key not in parameters:
-            raise BadArgument(key, value, f"is no argument of {class_name}", nearest(key, parameters))
+            raise BadArgument(
+                key, value, f"is no argument of {class_name}", nearest(key, parameters)
+            )
     wanted = {key: value for key, value in given.items() if key in parameters}
     missing = [
         key

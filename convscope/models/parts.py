@@ -13,8 +13,8 @@ from convscope.errors import ConvscopeError
 class Normalise(nn.Module):
     """(x - mean) / std by channel, as the network's first layer: [B,C,H,W] -> [B,C,H,W].
 
-    Mean and standard deviation are those of the training pixels (0..1), kept with the weights, so that training,
-    evaluation, prediction and export cannot disagree about them.
+    Mean and standard deviation are those of the training pixels (0..1), kept with the weights, so
+    that training, evaluation, prediction and export cannot disagree about them.
     """
 
     mean: Tensor
@@ -38,8 +38,8 @@ class Normalise(nn.Module):
 class Classifier(nn.Module):
     """normalise -> features -> head: float 0..1 [B,C,H,W] -> logits [B,K].
 
-    ``features`` gives maps [B,F,h,w]; a network without any (``mlp``, a user's own module) has None there, and
-    :meth:`feature_maps` says so.
+    ``features`` gives maps [B,F,h,w]; a network without any (``mlp``, a user's own module) has None
+    there, and :meth:`feature_maps` says so.
     """
 
     def __init__(self, in_channels: int, features: nn.Module | None, head: nn.Module) -> None:

@@ -37,20 +37,24 @@ def cnn(
     kernel_size: int | tuple[int, int] = 5,
     widths: Sequence[int] = (16, 32),
 ) -> Classifier:
-    """A stage a width: convolution that keeps the size, batch norm, ReLU, 2x2 max-pool; then one linear layer.
+    """A stage a width: convolution that keeps the size, batch norm, ReLU, 2x2 max-pool; then one
+    linear layer.
 
-    An even kernel cannot be centred: it is padded one more below and to the right than above and to the left.
-    The pool stands before the ReLU, which gives the same values and gradients (both are monotone, and where a
-    window has no positive value the gradient is zero either way) for a quarter of the work.
-    29,034 parameters on MNIST with the published widths and kernel.
+    An even kernel cannot be centred: it is padded one more below and to the right than above and to
+    the left. The pool stands before the ReLU, which gives the same values and gradients (both are
+    monotone, and where a window has no positive value the gradient is zero either way) for a
+    quarter of the work. 29,034 parameters on MNIST with the published widths and kernel.
 
     >>> sum(p.numel() for p in cnn(10, 1, (28, 28)).parameters())
     29034
     """
-    kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+    kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     if len(kernel) != 2 or min(kernel) < 1:
         raise BadArgument(
-            "kernel_size", kernel_size, "must be one or two whole numbers of at least 1", "try 5 or 5x3"
+            "kernel_size",
+            kernel_size,
+            "must be one or two whole numbers of at least 1",
+            "try 5 or 5x3",
         )
     if not widths or min(widths) < 1:
         raise BadArgument(
@@ -78,7 +82,7 @@ def cnn(
     return Classifier(in_channels, nn.Sequential(*layers), head)
 
 
-def _same_convolution(channels: int, out: int, kernel: tuple[int, ...]) -> nn.Module:
+def _same_convolution(channels: int, out: int, kernel: tuple[int, int]) -> nn.Module:
     """A convolution whose output is as large as its input, for odd and even kernels."""
     height, width = kernel
     if height % 2 and width % 2:

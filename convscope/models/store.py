@@ -26,7 +26,8 @@ def to_bytes(tensors: dict[str, Tensor]) -> bytes:
 def architecture(
     name: str, arguments: dict[str, Any], num_classes: int, channels: int, size: tuple[int, int]
 ) -> dict[str, Any]:
-    """What :func:`load` needs to build the network again; a user's file is pinned by its SHA-256."""
+    """What :func:`load` needs to build the network again; a user's file is pinned by its
+    SHA-256."""
     found: dict[str, Any] = {
         "name": name,
         "arguments": arguments,
@@ -40,20 +41,19 @@ def architecture(
 
 
 def save(folder: RunFolder, model: Classifier, info: dict[str, Any]) -> None:
-    """Write ``model.safetensors``, then ``model.json``, which names the weights by their SHA-256."""
+    """Write ``model.safetensors``, then ``model.json``, which names the weights by their
+    SHA-256."""
     content = to_bytes(model.state_dict())
     files.write_whole(folder.weights, content)
-    files.write_json(
-        folder.model, info | {"weights_sha256": hashlib.sha256(content).hexdigest()}
-    )
+    files.write_json(folder.model, info | {"weights_sha256": hashlib.sha256(content).hexdigest()})
 
 
 def load(folder: RunFolder, own: str | None = None) -> Classifier:
     """The trained network of a run, in evaluation mode.
 
-    A network from a user's file is imported only from ``own``, the ``file.py:ClassName`` that the caller names
-    now: no name that a file holds is ever imported. Raises RunError for a damaged or ill-fitting file, BadArgument
-    where ``own`` is needed, or not.
+    A network from a user's file is imported only from ``own``, the ``file.py:ClassName`` that the
+    caller names now: no name that a file holds is ever imported. Raises RunError for a damaged or
+    ill-fitting file, BadArgument where ``own`` is needed, or not.
     """
     info = folder.read_model()
     built = info["architecture"]
@@ -63,12 +63,14 @@ def load(folder: RunFolder, own: str | None = None) -> Classifier:
             raise BadArgument(
                 "model",
                 "(not given)",
-                f"this run's network is the class {name.rpartition(':')[2]} of a file of the user's, "
+                f"this run's network is the class {name.rpartition(':')[2]} of a user's own file, "
                 "and no code is loaded that you do not name",
                 f"add --model {name}, if you trust that file",
             )
         if own.rpartition(":")[2] != name.rpartition(":")[2]:
-            raise BadArgument("model", own, "is not the class this run was made with", f"name {name}")
+            raise BadArgument(
+                "model", own, "is not the class this run was made with", f"name {name}"
+            )
         name = own
     elif own is not None and own != name:
         raise BadArgument("model", own, f"this run's network is {name}", "leave model out")
@@ -98,7 +100,8 @@ def load(folder: RunFolder, own: str | None = None) -> Classifier:
         )
     if len(info["classes"]) != built["num_classes"]:
         raise RunError(
-            f"{folder.model}: names {len(info['classes'])} classes for {built['num_classes']} outputs"
+            f"{folder.model}: was edited or damaged: it names {len(info['classes'])} classes "
+            f"for {built['num_classes']} outputs"
         )
     fill(model, from_bytes(content, folder.weights), folder.weights)
     return model.eval()
@@ -113,11 +116,14 @@ def from_bytes(content: bytes, path: Path) -> dict[str, Tensor]:
 
 
 def fill(model: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Load weights into a network, every one of them and no other. Raises RunError naming what does not fit."""
+    """Load weights into a network, every one of them and no other. Raises RunError naming what does
+    not fit."""
     wanted = model.state_dict()
     for name in [*wanted, *tensors]:
         expected = tuple(wanted[name].shape) if name in wanted else "nothing"
         found = tuple(tensors[name].shape) if name in tensors else "nothing"
         if expected != found:
-            raise RunError(f"{path}: does not fit the network: {name} should be {expected}, is {found}")
+            raise RunError(
+                f"{path}: does not fit the network: {name} should be {expected}, is {found}"
+            )
     model.load_state_dict(tensors)

@@ -1,8 +1,9 @@
 """Whole-or-nothing saves of everything that a run needs to go on to the bit.
 
-A checkpoint is a folder ``step-<n>`` of ``state.safetensors`` (weights, optimiser) and ``state.json`` (where the run
-stood, the history, the SHA-256 of both files). It is written under a temporary name, synced, renamed, and its parent
-synced; the last two are kept. There is no random state to save: every stream is a function of (seed, epoch, step).
+A checkpoint is a folder ``step-<n>`` of ``state.safetensors`` (weights, optimiser) and
+``state.json`` (where the run stood, the history, the SHA-256 of both files). It is written under a
+temporary name, synced, renamed, and its parent synced; the last two are kept. There is no random
+state to save: every stream is a function of (seed, epoch, step).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ WEIGHTS, STATE = "state.safetensors", "state.json"
 
 @dataclass
 class Position:
-    """Where a run stands: ``epoch`` and ``step`` are the next to do, both from 0; the sums are of this epoch."""
+    """Where a run stands: ``epoch`` and ``step`` are the next to do, both from 0; the sums are of
+    this epoch."""
 
     epoch: int = 0
     step: int = 0
@@ -44,7 +46,8 @@ class Position:
 def save(
     folder: Path, position: Position, model: nn.Module, optimizer: torch.optim.Optimizer, total: int
 ) -> Path:
-    """Save under ``step-<total>``, ``total`` being the steps done since the run began; returns its folder.
+    """Save under ``step-<total>``, ``total`` being the steps done since the run began; returns its
+    folder.
 
     Raises ConvscopeError on a full disk; the checkpoints that were there stay whole.
     """
@@ -85,7 +88,9 @@ def restore(
             continue
         state = json.loads((path / STATE).read_bytes())
         tensors = store.from_bytes((path / WEIGHTS).read_bytes(), path / WEIGHTS)
-        weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+        weights = {
+            k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")
+        }
         store.fill(model, weights, path / WEIGHTS)
         for index, parameter in enumerate(_parameters(optimizer)):
             prefix = f"optimizer.{index}."
@@ -117,7 +122,9 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
 def _sealed(state: dict[str, Any]) -> bytes:
     """The state as JSON with the SHA-256 of the rest as its last key."""
     body = json.dumps(state, allow_nan=False).encode()
-    return json.dumps(state | {"sha256": hashlib.sha256(body).hexdigest()}, allow_nan=False).encode()
+    return json.dumps(
+        state | {"sha256": hashlib.sha256(body).hexdigest()}, allow_nan=False
+    ).encode()
 
 
 def _found(folder: Path) -> list[Path]:
@@ -140,7 +147,8 @@ def _problem(path: Path) -> str | None:
 
 
 def _remove(path: Path) -> None:
-    """Take a checkpoint away in one step first, so that a kill leaves no half one under its name."""
+    """Take a checkpoint away in one step first, so that a kill leaves no half one under its
+    name."""
     doomed = path.with_name(f"{files.TEMPORARY}{path.name}-old-{os.getpid()}")
     path.rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)

@@ -30,11 +30,12 @@ Validate = Callable[[], tuple[float | None, float | None]]  # -> (loss, accuracy
 def fit(
     model: nn.Module, loader: Loader, validate: Validate, train: Train, run: RunFolder, emit: Emit
 ) -> Position:
-    """Train ``model`` in place, from the run's latest checkpoint if it has one, to the recipe's last epoch.
+    """Train ``model`` in place, from the run's latest checkpoint if it has one, to the recipe's
+    last epoch.
 
-    Saves at the end of each epoch and whenever ``checkpoint_seconds`` have passed since the last save. Raises
-    TrainingError before an update with a gradient that is not finite, and Interrupted, the state saved, when
-    Ctrl-C or SIGTERM arrives.
+    Saves at the end of each epoch and whenever ``checkpoint_seconds`` have passed since the last
+    save. Raises TrainingError before an update with a gradient that is not finite, and Interrupted,
+    the state saved, when Ctrl-C or SIGTERM arrives.
     """
     assert train.lr is not None and train.warmup is not None
     optimizer = optim.optimizer(model, train)
@@ -64,7 +65,7 @@ def fit(
                     logits.float(), labels, label_smoothing=train.label_smoothing
                 )
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 _guard(loss, model, at, lr)
                 optimizer.step()
                 at.loss_sum += float(loss.detach()) * len(batch)
@@ -119,9 +120,9 @@ def _guard(loss: Tensor, model: nn.Module, at: Position, lr: float) -> None:
     if not (math.isfinite(size) and math.isfinite(float(loss.detach()))):
         what = f"loss {float(loss.detach()):g}, gradient norm {size:g}"
         raise TrainingError(
-            f"training broke down at epoch {at.epoch + 1}, step {at.step + 1} ({what}) at learning rate "
-            f"{lr:g}; the weights were not updated. Try a lower --lr, or look for images or targets "
-            "that are not numbers"
+            f"training broke down at epoch {at.epoch + 1}, step {at.step + 1} ({what}) at learning "
+            f"rate {lr:g}; the weights were not updated. Try a lower --lr, or look for images or "
+            "targets that are not numbers"
         )
 
 

@@ -13,8 +13,9 @@ from convscope.recipe import Train
 def factor(schedule: str, step: int, steps: int, warmup: float) -> float:
     """The learning rate at ``step`` (from 0) of ``steps``, as a share of the highest.
 
-    ``constant`` and ``cosine`` (Loshchilov & Hutter 2017, eq. 5) rise linearly over the first ``warmup`` of all
-    steps; ``one-cycle`` (Smith & Topin 2018) rises from 1/25 along a cosine and falls along one to 1/10,000.
+    ``constant`` and ``cosine`` (Loshchilov & Hutter 2017, eq. 5) rise linearly over the first
+    ``warmup`` of all steps; ``one-cycle`` (Smith & Topin 2018) rises from 1/25 along a cosine and
+    falls along one to 1/10,000.
 
     >>> [round(factor("one-cycle", s, 100, 0.25), 3) for s in (0, 25, 99)]
     [0.04, 1.0, 0.001]
@@ -36,7 +37,8 @@ def _cosine(start: float, end: float, progress: float) -> float:
 
 
 def optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
-    """The recipe's optimiser; weight decay acts on weights and spares biases and normalisation (1-d parameters)."""
+    """The recipe's optimiser; weight decay acts on weights and spares biases and normalisation (1-d
+    parameters)."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": train.weight_decay},
@@ -50,5 +52,5 @@ def optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
         return torch.optim.SGD(
             groups, lr=train.lr, momentum=momentum, nesterov=momentum > 0, fused=fused
         )
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
+    kind = torch.optim.Adam if train.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=train.lr, fused=fused)

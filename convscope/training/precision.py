@@ -22,11 +22,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 STEPS = 5  # timed forward and backward passes a candidate, after one to warm up
 WORTH_IT = 1.15  # bfloat16 has to be this much faster than float32 to be taken
-NEAR_ENOUGH = 0.1  # relative distance of its gradient from float32's, beyond which a kernel counts as wrong
+NEAR_ENOUGH = (
+    0.1  # relative distance of its gradient from float32's, beyond which a kernel counts as wrong
+)
 
 
 def device_of(wanted: str) -> str:
-    """The device to run on: ``auto`` is a GPU where torch sees one, else the CPU. Raises BadArgument."""
+    """The device to run on: ``auto`` is a GPU where torch sees one, else the CPU. Raises
+    BadArgument."""
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -43,10 +46,12 @@ def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
 
 
 def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emit: Emit) -> Recipe:
-    """The recipe with ``precision`` and ``memory_format`` decided: as typed, else by measuring this network.
+    """The recipe with ``precision`` and ``memory_format`` decided: as typed, else by measuring this
+    network.
 
-    ``inputs`` float 0..1 [B,C,H,W] and ``labels`` [B] are one real batch. Every candidate is checked against
-    float32 before its speed counts. What was measured is kept in the cache by machine, versions, network and shape.
+    ``inputs`` float 0..1 [B,C,H,W] and ``labels`` [B] are one real batch. Every candidate is
+    checked against float32 before its speed counts. What was measured is kept in the cache by
+    machine, versions, network and shape.
     """
     train = recipe.train
     if train.precision != "auto" and train.memory_format != "auto":
@@ -60,7 +65,8 @@ def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emi
         files.write_json(cache, timings)
     precision, memory_format = _pick(timings)
     table = ", ".join(
-        f"{key} {'wrong or far slower' if t is None else f'{t * 1e3:.1f} ms'}" for key, t in timings.items()
+        f"{key} {'wrong or far slower' if t is None else f'{t * 1e3:.1f} ms'}"
+        for key, t in timings.items()
     )
     emit(Notice(f"precision: {precision}, {memory_format} ({origin}, a step: {table})"))
     return recipe.measured(precision=precision, memory_format=memory_format)
@@ -81,7 +87,8 @@ def _pick(timings: dict[str, float | None]) -> tuple[str, str]:
 def _measure(
     recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor
 ) -> dict[str, float | None]:
-    """Seconds a forward and backward pass by 'precision memory_format'; None for one that is wrong or far slower."""
+    """Seconds a forward and backward pass by 'precision memory_format'; None for one that is wrong
+    or far slower."""
     train = recipe.train
     precisions = list(DTYPES) if train.precision == "auto" else [train.precision]
     formats = list(FORMATS) if train.memory_format == "auto" else [train.memory_format]
@@ -110,9 +117,10 @@ def _steps(
     steps: int,
     limit: float = float("inf"),
 ) -> tuple[Tensor, float | None]:
-    """The gradient of one pass, and the median seconds of ``steps`` more; None once a pass exceeds ``limit``."""
+    """The gradient of one pass, and the median seconds of ``steps`` more; None once a pass exceeds
+    ``limit``."""
     layout = FORMATS[memory_format]
-    twin = copy.deepcopy(model).to(memory_format=layout).train()  # type: ignore[call-overload]
+    twin = copy.deepcopy(model).to(memory_format=layout).train()
     inputs = inputs.contiguous(memory_format=layout)
     durations = []
     gradient = torch.empty(0)
@@ -122,12 +130,15 @@ def _steps(
         twin.zero_grad(set_to_none=True)
         with autocast(inputs.device.type, precision):
             logits = twin(inputs)
-        functional.cross_entropy(logits.float(), labels).backward()
+        loss = functional.cross_entropy(logits.float(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
         if inputs.device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - began
         if step == 0:
-            gradient = torch.cat([p.grad.flatten() for p in twin.parameters() if p.grad is not None])
+            gradient = torch.cat(
+                [p.grad.flatten() for p in twin.parameters() if p.grad is not None]
+            )
             gradient = gradient.double()
         else:
             durations.append(seconds)
@@ -138,5 +149,11 @@ def _steps(
 
 def _key(recipe: Recipe, model: nn.Module, inputs: Tensor) -> str:
     asked = (recipe.train.precision, recipe.train.memory_format)
-    parts = (machine.describe(), machine.versions(), str(model), tuple(inputs.shape), str(inputs.device))
+    parts = (
+        machine.describe(),
+        machine.versions(),
+        str(model),
+        tuple(inputs.shape),
+        str(inputs.device),
+    )
     return hashlib.sha256(repr((asked, parts)).encode()).hexdigest()[:16]

@@ -304,10 +304,11 @@ def test_exif_is_applied_once(form, orientation):
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"x"])
-def test_broken_exif_does_not_break_the_image(exif):
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_broken_exif_does_not_break_the_image(form, exif):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        image = as_is_size(encoded(picture(), "JPEG", quality=100, exif=exif))
+        image = as_is_size(encoded(picture(), form, quality=100, exif=exif))
     assert np.abs(image.astype(int) - pixels(picture())).mean() < 3
 
 
@@ -401,6 +402,9 @@ def test_a_given_pillow_image_is_left_as_it_was():
     before = (image.mode, image.size, dict(image.info), image.tobytes())
     decode(image, channels=1, size=(9, 9), invert=True)
     assert (image.mode, image.size, dict(image.info), image.tobytes()) == before
+    four_bits = Image.open(io.BytesIO(png(4, 0, bytes([0x25]), bytes([0, 2]), 2)))
+    assert as_is(four_bits, channels=1).tolist() == [[[255, 85]]]
+    assert four_bits.info["transparency"] == 2
 
 
 @pytest.mark.parametrize(

@@ -82,9 +82,10 @@ def test_fingerprint_sees_everything_else():
         {**splits, "train": (images[:-1], labels[:-1])},
         {**splits, "train": (images.reshape(11, 3, 7, 5), labels)},
         {"train": splits["test"], "test": splits["train"]},
+        {"val": splits["train"], "test": splits["test"]},
         {"train": splits["train"]},
     ]
-    assert len({fingerprint(splits), *map(fingerprint, others)}) == 7
+    assert len({fingerprint(splits), *map(fingerprint, others)}) == 8
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""The contract of a network, over the whole registry: what every other part of convscope relies on."""
+"""The contract of a network, over the whole registry: what every other part of convscope relies
+on."""
 
 from __future__ import annotations
 
@@ -98,7 +99,8 @@ def test_says_what_it_is_and_what_it_takes(name):
 
 
 def test_exports_to_a_graph(built):
-    """A network that torch can export whole can be shipped: no control flow that depends on the pixels."""
+    """A network that torch can export whole can be shipped: no control flow that depends on the
+    pixels."""
     model, images = built
     exported = torch.export.export(model.eval(), (images,))
     torch.testing.assert_close(exported.module()(images), model(images))

@@ -39,14 +39,18 @@ def test_a_restored_run_goes_on_to_the_bit(tmp_path, kind):
     model, optimizer = network(0, kind)
     for seed in range(3):
         step(model, optimizer, seed)
-    position = Position(epoch=1, step=3, loss_sum=0.1 + 0.2, correct=7, seen=15, history=[{"epoch": 1}])
+    position = Position(
+        epoch=1, step=3, loss_sum=0.1 + 0.2, correct=7, seen=15, history=[{"epoch": 1}]
+    )
     checkpoint.save(tmp_path / "checkpoint", position, model, optimizer, 3)
     again, its = network(99, kind)
     assert checkpoint.restore(tmp_path / "checkpoint", again, its, silent) == position
     for seed in range(3, 6):
         step(model, optimizer, seed)
         step(again, its, seed)
-    for (name, one), two in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
+    for (name, one), two in zip(
+        model.state_dict().items(), again.state_dict().values(), strict=True
+    ):
         assert torch.equal(one, two), name
 
 
@@ -68,7 +72,8 @@ def test_no_pickle_is_written(tmp_path):
 
 @pytest.mark.parametrize("file", ["state.json", "state.safetensors"])
 def test_a_damaged_one_is_passed_over_with_a_warning(tmp_path, file, events):
-    """200 places to cut it short, 100 single bits to flip: every one is noticed, the older one used."""
+    """200 places to cut it short, 100 single bits to flip: every one is noticed, the older one
+    used."""
     model, optimizer = network()
     checkpoint.save(tmp_path, Position(step=1), model, optimizer, 1)
     path = checkpoint.save(tmp_path, Position(step=2), model, optimizer, 2) / file
@@ -121,7 +126,8 @@ def test_a_full_disk_in_the_middle_of_a_save(tmp_path, monkeypatch):
 
 
 def save_thrice(run: Path, disk: Disk, cut: Path) -> None:
-    """Save three checkpoints; after each, and at every moment between, none that was acknowledged is lost."""
+    """Save three checkpoints; after each, and at every moment between, none that was acknowledged
+    is lost."""
     model, optimizer = network()
     acknowledged = 0
 
@@ -141,7 +147,9 @@ def save_thrice(run: Path, disk: Disk, cut: Path) -> None:
         check()
 
 
-FSYNCS = 1 + 3 * 4  # the folder's own entry; then two files, their folder and its parent, three times
+FSYNCS = (
+    1 + 3 * 4
+)  # the folder's own entry; then two files, their folder and its parent, three times
 
 
 def test_a_power_cut_loses_no_acknowledged_checkpoint(tmp_path, monkeypatch):

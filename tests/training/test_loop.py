@@ -1,4 +1,5 @@
-"""The loop: it learns, stops when told to, goes on to the bit, and never updates with what is no number."""
+"""The loop: it learns, stops when told to, goes on to the bit, and never updates with what is no
+number."""
 
 from __future__ import annotations
 
@@ -125,7 +126,14 @@ def test_seconds_between_saves(loader, tmp_path):
         if isinstance(event, Progress):
             steps.append(len(list((tmp_path / "checkpoint").glob("step-*"))))
 
-    fit(network(), loader, unjudged, replace(TRAIN, checkpoint_seconds=0), RunFolder(tmp_path), watch)
+    fit(
+        network(),
+        loader,
+        unjudged,
+        replace(TRAIN, checkpoint_seconds=0),
+        RunFolder(tmp_path),
+        watch,
+    )
     assert steps[:4] == [0, 1, 2, 2]  # one a step, the last two kept
 
 

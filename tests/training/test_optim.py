@@ -13,9 +13,15 @@ from convscope.training import optim
 def test_one_cycle_is_torchs():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=1, total_steps=101, pct_start=0.25, final_div_factor=400, cycle_momentum=False
+        optimizer,
+        max_lr=1,
+        total_steps=101,
+        pct_start=0.25,
+        final_div_factor=400,
+        cycle_momentum=False,
     )
-    # theirs peaks at step pct * total - 1 and ends at total - 1: the same curve, its steps counted otherwise
+    # theirs peaks at step pct * total - 1 and ends at total - 1: the same curve, its steps counted
+    # otherwise
     for step in range(100):
         ours = optim.factor("one-cycle", step, 100, 0.2425)
         assert ours == pytest.approx(theirs.get_last_lr()[0], abs=2e-3), step
@@ -54,7 +60,8 @@ def test_weight_decay_spares_biases_and_normalisation():
 
 @pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
 def test_fused_steps_are_the_plain_ones(kind):
-    """Also in channels-last, where a fused step could mix up the layouts of weight, gradient and moment."""
+    """Also in channels-last, where a fused step could mix up the layouts of weight, gradient and
+    moment."""
     ends = []
     for fused in (True, False):
         torch.manual_seed(0)

@@ -1,0 +1,78 @@
+"""What a person sees: a live table on a terminal, one plain line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from convscope import console
+from convscope.events import EpochEnd, Notice, Progress
+
+END = EpochEnd(1, 2, 0.5, 0.75, 0.25, 0.875, 0.001, 2.0, 1234.0)
+
+
+def monitor(terminal: bool) -> tuple[console.Monitor, io.StringIO]:
+    watched = console.Monitor()
+    text = io.StringIO()
+    watched.err = watched.live.console = watched.bar.live.console = Console(
+        file=text, force_terminal=terminal, width=100, highlight=False
+    )
+    return watched, text
+
+
+def test_away_from_a_terminal_one_plain_line_an_epoch():
+    watched, text = monitor(terminal=False)
+    with watched:
+        watched(Notice("precision: float32"))
+        for step in range(10):
+            watched(Progress("epoch 1/2", step, 20, "steps"))
+        watched(END)
+        watched(Notice("odd", warning=True))
+    assert text.getvalue().splitlines() == [
+        "precision: float32",
+        "epoch 1/2  train loss 0.5000  acc 75.00%  val loss 0.2500  acc 87.50%  lr 1.00e-03  "
+        "seconds 2.0  images/s 1,234",
+        "warning: odd",
+    ]
+
+
+def test_without_validation_a_dash():
+    bare = EpochEnd(1, 2, 0.5, 0.75, None, None, 0.001, 2.0, 1234.0)
+    assert "val loss -  acc -" in console.plain(bare)
+
+
+def test_on_a_terminal_a_table_and_a_bar():
+    watched, text = monitor(terminal=True)
+    with watched:
+        watched(Progress("epoch 1/2", 5, 20, "steps"))
+        watched(END)
+        watched(Progress("validate", 5, 20, "images"))
+        watched(Progress("epoch 2/2", 15, 20, "steps"))
+        watched.live.refresh()
+    shown = text.getvalue()
+    for part in ("epoch", "train loss", "val acc", "87.50%", "15 of 20 steps", "epoch 2/2"):
+        assert part in shown, part
+
+
+def test_figures_without_a_precision_show_a_dash(capsys):
+    console.figures(
+        {
+            "split": "test",
+            "n": 2,
+            "accuracy": 0.5,
+            "accuracy_ci95": [0.1, 0.9],
+            "loss": 0.7,
+            "ece": 0.1,
+            "ece_raw": 0.2,
+            "test_looks": 1,
+            "per_class": [
+                {"class": "a", "support": 2, "precision": 0.5, "recall": 0.5, "f1": 0.5},
+                {"class": "b", "support": 0, "precision": None, "recall": None, "f1": None},
+            ],
+        }
+    )
+    out = capsys.readouterr().out
+    assert "test accuracy 50.00% (95% interval 10.00% to 90.00%, 2 images)" in out
+    assert "looked at 1 time\n" in out
+    assert "b           0  -" in out.replace("     -", "  -")
