@@ -266,11 +266,13 @@ def test_mistakes_are_the_surest_and_show_their_images(make: Any) -> None:
 
 
 def test_a_count_leads_to_its_images(make: Any) -> None:
-    folder, images = make()
-    text, _ = written(folder, images)
-    link = re.search(r'<tr><th scope="row" title="3">.*?</tr>', text, re.S)
-    assert link
-    for anchor, count in re.findall(r'<a href="#(cell-\d+)">(\d+)</a>', link[0]):
+    text, _ = written(*make(list("0123"), skill=2.0))
+    row = re.search(r'<tr><th scope="row" title="3">.*?</tr>', text, re.S)
+    assert row
+    links = re.findall(r'<a href="#(cell-\d+)">(\d+)</a>', row[0])
+    assert len(links) == 3
+    assert max(int(count) for _, count in links) > 12
+    for anchor, count in links:
         found = re.search(rf'id="{anchor}">(.*?)</ol>', text, re.S)
         assert found
         assert f"{count} image" in found[1]
@@ -451,6 +453,7 @@ def test_card(make: Any) -> None:
         "Evaluation",
         "How to get started",
     ]
+    assert "grey images, fitted to 12 x 12 pixels" in body
     assert "looked at 3 times" in body
     assert f"| accuracy | {100 * m['accuracy']:.2f} % of 2,500" in body
     assert f"| cross-entropy of the raw logits | {m['loss']:.4f} |" in body

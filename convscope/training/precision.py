@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import statistics
+import math
 import time
 from contextlib import AbstractContextManager
 from typing import Any
@@ -20,7 +20,8 @@ from convscope.recipe import Recipe
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-STEPS = 5  # timed forward and backward passes a candidate, after one to warm up
+ROUNDS = 5  # timed forward and backward passes a candidate, after one to warm up
+FAR = 2.0  # a candidate this much slower than the fastest leaves the race
 WORTH_IT = 1.15  # bfloat16 has to be this much faster than float32 to be taken
 NEAR_ENOUGH = (
     0.1  # relative distance of its gradient from float32's, beyond which a kernel counts as wrong
@@ -88,63 +89,60 @@ def _measure(
     recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor
 ) -> dict[str, float | None]:
     """Seconds a forward and backward pass by 'precision memory_format'; None for one that is wrong
-    or far slower."""
+    or far slower.
+
+    The candidates run in turn and each keeps its best time, so that a machine that is busy for a
+    moment slows all of them or none.
+    """
     train = recipe.train
     precisions = list(DTYPES) if train.precision == "auto" else [train.precision]
     formats = list(FORMATS) if train.memory_format == "auto" else [train.memory_format]
-    candidates = [(p, f) for p in precisions for f in formats]
-    reference, _ = _steps(model, inputs, labels, "float32", formats[0], steps=0)
+    reference = copy.deepcopy(model).train()
+    _pass(reference, inputs, labels, "float32")
+    expected = _gradient(reference)
     timings: dict[str, float | None] = {}
-    for precision, memory_format in candidates:
-        limit = 2 * min((t for t in timings.values() if t is not None), default=float("inf"))
-        gradient, seconds = _steps(model, inputs, labels, precision, memory_format, STEPS, limit)
-        distance = float((gradient - reference).norm() / reference.norm().clamp_min(1e-12))
-        right = distance < NEAR_ENOUGH
-        timings[f"{precision} {memory_format}"] = seconds if right else None
-    if all(seconds is None for seconds in timings.values()):
+    racing = {}
+    for precision in precisions:
+        for memory_format in formats:
+            layout = FORMATS[memory_format]
+            twin = copy.deepcopy(model).to(memory_format=layout).train()
+            pixels = inputs.contiguous(memory_format=layout)
+            _pass(twin, pixels, labels, precision)  # the check, and the warm-up
+            distance = (_gradient(twin) - expected).norm() / expected.norm().clamp_min(1e-12)
+            key = f"{precision} {memory_format}"
+            timings[key] = None
+            if distance < NEAR_ENOUGH:
+                racing[key] = (twin, pixels, precision)
+    if not racing:
         raise BadArgument(
             "precision", train.precision, "computes wrong gradients on this machine", "try float32"
         )
-    return timings
+    best = dict.fromkeys(racing, math.inf)
+    for _ in range(ROUNDS):
+        for key, (twin, pixels, precision) in racing.items():
+            best[key] = min(best[key], _pass(twin, pixels, labels, precision))
+        fastest = min(best.values())
+        racing = {key: runner for key, runner in racing.items() if best[key] < FAR * fastest}
+    return timings | {key: best[key] for key in racing}
 
 
-def _steps(
-    model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    precision: str,
-    memory_format: str,
-    steps: int,
-    limit: float = float("inf"),
-) -> tuple[Tensor, float | None]:
-    """The gradient of one pass, and the median seconds of ``steps`` more; None once a pass exceeds
-    ``limit``."""
-    layout = FORMATS[memory_format]
-    twin = copy.deepcopy(model).to(memory_format=layout).train()
-    inputs = inputs.contiguous(memory_format=layout)
-    durations = []
-    gradient = torch.empty(0)
-    for step in range(steps + 1):
-        torch.manual_seed(0)
-        began = time.perf_counter()
-        twin.zero_grad(set_to_none=True)
-        with autocast(inputs.device.type, precision):
-            logits = twin(inputs)
-        loss = functional.cross_entropy(logits.float(), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if inputs.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - began
-        if step == 0:
-            gradient = torch.cat(
-                [p.grad.flatten() for p in twin.parameters() if p.grad is not None]
-            )
-            gradient = gradient.double()
-        else:
-            durations.append(seconds)
-        if seconds > limit and step:
-            return gradient, None
-    return gradient, statistics.median(durations) if durations else None
+def _pass(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) -> float:
+    """Run forward and backward once; the seconds it took."""
+    torch.manual_seed(0)
+    began = time.perf_counter()
+    model.zero_grad(set_to_none=True)
+    with autocast(inputs.device.type, precision):
+        logits = model(inputs)
+    loss = functional.cross_entropy(logits.float(), labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if inputs.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _gradient(model: nn.Module) -> Tensor:
+    """All gradients in one float64 vector."""
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).double()
 
 
 def _key(recipe: Recipe, model: nn.Module, inputs: Tensor) -> str:

@@ -485,6 +485,7 @@ def test_a_wrong_gzip_leaves_nothing(bare, publisher, monkeypatch):
 
 def test_no_network_names_the_address_and_the_ways_out(bare, publisher, monkeypatch):
     let_publish(monkeypatch, publisher, "cifar100", {"cifar-100-binary.tar.gz": b"x"})
+    publisher.shutdown()
     publisher.server_close()
     with pytest.raises(
         DataError, match=r"is not on this machine.* cannot be reached .*urlopen"

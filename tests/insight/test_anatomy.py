@@ -99,7 +99,7 @@ def test_counts_every_parameter_once_and_work_each_time() -> None:
 
 
 class Counts(nn.Module):
-    """Changes two buffers at each call, one in place and one by a new tensor."""
+    """Changes two buffers at each call, in place and by a new tensor; refuses to be trained."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,6 +107,7 @@ class Counts(nn.Module):
         self.register_buffer("replaced", torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
+        assert not self.training
         self.in_place += 1
         self.replaced = self.replaced + 1
         return x
@@ -125,7 +126,7 @@ def test_leaves_the_model_as_it_was() -> None:
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert [id(b) for b in model.buffers()] == buffers
     assert not any(module._forward_hooks for module in model.modules())
-    model(torch.rand(2, 1, 5, 5)).sum().backward()  # nothing was left in inference mode
+    model.eval()(torch.rand(2, 1, 5, 5)).sum().backward()  # nothing was left in inference mode
 
 
 def test_shapes_of_tuples() -> None:
