@@ -40,8 +40,7 @@ class Monitor:
             TimeRemainingColumn(),
             console=self.err,
         )
-        self.task: TaskID | None = None
-        self.unit = ""
+        self.tasks: dict[str, TaskID] = {}
         self.live = Live(
             get_renderable=self._draw, console=self.err, refresh_per_second=4, transient=False
         )
@@ -55,7 +54,6 @@ class Monitor:
         self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
     ) -> None:
         if self.live.is_started:
-            self._end_task()
             self.live.stop()
 
     def __call__(self, event: Event) -> None:
@@ -78,21 +76,14 @@ class Monitor:
                 pass
 
     def _advance(self, event: Done) -> None:
-        name = "train" if event.unit == "steps" else event.stage
-        if self.task is None or self.unit != name:
-            self._end_task()
-            self.task, self.unit = (
-                self.bar.add_task(event.stage, total=event.total, unit=event.unit),
-                name,
-            )
-        self.bar.update(self.task, completed=event.done, total=event.total, description=event.stage)
-
-    def _end_task(self) -> None:
-        if (self.task is not None and self.unit != "train") or (
-            self.task is not None and self.bar.tasks[-1].finished
-        ):
-            self.bar.remove_task(self.task)
-        self.task = None
+        """Move the bar of a stage; that of training stays through all its epochs."""
+        stage = "train" if event.unit == "steps" else event.stage
+        if stage not in self.tasks:
+            self.tasks[stage] = self.bar.add_task("", total=event.total, unit=event.unit)
+        task = self.tasks[stage]
+        self.bar.update(task, completed=event.done, total=event.total, description=event.stage)
+        if event.done == event.total:
+            self.bar.remove_task(self.tasks.pop(stage))
 
     def _draw(self) -> Group | Progress:
         if not self.epochs:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zlib
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -162,6 +163,8 @@ def test_squeezed_images_come_back_whole(count, seed, ink):
             mnist.expand(packed[:-9], count)
         with pytest.raises(ValueError):
             mnist.expand(packed, count + 1)
+        with pytest.raises(ValueError, match="bytes, not"):
+            mnist.expand(zlib.compress(zlib.decompress(packed) + b"x"), count)
     assert np.array_equal(again[0], images)
     assert np.array_equal(again[1], labels)
 
@@ -222,7 +225,7 @@ def test_cifar100_straight_from_its_archive(bare):
     assert pack.splits["train"].images[1].tobytes() == train[3076:6148]
     assert pack.classes[:2] == ("apple", "aquarium_fish")
     assert pack.classes[-1] == "worm"
-    assert len(set(pack.classes)) == 100
+    assert len(set(pack.classes)) == 100 and sorted(pack.classes) == list(pack.classes)
     assert sorted(path.name for path in bare.iterdir()) == [archive.name]  # nothing extracted
     assert len(warnings_in(events)) == 1  # not the published count
 
