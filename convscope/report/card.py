@@ -1,0 +1,161 @@
+"""The model card, filled from the run."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from convscope.report.reading import (
+    RunFiles,
+    count_text,
+    digits_for,
+    looks,
+    many,
+    value_text,
+)
+
+
+def card(run: RunFiles) -> str:
+    m, model, data = run.metrics, run.model, run.model["data"]
+    n, digits = m["n"], digits_for(m["n"])
+    low, high = m["accuracy_ci95"]
+    network, dataset, split = _md(run.network), _md(run.data), _md(m["split"])
+    interval = f"{100 * low:.{digits}f} % to {100 * high:.{digits}f} %"
+    accuracy = f"{100 * m['accuracy']:.{digits}f} %"
+    own = ".py:" in run.network
+    flag = f" --model {run.network}" if own else ""
+    argument = f", model={json.dumps(run.network)}" if own else ""
+    names = ", ".join(map(_md, run.classes[:20]))
+    names += f" and {len(run.classes) - 20} more" if len(run.classes) > 20 else ""
+    met = [row for row in m["per_class"] if row["recall"] is not None]
+    hardest = min(met, key=lambda row: row["recall"])
+    size = model["preprocessing"].get("size", [])
+    shape = " x ".join(map(str, size)) if isinstance(size, list) else size
+    channels = model["preprocessing"].get("channels", "?")
+    colour = {1: "grey", 3: "colour"}.get(channels, f"{_md(channels)}-channel")
+    table = "\n".join(
+        f"| {_md(row['class'])} | {row['support']:,} | "
+        + " | ".join(
+            "undefined" if row[key] is None else f"{100 * row[key]:.{digits}f} %"
+            for key in ("precision", "recall", "f1")
+        )
+        + " |"
+        for row in m["per_class"]
+    )
+    recipe = "\n".join(
+        f"- **{_md(key)}**: "
+        + ", ".join(f"{_md(k)} {_md(value_text(v))}" for k, v in table_.items())
+        for key, table_ in run.recipe.items()
+        if isinstance(table_, dict) and key != "origin"
+    )
+    sizes = ", ".join(f"{count_text(data[k])} {k}" for k in ("train", "val", "test") if k in data)
+    return f"""---
+library_name: convscope
+pipeline_tag: image-classification
+tags:
+- convscope
+- pytorch
+- image-classification
+- {_yaml(run.network)}
+datasets:
+- {_yaml(run.data)}
+metrics:
+- accuracy
+model-index:
+- name: {_yaml(run.name)}
+  results:
+  - task:
+      type: image-classification
+    dataset:
+      name: {_yaml(run.data)}
+      type: {_yaml(run.data)}
+      split: {_yaml(m["split"])}
+    metrics:
+    - type: accuracy
+      value: {m["accuracy"]}
+---
+
+# {network} on {dataset}
+
+An image classifier of {len(run.classes)} classes with {model["parameters"]:,} parameters. It gets \
+{accuracy} of {n:,} {split} images right (95 % interval {interval}).
+
+## Model details
+
+- **Network**: {network}, {model["parameters"]:,} parameters, weights in `model.safetensors`
+  (SHA-256 `{_md(model["weights_sha256"])}`)
+- **Input**: {colour} images, fitted to {_md(shape)} pixels; it normalises them itself
+- **Output**: a probability for each of {names}
+- **Made**: {_md(model["created"])} with {_md(value_text(model["versions"]))}
+
+## Uses
+
+It tells the classes above apart in images like those of {dataset}. It is not made for images of \
+other kinds, nor for decisions about people without a person who checks them.
+
+## Bias, risks and limitations
+
+- Whatever it is shown, it answers with one of its {len(run.classes)} classes; a low probability \
+is its only way to say that it does not know.
+- The hardest class is {_md(hardest["class"])}: {100 * hardest["recall"]:.{digits}f} % of \
+{hardest["support"]:,} are recognised.
+- The interval covers chance in the choice of {split} images. It does not cover another camera, \
+another hand or another place: measure on images of your own before you rely on it.
+- What {dataset} shows seldom, or shows one-sidedly, the network has learnt the same way.
+
+## Training
+
+Trained for {many(len(run.history), "epoch")} in {m["train_seconds"]:.1f} s \
+({m["images_per_second"]:,.0f} images a second) on {_md(value_text(model["machine"]))}.
+
+- **Data**: {dataset} ({sizes}), fingerprint `{_md(data.get("fingerprint", "unknown"))}`
+{recipe}
+
+```sh
+{model["command"].replace(chr(10), " ")}
+```
+
+## Evaluation
+
+The {split} split was looked at {looks(m["test_looks"])}; training and selection never used it.
+
+| figure | value |
+|---|---|
+| accuracy | {accuracy} of {n:,} ({n - run.wrong:,} right) |
+| 95 % interval (Wilson) | {interval} |
+| cross-entropy of the raw logits | {m["loss"]:.4f} |
+| expected calibration error, 15 bins | {100 * m["ece"]:.2f} % \
+(before temperature scaling {100 * m["ece_raw"]:.2f} %) |
+| temperature | {model["temperature"]:.3f} |
+
+| class | images | precision | recall | F1 |
+|---|---|---|---|---|
+{table}
+
+`report.html` shows the same in pictures, `predictions.csv` has a row for each image.
+
+## How to get started
+
+In this folder, with convscope installed:
+
+```sh
+convscope predict .{flag} image.png
+```
+
+```python
+import convscope as cs
+
+[guess] = cs.load("."{argument}).predict(["image.png"])
+print(guess.label, guess.p)
+```
+"""
+
+
+def _yaml(text: str) -> str:
+    """A text as a YAML scalar; a JSON string is one."""
+    return json.dumps(text.encode(errors="replace").decode())
+
+
+def _md(text: object) -> str:
+    """A text as it stands, in one line of Markdown."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split()))

@@ -1,0 +1,210 @@
+"""What page and card are written from: the files of a run folder, read and checked; and the words
+and numbers that both write them in."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convscope.errors import RunError
+from convscope.run import RunFolder
+
+_NUMBER = (int, float)
+_METRICS: Mapping[str, Any] = {
+    "split": str,
+    "n": int,
+    "accuracy": _NUMBER,
+    "accuracy_ci95": list,
+    "loss": _NUMBER,
+    "ece": _NUMBER,
+    "ece_raw": _NUMBER,
+    "per_class": list,
+    "confusion": list,
+    "test_looks": int,
+    "train_seconds": _NUMBER,
+    "eval_seconds": _NUMBER,
+    "images_per_second": _NUMBER,
+}
+_MODEL: Mapping[str, Any] = {
+    "architecture": dict,
+    "classes": list,
+    "preprocessing": dict,
+    "temperature": _NUMBER,
+    "parameters": int,
+    "weights_sha256": str,
+    "versions": dict,
+    "machine": dict,
+    "data": dict,
+    "created": str,
+    "command": str,
+}
+_EPOCH: Mapping[str, Any] = {
+    "epoch": int,
+    "train_loss": _NUMBER,
+    "train_accuracy": _NUMBER,
+    "val_loss": (*_NUMBER, type(None)),
+    "val_accuracy": (*_NUMBER, type(None)),
+    "lr": _NUMBER,
+    "seconds": _NUMBER,
+    "images_per_second": _NUMBER,
+}
+_CLASS: Mapping[str, Any] = {
+    "class": str,
+    "support": int,
+    "precision": (*_NUMBER, type(None)),
+    "recall": (*_NUMBER, type(None)),
+    "f1": (*_NUMBER, type(None)),
+}
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What the page and the card are written from, read and checked."""
+
+    name: str
+    recipe: dict[str, Any]
+    model: dict[str, Any]
+    history: list[dict[str, Any]]
+    metrics: dict[str, Any]
+
+    @property
+    def network(self) -> str:
+        return str(self.model["architecture"].get("name", "network"))
+
+    @property
+    def data(self) -> str:
+        return str(self.model["data"].get("name", "data"))
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.model["classes"])
+
+    @property
+    def augmented(self) -> bool:
+        """Whether the training images were changed on the way."""
+        return any(value not in (0, False, "", "none") for value in self._table("augment").values())
+
+    @property
+    def smoothing(self) -> float:
+        return float(self._table("train").get("label_smoothing") or 0)
+
+    @property
+    def wrong(self) -> int:
+        """How many images of the split got another class than their own."""
+        confusion = self.metrics["confusion"]
+        return int(self.metrics["n"] - sum(row[i] for i, row in enumerate(confusion)))
+
+    def _table(self, name: str) -> dict[str, Any]:
+        table = self.recipe.get(name)
+        return table if isinstance(table, dict) else {}
+
+
+def read(folder: Path) -> RunFiles:
+    place = RunFolder(folder)
+    for path in (place.recipe, place.model, place.history, place.metrics):
+        if not path.is_file():
+            raise RunError(f"{path}: is not there; {_ANEW}")
+    path = place.recipe
+    try:
+        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+        path = place.history
+        epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as why:
+        raise RunError(f"{path}: is damaged ({why}); {_ANEW}") from None
+    model = _checked(place.model, place.read_model(), _MODEL)
+    metrics = _checked(place.metrics, place.read_metrics(), _METRICS)
+    for row in metrics["per_class"]:
+        _checked(place.metrics, row, _CLASS)
+    k, confusion = len(model["classes"]), metrics["confusion"]
+    if (
+        len(confusion) != k
+        or len(metrics["per_class"]) != k
+        or len(metrics["accuracy_ci95"]) != 2
+        or any(not isinstance(row, list) or len(row) != k for row in confusion)
+        or sum(map(sum, confusion)) != metrics["n"]
+    ):
+        raise RunError(
+            f"{place.metrics}: does not belong to the {k} classes of {place.model.name}, or its "
+            "confusion matrix does not add up to n; write it anew with: convscope eval RUN"
+        )
+    return RunFiles(
+        name=folder.resolve().name,
+        recipe=recipe,
+        model=model,
+        history=[_checked(place.history, epoch, _EPOCH) for epoch in epochs],
+        metrics=metrics,
+    )
+
+
+_ANEW = "restore it from a copy, or train again into a new folder"
+
+
+def _checked(path: Path, value: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The dictionary, if it holds every wanted key with a value of its kind."""
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: is damaged (no table of names and values); {_ANEW}")
+    for key, kind in wanted.items():
+        item = value.get(key, ...)
+        if not isinstance(item, kind) or (isinstance(item, float) and not math.isfinite(item)):
+            found = "is not there" if item is ... else f"is {item!r:.40}"
+            raise RunError(f"{path}: was edited or damaged ({key} {found}); {_ANEW}")
+    return value
+
+
+def esc(text: object) -> str:
+    """Anything from a file, safe in HTML; bytes that are no UTF-8 become question marks."""
+    return html.escape(str(text).encode(errors="replace").decode())
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    return "–" if share is None else f"{100 * share:.{digits}f}\u202f%"
+
+
+def digits_for(n: int) -> int:
+    """As many decimals of a percentage as n images can tell apart."""
+    return 2 if n >= 2000 else 1
+
+
+def probability(p: float) -> str:
+    """A probability in words that never says that something is certain or impossible."""
+    if p < 0.001:
+        return "<0.1\u202f%"
+    return ">99.9\u202f%" if p > 0.999 else percent(p, 1)
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f}\u202fs"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}\u202fmin {rest:02}\u202fs"
+    return f"{minutes // 60}\u202fh {minutes % 60:02}\u202fmin"
+
+
+def many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def looks(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def value_text(value: Any) -> str:
+    """A value of the recipe as its reader would type it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ", ".join(map(value_text, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {value_text(item)}" for key, item in value.items())
+    return str(value)
+
+
+def count_text(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else esc(value)
