@@ -15,12 +15,14 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from convscope.errors import ConvscopeError
 
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG)
 TEMPORARY = ".tmp-"  # every unfinished file or folder begins with this
 
 
@@ -133,7 +135,9 @@ def read_json(path: Path, error: Callable[[str], ConvscopeError]) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise error(f"{path}: is not there") from None
+        raise error(
+            f"{path}: is not there; restore it from a copy or make the folder anew"
+        ) from None
     except (ValueError, OSError) as why:
         raise error(
             f"{path}: is damaged ({why}); restore it from a copy or make the folder anew"
@@ -146,13 +150,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def clear_unfinished(folder: Path) -> None:
-    """Remove what a killed process left half-written in this folder."""
+def clear_unfinished(folder: Path, older_than: float = 0) -> None:
+    """Remove what a killed process left half-written in this folder, if it is ``older_than`` so
+    many seconds: in a folder that processes share, a fresh one is another's work in progress."""
     for path in folder.glob(f"{TEMPORARY}*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime < older_than:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 def _open_to_umask(path: Path) -> None:
@@ -174,7 +182,7 @@ def explained(path: Path) -> Iterator[None]:
                 f"{path}: no room left on the disk; nothing was overwritten. "
                 "Free some space, then run again"
             ) from why
-        if why.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if why.errno in UNWRITABLE:
             raise ConvscopeError(
                 f"{path}: cannot be written ({why.strerror}); choose a folder of your own "
                 "(--out for runs, CONVSCOPE_CACHE for data)"

@@ -50,7 +50,9 @@ def stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np
     return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
 
 
-def to_input(images: Tensor, device: str, memory_format: torch.memory_format) -> Tensor:
+def to_input(
+    images: Tensor, device: str | torch.device, memory_format: torch.memory_format
+) -> Tensor:
     """uint8 [B,C,H,W] -> float 0..1 on the device: the one place where pixels become numbers."""
     images = images.to(device, torch.float32, memory_format=memory_format)
     return images.mul_(1 / 255)

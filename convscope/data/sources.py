@@ -221,6 +221,7 @@ def open_data(name: str, emit: Emit = silent, download: bool = True) -> Pack:
             paths = paths or _fetch(name, passed_over, emit, download)
             where, stamps, splits = str(_place(paths)), _stamps(paths), _read(name, paths)
         try:
+            files.clear_unfinished(folder.parent, older_than=24 * 3600)
             if folder.is_dir() and not _is_current(name, folder, paths):
                 _remove(folder)
             write_pack(folder, name, source.classes, splits, where, read_from=stamps)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from convscope import files
+from convscope.data.loader import to_input
 from convscope.errors import BadArgument, ConvscopeError, RunError
 from convscope.evaluation import metrics
 from convscope.events import Emit, Progress, silent
@@ -87,8 +88,8 @@ def logits_of(
         for start in range(0, total, batch_size):
             part = images[start : start + batch_size]
             raw = part if isinstance(part, torch.Tensor) else torch.from_numpy(np.array(part))
-            pixels = raw.to(device).to(torch.float32, memory_format=memory_format)  # [B,C,H,W]
-            logits = _checked(model(pixels.div_(255)), len(part))  # [B,K]
+            pixels = to_input(raw, device, memory_format)  # [B,C,H,W]
+            logits = _checked(model(pixels), len(part))  # [B,K]
             found.append(logits.float().cpu().numpy())
             emit(Progress(stage, start + len(part), total, "images"))
     return np.concatenate(found)

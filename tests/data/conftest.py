@@ -1,7 +1,7 @@
-"""Where tests find real data, and a cache of their own."""
+"""Where tests find real data."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,12 +39,3 @@ def data_root() -> Path:
 def published(data_root: Path) -> Callable[[str], Path]:
     """The folder of one data set under ``data_root``, by its layout."""
     return lambda layout: needed(data_root / layout, f"{layout} under CONVSCOPE_DATA")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache that lives as long as the tests."""
-    cache = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CONVSCOPE_CACHE", str(cache))
-        yield cache
