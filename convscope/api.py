@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime
 import shlex
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from convscope import files, machine, models, report, run
 from convscope import recipe as recipes
 from convscope.data import augment, decode, sources
 from convscope.data.loader import Loader, stratified
-from convscope.data.pack import Pack
+from convscope.data.pack import Pack, verify
 from convscope.errors import (
     BadArgument,
     DataError,
@@ -289,7 +288,8 @@ def _resume(
             for part in (getattr(asked, section), getattr(kept, section))
         )
         new, old = (tuple(v) if isinstance(v, list) else v for v in (new, old))
-        if origin in ("typed", "recipe") and new not in (old, "auto") and key != "train.threads":
+        by_itself = new == "auto" or (key == "train.threads" and new == 0)
+        if origin in ("typed", "recipe") and new != old and not by_itself:
             raise BadArgument(
                 name if name != "name" else section,
                 new,
@@ -418,7 +418,7 @@ class _Job:
             temperature = metrics.fit_temperature(self._logits("train", self.val), labels)
         else:
             self.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
-        store.save(place, self.model, self._info(temperature))
+        store.save(place, self.model, self._info(place, temperature))
         began = time.perf_counter()
         logits, test = self._logits("test"), self.pack.splits["test"]
         took = time.perf_counter() - began
@@ -439,7 +439,7 @@ class _Job:
             },
         )
 
-    def _info(self, temperature: float) -> dict[str, Any]:
+    def _info(self, place: RunFolder, temperature: float) -> dict[str, Any]:
         """``model.json``, but for the SHA-256 of the weights."""
         pack, asked = self.pack, self.recipe
         return {
@@ -470,7 +470,7 @@ class _Job:
                 "test": len(pack.splits["test"].labels),
             },
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": _command(asked),
+            "command": shlex.join(["convscope", "train", "--recipe", str(place.recipe)]),
         }
 
 
@@ -481,25 +481,6 @@ def _same_data(pack: Pack, wanted: str) -> None:
             f"{pack.name}: has fingerprint {pack.fingerprint[:12]}, and the run was made with "
             f"{wanted[:12]}; put that data back"
         )
-
-
-def _command(asked: Recipe) -> str:
-    """The command line that trains this again: the one that was typed, or the one that says what
-    Python did."""
-    if Path(sys.argv[0]).stem == "convscope":
-        return shlex.join(["convscope", *sys.argv[1:]])
-    words = ["convscope", "train", asked.data.name, "--model", asked.model.name]
-    for key, origin in asked.origin.items():
-        section, name = key.split(".", 1)
-        if origin in ("typed", "recipe") and name != "name":
-            part = getattr(asked, section)
-            value = part.arguments[name] if section == "model" else getattr(part, name)
-            text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            flag = f"--{name.replace('_', '-')}"
-            words += (
-                [flag if value else f"--no-{name}"] if isinstance(value, bool) else [flag, text]
-            )
-    return shlex.join(words)
 
 
 def _statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[float]]:
@@ -630,9 +611,10 @@ def _checked(result: Run, check: bool) -> Run:
 
 def describe_data(name: str, emit: Emit = silent) -> dict[str, Any]:
     """A data set in figures: images a class and split, shape, mean and standard deviation of the
-    training pixels."""
+    training pixels. Raises DataError where its pack is not as it was written, to the last byte."""
     machine.prepare()
     pack = sources.open_data(name, emit)
+    verify(pack.folder)
     counts = {
         split: dict(
             zip(

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from convscope.errors import BadArgument, ConvscopeError, Interrupted
+from convscope.errors import BadArgument, ConvscopeError
 
 app = typer.Typer(
     name="convscope",
@@ -179,9 +179,9 @@ def train(
                 emit=emit,
                 **options,
             )
-    except Interrupted as why:
-        typer.echo(str(why), err=True)
-        raise typer.Exit(why.exit_code) from None
+    except KeyboardInterrupt as why:
+        typer.echo(str(why) or "stopped by SIGINT; --resume goes on from the last save", err=True)
+        raise typer.Exit(getattr(why, "exit_code", 130)) from None
     if as_json:
         _print_json(run.as_json())
         return

@@ -118,7 +118,7 @@ SECTIONS: dict[str, type] = {"data": Data, "model": Model, "train": Train, "augm
 # digit), and are shifted and turned less than would push a stroke out of the picture or make a 6 of
 # a 9.
 AUGMENT_BY_DATA: dict[str, Augment] = {
-    "mnist": Augment(shift=2, rotate=0.0),
+    "mnist": Augment(shift=1),
     "fashion-mnist": Augment(shift=2, flip=True),
     "cifar10": Augment(shift=4, flip=True),
     "cifar100": Augment(shift=4, flip=True),

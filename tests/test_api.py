@@ -95,6 +95,22 @@ def test_the_test_split_is_read_once(bars, monkeypatch):
     assert reads == ["judge"]
 
 
+def test_the_recipe_of_a_run_makes_it_again(bars, monkeypatch):
+    """By the command that model.json and the report name."""
+    import shlex
+    import sys
+
+    from convscope import cli
+
+    run = cs.train("mnist", **QUICK, seed=3, shift=2, out="a")
+    command = shlex.split(RunFolder(run.path).read_model()["command"])
+    monkeypatch.setattr(sys, "argv", [*command, "--out", "b"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert not left.value.code
+    assert same_weights(Path("a"), Path("b"))
+
+
 def test_seeds_differ_and_repeat(bars):
     runs = [cs.train("mnist", **QUICK, seed=seed).path for seed in (1, 2, 1)]
     assert same_weights(runs[0], runs[2])
@@ -150,6 +166,7 @@ def test_a_report_that_is_missing_is_made_anew_without_another_look(bars):
         ({"model": "mlp"}, "model=mlp: is not what this run was begun with .cnn."),
         ({"widths": [4]}, r"widths=\(4,\): is not what this run was begun with .*4, 8"),
         ({"data": "cifar10"}, "data=cifar10: is not what this run was begun with"),
+        ({"threads": 7}, "threads=7: is not what this run was begun with"),
     ],
 )
 def test_the_recipe_of_a_run_is_binding(bars, options, text):
