@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 from convscope import machine
@@ -64,6 +65,7 @@ def ours(recipe: str, seed: int, out: Path, *more: str) -> dict[str, float]:
         "seconds": seconds,
         "train_seconds": figures["train_seconds"],
         "accuracy": figures["accuracy"],
+        "precision": tomllib.loads((out / "recipe.toml").read_text())["train"]["precision"],
     }
 
 
@@ -147,19 +149,20 @@ def main() -> None:
     parser.add_argument("--only", choices=["cnn", "mlp", "start"])
     args = parser.parse_args()
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    with tempfile.TemporaryDirectory() as name:
-        if args.only in (None, "start"):
-            found["start"] = measure_start()
-        if args.only in (None, "mlp"):
-            found["mlp"] = measure_mlp(args.seeds, Path(name))
-        if args.only in (None, "cnn"):
-            found["cnn"] = compare_cnn(args.pairs, Path(name))
-    found |= {
-        "machine": machine.describe(),
-        "versions": machine.versions(),
-        "date": datetime.date.today().isoformat(),
-        "command": " ".join(["python", *sys.argv]),
+    parts = {
+        "start": lambda folder: measure_start(),
+        "mlp": lambda folder: measure_mlp(args.seeds, folder),
+        "cnn": lambda folder: compare_cnn(args.pairs, folder),
     }
+    with tempfile.TemporaryDirectory() as name:
+        for part, measure in parts.items():
+            if args.only in (None, part):
+                found[part] = measure(Path(name)) | {
+                    "machine": machine.describe(),
+                    "versions": machine.versions(),
+                    "date": datetime.date.today().isoformat(),
+                    "command": " ".join(["python", *sys.argv]),
+                }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     print(f"written to {RESULTS}")

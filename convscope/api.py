@@ -3,6 +3,7 @@ these."""
 
 from __future__ import annotations
 
+import copy
 import datetime
 import shlex
 import time
@@ -14,7 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from convscope import files, machine, models, report, run
@@ -108,13 +111,13 @@ class Guess:
 
     @property
     def label(self) -> str:
-        """The likeliest class."""
-        return self.top[0][0]
+        """The likeliest class; empty for an image that could not be read."""
+        return self.top[0][0] if self.top else ""
 
     @property
     def p(self) -> float:
-        """Its probability, after temperature scaling."""
-        return self.top[0][1]
+        """Its probability, after temperature scaling; 0 for an image that could not be read."""
+        return self.top[0][1] if self.top else 0.0
 
     @property
     def unsure(self) -> bool:
@@ -189,24 +192,27 @@ class Trained:
                 )
             array = 255 - array if invert else array
             return [str(i) for i in range(len(array))], [None] * len(array), list(array)
-        items = [item for given in images for item in _expanded(given)]
+        alone = isinstance(images, str | Path | bytes | Image.Image)
+        items = [item for given in ([images] if alone else images) for item in _expanded(given)]
         names = [
-            str(item) if isinstance(item, str | Path) else str(i) for i, item in enumerate(items)
+            item.name if isinstance(item, ImageError) else str(item) if _is_path(item) else str(i)
+            for i, item in enumerate(items)
         ]
         errors: list[str | None] = []
         pixels: list[NDArray[np.uint8] | None] = []
         for done, (item, name) in enumerate(zip(items, names, strict=True)):
             try:
-                pixels.append(
-                    decode.decode(
-                        item,
-                        channels=self.channels,
-                        size=self.size,
-                        fit=self.fit,
-                        invert=invert,
-                        name=name,
-                    )
+                if isinstance(item, ImageError):
+                    raise item
+                fitted = decode.decode(
+                    item,
+                    channels=self.channels,
+                    size=self.size,
+                    fit=self.fit,
+                    invert=invert,
+                    name=name,
                 )
+                pixels.append(fitted)
                 errors.append(None)
             except ImageError as why:
                 pixels.append(None)
@@ -215,8 +221,18 @@ class Trained:
         return names, errors, pixels
 
 
+def _is_path(item: object) -> bool:
+    return isinstance(item, str | Path)
+
+
 def _expanded(given: Any) -> list[Any]:
-    return list(decode.find_images([Path(given)])) if isinstance(given, str | Path) else [given]
+    """A folder's images; whatever else as it is; what is not there as the error that it is."""
+    if not _is_path(given):
+        return [given]
+    try:
+        return list(decode.find_images([Path(given)]))
+    except ImageError as why:
+        return [why]
 
 
 def train(
@@ -250,21 +266,19 @@ def train(
     typed = {"data": data, "model": model} | {k: v for k, v in options.items() if k in flat}
     arguments = {k: v for k, v in options.items() if k not in flat and v is not None}
     if resume and folder is not None and (folder / "recipe.toml").exists():
-        return _checked(_resume(run.find(folder), typed, arguments, base, augment, emit), check)
+        place = run.find(folder)
+        _claimed(place.read_recipe(), check)
+        return _checked(_resume(place, typed, arguments, base, augment, emit), check)
     asked = recipes.resolve(typed, arguments, base, augment)
     _known_arguments(asked, arguments)
-    if check and asked.claim is None:
-        raise BadArgument(
-            "check",
-            recipe or "(no recipe)",
-            "needs a recipe with a [claim], and no typed value but those that a claim leaves open",
-            "leave the other options out",
-        )
+    _named(asked, model)
+    _claimed(asked, check)
     pack = sources.open_data(asked.data.name, emit)
-    job = _Job(asked, pack, emit)  # everything that can be refused is refused here
-    place = run.create(asked.data.name, _short(asked.model.name), folder, Path("runs"))
-    files.write_whole(place.recipe, recipes.dumps(job.recipe))
-    return _checked(job.complete(place), check)
+    with machine.at_work(asked.train.threads):
+        job = _Job(asked, pack, emit)  # everything that can be refused is refused here
+        place = run.create(asked.data.name, _short(asked.model.name), folder, Path("runs"))
+        files.write_whole(place.recipe, recipes.dumps(job.recipe))
+        return _checked(job.complete(place), check)
 
 
 def _resume(
@@ -296,11 +310,37 @@ def _resume(
                 f"is not what this run was begun with ({old})",
                 "leave it out, or train anew into another folder",
             )
+    _named(kept, typed["model"])
     if place.metrics.exists() and place.report.exists():
         emit(Notice(f"{place.path} is finished; nothing to do"))
         return Run(place.path)
-    files.clear_unfinished(place.path)
-    return _Job(kept, sources.open_data(kept.data.name, emit), emit).complete(place)
+    pack = sources.open_data(kept.data.name, emit)
+    with machine.at_work(kept.train.threads):
+        return _Job(kept, pack, emit).complete(place)
+
+
+def _named(asked: Recipe, model: str | None) -> None:
+    """Refuse a user's own class that a recipe names and the caller does not: it would be code that
+    runs because a file says so."""
+    if models.is_own(asked.model.name) and model is None:
+        raise BadArgument(
+            "model",
+            "(not given)",
+            f"the recipe names the class {asked.model.name}, and no code is loaded that you do not "
+            "name",
+            f"add --model {asked.model.name}, if you trust that file",
+        )
+
+
+def _claimed(asked: Recipe, check: bool) -> None:
+    """Refuse to check a claim that is not there."""
+    if check and asked.claim is None:
+        raise BadArgument(
+            "check",
+            True,
+            "needs a recipe with a [claim], and no typed value but those that a claim leaves open",
+            "leave the other options out",
+        )
 
 
 def _short(name: str) -> str:
@@ -323,7 +363,6 @@ class _Job:
     """A resolved recipe with its data and its network, ready to run."""
 
     def __init__(self, asked: Recipe, pack: Pack, emit: Emit) -> None:
-        machine.prepare(asked.train.threads)
         self.pack, self.emit = pack, emit
         images, labels = pack.splits["train"].images, pack.splits["train"].labels
         augment.check(asked.augment, pack.image_size)
@@ -351,7 +390,7 @@ class _Job:
             device,
         )
         batch = next(plain.epoch(0))
-        _try(self.model, batch.inputs[0][:2], len(pack.classes), asked.model.name)
+        _try(self.model, batch.inputs[0], len(pack.classes), asked.model.name)
         asked = precision.choose(asked, self.model, batch.inputs[0], batch.targets[0], emit)
         asked = asked.measured(device=device, threads=torch.get_num_threads())
         layout = precision.FORMATS[asked.train.memory_format]
@@ -371,26 +410,56 @@ class _Job:
     def complete(self, place: RunFolder) -> Run:
         """Fit, judge and write everything; a stage that is already done is not done again.
 
-        Raises DataError where the run was begun with other data.
+        Raises DataError or RunError where the run was begun with other data, another recipe or
+        another source file, RunError where another process is at work on it.
         """
-        if place.split.exists():
-            begun = files.read_json(place.split, RunError)["fingerprint"]
-            _same_data(self.pack, begun)
-        files.write_json(
-            place.split,
-            {
-                "seed": self.recipe.data.split_seed,
-                "fingerprint": self.pack.fingerprint,
-                "train": len(self.loader.indices),
-                "val": self.val.tolist(),
-            },
-        )
+        lock = FileLock(place.path / ".lock", timeout=0)
+        try:
+            with lock:
+                self._begin(place)
+                return self._go_through(place)
+        except Timeout:
+            raise RunError(
+                f"{place.path}: another process is training into it; wait for it or stop it"
+            ) from None
+
+    def _begin(self, place: RunFolder) -> None:
+        """Write ``split.json``, or hold this job against the one that a resumed run was begun
+        as."""
+        files.clear_unfinished(place.path)
+        built = store.architecture(self.recipe.model.name, {}, 0, 0, (0, 0))
+        begun = {
+            "format_version": run.FORMAT_VERSION,
+            "seed": self.recipe.data.split_seed,
+            "fingerprint": self.pack.fingerprint,
+            "digest": self.pack.digest,
+            "recipe_sha256": files.sha256(place.recipe),
+            "source_sha256": built.get("source_sha256"),
+            "train": len(self.loader.indices),
+            "val": self.val.tolist(),
+        }
+        if not place.split.exists():
+            files.write_json(place.split, begun)
+            return
+        before = place.read_split()
+        _same_data(self.pack, before["fingerprint"])
+        for key, what in (
+            ("recipe_sha256", f"{place.recipe} was edited"),
+            ("source_sha256", f"{self.recipe.model.name} was edited"),
+            ("digest", f"the images of {self.pack.name} are in another order"),
+            ("val", "the validation split is another"),
+        ):
+            if before[key] != begun[key]:
+                raise RunError(
+                    f"{place.path}: cannot go on as it was begun: {what} since; put it back as it "
+                    "was, or train anew into another folder"
+                )
+
+    def _go_through(self, place: RunFolder) -> Run:
         at = fit(self.model, self.loader, self._validate, self.recipe.train, place, self.emit)
         if not place.metrics.exists():
             self._judge(place, at.train_seconds, at.history)
-        report.write_card(place.path)
-        rows = anatomy.rows(self.model, (self.pack.channels, *self.pack.image_size))
-        report.write_report(place.path, test_images=self.pack.splits["test"].images, anatomy=rows)
+        _write_pages(place, self.model, self.pack)
         return Run(place.path)
 
     def _logits(self, split: str, indices: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
@@ -442,6 +511,7 @@ class _Job:
     def _info(self, place: RunFolder, temperature: float) -> dict[str, Any]:
         """``model.json``, but for the SHA-256 of the weights."""
         pack, asked = self.pack, self.recipe
+        own = ["--model", asked.model.name] if models.is_own(asked.model.name) else []
         return {
             "format_version": run.FORMAT_VERSION,
             "architecture": store.architecture(
@@ -470,8 +540,15 @@ class _Job:
                 "test": len(pack.splits["test"].labels),
             },
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": shlex.join(["convscope", "train", "--recipe", str(place.recipe)]),
+            "command": shlex.join(["convscope", "train", "--recipe", str(place.recipe), *own]),
         }
+
+
+def _write_pages(place: RunFolder, network: Classifier, pack: Pack) -> None:
+    """The model card and the report, from the run's files."""
+    report.write_card(place.path)
+    rows = anatomy.rows(network, (pack.channels, *pack.image_size))
+    report.write_report(place.path, test_images=pack.splits["test"].images, anatomy=rows)
 
 
 def _same_data(pack: Pack, wanted: str) -> None:
@@ -496,19 +573,22 @@ def _statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[floa
 
 
 def _try(model: Classifier, inputs: Tensor, classes: int, name: str) -> None:
-    """Run two images through, so that a network that does not fit the data is refused before
+    """Run a batch through, so that a network that does not fit the data is refused before
     training."""
+    own = models.is_own(name)
     try:
         with torch.inference_mode():
-            logits = model.eval()(inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError) as why:
-        if not models.is_own(name):
+            logits = model.eval()(inputs[:2])
+            if own:  # what only fails in training, such as batch norm over one image
+                copy.deepcopy(model).train()(inputs)
+    except Exception as why:  # a user's class may raise anything
+        if not own:
             raise
-        rule = f"fails on a batch {list(inputs.shape)}: {why}"
+        rule = f"fails on a batch {list(inputs.shape)}: {type(why).__name__}: {why}"
         raise BadArgument("model", name, rule, "mend the class; it gets float [B,C,H,W]") from why
-    if not isinstance(logits, Tensor) or logits.shape != (len(inputs), classes):
+    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
         shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        rule = f"gives {shape} for a batch of {len(inputs)} images of {classes} classes"
+        rule = f"gives {shape} for a batch of 2 images of {classes} classes"
         raise BadArgument("model", name, rule, f"make it give [B,{classes}]")
 
 
@@ -522,23 +602,27 @@ def evaluate(
 ) -> dict[str, Any]:
     """The figures of a run on a split of its data, as ``metrics.json`` holds them, and ``run``.
 
-    Each look at the test split is counted in ``metrics.json`` and in the model card, before it is
-    shown. Raises BadArgument, RunError, and DataError where the data are not those the run was made
-    with.
+    Each look at the test split is counted in ``metrics.json``, in the model card and in the report,
+    which are written anew, as is ``predictions.csv``, before it is shown. Raises BadArgument,
+    RunError, and DataError where the data are not those the run was made with.
     """
     if split not in ("train", "val", "test"):
         raise BadArgument("split", split, "must be train, val or test", "try test")
     place = run.find(Path(path))
-    kept, info = place.read_recipe(), place.read_model()
-    stored = place.read_metrics()
-    machine.prepare()
+    kept, info, stored = place.read_recipe(), place.read_model(), place.read_metrics()
     network = store.load(place, model)
     pack = sources.open_data(kept.data.name, emit)
     _same_data(pack, info["data"]["fingerprint"])
     chosen = pack.splits["test" if split == "test" else "train"]
     images, labels = chosen.images, chosen.labels
     if split != "test":
-        val = stratified(labels, kept.data.val, kept.data.split_seed)
+        begun = place.read_split()
+        if begun["digest"] != pack.digest:
+            raise DataError(
+                f"{pack.name}: its images are in another order than when the run was made, so that "
+                f"its {split} split cannot be told; put that copy back, or use the test split"
+            )
+        val = np.array(begun["val"], dtype=np.int64)
         if split == "val" and not val.size:
             raise BadArgument(
                 "split", split, "is empty: the run was trained with val=0", "try test"
@@ -547,21 +631,23 @@ def evaluate(
         images, labels = images[indices], labels[indices]
     began = time.perf_counter()
     where = precision.device_of(device)
-    logits = predictions.logits_of(network.to(where), images, device=where, emit=emit)
-    took = time.perf_counter() - began
-    if split == "test":
-        stored["test_looks"] += 1
-        files.write_json(place.metrics, stored)
-        report.write_card(place.path)
-    return {
-        "run": str(place.path),
+    with machine.at_work():
+        logits = predictions.logits_of(network.to(where), images, device=where, emit=emit)
+    found = {
         "split": split,
         **metrics.measure(logits, labels, pack.classes, info["temperature"]),
-        "test_looks": stored["test_looks"],
+        "test_looks": place.read_metrics()["test_looks"] + (split == "test"),
         "train_seconds": stored["train_seconds"],
-        "eval_seconds": took,
+        "eval_seconds": time.perf_counter() - began,
         "images_per_second": stored["images_per_second"],
     }
+    if split == "test":
+        files.write_json(place.metrics, found)
+        predictions.write_predictions(
+            place.predictions, logits, labels, pack.classes, info["temperature"]
+        )
+        _write_pages(place, network.cpu(), pack)
+    return {"run": str(place.path), **found}
 
 
 def load(path: str | Path, *, model: str | None = None) -> Trained:
@@ -573,7 +659,6 @@ def load(path: str | Path, *, model: str | None = None) -> Trained:
     place = run.find(Path(path))
     info = place.read_model()
     preprocessing = info["preprocessing"]
-    machine.prepare()
     return Trained(
         store.load(place, model),
         tuple(info["classes"]),
@@ -604,7 +689,8 @@ def _checked(result: Run, check: bool) -> Run:
     if check and claim and result.metrics.accuracy < claim.accuracy - 3 * claim.sd:
         raise TargetMissed(
             f"{result.path}: test accuracy {result.metrics.accuracy:.2%} misses the recipe's claim "
-            f"of {claim.accuracy:.2%} (sd {claim.sd:.2%}, {claim.seeds} seeds) by more than 3 sd"
+            f"of {claim.accuracy:.2%} (sd {claim.sd:.2%}, {claim.seeds} seeds) by more than 3 sd",
+            result,
         )
     return result
 
@@ -612,7 +698,6 @@ def _checked(result: Run, check: bool) -> Run:
 def describe_data(name: str, emit: Emit = silent) -> dict[str, Any]:
     """A data set in figures: images a class and split, shape, mean and standard deviation of the
     training pixels. Raises DataError where its pack is not as it was written, to the last byte."""
-    machine.prepare()
     pack = sources.open_data(name, emit)
     verify(pack.folder)
     counts = {

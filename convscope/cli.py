@@ -4,6 +4,7 @@ stderr."""
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import signal
@@ -12,11 +13,14 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
-from convscope.errors import BadArgument, ConvscopeError
+from convscope.errors import BadArgument, ConvscopeError, TargetMissed
+
+if TYPE_CHECKING:
+    from convscope.api import Run
 
 app = typer.Typer(
     name="convscope",
@@ -166,6 +170,7 @@ def train(
     from convscope.console import Monitor
 
     began = time.perf_counter()
+    missed: TargetMissed | None = None
     try:
         with Monitor() as emit:
             run = api.train(
@@ -179,9 +184,17 @@ def train(
                 emit=emit,
                 **options,
             )
+    except TargetMissed as why:
+        missed, run = why, cast("Run", why.run)
     except KeyboardInterrupt as why:
         typer.echo(str(why) or "stopped by SIGINT; --resume goes on from the last save", err=True)
         raise typer.Exit(getattr(why, "exit_code", 130)) from None
+    _print_run(run, time.perf_counter() - began, as_json)
+    if missed:
+        raise missed
+
+
+def _print_run(run: Run, seconds: float, as_json: bool) -> None:
     if as_json:
         _print_json(run.as_json())
         return
@@ -190,7 +203,7 @@ def train(
     typer.echo(
         f"test accuracy {figures.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, "
         f"{figures.n:,} images)\n"
-        f"seconds       {time.perf_counter() - began:.1f} "
+        f"seconds       {seconds:.1f} "
         f"(training and validation {figures.train_seconds:.1f})\n"
         f"report        {run.report}"
     )
@@ -239,7 +252,7 @@ def predict(
     if as_json:
         _print_json({"results": [guess.as_json() for guess in guesses]})
     elif as_csv:
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         width = max((len(g.top) for g in guesses), default=0)
         heads = [h for i in range(1, width + 1) for h in (f"label_{i}", f"p_{i}")]
         writer.writerow(["file", *heads, "unsure", "error"])
@@ -296,6 +309,8 @@ def recipes(as_json: Json = False) -> None:
 def data(context: typer.Context, as_json: Json = False) -> None:
     """List the data sets and where each would come from."""
     if context.invoked_subcommand:
+        if as_json:
+            raise BadArgument("json", "before the verb", "belongs to it", "write it at the end")
         return
     from convscope import console
     from convscope.data import sources
@@ -393,6 +408,9 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 target missed, 130 Ctrl-C, 143
     SIGTERM."""
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name that is no text stops nothing
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except ConvscopeError as why:
@@ -400,3 +418,8 @@ def main() -> None:
             raise
         typer.echo(f"error: {_spell(why)}", err=True)
         sys.exit(why.exit_code)
+    except OSError as why:  # such as a folder that may not be entered
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"error: {why.filename or 'the system'}: {why.strerror or why}", err=True)
+        sys.exit(1)

@@ -3,6 +3,7 @@ stdout."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -41,11 +42,15 @@ class Monitor:
             console=self.err,
         )
         self.tasks: dict[str, TaskID] = {}
+        self.aside = (
+            contextlib.ExitStack()
+        )  # stdout is for results: what a user's class prints goes aside
         self.live = Live(
             get_renderable=self._draw, console=self.err, refresh_per_second=4, transient=False
         )
 
     def __enter__(self) -> Monitor:
+        self.aside.enter_context(contextlib.redirect_stdout(sys.stderr))
         if self.err.is_terminal:
             self.live.start()
         return self
@@ -55,6 +60,7 @@ class Monitor:
     ) -> None:
         if self.live.is_started:
             self.live.stop()
+        self.aside.close()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""

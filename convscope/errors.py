@@ -66,9 +66,13 @@ class TrainingError(ConvscopeError):
 
 
 class TargetMissed(ConvscopeError):
-    """A recipe's claim that this run did not reach."""
+    """A recipe's claim that this run did not reach; ``run`` is the run, complete."""
 
     exit_code = 3
+
+    def __init__(self, text: str, run: object = None) -> None:
+        super().__init__(text)
+        self.run = run
 
 
 class Interrupted(KeyboardInterrupt):

@@ -22,7 +22,10 @@ from typing import IO, Any
 
 from convscope.errors import ConvscopeError
 
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG)
+UNWRITABLE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+}
 TEMPORARY = ".tmp-"  # every unfinished file or folder begins with this
 
 
@@ -50,6 +53,9 @@ def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as why:
+        if why.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network drives know no such call
+            raise
     finally:
         os.close(handle)
 

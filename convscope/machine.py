@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import importlib.metadata
+import importlib
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -51,29 +52,35 @@ def versions() -> dict[str, str]:
     import torch
 
     return {
-        "convscope": importlib.metadata.version("convscope"),
+        "convscope": importlib.import_module("convscope").__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
     }
 
 
-def prepare(threads: int = 0) -> None:
-    """Set this process up for heavy work: threads (0: all cores), no denormals, memory kept between
-    steps.
+@contextlib.contextmanager
+def at_work(threads: int = 0) -> Iterator[None]:
+    """Set this process up for heavy work, and back again: threads (0: all cores), no denormals.
 
-    glibc hands every freed block above its threshold back to the system, so that each training step
-    faults its activations in anew, page by page; kept, they cost nothing. Measured on system A's
-    network, batch 100, two Zen 3 cores: 2,220 to 3,150 images a second without, 3,540 to 4,010 with
-    (three runs in turn, 2026-11-22).
+    Memory is kept between steps, from then on. glibc hands every freed block above its threshold
+    back to the system, so that each training step faults its activations in anew, page by page;
+    kept, they cost nothing. Measured on system A's network, batch 100, two Zen 3 cores: 2,220 to
+    3,150 images a second without, 3,540 to 4,010 with (three runs in turn, 2026-11-22).
     """
     import torch
 
+    before = torch.get_num_threads()
     torch.set_num_threads(threads or cores())
     torch.set_flush_denormal(True)
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             _keep_freed_memory()
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
 
 
 @functools.cache

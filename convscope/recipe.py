@@ -198,13 +198,7 @@ def resolve(
     >>> r.train.epochs, r.origin["train.epochs"], r.train.lr, r.origin["train.lr"]
     (2, 'typed', 0.05, 'default')
     """
-    section_of = options()
-    given: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for name, value in typed.items():
-        if name not in section_of:
-            raise BadArgument(name, value, "is no option", nearest(name, section_of))
-        if value is not None:
-            given[section_of[name]]["name" if name in ("data", "model") else name] = value
+    given = _by_section(typed)
     base = recipe or Recipe()
     origin: dict[str, str] = dict.fromkeys(base.origin, "recipe")
     values: dict[str, Any] = {}
@@ -224,8 +218,13 @@ def resolve(
                 origin[key] = "typed"
             elif section == "augment" and not augment:
                 merged[f.name], origin[key] = getattr(Augment(), f.name), "typed"
-            elif key in base.origin:
-                merged[f.name] = getattr(getattr(base, section), f.name)
+            elif key in base.origin or getattr(getattr(base, section), f.name) != getattr(
+                kind(), f.name
+            ):
+                merged[f.name] = _checked(
+                    f"[{section}] {f.name}", getattr(getattr(base, section), f.name), kind, f.name
+                )
+                origin[key] = "recipe"
             else:
                 merged[f.name], origin[key] = getattr(fallback[section], f.name), "default"
         if section == "model":
@@ -234,43 +233,64 @@ def resolve(
                 **(base.model.arguments if same else {}),
                 **(model_arguments or {}),
             }
-            origin = {k: v for k, v in origin.items() if same or not _argument(k) or k in given}
+            origin = {k: v for k, v in origin.items() if same or not _argument(k)}
             origin |= {f"model.{name}": "typed" for name in model_arguments or {}}
         values[section] = kind(**merged)
     values["train"] = _completed(values["train"], origin)
-    changed = {k for k, v in origin.items() if v == "typed" and k not in UNCLAIMED}
-    claim = base.claim if recipe and not _differs(changed, values, base) else None
-    return Recipe(**values, claim=claim, origin=origin)
+    resolved = Recipe(**values, origin=origin)
+    if given["data"].get("split_seed") is not None and not resolved.data.val:
+        raise BadArgument(
+            "split_seed",
+            resolved.data.split_seed,
+            "is not used with val=0",
+            "leave one of them out",
+        )
+    if recipe is None or recipe.claim is None:
+        return resolved
+    as_claimed = resolve({}, {}, replace(recipe, claim=None))
+    return replace(resolved, claim=recipe.claim if _same_arithmetic(resolved, as_claimed) else None)
+
+
+def _by_section(typed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What was typed, by section and field. Raises BadArgument for an unknown name."""
+    section_of = options()
+    given: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for name, value in typed.items():
+        if name not in section_of:
+            raise BadArgument(name, value, "is no option", nearest(name, section_of))
+        if value is not None:
+            given[section_of[name]]["name" if name in ("data", "model") else name] = value
+    return given
 
 
 # A claim is about every seed and every way of running the same arithmetic.
-UNCLAIMED = {"train.seed", "train.precision", "train.memory_format", "train.device"} | {
-    "train.threads",
-    "train.checkpoint_seconds",
-}
+UNCLAIMED = ("seed", "precision", "memory_format", "device", "threads", "checkpoint_seconds")
 
 
 def _argument(key: str) -> bool:
     return key.startswith("model.") and key != "model.name"
 
 
-def _differs(changed: set[str], values: Mapping[str, Any], base: Recipe) -> bool:
-    """Whether a typed value is another than the recipe's own."""
-    for key in changed:
-        section, name = key.split(".", 1)
-        if _argument(key):
-            if values["model"].arguments.get(name) != base.model.arguments.get(name):
-                return True
-        elif getattr(values[section], name) != getattr(getattr(base, section), name):
-            return True
-    return False
+def _same_arithmetic(one: Recipe, two: Recipe) -> bool:
+    """Whether two resolved recipes differ in nothing that a claim is about."""
+    free = {name: getattr(one.train, name) for name in UNCLAIMED}
+    arguments = [
+        {k: list(v) if isinstance(v, tuple) else v for k, v in r.model.arguments.items()}
+        for r in (one, two)
+    ]
+    return (
+        (one.data, one.augment, one.train, one.model.name)
+        == (two.data, two.augment, replace(two.train, **free), two.model.name)
+    ) and arguments[0] == arguments[1]
 
 
 def _completed(train: Train, origin: dict[str, str]) -> Train:
     """Fill what depends on the optimiser and the schedule, and refuse what they do not use."""
     if train.optimizer == "sgd":
         momentum = 0.9 if train.momentum is None else train.momentum
-    elif train.momentum is not None and origin["train.momentum"] == "typed":
+    elif train.momentum is not None and (
+        origin["train.momentum"] == "typed" or origin["train.optimizer"] == "recipe"
+    ):
         raise BadArgument(
             "momentum",
             train.momentum,
@@ -288,6 +308,8 @@ def _completed(train: Train, origin: dict[str, str]) -> Train:
 def _checked(argument: str, value: Any, kind: type, name: str) -> Any:
     """The value in its field's type, or BadArgument."""
     hint = typing.get_type_hints(kind)[name]
+    if value is None and types.NoneType in typing.get_args(hint):
+        return None
     wanted = [t for t in typing.get_args(hint) if t is not types.NoneType] or [hint]
     (wanted_type,) = wanted
     if wanted_type is float and type(value) in (int, float) and not math.isnan(value):
@@ -320,6 +342,8 @@ def parse(text: str, where: str) -> Recipe:
     except tomllib.TOMLDecodeError as why:
         raise BadArgument("recipe", where, f"is not TOML ({why})", "mend that line") from None
     stored_origin = tables.pop("origin", {})
+    if not isinstance(stored_origin, dict):
+        raise BadArgument("recipe", where, "has an [origin] that is no table", "remove it")
     claim = tables.pop("claim", None)
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -355,13 +379,15 @@ def parse(text: str, where: str) -> Recipe:
 def _claim(table: Any, where: str) -> Claim | None:
     if table is None:
         return None
-    try:
-        return Claim(**table)
-    except TypeError:
-        known = [f.name for f in fields(Claim)]
-        raise BadArgument(
-            "recipe", where, "has a [claim] with other fields than it must have", f"give {known}"
-        ) from None
+    wanted = typing.get_type_hints(Claim)
+    fits = isinstance(table, dict) and set(table) == set(wanted)
+    if not fits or any(
+        not isinstance(table[name], (int, float) if kind is float else kind)
+        for name, kind in wanted.items()
+    ):
+        rule = "has a [claim] with other fields, or of other kinds, than it must have"
+        raise BadArgument("recipe", where, rule, f"give {', '.join(wanted)}")
+    return Claim(**table)
 
 
 def dumps(recipe: Recipe) -> str:
@@ -412,6 +438,8 @@ def load(name: str | Path) -> Recipe:
         raise BadArgument(
             "recipe", name, f"cannot be read ({why.strerror})", "name a .toml file that is there"
         ) from None
+    except UnicodeDecodeError:
+        raise BadArgument("recipe", name, "is not UTF-8", "save it again as UTF-8") from None
     return parse(text, str(name))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,50 @@ from convscope.errors import RunError
 from convscope.recipe import Recipe
 
 FORMAT_VERSION = 1
+ANEW = "restore it from a copy, or train again into a new folder"
+NUMBER = (int, float)
+
+MODEL: Mapping[str, Any] = {
+    "architecture": {
+        "name": str,
+        "arguments": dict,
+        "num_classes": int,
+        "in_channels": int,
+        "image_size": list,
+    },
+    "classes": list,
+    "preprocessing": {"channels": int, "size": list, "fit": str},
+    "temperature": NUMBER,
+    "parameters": int,
+    "weights_sha256": str,
+    "versions": dict,
+    "machine": dict,
+    "data": {"name": str, "fingerprint": str},
+    "created": str,
+    "command": str,
+}
+METRICS: Mapping[str, Any] = {
+    "split": str,
+    "n": int,
+    "accuracy": NUMBER,
+    "accuracy_ci95": list,
+    "loss": NUMBER,
+    "ece": NUMBER,
+    "ece_raw": NUMBER,
+    "per_class": list,
+    "confusion": list,
+    "test_looks": int,
+    "train_seconds": NUMBER,
+    "eval_seconds": NUMBER,
+    "images_per_second": NUMBER,
+}
+SPLIT: Mapping[str, Any] = {
+    "fingerprint": str,
+    "digest": str,
+    "recipe_sha256": str,
+    "source_sha256": (str, type(None)),
+    "val": list,
+}
 
 
 @dataclass(frozen=True)
@@ -78,35 +123,46 @@ class RunFolder:
 
     def read_model(self) -> dict[str, Any]:
         """``model.json``, checked to hold what everything relies on. Raises RunError."""
-        return self._read(
-            self.model,
-            "architecture",
-            "classes",
-            "preprocessing",
-            "temperature",
-            "data",
-            "weights_sha256",
-        )
+        return self._read(self.model, MODEL)
 
     def read_metrics(self) -> dict[str, Any]:
-        """``metrics.json``. Raises RunError."""
-        return self._read(self.metrics, "accuracy", "n", "test_looks")
+        """``metrics.json``, checked likewise. Raises RunError."""
+        return self._read(self.metrics, METRICS)
+
+    def read_split(self) -> dict[str, Any]:
+        """``split.json``, checked likewise. Raises RunError."""
+        return self._read(self.split, SPLIT)
 
     def write_history(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write the whole history anew: a resumed run cuts it back to what its checkpoint knows."""
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
         files.write_whole(self.history, "".join(lines))
 
-    def _read(self, path: Path, *keys: str) -> dict[str, Any]:
-        value = files.read_json(path, RunError)
-        if not isinstance(value, dict) or any(key not in value for key in keys):
-            raise RunError(f"{path}: was edited or damaged: it must hold {', '.join(keys)}")
+    def _read(self, path: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        value = checked(path, files.read_json(path, RunError), wanted)
         if value.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
             raise RunError(
                 f"{path}: has format_version {value['format_version']}, and this convscope reads "
                 f"{FORMAT_VERSION}; open it with the version that wrote it"
             )
         return value
+
+
+def checked(path: Path, value: Any, wanted: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    """A table that holds every wanted key with a value of its kind; a kind may be a table of kinds.
+
+    Raises RunError naming the file and the key.
+    """
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: is damaged ({at or 'no'} table of names and values); {ANEW}")
+    for key, kind in wanted.items():
+        item = value.get(key, ...)
+        if isinstance(kind, Mapping):
+            checked(path, item if item is not ... else {}, kind, f"{key} is no")
+        elif not isinstance(item, kind) or (isinstance(item, float) and not math.isfinite(item)):
+            found = "is not there" if item is ... else f"is {item!r:.40}"
+            raise RunError(f"{path}: was edited or damaged ({key} {found}); {ANEW}")
+    return value
 
 
 def create(data: str, model: str, out: Path | None, root: Path) -> RunFolder:

@@ -23,14 +23,16 @@ def main(extra: str) -> None:
             f"Python {sys.version.split()[0]} is too old: convscope needs 3.11 or newer",
             "name one: make PYTHON=python3.12 demo",
         )
-    base = str(Path(sys.base_prefix).resolve())
-    made_by = VENV / "made-by"
+    base = f"{Path(sys.base_prefix).resolve()} {sys.version_info.major}.{sys.version_info.minor}"
+    made_by, complete = VENV / "made-by", VENV / "complete"
+    if VENV.exists() and not made_by.exists() and any(VENV.iterdir()):
+        stop(".venv was not made by this script", "remove it or give it another name")
     if made_by.exists() and made_by.read_text() != base:
         stop(
             f".venv was made by the Python in {made_by.read_text()}, not by the one in {base}",
             "remove .venv, or name that Python: make PYTHON=...",
         )
-    if not PYTHON.exists() or not made_by.exists():
+    if not complete.exists():
         try:
             import ensurepip  # noqa: F401
             import venv  # noqa: F401
@@ -41,8 +43,10 @@ def main(extra: str) -> None:
                 f"Debian, Ubuntu: apt install python{version}-venv; elsewhere: install Python from "
                 "python.org; or name another Python: make PYTHON=... demo",
             )
-        run(sys.executable, "-m", "venv", "--clear", str(VENV))
+        VENV.mkdir(exist_ok=True)
         made_by.write_text(base)
+        run(sys.executable, "-m", "venv", str(VENV))
+        complete.write_text("")
     wanted = hashlib.sha256()
     for name in ("pyproject.toml", "constraints.txt", "scripts/environment.py"):
         wanted.update((ROOT / name).read_bytes())

@@ -32,6 +32,7 @@ def test_a_run_leaves_everything_behind(bars, workplace):
     run = cs.train("mnist", **QUICK)
     assert run.path == Path("runs/mnist-cnn-1")
     assert sorted(p.name for p in run.path.iterdir()) == [
+        ".lock",
         "README.md",
         "checkpoint",
         "history.jsonl",
@@ -284,13 +285,118 @@ def test_the_users_own_network(bars, workplace):
     with pytest.raises(BadArgument, match="is not the class this run was made with; name .*:Net"):
         cs.load(run.path, model="mine.py:Wrong")
     assert cs.train(**own, width=6, out=run.path, resume=True).metrics == run.metrics
+    with pytest.raises(BadArgument, match="no code is loaded that you do not name; add --model"):
+        cs.train(out=run.path, resume=True)
+    Path("mine.py").write_text(OWN + "# another version")
+    with pytest.raises(RunError, match="mine.py: was edited since this run was made with it"):
+        cs.load(run.path, model="mine.py:Net")
+
+
+def test_a_recipe_from_a_stranger_runs_no_code(bars, workplace):
+    Path("evil.py").write_text("raise SystemExit('imported')")
+    Path("gift.toml").write_text("[model]\nname = 'evil.py:Net'\n")
+    with pytest.raises(BadArgument, match="the recipe names the class evil.py:Net, and no code is"):
+        cs.train("mnist", recipe="gift.toml")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda: edit("a/recipe.toml", "seed = 0", "seed = 1"), "recipe.toml was edited since"),
+        (lambda: edit("mine.py", "0.1", "0.2"), "mine.py:Net was edited since"),
+        (lambda: edit("a/split.json", '"digest": "', '"digest": "0'), "are in another order since"),
+        (lambda: edit("a/split.json", '"val": [', '"val": [9999,'), "validation split is another"),
+    ],
+)
+def test_a_run_goes_on_only_as_it_was_begun(bars, workplace, change, text):
+    class Power(Exception):
+        pass
+
+    def cut(event: object) -> None:
+        if isinstance(event, EpochEnd):
+            raise Power
+
+    Path("mine.py").write_text(OWN)
+    own = {"model": "mine.py:Net", "epochs": 2, "batch_size": 40, "out": "a"}
+    with pytest.raises(Power):
+        cs.train("mnist", **own, emit=cut)
+    change()
+    with pytest.raises(RunError, match=text):
+        cs.train(model="mine.py:Net", out="a", resume=True)
+
+
+def edit(path: str, old: str, new: str) -> None:
+    text = Path(path).read_text()
+    assert old in text
+    Path(path).write_text(text.replace(old, new))
+
+
+def test_two_processes_do_not_train_into_one_folder(bars):
+    from filelock import FileLock
+
+    cs.train("mnist", **QUICK, out="a").report.unlink()
+    with FileLock("a/.lock"), pytest.raises(RunError, match="another process is training into it"):
+        cs.train(out="a", resume=True)
+
+
+def test_data_in_another_order_has_another_validation_split(bars, monkeypatch):
+    from dataclasses import replace
+
+    run = cs.train("mnist", **QUICK, out="a")
+    shuffled = replace(bars, digest="0" * 64)
+    monkeypatch.setattr(sources, "open_data", lambda *rest: shuffled)
+    with pytest.raises(DataError, match="are in another order .* val split cannot be told"):
+        cs.evaluate(run.path, "val")
+    assert cs.evaluate(run.path, "test")["accuracy"] == run.metrics.accuracy
+
+
+def test_evaluating_writes_every_page_anew(bars):
+    run = cs.train("mnist", **QUICK)
+    (run.path / "predictions.csv").write_text("damaged")
+    cs.evaluate(run.path)
+    assert len((run.path / "predictions.csv").read_text().splitlines()) == 61
+    assert "2 times" in (run.path / "README.md").read_text()
+    assert "<dd>2</dd>" in run.report.read_text()
+
+
+def test_what_cannot_be_read_stops_nothing(bars):
+    trained = cs.load(cs.train("mnist", **QUICK).path)
+    Path("empty").mkdir()
+    Image.fromarray(bars.splits["test"].images[0, 0]).save("one.png")
+    guesses = trained.predict(["gone.png", "one.png", "empty", b"no image"])
+    assert [bool(guess.error) for guess in guesses] == [True, False, True, True]
+    assert (guesses[0].label, guesses[0].p, guesses[0].unsure) == ("", 0.0, False)
+    assert "is not there" in guesses[0].error and "holds no image" in guesses[2].error
+    assert trained.predict("one.png")[0].label == guesses[1].label
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("this is no Python", "mine.py cannot be imported: SyntaxError"),
+        ("import gone_module", "mine.py cannot be imported: ModuleNotFoundError"),
+        (OWN + "\n    def __init__(self): 1 / 0\nNet = Breaks", "Breaks cannot be made"),
+        (
+            OWN.replace("return self.net(x)", "return x.nothing"),
+            "fails .*AttributeError",
+        ),
+        (OWN.replace("nn.ReLU()", "nn.BatchNorm1d(width)"), "fails .*ValueError"),
+    ],
+)
+def test_a_users_file_that_fails_is_named(bars, workplace, code, text):
+    Path("mine.py").write_text(code.replace("Net = Breaks", ""))
+    name = "Breaks" if "Net = Breaks" in code else "Net"
+    with pytest.raises(BadArgument, match=text):
+        cs.train("mnist", model=f"mine.py:{name}", batch_size=1, epochs=1)
+    assert not Path("runs").exists()
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("Wrong", r"gives \[2, 2\] for a batch of 2 images of 3 classes; make it give \[B,3\]"),
-        ("Breaks", r"fails on a batch \[2, 1, 12, 12\]: .*; mend the class; it gets float"),
+        ("Breaks", r"fails on a batch \[100, 1, 12, 12\]: .*; mend the class; it gets float"),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(bars, name, text):
@@ -320,7 +426,7 @@ def test_no_name_in_a_file_is_imported(bars, workplace):
     [
         ("model.safetensors", b"", "was cut short or edited: its SHA-256 is not the one in model"),
         ("model.json", b"{", "model.json: is damaged"),
-        ("model.json", b"{}", "model.json: was edited or damaged: it must hold architecture"),
+        ("model.json", b"{}", r"model.json: was edited or damaged .name is not there."),
         ("recipe.toml", b"[train]\nlr = 'x'", "recipe.toml: was edited or damaged"),
         ("metrics.json", b'{"accuracy": 1', "metrics.json: is damaged"),
     ],
@@ -356,6 +462,9 @@ def test_a_claim_is_held_against_the_run(bars):
         cs.train(recipe=missed, check=True)
     with pytest.raises(BadArgument, match="check=.*needs a recipe with a"):
         cs.train(recipe=missed, check=True, epochs=1)
+    cs.train("mnist", **QUICK, out="unclaimed")
+    with pytest.raises(BadArgument, match="check=.*needs a recipe with a"):
+        cs.train(out="unclaimed", resume=True, check=True)
 
 
 def test_ctrl_c_in_python_saves_first(bars):
@@ -377,6 +486,13 @@ def test_the_report_is_there_even_without_test_images(bars):
     assert path == run.report
 
 
-def test_the_whole_of_it_with_threads_of_torch(bars):
-    cs.train("mnist", **QUICK, threads=1)
-    assert torch.get_num_threads() == 1
+def test_the_process_is_left_as_it_was(bars):
+    """Threads and denormals are the caller's own again after a job, in a notebook or a server."""
+    torch.set_num_threads(2)
+    counts = []
+    run = cs.train(
+        "mnist", **QUICK, threads=1, emit=lambda e: counts.append(torch.get_num_threads())
+    )
+    assert set(counts) == {1} and torch.get_num_threads() == 2
+    assert run.recipe.train.threads == 1
+    assert float(torch.tensor(1e-39) * 1) > 0

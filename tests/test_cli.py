@@ -159,6 +159,43 @@ def test_data_is_listed_described_and_drawn(bars, run):
     assert said.code == 2 and "--out mnist.png: is there already" in said.err
 
 
+def test_a_missed_claim_is_told_after_the_figures(bars, run):
+    text = "[train]\nepochs = 1\nbatch_size = 60\n[claim]\naccuracy = 2.0\nsd = 0.01\nseeds = 5\n"
+    text += "seconds = 1.0\nmachine = 'm'\ndate = 'd'\ncommand = 'c'\n"
+    Path("proud.toml").write_text(text)
+    said = run("train", "--recipe", "proud.toml", "--check", "--json", "--out", "a")
+    assert said.code == 3
+    assert json.loads(said.out)["run"] == "a"
+    assert "misses the recipe's claim of 200.00%" in said.err
+
+
+def test_what_a_users_class_prints_stays_out_of_the_json(bars, run):
+    code = "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self, num_classes):\n"
+    code += "        print('hello')\n"
+    code += "        super().__init__(nn.Flatten(), nn.LazyLinear(num_classes))"
+    Path("mine.py").write_text(code)
+    said = run("train", "mnist", "--model", "mine.py:Net", "--epochs", "1", "--json")
+    assert json.loads(said.out)["n"] == 60 and "hello" in said.err
+
+
+def test_a_name_that_is_no_text_stops_nothing(bars, run):
+    run("train", "mnist", *SMALL, "--out", "a")
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.fromarray(bars.splits["test"].images[0, 0]).save(name)
+    code = "import sys; from convscope.cli import main; sys.argv = sys.argv[1:]; main()"
+    for form in ("--csv", "--json"):
+        words = ["convscope", "predict", "a", name, form]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"\\udce9" in done.stdout and b"\r" not in done.stdout
+
+
+def test_an_option_before_the_verb_is_not_swallowed(run):
+    assert "--json before the verb: belongs to it" in run("data", "--json", "info", "mnist").err
+
+
 def test_models_and_recipes_are_listed(run):
     found = json.loads(run("models", "--json").out)
     assert found["cnn"] == {"kernel_size": 5, "widths": [16, 32]}
@@ -251,7 +288,7 @@ def test_a_stopped_process_saves_and_says_so(tmp_path, signum, code):
     out, err = process.communicate(timeout=60)
     assert time.monotonic() - sent < 5
     assert process.returncode == code, err
-    assert "go on with --resume" in err and "Traceback" not in err
+    assert "--resume" in err and "Traceback" not in err
     assert out == ""
     assert not list(tmp_path.rglob(".tmp-*"))
 

@@ -44,12 +44,20 @@ def test_an_old_python_is_named_with_its_remedy(checkout):
     assert "is too old: convscope needs 3.11 or newer; name one: make PYTHON=" in done.stderr
 
 
-def test_another_python_does_not_take_over_an_environment(checkout):
-    python = checkout / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text("")
-    (checkout / ".venv" / "made-by").write_text("/some/other/python")
+@pytest.mark.parametrize("other", ["/some/other/python 3.11", "{prefix} 3.99"])
+def test_another_python_does_not_take_over_an_environment(checkout, other):
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "made-by").write_text(other.format(prefix=sys.base_prefix))
     done = run(checkout)
     assert done.returncode == 1
-    assert ".venv was made by the Python in /some/other/python" in done.stderr
+    assert ".venv was made by the Python in" in done.stderr
     assert "remove .venv, or name that Python" in done.stderr
+
+
+def test_an_environment_of_the_users_own_is_left_alone(checkout):
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "pyvenv.cfg").write_text("theirs")
+    done = run(checkout)
+    assert done.returncode == 1
+    assert ".venv was not made by this script; remove it or give it another name" in done.stderr
+    assert (checkout / ".venv" / "pyvenv.cfg").read_text() == "theirs"

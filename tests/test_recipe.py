@@ -49,7 +49,9 @@ def test_each_value_says_where_it_came_from():
         ({"epochs": 2}, True),
         ({"epochs": 3}, False),
         ({"model": "mlp"}, False),
-        ({"shift": 1}, False),
+        ({"shift": 1}, True),  # what MNIST's own augmentation is
+        ({"shift": 0}, False),
+        ({"shift": 2}, False),
     ],
 )
 def test_a_claim_holds_only_for_what_was_measured(typed, kept):
@@ -61,6 +63,32 @@ def test_a_claim_does_not_hold_for_another_argument():
     base = recipe.parse(CLAIMED, "x.toml")
     assert recipe.resolve({}, {"kernel_size": 3}, base).claim
     assert not recipe.resolve({}, {"kernel_size": 5}, base).claim
+
+
+def test_a_recipe_made_in_python_counts_as_written():
+    r = recipe.resolve({}, {}, Recipe(train=recipe.Train(epochs=1, lr=0.5)))
+    assert (r.train.epochs, r.train.lr, r.origin["train.lr"]) == (1, 0.5, "recipe")
+    with pytest.raises(BadArgument, match="epochs=0: must be a whole number of at least 1"):
+        recipe.resolve({}, {}, Recipe(train=recipe.Train(epochs=0)))
+
+
+def test_momentum_that_the_recipes_own_optimiser_does_not_use_is_refused():
+    text = "[train]\noptimizer = '{}'\nmomentum = 0.5"
+    with pytest.raises(BadArgument, match="momentum=0.5: is not used by adam"):
+        recipe.resolve({}, {}, recipe.parse(text.format("adam"), "x.toml"))
+    sgd = recipe.parse(text.format("sgd"), "x.toml")
+    assert recipe.resolve({"optimizer": "adam"}, {}, sgd).train.momentum is None
+
+
+def test_a_split_seed_without_a_split_is_refused():
+    with pytest.raises(BadArgument, match="split_seed=3: is not used with val=0"):
+        recipe.resolve({"val": 0, "split_seed": 3})
+
+
+def test_a_recipe_file_in_another_encoding_is_named(tmp_path):
+    (tmp_path / "mine.toml").write_bytes("[train]".encode("utf-16"))
+    with pytest.raises(BadArgument, match="is not UTF-8; save it again as UTF-8"):
+        recipe.load(tmp_path / "mine.toml")
 
 
 def test_another_network_does_not_inherit_arguments():
@@ -135,7 +163,7 @@ def test_a_value_that_breaks_its_rule_is_refused(typed, text):
         ("[train]\nlearning_rate = 1", r"unknown field learning_rate in \[train\]"),
         ("[train]\nepochs = '3'", r"\[train\] epochs=3: must be a whole number of at least 1"),
         ("lr = 1", r"has an unknown table \[lr\]"),
-        ("[claim]\naccuracy = 1", r"has a \[claim\] with other fields"),
+        ("[claim]\naccuracy = 1", r"has a \[claim\] with other fields, or of other kinds"),
     ],
 )
 def test_a_recipe_file_that_is_wrong_is_refused(tmp_path, text, said):

@@ -71,7 +71,13 @@ def make(tmp_path: Path) -> Callable[..., tuple[Path, np.ndarray]]:
         (folder / "recipe.toml").write_text(recipe, encoding="utf-8")
         model = {
             "format_version": 1,
-            "architecture": {"name": "cnn", "num_classes": k, "image_size": [size, size]},
+            "architecture": {
+                "name": "cnn",
+                "arguments": {},
+                "num_classes": k,
+                "in_channels": channels,
+                "image_size": [size, size],
+            },
             "classes": classes,
             "preprocessing": {"channels": channels, "size": [size, size], "fit": "pad"},
             "temperature": 1.25,
@@ -362,11 +368,18 @@ def test_everything_from_files_is_escaped(make: Any) -> None:
     recipe = f"[data]\nname = '{nasty}'\n[train]\n'{nasty}' = '{nasty}'\n['{nasty}']\nx = 1\n"
     recipe += f"[origin]\n'train.{nasty}' = '{nasty}'\n"
     changes: dict[str, Any] = {
-        "architecture": {"name": nasty, nasty: nasty, "image_size": [nasty]},
+        "architecture": {
+            "name": nasty,
+            nasty: nasty,
+            "image_size": [nasty],
+            "arguments": {},
+            "num_classes": 2,
+            "in_channels": 1,
+        },
         "versions": {"convscope": nasty, nasty: nasty},
         "machine": {"processor": nasty, nasty: nasty},
         "data": {"name": nasty, "fingerprint": nasty, "train": nasty},
-        "preprocessing": {nasty: nasty, "size": nasty, "channels": nasty},
+        "preprocessing": {nasty: nasty, "size": [nasty], "channels": 1, "fit": nasty},
     }
     changes |= dict.fromkeys(("created", "command", "weights_sha256"), nasty)
     folder, images = make([nasty, "b"], skill=0.0, recipe=recipe, **changes)
@@ -467,7 +480,15 @@ def test_card(make: Any) -> None:
 
 
 def test_card_of_ones_own_network_says_how_to_load_it(make: Any) -> None:
-    folder, _ = make(architecture={"name": "nets/own.py:Net"})
+    folder, _ = make(
+        architecture={
+            "name": "nets/own.py:Net",
+            "arguments": {},
+            "num_classes": 3,
+            "in_channels": 1,
+            "image_size": [8, 8],
+        }
+    )
     body = write_card(folder).read_text()
     assert "convscope predict . --model nets/own.py:Net image.png" in body
     assert 'cs.load(".", model="nets/own.py:Net")' in body

@@ -50,9 +50,12 @@ def test_a_run_that_is_none(tmp_path):
     ("content", "text"),
     [
         ('{"accuracy": ', "metrics.json: is damaged"),
-        ("[]", "metrics.json: was edited or damaged: it must hold accuracy, n, test_looks"),
-        ('{"accuracy": 1}', "metrics.json: was edited or damaged"),
-        ('{"accuracy": 1, "n": 1, "test_looks": 1, "format_version": 9}', "has format_version 9"),
+        ("[]", r"metrics.json: is damaged .no table of names and values.; restore it"),
+        ('{"split": "test"}', r"metrics.json: was edited or damaged .n is not there.; restore it"),
+        (
+            '{"split": "test", "n": "1"}',
+            r"was edited or damaged .n is '1'.; restore it",
+        ),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, content, text):
@@ -71,3 +74,18 @@ def test_the_history_is_a_line_an_epoch(tmp_path):
         {"epoch": 1},
         {"epoch": 2},
     ]
+
+
+def test_a_file_of_a_later_format_is_named(tmp_path):
+    folder = RunFolder(tmp_path)
+    later = {"fingerprint": "", "digest": "", "recipe_sha256": "", "source_sha256": None, "val": []}
+    folder.split.write_text(json.dumps(later | {"format_version": 9}))
+    with pytest.raises(RunError, match="has format_version 9, and this convscope reads 1"):
+        folder.read_split()
+
+
+def test_what_is_inside_a_table_is_checked_too(tmp_path):
+    with pytest.raises(RunError, match=r"was edited or damaged .name is 3."):
+        run.checked(tmp_path / "model.json", {"data": {"name": 3}}, {"data": {"name": str}})
+    with pytest.raises(RunError, match=r"is damaged .data is no table"):
+        run.checked(tmp_path / "model.json", {"data": 3}, {"data": {"name": str}})

@@ -26,7 +26,9 @@ class Batch:
 
 
 def seed_of(*parts: int) -> int:
-    """One seed from several numbers, such as (seed, epoch, step): near ones give unrelated streams.
+    """One seed from several numbers, such as (seed, epoch, step).
+
+    Near ones give unrelated streams; zeros at the end do not count, so (s, e) is (s, e, 0).
 
     >>> seed_of(0, 1, 2) == seed_of(0, 1, 2), seed_of(0, 1, 2) == seed_of(0, 2, 1)
     (True, False)

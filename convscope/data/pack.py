@@ -40,12 +40,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Pack:
-    """An opened data set; ``splits`` holds at least one of "train", "val" and "test"."""
+    """An opened data set; ``splits`` holds at least one of "train", "val" and "test".
+
+    ``fingerprint`` is that of the images and labels in whatever order, ``digest`` that of the
+    arrays as they lie, so that positions in them mean the same images."""
 
     name: str
     classes: tuple[str, ...]
     splits: dict[str, Split]
     fingerprint: str
+    digest: str
     folder: Path
 
     @property
@@ -138,7 +142,13 @@ def open_pack(folder: Path) -> Pack:
         }
         _check(arrays, classes, str(folder))
         splits = {split: Split(*pair) for split, pair in arrays.items()}
-        return Pack(str(meta["name"]), classes, splits, str(meta["fingerprint"]), folder)
+        sums = [
+            described[part]["sha256"]
+            for _, described in sorted(meta["splits"].items())
+            for part in ("images", "labels")
+        ]
+        digest = hashlib.sha256(" ".join(sums).encode()).hexdigest()
+        return Pack(str(meta["name"]), classes, splits, str(meta["fingerprint"]), digest, folder)
     except DataError as why:
         raise _damaged(str(why), folder) from None
     except (KeyError, TypeError, ValueError, AttributeError) as why:

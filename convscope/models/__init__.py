@@ -111,7 +111,11 @@ def _own(name: str, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> C
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as why:  # a user's file may raise anything
+        rule = f"{path} cannot be imported: {type(why).__name__}: {why}"
+        raise BadArgument("model", name, rule, "mend the file") from why
     kind = getattr(module, class_name, None)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         found = [
@@ -142,4 +146,9 @@ def _own(name: str, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> C
             f"{class_name} needs {', '.join(missing)}, which convscope does not know",
             "give them defaults (num_classes, in_channels and image_size are passed where named)",
         )
-    return Classifier(given["in_channels"], None, kind(**wanted, **arguments))
+    try:
+        network = kind(**wanted, **arguments)
+    except Exception as why:
+        rule = f"{class_name} cannot be made: {type(why).__name__}: {why}"
+        raise BadArgument("model", name, rule, "mend the class or its arguments") from why
+    return Classifier(given["in_channels"], None, network)

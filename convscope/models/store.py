@@ -72,6 +72,12 @@ def load(folder: RunFolder, own: str | None = None) -> Classifier:
                 "model", own, "is not the class this run was made with", f"name {name}"
             )
         name = own
+        file = own.rpartition(":")[0]
+        if Path(file).is_file() and files.sha256(Path(file)) != built.get("source_sha256"):
+            raise RunError(
+                f"{file}: was edited since this run was made with it, so that its figures no "
+                "longer hold; put the old version back, or train again"
+            )
     elif own is not None and own != name:
         raise BadArgument("model", own, f"this run's network is {name}", "leave model out")
     try:

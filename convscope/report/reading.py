@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import html
 import json
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,53 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from convscope.errors import RunError
-from convscope.run import RunFolder
+from convscope.run import ANEW, NUMBER, RunFolder, checked
 
-_NUMBER = (int, float)
-_METRICS: Mapping[str, Any] = {
-    "split": str,
-    "n": int,
-    "accuracy": _NUMBER,
-    "accuracy_ci95": list,
-    "loss": _NUMBER,
-    "ece": _NUMBER,
-    "ece_raw": _NUMBER,
-    "per_class": list,
-    "confusion": list,
-    "test_looks": int,
-    "train_seconds": _NUMBER,
-    "eval_seconds": _NUMBER,
-    "images_per_second": _NUMBER,
-}
-_MODEL: Mapping[str, Any] = {
-    "architecture": dict,
-    "classes": list,
-    "preprocessing": dict,
-    "temperature": _NUMBER,
-    "parameters": int,
-    "weights_sha256": str,
-    "versions": dict,
-    "machine": dict,
-    "data": dict,
-    "created": str,
-    "command": str,
-}
 _EPOCH: Mapping[str, Any] = {
     "epoch": int,
-    "train_loss": _NUMBER,
-    "train_accuracy": _NUMBER,
-    "val_loss": (*_NUMBER, type(None)),
-    "val_accuracy": (*_NUMBER, type(None)),
-    "lr": _NUMBER,
-    "seconds": _NUMBER,
-    "images_per_second": _NUMBER,
+    "train_loss": NUMBER,
+    "train_accuracy": NUMBER,
+    "val_loss": (*NUMBER, type(None)),
+    "val_accuracy": (*NUMBER, type(None)),
+    "lr": NUMBER,
+    "seconds": NUMBER,
+    "images_per_second": NUMBER,
 }
 _CLASS: Mapping[str, Any] = {
     "class": str,
     "support": int,
-    "precision": (*_NUMBER, type(None)),
-    "recall": (*_NUMBER, type(None)),
-    "f1": (*_NUMBER, type(None)),
+    "precision": (*NUMBER, type(None)),
+    "recall": (*NUMBER, type(None)),
+    "f1": (*NUMBER, type(None)),
 }
 
 
@@ -109,18 +79,18 @@ def read(folder: Path) -> RunFiles:
     place = RunFolder(folder)
     for path in (place.recipe, place.model, place.history, place.metrics):
         if not path.is_file():
-            raise RunError(f"{path}: is not there; {_ANEW}")
+            raise RunError(f"{path}: is not there; {ANEW}")
     path = place.recipe
     try:
         recipe = tomllib.loads(path.read_text(encoding="utf-8"))
         path = place.history
         epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as why:
-        raise RunError(f"{path}: is damaged ({why}); {_ANEW}") from None
-    model = _checked(place.model, place.read_model(), _MODEL)
-    metrics = _checked(place.metrics, place.read_metrics(), _METRICS)
+        raise RunError(f"{path}: is damaged ({why}); {ANEW}") from None
+    model = place.read_model()
+    metrics = place.read_metrics()
     for row in metrics["per_class"]:
-        _checked(place.metrics, row, _CLASS)
+        checked(place.metrics, row, _CLASS)
     k, confusion = len(model["classes"]), metrics["confusion"]
     if (
         len(confusion) != k
@@ -137,24 +107,9 @@ def read(folder: Path) -> RunFiles:
         name=folder.resolve().name,
         recipe=recipe,
         model=model,
-        history=[_checked(place.history, epoch, _EPOCH) for epoch in epochs],
+        history=[checked(place.history, epoch, _EPOCH) for epoch in epochs],
         metrics=metrics,
     )
-
-
-_ANEW = "restore it from a copy, or train again into a new folder"
-
-
-def _checked(path: Path, value: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The dictionary, if it holds every wanted key with a value of its kind."""
-    if not isinstance(value, dict):
-        raise RunError(f"{path}: is damaged (no table of names and values); {_ANEW}")
-    for key, kind in wanted.items():
-        item = value.get(key, ...)
-        if not isinstance(item, kind) or (isinstance(item, float) and not math.isfinite(item)):
-            found = "is not there" if item is ... else f"is {item!r:.40}"
-            raise RunError(f"{path}: was edited or damaged ({key} {found}); {_ANEW}")
-    return value
 
 
 def esc(text: object) -> str:

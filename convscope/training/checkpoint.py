@@ -52,10 +52,11 @@ def save(
     Raises ConvscopeError on a full disk; the checkpoints that were there stay whole.
     """
     path = folder / f"step-{total:09d}"
+    for other in _found(folder):
+        if other.name > path.name or (other == path and _problem(path) is not None):
+            _remove(other)  # one that was passed over as damaged
     if path.exists():
-        if _problem(path) is None:
-            return path
-        _remove(path)
+        return path
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, parameter in enumerate(_parameters(optimizer)):
         for name, value in optimizer.state[parameter].items():
@@ -115,7 +116,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
     """A moment in its parameter's own memory layout, which fused optimisers take for granted."""
     if value.shape != parameter.shape:
-        return value
+        return value.to(parameter.device)
     return torch.empty_like(parameter).copy_(value)
 
 

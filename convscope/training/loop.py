@@ -46,7 +46,7 @@ def fit(
     run.write_history(at.history)
     steps = len(loader.sizes())  # an epoch
     total = steps * train.epochs
-    lr = train.lr
+    lr, saved_as = train.lr, f"saved in {{}}; go on with --out {run.path} --resume"
     with _signals() as caught:
         saved = time.monotonic()
         while at.epoch < train.epochs:
@@ -80,14 +80,14 @@ def fit(
                     path = checkpoint.save(run.checkpoints, at, model, optimizer, done + 1)
                     saved = time.monotonic()
                     if caught:
-                        raise Interrupted(caught[0], f"saved in {path}; go on with --resume")
+                        raise Interrupted(caught[0], saved_as.format(path))
             at.epoch_seconds += time.perf_counter() - began
             emit(_end_epoch(at, train, lr, validate))
             run.write_history(at.history)
             path = checkpoint.save(run.checkpoints, at, model, optimizer, at.epoch * steps)
             saved = time.monotonic()
             if caught:
-                raise Interrupted(caught[0], f"saved in {path}; go on with --resume")
+                raise Interrupted(caught[0], saved_as.format(path))
     return at
 
 

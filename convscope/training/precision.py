@@ -59,11 +59,14 @@ def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emi
         return recipe
     cache = files.cache_root() / "precision" / f"{_key(recipe, model, inputs)}.json"
     try:
-        timings = dict(files.read_json(cache, ConvscopeError))
+        timings = _known(files.read_json(cache, ConvscopeError))
         origin = "measured before"
-    except (ConvscopeError, TypeError, ValueError):
+    except (ConvscopeError, ValueError):
         timings, origin = _measure(recipe, model, inputs, labels), "measured now"
-        files.write_json(cache, timings)
+        try:
+            files.write_json(cache, timings)
+        except ConvscopeError as why:
+            emit(Notice(f"what was measured is not kept: {why}", warning=True))
     precision, memory_format = _pick(timings)
     table = ", ".join(
         f"{key} {'wrong or far slower' if t is None else f'{t * 1e3:.1f} ms'}"
@@ -71,6 +74,13 @@ def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emi
     )
     emit(Notice(f"precision: {precision}, {memory_format} ({origin}, a step: {table})"))
     return recipe.measured(precision=precision, memory_format=memory_format)
+
+
+def _known(table: Any) -> dict[str, float | None]:
+    """A table of timings from the cache. Raises ValueError where it is none."""
+    if not isinstance(table, dict) or not any(isinstance(t, float) for t in table.values()):
+        raise ValueError
+    return table
 
 
 def _pick(timings: dict[str, float | None]) -> tuple[str, str]:

@@ -80,9 +80,14 @@ def test_is_saved_and_loaded_as_it_is(built, tmp_path: Path, request: pytest.Fix
     info = {
         "architecture": store.architecture(name, {}, 7, channels, size),
         "classes": list("abcdefg"),
-        "preprocessing": {},
+        "preprocessing": {"channels": channels, "size": list(size), "fit": "pad"},
         "temperature": 1.0,
-        "data": {},
+        "parameters": 1,
+        "versions": {},
+        "machine": {},
+        "data": {"name": "mnist", "fingerprint": ""},
+        "created": "",
+        "command": "",
     }
     folder = RunFolder(tmp_path)
     store.save(folder, model, info)

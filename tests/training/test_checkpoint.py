@@ -65,6 +65,17 @@ def test_the_last_two_are_kept(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000000003", "step-000000004"]
 
 
+def test_one_that_was_passed_over_does_not_count_as_kept(tmp_path):
+    model, optimizer = network()
+    for n in (2, 3):
+        checkpoint.save(tmp_path, Position(step=n), model, optimizer, n)
+    (tmp_path / "step-000000003" / "state.json").write_text("")
+    for n in (1, 2, 3):  # as a run goes on that fell back to the beginning
+        checkpoint.save(tmp_path, Position(step=n), model, optimizer, n)
+        assert checkpoint.restore(tmp_path, model, optimizer, silent) == Position(step=n)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000000002", "step-000000003"]
+
+
 def test_no_pickle_is_written(tmp_path):
     path = checkpoint.save(tmp_path, Position(), *network(), 1)
     assert sorted(p.name for p in path.iterdir()) == ["state.json", "state.safetensors"]

@@ -82,7 +82,7 @@ def test_stopped_at_any_step_it_goes_on_to_the_bit(loader, tmp_path, at, signum)
             os.kill(os.getpid(), signum)
 
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(Interrupted, match="saved in .*go on with --resume") as stopped:
+    with pytest.raises(Interrupted, match="saved in .*go on with --out .*run --resume") as stopped:
         fit(network(), loader, unjudged, TRAIN, run, stop)
     assert stopped.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[signum]
     model = network(seed=5)  # whatever it was, the checkpoint replaces it

@@ -96,9 +96,19 @@ def test_what_was_typed_stays(network, fresh):
 
 def test_a_damaged_measurement_is_taken_anew(network, fresh):
     precision.choose(recipe.resolve({}), network, IMAGES, LABELS, lambda event: None)
-    kept(fresh)[0].write_text("{")
-    precision.choose(recipe.resolve({}), network, IMAGES, LABELS, lambda event: None)
-    assert len(json.loads(kept(fresh)[0].read_text())) == 4
+    for damaged in ("{", "{}", "[]", '{"float32 contiguous": null}'):
+        kept(fresh)[0].write_text(damaged)
+        precision.choose(recipe.resolve({}), network, IMAGES, LABELS, lambda event: None)
+        assert len(json.loads(kept(fresh)[0].read_text())) == 4
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(network, tmp_path, monkeypatch, events):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "file"))
+    seen, emit = events
+    r = precision.choose(recipe.resolve({}), network, IMAGES, LABELS, emit)
+    assert r.train.precision in precision.DTYPES
+    assert any("is not kept" in event.text for event in seen)
 
 
 def test_the_slow_ones_leave_the_race(network, fresh, monkeypatch):
