@@ -56,3 +56,14 @@ def test_every_command_runs(prepared, monkeypatch, capsys):
 def test_every_snippet_runs(prepared, code, capsys):
     exec(compile(code, "README.md", "exec"), {})
     assert "report.html" in capsys.readouterr().out
+
+
+def test_nothing_is_left_to_fill_in():
+    assert "@@" not in README and "TODO" not in README
+
+
+def test_every_recipe_says_what_it_reaches():
+    from convscope import recipe
+
+    for name in recipe.names():
+        assert recipe.load(name).claim is not None, name
