@@ -6,7 +6,7 @@ kills come from outside after a seeded delay; the other half strike inside a sav
 of its file operations: the run traces every operation of every save to a file, and the trace, which
 ends inside an open save, is the proof.
 
-    python benchmarks/kill.py                20 kills, about five minutes on two cores
+    python benchmarks/kill.py                20 kills, about twelve minutes on two cores
     python benchmarks/kill.py --kills 4
 
 Exits 0 if every run ended bit-identical and at least a quarter of the kills struck inside a save;
