@@ -8,7 +8,7 @@ import datetime
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -396,16 +396,7 @@ class _Job:
         layout = precision.FORMATS[asked.train.memory_format]
         self.model.to(memory_format=layout)
         self.recipe = asked
-        self.loader = Loader(
-            pixels,
-            targets,
-            indices,
-            asked.train.batch_size,
-            asked.train.seed,
-            asked.augment,
-            device,
-            layout,
-        )
+        self.loader = replace(plain, memory_format=layout)
 
     def complete(self, place: RunFolder) -> Run:
         """Fit, judge and write everything; a stage that is already done is not done again.
