@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from convscope import files, machine, models, report, run
 from convscope import recipe as recipes
@@ -447,16 +447,21 @@ class _Job:
                 )
 
     def _go_through(self, place: RunFolder) -> Run:
-        at = fit(self.model, self.loader, self._validate, self.recipe.train, place, self.emit)
+        judged = len(self.val), len(self.val) + len(self.pack.splits["test"])
+        at = fit(
+            self.model, self.loader, self._validate, self.recipe.train, place, self.emit, judged
+        )
         if not place.metrics.exists():
             self._judge(place, at.train_seconds, at.history)
         _write_pages(place, self.model, self.pack)
         return Run(place.path)
 
-    def _logits(self, split: str, indices: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+    def _logits(
+        self, model: nn.Module, split: str, indices: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
         images = self.pack.splits[split].images
         return predictions.logits_of(
-            self.model,
+            model,
             images if indices is None else images[indices],
             device=self.loader.device,
             memory_format=self.loader.memory_format,
@@ -464,10 +469,13 @@ class _Job:
             stage="judge" if split == "test" else "validate",
         )
 
-    def _validate(self) -> tuple[float | None, float | None]:
+    def _validate(self, model: nn.Module) -> tuple[float | None, float | None]:
         if not self.val.size:
             return None, None
-        logits, labels = self._logits("train", self.val), self.pack.splits["train"].labels[self.val]
+        logits, labels = (
+            self._logits(model, "train", self.val),
+            self.pack.splits["train"].labels[self.val],
+        )
         return metrics.cross_entropy(logits, labels), metrics.accuracy(logits, labels)
 
     def _judge(self, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
@@ -475,12 +483,14 @@ class _Job:
         temperature = 1.0
         if self.val.size:
             labels = self.pack.splits["train"].labels[self.val]
-            temperature = metrics.fit_temperature(self._logits("train", self.val), labels)
+            temperature = metrics.fit_temperature(
+                self._logits(self.model, "train", self.val), labels
+            )
         else:
             self.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
         store.save(place, self.model, self._info(place, temperature))
         began = time.perf_counter()
-        logits, test = self._logits("test"), self.pack.splits["test"]
+        logits, test = self._logits(self.model, "test"), self.pack.splits["test"]
         took = time.perf_counter() - began
         predictions.write_predictions(
             place.predictions, logits, test.labels, self.pack.classes, temperature

@@ -12,13 +12,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """So much of a stage is done; ``unit`` names what is counted ('steps', 'images', 'bytes')."""
+    """So much of a stage is done; ``unit`` names what is counted ('steps', 'images', 'bytes').
+
+    ``left`` is how many seconds the whole job still takes, once that is known.
+    """
 
     stage: str
     done: int
     total: int | None
     unit: str
     detail: str = ""
+    left: float | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where training stands within an epoch: the mean loss since its beginning, the learning rate,
+    the speed."""
+
+    step: int
+    loss: float
+    lr: float
+    images_per_second: float
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,7 @@ class Notice:
     warning: bool = False
 
 
-Event = Progress | EpochEnd | Notice
+Event = Progress | Look | EpochEnd | Notice
 Emit = Callable[[Event], None]
 
 

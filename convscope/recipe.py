@@ -42,17 +42,30 @@ class Model:
 @dataclass(frozen=True)
 class Train:
     """How it is fitted. ``None`` stands for 'as the optimiser and schedule have it' until
-    resolved."""
+    resolved, 0 for 'off'.
+
+    ``clip_grad``: the largest norm of a gradient. ``ema``: decay of the moving average of the
+    weights that is judged and kept. ``early_stopping``: so many epochs without a better validation
+    loss end the run, and the best weights are kept. ``steps``: where training ends within its last
+    epoch, whatever the epochs have left. ``micro_batch``: images a forward and backward pass, their
+    gradients summed to the batch's.
+    """
 
     epochs: int = 5
     batch_size: int = 100
     optimizer: str = "adamw"
     lr: float | None = None
     momentum: float | None = None
+    nesterov: bool = True
     weight_decay: float = 0.01
     schedule: str = "one-cycle"
     warmup: float | None = None
     label_smoothing: float = 0.0
+    clip_grad: float = 0.0
+    ema: float = 0.0
+    early_stopping: int = 0
+    steps: int = 0
+    micro_batch: int = 0
     seed: int = 0
     precision: str = "auto"
     memory_format: str = "auto"
@@ -65,15 +78,35 @@ class Train:
 class Augment:
     """What a training image may look like instead; 0 or false is off.
 
-    ``shift``: up to so many pixels each way, black beyond the edge. ``rotate``: up to so many
-    degrees each way. ``flip``: mirrored left to right, half of the time. ``cutout``: a square of so
-    many pixels blacked out.
+    ``crop``: a random part of at least this share of the area, brought back to size. ``rotate``: up
+    to so many degrees each way; ``scale``: larger or smaller by up to this share; ``shear``: up to
+    so many degrees. ``shift``: up to so many pixels each way, ``padding`` beyond the edge (black,
+    reflect or edge). ``flip``: mirrored left to right, half of the time; ``alternating_flip``: each
+    image mirrored every other epoch. ``brightness``, ``contrast``, ``saturation``: by a factor of
+    up to 1 +- this; ``hue``: turned by up to this share of the circle. ``randaugment``: so many
+    random operations of strength ``magnitude`` (0 to 30). ``cutout``: a square of so many pixels
+    blacked out. ``erase``: the probability of a random rectangle of noise. ``mixup``, ``cutmix``:
+    alpha of the Beta distribution that two images are blended by.
     """
 
-    shift: int = 0
+    crop: float = 0.0
     rotate: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    shift: int = 0
+    padding: str = "black"
     flip: bool = False
+    alternating_flip: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    randaugment: int = 0
+    magnitude: int = 9
     cutout: int = 0
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -152,6 +185,11 @@ RULES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     ),
     "warmup": (lambda v: 0 <= v < 1, "must be a share of all steps, 0 <= warmup < 1", "try 0.25"),
     "label_smoothing": (lambda v: 0 <= v < 1, "must be 0 <= label_smoothing < 1", "try 0.1"),
+    "clip_grad": (_at_least(0), "must be a finite number >= 0 (0: off)", "try 1"),
+    "ema": (lambda v: 0 <= v < 1, "must be a decay, 0 <= ema < 1 (0: off)", "try 0.99"),
+    "early_stopping": (_at_least(0), "must be a whole number of epochs, 0: off", "try 5"),
+    "steps": (_at_least(0), "must be a whole number of at least 0 (0: whole epochs)", "try 1000"),
+    "micro_batch": (_at_least(0), "must be a whole number of images, 0: the batch", "try 64"),
     "seed": (lambda v: 0 <= v < 2**32, "must be a whole number, 0 <= seed < 2**32", "try 0"),
     "precision": (
         _one_of("auto", "float32", "bfloat16"),
@@ -168,6 +206,19 @@ RULES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "shift": (_at_least(0), "must be a whole number of pixels, at least 0", "try 2"),
     "rotate": (lambda v: 0 <= v <= 180, "must be degrees, 0 <= rotate <= 180", "try 10"),
     "cutout": (_at_least(0), "must be a whole number of pixels, at least 0", "try 8"),
+    "crop": (lambda v: 0 <= v <= 1, "must be a share of the area, 0 <= crop <= 1", "try 0.5"),
+    "scale": (lambda v: 0 <= v < 1, "must be a share, 0 <= scale < 1", "try 0.1"),
+    "shear": (lambda v: 0 <= v < 90, "must be degrees, 0 <= shear < 90", "try 10"),
+    "padding": (_one_of("black", "reflect", "edge"), "must be black, reflect or edge", "try edge"),
+    "brightness": (lambda v: 0 <= v <= 1, "must be a share, 0 <= brightness <= 1", "try 0.2"),
+    "contrast": (lambda v: 0 <= v <= 1, "must be a share, 0 <= contrast <= 1", "try 0.2"),
+    "saturation": (lambda v: 0 <= v <= 1, "must be a share, 0 <= saturation <= 1", "try 0.2"),
+    "hue": (lambda v: 0 <= v <= 0.5, "must be a share of the circle, 0 <= hue <= 0.5", "try 0.05"),
+    "randaugment": (lambda v: 0 <= v <= 10, "must be 0 to 10 operations an image", "try 2"),
+    "magnitude": (lambda v: 0 <= v <= 30, "must be a whole number, 0 to 30", "try 9"),
+    "erase": (lambda v: 0 <= v <= 1, "must be a probability, 0 <= erase <= 1", "try 0.25"),
+    "mixup": (lambda v: 0 <= v < math.inf, "must be a finite number >= 0 (0: off)", "try 0.2"),
+    "cutmix": (lambda v: 0 <= v < math.inf, "must be a finite number >= 0 (0: off)", "try 1"),
 }
 
 

@@ -14,12 +14,21 @@ from typing import Any
 from torch import nn
 
 from convscope.errors import BadArgument, nearest
+from convscope.models.inception import inception
 from convscope.models.parts import Classifier
-from convscope.models.plain import cnn, mlp
+from convscope.models.plain import cifar_cnn, cnn, keras_cnn, mlp
+from convscope.models.record import record
+from convscope.models.resnet import resnet, resnet18_small
 
 MODELS: dict[str, Callable[..., Classifier]] = {
     "mlp": mlp,
     "cnn": cnn,
+    "inception": inception,
+    "resnet": resnet,
+    "keras_cnn": keras_cnn,
+    "cifar_cnn": cifar_cnn,
+    "resnet18_small": resnet18_small,
+    "record": record,
 }
 
 _GIVEN = ("num_classes", "in_channels", "image_size")  # what the data decides, not the user

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import ConvscopeError
+from convscope.errors import BadArgument, ConvscopeError
 
 
 class Normalise(nn.Module):
@@ -63,3 +63,15 @@ class Classifier(nn.Module):
             x = self.features(x)
         logits: Tensor = self.head(x)
         return logits
+
+
+def require_size(model: str, image_size: tuple[int, int], least: int) -> None:
+    """Refuse an image that a network would shrink to nothing. Raises BadArgument."""
+    if min(image_size) < least:
+        raise BadArgument(
+            "model",
+            model,
+            f"needs images of at least {least}x{least} pixels, and these have "
+            f"{image_size[0]}x{image_size[1]}",
+            "take another network, or larger images",
+        )

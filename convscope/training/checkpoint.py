@@ -1,6 +1,7 @@
 """Whole-or-nothing saves of everything that a run needs to go on to the bit.
 
-A checkpoint is a folder ``step-<n>`` of ``state.safetensors`` (weights, optimiser) and
+A checkpoint is a folder ``step-<n>`` of ``state.safetensors`` (weights, their average, the best
+ones, optimiser) and
 ``state.json`` (where the run stood, the history, the SHA-256 of both files). It is written under a
 temporary name, synced, renamed, and its parent synced; the last two are kept. There is no random
 state to save: every stream is a function of (seed, epoch, step).
@@ -8,6 +9,7 @@ state to save: every stream is a function of (seed, epoch, step).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -23,6 +25,7 @@ from convscope import files
 from convscope.errors import RunError
 from convscope.events import Emit, Notice
 from convscope.models import store
+from convscope.recipe import Train
 
 KEEP = 2
 WEIGHTS, STATE = "state.safetensors", "state.json"
@@ -40,12 +43,62 @@ class Position:
     seen: int = 0
     epoch_seconds: float = 0.0
     train_seconds: float = 0.0
+    best_loss: float | None = None
+    best_epoch: int = 0
+    stopped: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
 
+    def sums(self, device: str) -> Tensor:
+        """Loss and correct guesses of this epoch so far, to be summed on the device."""
+        return torch.tensor([self.loss_sum, self.correct], dtype=torch.float64, device=device)
 
-def save(
-    folder: Path, position: Position, model: nn.Module, optimizer: torch.optim.Optimizer, total: int
-) -> Path:
+    def take(self, sums: Tensor) -> None:
+        """Read the sums."""
+        loss, correct = sums.tolist()
+        self.loss_sum, self.correct = loss, int(correct)
+
+
+@dataclass
+class State:
+    """All tensors of a run: the network in training, its optimiser, the moving ``average`` of its
+    weights, and its ``best`` weights so far; the last two where the recipe asks for them."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: nn.Module | None = None
+    best: nn.Module | None = None
+
+    @classmethod
+    def of(cls, model: nn.Module, optimizer: torch.optim.Optimizer, train: Train) -> State:
+        """A run before its first step."""
+        average, best = (
+            copy.deepcopy(model) if on else None for on in (train.ema, train.early_stopping)
+        )
+        return cls(model, optimizer, average, best)
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that validation judges."""
+        return self.model if self.average is None else self.average
+
+    def remember(self) -> None:
+        """Keep the judged weights as the best."""
+        assert self.best is not None
+        self.best.load_state_dict(self.judged.state_dict())
+
+    def keep(self) -> None:
+        """Give the network the weights that the run ends with."""
+        kept = self.judged if self.best is None else self.best
+        if kept is not self.model:
+            self.model.load_state_dict(kept.state_dict())
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks that there are, by the name their tensors have in a checkpoint."""
+        found = {"model": self.model, "average": self.average, "best": self.best}
+        return {name: network for name, network in found.items() if network is not None}
+
+
+def save(folder: Path, position: Position, run: State, total: int) -> Path:
     """Save under ``step-<total>``, ``total`` being the steps done since the run began; returns its
     folder.
 
@@ -57,9 +110,13 @@ def save(
             _remove(other)  # one that was passed over as damaged
     if path.exists():
         return path
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for index, parameter in enumerate(_parameters(optimizer)):
-        for name, value in optimizer.state[parameter].items():
+    tensors = {
+        f"{kind}.{name}": value
+        for kind, network in run.networks().items()
+        for name, value in network.state_dict().items()
+    }
+    for index, parameter in enumerate(_parameters(run.optimizer)):
+        for name, value in run.optimizer.state[parameter].items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{index}.{name}"] = value
     content = store.to_bytes(tensors)
@@ -72,10 +129,8 @@ def save(
     return path
 
 
-def restore(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, emit: Emit
-) -> Position | None:
-    """Fill model and optimiser from the latest whole checkpoint; None where there is none yet.
+def restore(folder: Path, run: State, emit: Emit) -> Position | None:
+    """Fill the tensors of a run from the latest whole checkpoint; None where there is none yet.
 
     A damaged one is passed over with a warning. Raises RunError where every one is damaged.
     """
@@ -89,16 +144,12 @@ def restore(
             continue
         state = json.loads((path / STATE).read_bytes())
         tensors = store.from_bytes((path / WEIGHTS).read_bytes(), path / WEIGHTS)
-        weights = {
-            k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")
-        }
-        store.fill(model, weights, path / WEIGHTS)
-        for index, parameter in enumerate(_parameters(optimizer)):
-            prefix = f"optimizer.{index}."
-            optimizer.state[parameter] = {
-                name.removeprefix(prefix): _like(value, parameter)
-                for name, value in tensors.items()
-                if name.startswith(prefix)
+        for kind, network in run.networks().items():
+            store.fill(network, _under(f"{kind}.", tensors), path / WEIGHTS)
+        for index, parameter in enumerate(_parameters(run.optimizer)):
+            run.optimizer.state[parameter] = {
+                name: _like(value, parameter)
+                for name, value in _under(f"optimizer.{index}.", tensors).items()
             }
         return Position(**state["position"])
     if found:
@@ -107,6 +158,10 @@ def restore(
             "or train anew into another folder"
         )
     return None
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

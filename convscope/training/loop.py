@@ -15,86 +15,134 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convscope.data.loader import Loader, seed_of
+from convscope.data.loader import Batch, Loader, seed_of
 from convscope.errors import Interrupted, TrainingError
-from convscope.events import Emit, EpochEnd, Notice, Progress
+from convscope.events import Emit, EpochEnd, Look, Notice, Progress
 from convscope.recipe import Train
 from convscope.run import RunFolder
 from convscope.training import checkpoint, optim
-from convscope.training.checkpoint import Position
+from convscope.training.checkpoint import Position, State
+from convscope.training.pace import Pace
 from convscope.training.precision import autocast
 
-Validate = Callable[[], tuple[float | None, float | None]]  # -> (loss, accuracy)
+Validate = Callable[[nn.Module], tuple[float | None, float | None]]  # -> (loss, accuracy)
+LOOK = 20  # steps between two looks at the running loss
 
 
 def fit(
-    model: nn.Module, loader: Loader, validate: Validate, train: Train, run: RunFolder, emit: Emit
+    model: nn.Module,
+    loader: Loader,
+    validate: Validate,
+    train: Train,
+    run: RunFolder,
+    emit: Emit,
+    judged: tuple[int, int] = (0, 0),
 ) -> Position:
     """Train ``model`` in place, from the run's latest checkpoint if it has one, to the recipe's
-    last epoch.
+    last step; it ends with the weights to keep (the last, their average, or the best on
+    validation). ``judged`` says how many images are judged after each epoch, and after training.
 
     Saves at the end of each epoch and whenever ``checkpoint_seconds`` have passed since the last
-    save. Raises TrainingError before an update with a gradient that is not finite, and Interrupted,
-    the state saved, when Ctrl-C or SIGTERM arrives.
+    save. Raises TrainingError where loss or weights are no longer numbers, which is noticed within
+    20 steps and never saved, and Interrupted, the state saved, when Ctrl-C or SIGTERM arrives.
     """
-    assert train.lr is not None and train.warmup is not None
-    optimizer = optim.optimizer(model, train)
-    at = checkpoint.restore(run.checkpoints, model, optimizer, emit)
+    state = State.of(model, optim.optimizer(model, train), train)
+    at = checkpoint.restore(run.checkpoints, state, emit)
     if at is not None:
         emit(Notice(f"resumed at epoch {at.epoch + 1}, step {at.step}"))
     at = at or Position()
     run.write_history(at.history)
     steps = len(loader.sizes())  # an epoch
-    total = steps * train.epochs
-    lr, saved_as = train.lr, f"saved in {{}}; go on with --out {run.path} --resume"
+    total = optim.total_steps(train, steps)
+    pace = Pace(total, steps, at.epoch * steps + at.step, train.checkpoint_seconds, judged)
+    saved_as = f"saved in {{}}; go on with --out {run.path} --resume"
+    sums, lr = at.sums(loader.device), 0.0
     with _signals() as caught:
-        saved = time.monotonic()
-        while at.epoch < train.epochs:
+        while at.epoch * steps + at.step < total and not at.stopped:
             model.train()
-            began = time.perf_counter()
+            pace.begin()
             for batch in loader.epoch(at.epoch, at.step):
                 done = at.epoch * steps + at.step
-                lr = train.lr * optim.factor(train.schedule, done, total, train.warmup)
-                for group in optimizer.param_groups:
-                    group["lr"] = lr
-                torch.manual_seed(seed_of(train.seed, at.epoch, at.step, 1))  # dropout's stream
-                with autocast(loader.device, train.precision):
-                    logits = model(*batch.inputs)  # [B,K]
-                (labels,) = batch.targets
-                loss = functional.cross_entropy(
-                    logits.float(), labels, label_smoothing=train.label_smoothing
+                lr = optim.learning_rate(train, done, total)
+                update(
+                    state, batch, train, done, lr, seed_of(train.seed, at.epoch, at.step, 1), sums
                 )
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                _guard(loss, model, at, lr)
-                optimizer.step()
-                at.loss_sum += float(loss.detach()) * len(batch)
-                at.correct += int((logits.detach().argmax(1) == labels).sum())
-                at.seen += len(batch)
                 at.step += 1
-                emit(Progress(f"epoch {at.epoch + 1}/{train.epochs}", done + 1, total, "steps"))
-                due = caught or time.monotonic() - saved >= train.checkpoint_seconds
-                if due and at.step < steps:
-                    now = time.perf_counter()
-                    at.epoch_seconds, began = at.epoch_seconds + now - began, now
-                    path = checkpoint.save(run.checkpoints, at, model, optimizer, done + 1)
-                    saved = time.monotonic()
+                at.seen += len(batch)
+                left = pace.step(len(batch))
+                emit(Progress(stage(at, train), done + 1, total, "steps", left=left))
+                last = done + 1 == total or at.step == steps
+                due = caught or pace.due()
+                if last or due or at.step % LOOK == 0:
+                    at.take(sums)
+                    _guard(model, at, lr, weights=bool(last or due))
+                    emit(Look(done + 1, at.loss_sum / at.seen, lr, pace.images_per_second()))
+                if last:
+                    break
+                if due:
+                    at.epoch_seconds += pace.pause()
+                    path = checkpoint.save(run.checkpoints, at, state, done + 1)
+                    pace.saved()
                     if caught:
                         raise Interrupted(caught[0], saved_as.format(path))
-            at.epoch_seconds += time.perf_counter() - began
-            emit(_end_epoch(at, train, lr, validate))
+            at.epoch_seconds += pace.pause()
+            end = _end_epoch(at, state, train, lr, validate)
+            sums.zero_()
+            emit(end)
             run.write_history(at.history)
-            path = checkpoint.save(run.checkpoints, at, model, optimizer, at.epoch * steps)
-            saved = time.monotonic()
+            path = checkpoint.save(run.checkpoints, at, state, min(at.epoch * steps, total))
+            pace.saved()
             if caught:
                 raise Interrupted(caught[0], saved_as.format(path))
+    state.keep()
     return at
 
 
-def _end_epoch(at: Position, train: Train, lr: float, validate: Validate) -> EpochEnd:
+def update(
+    state: State, batch: Batch, train: Train, done: int, lr: float, seed: int, sums: Tensor
+) -> None:
+    """One step of training, after ``done`` of them, on a batch; ``seed`` is that of dropout."""
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    torch.manual_seed(seed)
+    gradients(state.model, batch, train, sums)
+    if train.clip_grad:
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
+    state.optimizer.step()
+    if state.average is not None:
+        optim.follow(state.average, state.model, train.ema, done)
+
+
+def gradients(model: nn.Module, batch: Batch, train: Train, sums: Tensor) -> None:
+    """The gradient of the batch's mean loss, a ``micro_batch`` at a time; adds loss and correct
+    guesses to ``sums``, float64 [2]."""
+    for parameter in model.parameters():
+        parameter.grad = None
+    (targets,) = batch.targets  # int64 [B], or float [B,K] of mixed images
+    size = train.micro_batch or len(batch)
+    for inputs, wanted in zip(
+        torch.split(batch.inputs[0], size), torch.split(targets, size), strict=True
+    ):
+        with autocast(inputs.device.type, train.precision):
+            logits = model(inputs)  # [b,K]
+        loss = functional.cross_entropy(
+            logits.float(), wanted, reduction="sum", label_smoothing=train.label_smoothing
+        )
+        (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
+        labels = wanted if wanted.ndim == 1 else wanted.argmax(1)
+        sums[0] += loss.detach()
+        sums[1] += (logits.detach().argmax(1) == labels).sum()
+
+
+def stage(at: Position, train: Train) -> str:
+    """What the progress bar of an epoch is called."""
+    return f"epoch {at.epoch + 1}/{train.epochs}"
+
+
+def _end_epoch(at: Position, state: State, train: Train, lr: float, validate: Validate) -> EpochEnd:
     """Judge the epoch on validation, add its line to the history, and stand at the next one."""
     began = time.perf_counter()
-    val_loss, val_accuracy = validate()
+    val_loss, val_accuracy = validate(state.judged)
     at.train_seconds += at.epoch_seconds + time.perf_counter() - began
     end = EpochEnd(
         at.epoch + 1,
@@ -108,21 +156,29 @@ def _end_epoch(at: Position, train: Train, lr: float, validate: Validate) -> Epo
         at.seen / max(at.epoch_seconds, 1e-9),
     )
     at.history.append(asdict(end))
+    if train.early_stopping and val_loss is not None:
+        if at.best_loss is None or val_loss < at.best_loss:
+            at.best_loss, at.best_epoch = val_loss, at.epoch
+            state.remember()
+        at.stopped = at.epoch - at.best_epoch >= train.early_stopping
     at.epoch, at.step, at.loss_sum, at.correct, at.seen = at.epoch + 1, 0, 0.0, 0, 0
     at.epoch_seconds = 0.0
     return end
 
 
-def _guard(loss: Tensor, model: nn.Module, at: Position, lr: float) -> None:
-    """Refuse an update that would put NaN or infinity into the weights. Raises TrainingError."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    size = float(torch.nn.utils.get_total_norm(gradients))
-    if not (math.isfinite(size) and math.isfinite(float(loss.detach()))):
-        what = f"loss {float(loss.detach()):g}, gradient norm {size:g}"
+def _guard(model: nn.Module, at: Position, lr: float, weights: bool) -> None:
+    """Refuse to go on, or to save, with what is no number. Raises TrainingError."""
+    wrong = [] if math.isfinite(at.loss_sum) else [f"loss {at.loss_sum / at.seen:g}"]
+    if weights:
+        names = [n for n, p in model.named_parameters() if not bool(p.detach().isfinite().all())]
+        wrong += (
+            [f"weights of {names[0]} and {len(names) - 1} more are no numbers"] if names else []
+        )
+    if wrong:
         raise TrainingError(
-            f"training broke down at epoch {at.epoch + 1}, step {at.step + 1} ({what}) at learning "
-            f"rate {lr:g}; the weights were not updated. Try a lower --lr, or look for images or "
-            "targets that are not numbers"
+            f"training broke down at epoch {at.epoch + 1}, by step {at.step} ({', '.join(wrong)}) "
+            f"at learning rate {lr:g}; nothing of it was saved, the last checkpoint stands. Try a "
+            "lower --lr or --clip-grad 1, or look for images or targets that are not numbers"
         )
 
 

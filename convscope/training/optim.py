@@ -36,6 +36,37 @@ def _cosine(start: float, end: float, progress: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
+def learning_rate(train: Train, step: int, steps: int) -> float:
+    """The recipe's learning rate at ``step`` (from 0) of ``steps``."""
+    assert train.lr is not None and train.warmup is not None
+    return train.lr * factor(train.schedule, step, steps, train.warmup)
+
+
+def total_steps(train: Train, epoch: int) -> int:
+    """How many steps the whole training takes, at ``epoch`` steps an epoch.
+
+    >>> total_steps(Train(epochs=2), 100), total_steps(Train(epochs=2, steps=130), 100)
+    (200, 130)
+    """
+    return min(train.epochs * epoch, train.steps or train.epochs * epoch)
+
+
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the average of the weights towards those after ``step`` (from 0): a <- d a + (1 - d) w,
+    with d = min(decay, (1 + step) / (10 + step)), so that it soon forgets where it began.
+
+    Counters, such as batch norm's of its batches, are copied.
+    """
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
+    moving = [pair for pair in pairs if pair[0].is_floating_point()]
+    torch._foreach_lerp_([mine for mine, _ in moving], [new for _, new in moving], share)
+    for mine, new in pairs:
+        if not mine.is_floating_point():
+            mine.copy_(new)
+
+
 def optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
     """The recipe's optimiser; weight decay acts on weights and spares biases and normalisation (1-d
     parameters)."""
@@ -50,7 +81,11 @@ def optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
     if train.optimizer == "sgd":
         momentum = train.momentum or 0.0
         return torch.optim.SGD(
-            groups, lr=train.lr, momentum=momentum, nesterov=momentum > 0, fused=fused
+            groups,
+            lr=train.lr,
+            momentum=momentum,
+            nesterov=train.nesterov and momentum > 0,
+            fused=fused,
         )
     kind = torch.optim.Adam if train.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=train.lr, fused=fused)

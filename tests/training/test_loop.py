@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from convscope.data.loader import Loader
@@ -44,7 +45,7 @@ def loader(tiny) -> Loader:
     )
 
 
-def unjudged() -> tuple[None, None]:
+def unjudged(model: nn.Module) -> tuple[None, None]:
     return None, None
 
 
@@ -139,17 +140,15 @@ def test_seconds_between_saves(loader, tmp_path):
 
 @pytest.mark.parametrize("step", [1, 2, 7, 12, 13, 20, 30, 36])
 @pytest.mark.parametrize("what", ["loss", "gradient", "image"])
-def test_what_is_no_number_stops_before_the_update(loader, tmp_path, step, what):
+def test_what_is_no_number_stops_the_run_and_is_never_saved(loader, tmp_path, step, what):
     model, run = network(), RunFolder(tmp_path)
-    before: dict[str, Tensor] = {}
     count = 0
 
     def spoil(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         nonlocal count
         count += 1
-        if count < step:
+        if count != step:
             return output
-        before.update({name: p.clone() for name, p in model.named_parameters()})
         if what == "gradient":
             output.register_hook(lambda gradient: gradient * float("inf"))
             return output
@@ -160,12 +159,119 @@ def test_what_is_no_number_stops_before_the_update(loader, tmp_path, step, what)
 
     model.head.register_forward_hook(spoil)
     model.register_forward_pre_hook(poison)
-    with pytest.raises(TrainingError, match=r"broke down at epoch \d, step \d+ .*Try a lower --lr"):
-        fit(model, loader, unjudged, TRAIN, run, silent)
-    for name, parameter in model.named_parameters():
-        assert torch.equal(parameter, before[name]), name
+    with pytest.raises(
+        TrainingError, match=r"broke down at epoch \d, by step \d+ .*nothing of it was saved"
+    ):
+        fit(model, loader, unjudged, replace(TRAIN, checkpoint_seconds=0), run, silent)
+    assert count <= step + 20
     for path in run.checkpoints.glob("step-*"):
         assert int(path.name.removeprefix("step-")) < step
+        assert all(v.isfinite().all() for v in load_file(path / "state.safetensors").values())
+
+
+def test_the_average_of_the_weights_is_judged_and_kept(loader, tmp_path):
+    """Against the formula, in float64, from the weights after each step."""
+    model, run = network(), RunFolder(tmp_path)
+    expected: dict[str, Tensor] = {k: v.double() for k, v in weights(model).items()}
+    judged: list[dict[str, Tensor]] = []
+
+    def watch(event: object) -> None:
+        if isinstance(event, Progress):
+            decay = min(0.9, event.done / (9 + event.done))
+            for name, value in weights(model).items():
+                expected[name] = decay * expected[name] + (1 - decay) * value.double()
+
+    def validate(network: nn.Module) -> tuple[float, float]:
+        judged.append(weights(network))
+        return 1.0, 0.5
+
+    fit(model, loader, validate, replace(TRAIN, ema=0.9), run, watch)
+    for name, value in weights(model).items():
+        if value.is_floating_point():
+            assert torch.allclose(value.double(), expected[name], rtol=1e-4, atol=1e-6), name
+    assert same(judged[-1], weights(model))
+
+
+def test_early_stopping_keeps_the_best(loader, tmp_path):
+    losses = iter([3.0, 1.0, 2.0, 1.5, 0.1])
+    judged: list[dict[str, Tensor]] = []
+
+    def validate(network: nn.Module) -> tuple[float, float]:
+        judged.append(weights(network))
+        return next(losses), 0.5
+
+    train = replace(TRAIN, epochs=5, early_stopping=2)
+    model = network()
+    end = fit(model, loader, validate, train, RunFolder(tmp_path), silent)
+    assert [row["val_loss"] for row in end.history] == [3.0, 1.0, 2.0, 1.5]
+    assert end.stopped and same(weights(model), judged[1])
+    again = network(seed=3)  # a run that has stopped stays stopped
+    end = fit(again, loader, validate, train, RunFolder(tmp_path), silent)
+    assert len(end.history) == 4 and same(weights(again), judged[1])
+
+
+@pytest.mark.parametrize("micro", [1, 3, 7, 20, 50])
+def test_micro_batches_sum_to_the_batch(loader, tmp_path, micro):
+    """Without batch norm and dropout the weights are those of whole batches, but for rounding."""
+    found = []
+    for size in (0, micro):
+        torch.manual_seed(0)
+        layers = nn.Sequential(nn.Flatten(), nn.Linear(144, 8), nn.Tanh(), nn.Linear(8, 3))
+        model = Classifier(1, None, layers)
+        train = replace(TRAIN, micro_batch=size, optimizer="sgd", momentum=0.9)
+        end = fit(model, loader, unjudged, train, RunFolder(tmp_path / str(size)), silent)
+        found.append((weights(model), end.history[-1]["train_loss"]))
+    for name, value in found[0][0].items():
+        assert torch.allclose(value, found[1][0][name], rtol=1e-4, atol=1e-5), name
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-4)
+
+
+def test_the_gradient_is_clipped(loader, tmp_path):
+    """Plain gradient descent moves by at most lr x clip a step."""
+    train = replace(TRAIN, optimizer="sgd", momentum=0.0, clip_grad=1e-3, schedule="constant")
+    train = replace(train, weight_decay=0.0, warmup=0.0, lr=1.0)
+    model = network()
+    last = [torch.cat([p.detach().clone().flatten() for p in model.parameters()])]
+    moves = []
+
+    def watch(event: object) -> None:
+        if isinstance(event, Progress):
+            now = torch.cat([p.detach().clone().flatten() for p in model.parameters()])
+            moves.append(float((now - last[0]).norm()))
+            last[0] = now
+
+    fit(model, loader, unjudged, train, RunFolder(tmp_path), watch)
+    assert max(moves) == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 12, 13, 30, 36, 99])
+def test_training_ends_at_its_last_step(loader, tmp_path, steps, events):
+    seen, emit = events
+    train = replace(TRAIN, steps=steps)
+    end = fit(network(), loader, unjudged, train, RunFolder(tmp_path), emit)
+    done = [event.done for event in seen if isinstance(event, Progress)]
+    assert done == list(range(1, min(steps, 36) + 1))
+    assert len(end.history) == -(-min(steps, 36) // 12)
+    assert end.history[-1]["lr"] < 0.01 * 0.2 or steps == 1  # the schedule ends where training does
+    straight = weights_after(loader, tmp_path / "straight", train)
+    run = RunFolder(tmp_path / "stopped")
+
+    def stop(event: object) -> None:
+        if isinstance(event, Progress) and event.done == min(steps, 36) // 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    model = network()
+    if steps > 1:
+        with pytest.raises(Interrupted):
+            fit(model, loader, unjudged, train, run, stop)
+    fit(model, loader, unjudged, train, run, silent)
+    assert same(weights(model), straight)
+
+
+def weights_after(loader: Loader, folder: Path, train: Train) -> dict[str, Tensor]:
+    model = network()
+    fit(model, loader, unjudged, train, RunFolder(folder), silent)
+    return weights(model)
 
 
 def test_in_a_thread_of_its_own(loader, tmp_path):
@@ -186,11 +292,11 @@ def test_in_a_thread_of_its_own(loader, tmp_path):
 def test_validation_is_asked_once_an_epoch(loader, tmp_path):
     asked: list[int] = []
 
-    def judge() -> tuple[float, float]:
+    def judge(model: nn.Module) -> tuple[float, float]:
         asked.append(1)
         return 0.5, 0.25
 
-    validate: Callable[[], tuple[float, float]] = judge
+    validate: Callable[[nn.Module], tuple[float, float]] = judge
     end = fit(network(), loader, validate, TRAIN, RunFolder(tmp_path), silent)
     assert len(asked) == 3
     assert {row["val_accuracy"] for row in end.history} == {0.25}

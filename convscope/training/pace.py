@@ -1,0 +1,79 @@
+"""How fast a run goes: seconds a step, seconds left, and what fits into a time budget."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+
+SURE = 20  # steps after which the time left is told
+RECENT = 200  # steps that it is told from
+
+
+class Pace:
+    """The clock of the loop: from the steps and ends of epochs so far it tells what is left.
+
+    ``total`` steps in all, ``epoch`` of them an epoch, ``done`` before this process began; a save
+    at least every ``checkpoint_seconds``. ``judged`` images end an epoch and ``finally_judged`` end
+    the job; judging one is taken as a third of training on it until it was measured.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        epoch: int,
+        done: int,
+        checkpoint_seconds: float,
+        judged: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.total, self.epoch, self.done = total, epoch, done
+        self.every = checkpoint_seconds
+        self.judged, self.finally_judged = judged
+        self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT)  # seconds, images
+        self.ends: list[float] = []  # seconds from the last step of an epoch to the next epoch
+        self.last = self.began = self.paused = self.last_save = time.perf_counter()
+        self.warm = False
+
+    def begin(self) -> None:
+        """An epoch's steps begin."""
+        now = time.perf_counter()
+        if self.warm:
+            self.ends.append(now - self.paused)
+        self.last = self.began = now
+
+    def step(self, images: int) -> float | None:
+        """A step is done; the seconds left, once enough of them are."""
+        now = time.perf_counter()
+        if self.warm:  # the first pays for what the others find warm
+            self.recent.append((now - self.last, images))
+        self.warm, self.last = True, now
+        self.done += 1
+        if len(self.recent) < SURE:
+            return None
+        seconds, seen = self._recently()
+        left, an_image = self.total - self.done, seconds / seen / 3
+        end = statistics.median(self.ends) if self.ends else self.judged * an_image
+        ends = -(-self.total // self.epoch) - (self.done - 1) // self.epoch
+        per_judged = end / self.judged if self.ends and self.judged else an_image
+        return left * seconds / len(self.recent) + ends * end + self.finally_judged * per_judged
+
+    def images_per_second(self) -> float:
+        """The speed of the last steps; 0 before there were two."""
+        seconds, images = self._recently()
+        return images / seconds if seconds else 0.0
+
+    def _recently(self) -> tuple[float, int]:
+        return sum(s for s, _ in self.recent), sum(n for _, n in self.recent)
+
+    def pause(self) -> float:
+        """Seconds since the epoch's steps began, or went on."""
+        self.paused = time.perf_counter()
+        return self.paused - self.began
+
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return time.perf_counter() - self.last_save >= self.every
+
+    def saved(self) -> None:
+        """A save is done; the time it took counts as no step's."""
+        self.last_save = self.began = self.last = time.perf_counter()
