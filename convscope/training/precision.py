@@ -16,11 +16,14 @@ from torch.nn import functional
 from convscope import files, machine
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit, Notice
-from convscope.recipe import Recipe
+from convscope.recipe import Recipe, Train
+from convscope.training import convolution, fusion, kernels, layers
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 ROUNDS = 5  # timed forward and backward passes a candidate, after one to warm up
+FEW = 8  # images that tell what is far slower or wrong
+LONG_ENOUGH = 2.0  # seconds of a candidate after which its best time stands
 FAR = 2.0  # a candidate this much slower than the fastest leaves the race
 WORTH_IT = 1.15  # bfloat16 has to be this much faster than float32 to be taken
 NEAR_ENOUGH = (
@@ -46,15 +49,37 @@ def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, DTYPES[precision], enabled=precision != "float32")
 
 
+def engine(model: nn.Module, train: Train) -> nn.Module:
+    """The network as it is run on this machine: over the same weights, with its passes over memory
+    fused and its convolutions computed as the recipe's ``kernels`` say."""
+    if train.kernels == "plain":
+        return model
+    twin = fusion.fuse(model)
+    for entry in train.kernels.split():
+        name, _, ways = entry.partition("=")
+        if ways and twin is not model:
+            layer = twin.get_submodule(name)
+            output, into, kernel = ways.split(",")
+            convolution.Planned.of(layer, (output, into, kernel))  # type: ignore[arg-type]
+    return twin
+
+
 def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emit: Emit) -> Recipe:
-    """The recipe with ``precision`` and ``memory_format`` decided: as typed, else by measuring this
-    network.
+    """The recipe with ``precision``, ``memory_format`` and ``kernels`` decided: as typed, else by
+    measuring each convolution, and then this network, on this machine.
 
     ``inputs`` float 0..1 [B,C,H,W] and ``labels`` [B] are one real batch. Every candidate is
     checked against float32 before its speed counts. What was measured is kept in the cache by
     machine, versions, network and shape.
     """
     train = recipe.train
+    here = inputs.device.type == "cpu" and train.precision != "bfloat16"
+    if train.kernels == "auto":
+        plan = "plain"
+        if here and train.memory_format != "contiguous" and kernels.available():
+            plan = layers.plan(model, inputs[: train.micro_batch or None], emit)
+        recipe = recipe.measured(kernels=plan)
+        train = recipe.train
     if train.precision != "auto" and train.memory_format != "auto":
         return recipe
     cache = files.cache_root() / "precision" / f"{_key(recipe, model, inputs)}.json"
@@ -101,38 +126,47 @@ def _measure(
     """Seconds a forward and backward pass by 'precision memory_format'; None for one that is wrong
     or far slower.
 
-    The candidates run in turn and each keeps its best time, so that a machine that is busy for a
-    moment slows all of them or none.
+    A few images tell what is far slower and what is wrong. The others run in turn and each keeps
+    its best time, so that a machine that is busy for a moment slows all of them or none.
     """
     train = recipe.train
     precisions = list(DTYPES) if train.precision == "auto" else [train.precision]
     formats = list(FORMATS) if train.memory_format == "auto" else [train.memory_format]
     reference = copy.deepcopy(model).train()
-    _pass(reference, inputs, labels, "float32")
+    few, some = inputs[:FEW], labels[:FEW]
+    _pass(reference, few, some, "float32")
     expected = _gradient(reference)
     timings: dict[str, float | None] = {}
-    racing = {}
+    racing: dict[str, tuple[nn.Module, Tensor, str]] = {}
+    first: dict[str, float] = {}
     for precision in precisions:
         for memory_format in formats:
-            layout = FORMATS[memory_format]
-            twin = copy.deepcopy(model).to(memory_format=layout).train()
-            pixels = inputs.contiguous(memory_format=layout)
-            _pass(twin, pixels, labels, precision)  # the check, and the warm-up
+            layout, key = FORMATS[memory_format], f"{precision} {memory_format}"
+            twin = engine(copy.deepcopy(model).to(memory_format=layout).train(), train)
+            _pass(twin, few.contiguous(memory_format=layout), some, precision)  # and the warm-up
             distance = (_gradient(twin) - expected).norm() / expected.norm().clamp_min(1e-12)
-            key = f"{precision} {memory_format}"
             timings[key] = None
             if distance < NEAR_ENOUGH:
+                pixels = few.contiguous(memory_format=layout)
+                first[key] = min(_pass(twin, pixels, some, precision) for _ in range(2))
+                pixels = inputs.contiguous(memory_format=layout)
                 racing[key] = (twin, pixels, precision)
     if not racing:
         raise BadArgument(
             "precision", train.precision, "computes wrong gradients on this machine", "try float32"
         )
+    racing = {k: r for k, r in racing.items() if first[k] < 2 * FAR * min(first.values())}
     best = dict.fromkeys(racing, math.inf)
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS + 1):
         for key, (twin, pixels, precision) in racing.items():
-            best[key] = min(best[key], _pass(twin, pixels, labels, precision))
+            taken = _pass(twin, pixels, labels, precision)
+            best[key] = min(best[key], taken if turn else math.inf)  # the first warms up
+        if turn == 0:
+            continue
         fastest = min(best.values())
         racing = {key: runner for key, runner in racing.items() if best[key] < FAR * fastest}
+        if len(racing) == 1 or fastest * turn > LONG_ENOUGH:
+            break
     return timings | {key: best[key] for key in racing}
 
 
@@ -156,7 +190,7 @@ def _gradient(model: nn.Module) -> Tensor:
 
 
 def _key(recipe: Recipe, model: nn.Module, inputs: Tensor) -> str:
-    asked = (recipe.train.precision, recipe.train.memory_format)
+    asked = (recipe.train.precision, recipe.train.memory_format, recipe.train.kernels)
     parts = (
         machine.describe(),
         machine.versions(),

@@ -1,0 +1,229 @@
+"""One convolution, several ways to compute it, each way of its three parts chosen apart.
+
+A training step needs of a convolution its output, the gradient of its input and that of its
+kernel. ``direct`` is PyTorch's own; ``winograd`` takes 6x6 tiles through a transform in which a 3x3
+kernel costs 36 multiplications for 16 outputs instead of 144, and a 5x5 one 36 for 4 instead of 100
+(Lavin & Gray 2016, arXiv 1509.09308); ``matmul`` writes every window out as a row of a matrix;
+``turned`` is the gradient of the input as a forward convolution with the kernel turned. All are the
+same function but for rounding; which is fastest depends on the shape and the machine.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convscope.training import kernels
+
+WAYS = ("direct", "turned", "winograd", "matmul")
+PARTS = ("output", "input", "kernel")
+DIRECT = ("direct", "direct", "direct")
+BLOCK = 2 << 20  # bytes of transformed tiles at a time, which a second-level cache holds
+
+
+class Planned(nn.Conv2d):
+    """A convolution with a way for its output, its input's gradient and its kernel's gradient."""
+
+    ways: tuple[str, str, str]
+
+    @classmethod
+    def of(cls, plain: nn.Conv2d, ways: tuple[str, str, str]) -> Planned:
+        """The module itself, computed in these ways."""
+        plain.__class__ = cls
+        assert isinstance(plain, Planned)
+        plain.ways = ways
+        return plain
+
+    def forward(self, x: Tensor) -> Tensor:
+        fits = (
+            x.dtype is torch.float32
+            and x.device.type == "cpu"
+            and not torch.is_autocast_enabled("cpu")
+            and x.is_contiguous(memory_format=torch.channels_last)
+        )
+        if not fits:
+            return super().forward(x)
+        y: Tensor = _Convolution.apply(
+            x, self.weight, self.bias, self.stride, self.padding, self.ways
+        )
+        return y
+
+
+def suits(module: nn.Conv2d, part: str, way: str) -> bool:
+    """Whether a part of a convolution ("output", and the gradients of "input" and "kernel") can be
+    computed in that way."""
+    if way == "direct":
+        return True
+    plain = module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
+    if not plain or isinstance(module.padding, str) or module.stride[0] != module.stride[1]:
+        return False
+    close = module.stride == (1, 1) and all(
+        int(p) < k for p, k in zip(module.padding, module.kernel_size, strict=True)
+    )
+    if way == "winograd":
+        enough = min(module.in_channels, module.out_channels) >= 8
+        return close and enough and module.kernel_size in ((3, 3), (5, 5))
+    return close if part == "input" else way == "matmul"
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        ways: tuple[str, str, str],
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding, ctx.ways, ctx.has_bias = stride, padding, ways, bias is not None
+        return output(x, weight, bias, stride, padding, ways[0])
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        g = g.contiguous(memory_format=torch.channels_last)
+        wants_x, wants_w, wants_b = ctx.needs_input_grad[:3]
+        dx, dw, db = gradients(
+            g, x, weight, ctx.stride, ctx.padding, ctx.ways[1:], (wants_x, wants_w, wants_b)
+        )
+        return dx, dw, db if ctx.has_bias else None, None, None, None
+
+
+def output(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    way: str,
+) -> Tensor:
+    """The convolution of x [B,C,H,W] with weight [K,C,k,l], plus bias [K]: [B,K,h,w]."""
+    if way == "winograd":
+        return _winograd(x, weight, bias, padding)
+    if way == "matmul":
+        rows, size = _rows(x, weight.shape[2:], stride, padding)
+        flat = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))  # [k*l*C,K]
+        y = rows @ flat if bias is None else torch.addmm(bias, rows, flat)
+        return y.view(len(x), *size, -1).permute(0, 3, 1, 2)
+    return torch.conv2d(x, weight, bias, stride, padding)
+
+
+def gradients(
+    g: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    ways: tuple[str, str],
+    wanted: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The gradients of input, kernel and bias, as far as they are wanted, from g [B,K,h,w]."""
+    dx = dw = None
+    wants_x, wants_w, wants_b = wanted
+    if wants_x and ways[0] != "direct":
+        turned = weight.flip(2, 3).transpose(0, 1)  # [C,K,k,l]
+        margin = weight.shape[2] - 1 - padding[0], weight.shape[3] - 1 - padding[1]
+        dx = output(g, turned, None, (1, 1), margin, ways[0])
+    if wants_w and ways[1] == "winograd":
+        dw = _winograd_kernel(g, x, weight, padding)
+    if wants_w and ways[1] == "matmul":
+        rows, _ = _rows(x, weight.shape[2:], stride, padding)
+        flat = g.permute(0, 2, 3, 1).reshape(-1, g.shape[1])
+        dw = (flat.T @ rows).view(-1, *weight.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
+    left = [wants_x and dx is None, wants_w and dw is None, wants_b]
+    if left[0] or left[1]:
+        found = torch.ops.aten.convolution_backward(
+            g, x, weight, [len(weight)], stride, padding, (1, 1), False, (0, 0), 1, left
+        )
+        dx, dw = found[0] if left[0] else dx, found[1] if left[1] else dw
+        return dx, dw, found[2]
+    return dx, dw, g.sum((0, 2, 3)) if wants_b else None
+
+
+def _rows(
+    x: Tensor, kernel: Any, stride: tuple[int, int], padding: tuple[int, int]
+) -> tuple[Tensor, tuple[int, int]]:
+    """Every window of x as a row [B*h*w,k*l*C], and (h,w)."""
+    batch, channels, height, width = x.shape
+    k, wide = kernel
+    size = (
+        (height + 2 * padding[0] - k) // stride[0] + 1,
+        (width + 2 * padding[1] - wide) // stride[1] + 1,
+    )
+    if (k, wide, *stride, *padding) == (1, 1, 1, 1, 0, 0):
+        return x.permute(0, 2, 3, 1).reshape(-1, channels), size
+    rows = torch.empty(batch * size[0] * size[1], k * wide * channels)
+    kernels.patches(
+        x, rows, batch, height, width, channels, k, wide, padding[0], padding[1], stride[0], *size
+    )
+    return rows, size
+
+
+@functools.cache
+def _transform(size: int) -> Tensor:
+    """G [6,k] of the six points 0, 1, -1, 2, -2 and infinity for kernels of that size."""
+    points = torch.tensor([0.0, 1.0, -1.0, 2.0, -2.0], dtype=torch.float64)
+    shares = torch.tensor([1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24], dtype=torch.float64)
+    finite = shares[:, None] * points[:, None] ** torch.arange(size)
+    last = torch.zeros(1, size, dtype=torch.float64)
+    last[0, -1] = 1
+    return torch.cat([finite, last]).float()
+
+
+def _blocks(batch: int, tiles: int, channels: int, out: int) -> int:
+    """How many images' tiles are transformed at a time: what the cache holds, and enough to be
+    worth reading the transformed kernel for."""
+    block = max(BLOCK, min(16 * 36 * channels * out, 64 << 20))
+    return max(1, min(batch, block // (36 * tiles * 4 * (channels + out))))
+
+
+def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
+    batch, channels, height, width = x.shape
+    out, _, size, _ = weight.shape
+    m = 7 - size
+    h, w = height + 2 * padding[0] - size + 1, width + 2 * padding[1] - size + 1
+    th, tw = -(-h // m), -(-w // m)
+    g = _transform(size)
+    u = torch.einsum("ai,bj,kcij->abck", g, g, weight).reshape(36, channels, out)
+    y = torch.empty((batch, out, h, w), memory_format=torch.channels_last)
+    shift = torch.zeros(out) if bias is None else bias
+    most = _blocks(batch, th * tw, channels, out)
+    room = kernels.scratch(72 * max(channels, out))
+    v, t = torch.empty(36 * most * th * tw * channels), torch.empty(36 * most * th * tw * out)
+    for first in range(0, batch, most):
+        n = min(most, batch - first)
+        tiles = n * th * tw
+        tiles_v = v[: 36 * tiles * channels].view(36, tiles, channels)
+        tiles_y = t[: 36 * tiles * out].view(36, tiles, out)
+        kernels.tiles_in(x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding)
+        torch.bmm(tiles_v, u, out=tiles_y)
+        kernels.tiles_out(tiles_y, y, shift, room, h, w, out, first, n, th, tw, m)
+    return y
+
+
+def _winograd_kernel(g: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+    batch, channels, height, width = x.shape
+    out, _, size, _ = weight.shape
+    m = 7 - size
+    h, w = g.shape[2:]
+    th, tw = -(-h // m), -(-w // m)
+    most = _blocks(batch, th * tw, channels, out)
+    room = kernels.scratch(72 * max(channels, out))
+    v, d = torch.empty(36 * most * th * tw * channels), torch.empty(36 * most * th * tw * out)
+    du = torch.zeros(36, channels, out)
+    for first in range(0, batch, most):
+        n = min(most, batch - first)
+        tiles = n * th * tw
+        tiles_v = v[: 36 * tiles * channels].view(36, tiles, channels)
+        tiles_d = d[: 36 * tiles * out].view(36, tiles, out)
+        kernels.tiles_in(x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding)
+        kernels.tiles_slope(g, tiles_d, room, h, w, out, first, n, th, tw, m)
+        du.baddbmm_(tiles_v.transpose(1, 2), tiles_d)
+    transform = _transform(size)
+    return torch.einsum("ai,bj,abck->kcij", transform, transform, du.view(6, 6, channels, out))

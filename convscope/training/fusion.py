@@ -1,0 +1,241 @@
+"""Normalisation, activation and 2x2 max-pooling in one pass over memory each way.
+
+:func:`fuse` gives a network that shares every weight with the one it is given and computes the
+same, but for rounding: batch norm, ReLU or GELU, and the pool that follow each other in an
+``nn.Sequential`` become one module. A pool changes places with a ReLU, since both are monotone; it
+never does with GELU, nor in a way that would change what batch norm sees.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from convscope.training import kernels
+from convscope.training.kernels import GELU, LINEAR, RELU
+
+
+def fuse(model: nn.Module) -> nn.Module:
+    """The same network over the same weights, for training and judging on the CPU.
+
+    Names of weights stay what they are. Where kernels are not available, it is the network itself.
+
+    >>> plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
+    >>> fused = fuse(plain)
+    >>> fused[0].weight is plain[0].weight
+    True
+    """
+    if not kernels.available():
+        return model
+    shared = {id(t): t for t in [*model.parameters(), *model.buffers()]}
+    twin = copy.deepcopy(model, shared)
+    seen: dict[int, int] = {}
+    for _, module in twin.named_modules(remove_duplicate=False):
+        seen[id(module)] = seen.get(id(module), 0) + 1
+    for sequence in [m for m in twin.modules() if type(m) is nn.Sequential]:
+        layers = [None if seen[id(m)] > 1 else _kind(m) for m in sequence]
+        at = 0
+        while at < len(layers):
+            chain = _chain(layers[at:])
+            if chain:
+                norm = "norm" in chain
+                kind = next((k for name, k in ACTIVATIONS.items() if name in chain), LINEAR)
+                first = sequence[at]
+                sequence[at] = (
+                    Norm.of(first, kind, "pool" in chain)
+                    if norm and isinstance(first, nn.BatchNorm2d)
+                    else Activation(kind, "pool" in chain)
+                )
+                for rest in range(at + 1, at + len(chain)):
+                    sequence[rest] = nn.Identity()
+            at += max(1, len(chain))
+    return twin
+
+
+ACTIVATIONS = {"relu": RELU, "gelu": GELU}
+CHAINS = (  # the longest first
+    ("norm", "relu", "pool"),
+    ("norm", "pool", "relu"),
+    ("norm", "relu"),
+    ("norm", "gelu"),
+    ("norm", "pool"),
+    ("relu", "pool"),
+    ("pool", "relu"),
+    ("norm",),
+    ("pool",),
+    ("gelu",),
+)
+
+
+def _chain(layers: list[str | None]) -> tuple[str, ...]:
+    return next((chain for chain in CHAINS if tuple(layers[: len(chain)]) == chain), ())
+
+
+def _kind(module: nn.Module) -> str | None:
+    """What a layer is, if it is one that can be fused."""
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+        return None
+    if isinstance(module, nn.BatchNorm2d) and type(module).forward is nn.BatchNorm2d.forward:
+        usual = module.affine and module.track_running_stats and module.momentum is not None
+        return "norm" if usual else None
+    if type(module) is nn.ReLU:
+        return "relu"
+    if type(module) is nn.GELU and module.approximate == "none":
+        return "gelu"
+    if type(module) is nn.MaxPool2d:
+        two = all(v in (2, (2, 2)) for v in (module.kernel_size, module.stride))
+        plain = module.padding in (0, (0, 0)) and module.dilation in (1, (1, 1))
+        return "pool" if two and plain and not module.ceil_mode else None
+    return None
+
+
+def _fits(x: Tensor) -> bool:
+    """Whether the kernels take this tensor: float32 [B,C,H,W], channels last, on the CPU."""
+    return (
+        x.dtype is torch.float32
+        and x.device.type == "cpu"
+        and x.ndim == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def _unfused(x: Tensor, kind: int, pool: bool) -> Tensor:
+    if pool:
+        x = functional.max_pool2d(x, 2)
+    if kind == RELU:
+        return functional.relu(x)
+    return functional.gelu(x) if kind == GELU else x
+
+
+class Activation(nn.Module):
+    """An activation, a pool, or both: [B,C,H,W] -> [B,C,H,W], or [B,C,H//2,W//2]."""
+
+    def __init__(self, kind: int, pool: bool) -> None:
+        super().__init__()
+        self.kind, self.pool = kind, pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not _fits(x) or (self.pool and min(x.shape[2:]) < 2):
+            return _unfused(x, self.kind, self.pool)
+        one = torch.ones(x.shape[1])
+        y: Tensor = _Fused.apply(x, one, torch.zeros_like(one), None, self.kind, self.pool)
+        return y
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch normalisation with the activation and the pool after it."""
+
+    kind: int
+    pool: bool
+
+    @classmethod
+    def of(cls, plain: nn.BatchNorm2d, kind: int, pool: bool) -> Norm:
+        """The module itself, with what follows it."""
+        plain.__class__ = cls
+        assert isinstance(plain, Norm)
+        plain.kind, plain.pool = kind, pool
+        return plain
+
+    def forward(self, x: Tensor) -> Tensor:
+        learns = torch.is_grad_enabled() and not self.training
+        if not _fits(x) or learns or (self.pool and min(x.shape[2:]) < 2) or len(x) == 0:
+            return _unfused(super().forward(x), self.kind, self.pool)
+        if not self.training:
+            assert self.running_mean is not None and self.running_var is not None
+            scale = self.weight / (self.running_var + self.eps).sqrt()
+            shift = self.bias - self.running_mean * scale
+            y: Tensor = _Fused.apply(x, scale, shift, None, self.kind, self.pool)
+            return y
+        if x.numel() == x.shape[1]:
+            return super().forward(x)  # which says why one value a channel is too few
+        found: Tensor = _Fused.apply(x, self.weight, self.bias, self, self.kind, self.pool)
+        return found
+
+
+class _Fused(torch.autograd.Function):
+    """y = pool(f(scale x + shift)); with a norm, scale and shift are those that its weight, its
+    bias and the batch's statistics give (Ioffe & Szegedy 2015, algorithm 1)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: Norm | None, kind: int, pool: bool
+    ) -> Tensor:
+        batch, channels, height, width = x.shape
+        n = batch * height * width
+        scale, shift = weight, bias
+        if norm is not None:
+            sums = _sums(channels)
+            kernels.statistics(x, sums, kernels.scratch(2 * channels), n, channels)
+            one, two = sums.sum(0).numpy() / n
+            mean = one + x[0, :, 0, 0].double().numpy()
+            variance = np.maximum(two - one**2, 0)
+            inverse = 1 / np.sqrt(variance + norm.eps)
+            by = weight.detach().numpy() * inverse
+            scale, shift = _float(by), _float(bias.detach().numpy() - mean * by)
+            _follow(norm, mean, variance, n)
+            ctx.mean, ctx.inverse = mean, inverse
+        size = (height // 2, width // 2) if pool else (height, width)
+        y = torch.empty(
+            (batch, channels, *size), memory_format=torch.channels_last
+        )  # [B,C,H,W] or [B,C,h,w]
+        place = None
+        if pool:
+            place = torch.empty(y.shape, dtype=torch.uint8, memory_format=torch.channels_last)
+            kernels.pool(x, scale, shift, y, place, batch, height, width, channels, kind)
+        else:
+            kernels.activate(x, scale, shift, y, n, channels, kind)
+        ctx.save_for_backward(x, scale, shift, place)
+        ctx.normalises, ctx.kind = norm is not None, kind
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, scale, shift, place = ctx.saved_tensors
+        batch, channels, height, width = x.shape
+        n = batch * height * width
+        g = g.contiguous(memory_format=torch.channels_last)
+        dx = torch.empty_like(x)
+        if not ctx.normalises and place is not None:
+            kernels.unpool_plain(g, place, dx, batch, height, width, channels)
+            return dx, None, None, None, None, None
+        sums, room = _sums(channels), kernels.scratch(2 * channels)
+        if place is not None:
+            kernels.pool_sums(g, place, x, sums, room, batch, height, width, channels)
+        else:
+            kernels.slopes(g, x, scale, shift, dx, sums, room, n, channels, ctx.kind)
+        if not ctx.normalises:
+            return dx, None, None, None, None, None
+        d, dx_ = sums.sum(0).numpy()  # the sums of the slopes, and of the slopes times x
+        d_weight = ctx.inverse * (dx_ - ctx.mean * d)
+        by = scale.double().numpy()
+        v = -by * ctx.inverse * d_weight / n
+        r = -by * d / n - v * ctx.mean
+        if place is not None:
+            kernels.unpool(
+                g, place, x, dx, scale, _float(v), _float(r), batch, height, width, channels
+            )
+        else:
+            kernels.combine(dx, x, scale, _float(v), _float(r), dx, n, channels)
+        return dx, _float(d_weight), _float(d), None, None, None
+
+
+def _sums(channels: int) -> Tensor:
+    return torch.zeros(torch.get_num_threads(), 2, channels, dtype=torch.float64)
+
+
+def _float(values: Any) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def _follow(norm: Norm, mean: Any, variance: Any, n: int) -> None:
+    """Move the running statistics, the variance without bias, as batch norm does."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.num_batches_tracked is not None and norm.momentum is not None
+    norm.num_batches_tracked.add_(1)
+    norm.running_mean.lerp_(_float(mean), norm.momentum)
+    norm.running_var.lerp_(_float(variance * n / (n - 1)), norm.momentum)

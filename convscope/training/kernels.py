@@ -1,0 +1,715 @@
+"""Compiled loops for what PyTorch does in many passes over memory: float32, channels-last, CPU.
+
+Each kernel is a function of addresses and sizes, compiled by numba on its first use (a second or
+two, then kept on disk) and run on PyTorch's own OpenMP threads, so that no second pool of threads
+fights with the first. Where numba or GNU OpenMP are not at hand, :func:`available` says so and
+callers use PyTorch's operators. Every sum is made in an order that depends on the number of threads
+alone.
+
+Inside a kernel memory is read and written through plain addresses: ``get`` reads what no kernel
+writes, ``put0`` ... write results, ``keep0`` ... and ``hold0`` ... write a thread's own scratch,
+and ``kept`` and ``held`` read that again. Each tells the compiler that it lies apart from all the
+others, without which it would check so for every few channels, or not use vectors at all.
+"""
+
+# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
+# ruff: noqa: E741, PLW3301
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope import files
+
+LINEAR, RELU, GELU = 0, 1, 2  # what follows scale and shift
+EXACT = {"contract", "nsz", "arcp"}  # what the compiler may assume: infinity and NaN do occur
+
+
+class Kernel:
+    """A function of a table of int64, compiled when it is first called and run on every thread."""
+
+    def __init__(self, function: Callable[..., None], tensors: int, sizes: int) -> None:
+        self.function, self.expected = function, (True,) * tensors + (False,) * sizes
+        functools.update_wrapper(self, function)
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        signature = types.void(types.CPointer(types.int64))
+        with _silent():  # LLVM remarks on every loop that is none for vectors
+            return numba.cfunc(signature, fastmath=EXACT, error_model="numpy", cache=True)(
+                self.function
+            )
+
+    def __call__(self, *arguments: Tensor | int) -> None:
+        """Run with the tensors' addresses, then the sizes."""
+        assert tuple(isinstance(a, Tensor) for a in arguments) == self.expected, self.__name__
+        table = np.array(
+            [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments], np.int64
+        )
+        _openmp().GOMP_parallel(
+            self._compiled.address, table.ctypes.data, torch.get_num_threads(), 0
+        )
+
+
+def kernel(tensors: int, sizes: int) -> Callable[[Callable[..., None]], Kernel]:
+    """Make a kernel of a function of a table of so many tensors' addresses and so many sizes."""
+    return functools.partial(Kernel, tensors=tensors, sizes=sizes)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Drop what is written to the process's standard error, past Python's."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@functools.cache
+def _openmp() -> Any:
+    """PyTorch's own GNU OpenMP; the one already in the process. Raises OSError where it is none."""
+    if sys.platform != "linux":
+        raise OSError("GNU OpenMP is looked for on Linux only")
+    library = ctypes.CDLL("libgomp.so.1")
+    library.GOMP_parallel.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_uint,
+        ctypes.c_uint,
+    ]
+    llvmlite.binding.load_library_permanently("libgomp.so.1")
+    return library
+
+
+@functools.cache
+def available() -> bool:
+    """Whether kernels can be compiled and run here; one is, to be sure."""
+    if os.environ.get("CONVSCOPE_KERNELS") == "off" or numba is None:
+        return False
+    if "OpenMP" not in torch.__config__.parallel_info().split("backend:")[-1]:
+        return False
+    try:
+        x = torch.arange(12, dtype=torch.float32)
+        y = torch.empty(12)
+        one, zero = torch.ones(3), torch.zeros(3)
+        activate(x, one, zero, y, 4, 3, LINEAR)
+    except Exception:  # whatever a foreign compiler, linker or loader may raise
+        return False
+    return torch.equal(x, y)
+
+
+os.environ.setdefault("NUMBA_CACHE_DIR", str(files.cache_root() / "kernels"))
+try:
+    import llvmlite.binding
+    import numba
+    from llvmlite import ir
+    from numba import carray, njit, types
+    from numba.extending import intrinsic
+
+    # Loops over 16 channels are too short for more than eight numbers at a time.
+    llvmlite.binding.set_option("convscope", "-force-vector-interleave=1")
+    llvmlite.binding.set_option("convscope", "-force-vector-width=8")
+
+    _thread = types.ExternalFunction("omp_get_thread_num", types.int32())
+    _threads = types.ExternalFunction("omp_get_num_threads", types.int32())
+
+    def _pointer(kind: Any) -> Any:
+        """A function in kernels that takes an address for a pointer to numbers of that kind."""
+
+        @intrinsic
+        def pointer(context: Any, address: Any) -> Any:
+            def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+            return types.CPointer(kind)(types.int64), generate
+
+        return pointer
+
+    _floats, _bytes, _doubles = map(_pointer, (types.float32, types.uint8, types.float64))
+
+    @intrinsic
+    def _float_of_bits(context: Any, bits: Any) -> Any:
+        """The float32 that these 32 bits are."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], ir.FloatType())
+
+        return types.float32(types.int32), generate
+
+    _SCOPES = 16
+
+    def _scopes(builder: Any, chosen: Any) -> Any:
+        """The alias scopes of LLVM's language reference, one for each ``put``."""
+        module = builder.module
+        domain = module.add_metadata([ir.MetaDataString(module, "convscope")])
+        return module.add_metadata(
+            [module.add_metadata([ir.MetaDataString(module, f"put {i}"), domain]) for i in chosen]
+        )
+
+    def _getter(kind: Any, *own: int) -> Any:
+        """Reads the number at an index; one that these ``put`` may have written."""
+        others = [i for i in range(_SCOPES) if i not in own]
+
+        @intrinsic
+        def get(context: Any, pointer: Any, index: Any) -> Any:
+            def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                value = builder.load(builder.gep(arguments[0], [arguments[1]]))
+                value.set_metadata("noalias", _scopes(builder, others))
+                return value
+
+            return kind(types.CPointer(kind), types.int64), generate
+
+        return get
+
+    def _putter(kind: Any, own: int) -> Any:
+        """Writes a number at an index, apart from every other ``put``."""
+        others = [i for i in range(_SCOPES) if i != own]
+
+        @intrinsic
+        def put(context: Any, pointer: Any, index: Any, value: Any) -> Any:
+            def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                store = builder.store(arguments[2], builder.gep(arguments[0], [arguments[1]]))
+                store.set_metadata("alias.scope", _scopes(builder, [own]))
+                store.set_metadata("noalias", _scopes(builder, others))
+                return context.get_dummy_value()
+
+            return types.void(types.CPointer(kind), types.int64, kind), generate
+
+        return put
+
+    get, get_byte = _getter(types.float32), _getter(types.uint8)
+    put0, put1, put2, put3, put4, put5 = (_putter(types.float32, i) for i in range(6))
+    put_byte = _putter(types.uint8, 1)
+    keep0, keep1, keep2, keep3, keep4, keep5 = (_putter(types.float32, i) for i in range(6, 12))
+    kept = _getter(types.float32, *range(6, 12))
+    hold0, hold1, hold2, hold3 = (_putter(types.float32, i) for i in range(12, 16))
+    held0, held1 = _getter(types.float32, 12), _getter(types.float32, 13)
+    held = _getter(types.float32, *range(12, 16))
+    inline = njit(fastmath=EXACT, error_model="numpy", inline="always")
+except ImportError:  # pragma: no cover
+    numba = None
+
+    def inline(function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
+
+f4 = np.float32
+
+
+def scratch(size: int) -> Tensor:
+    """Room for ``size`` float32 a thread."""
+    return torch.empty(torch.get_num_threads(), size)
+
+
+@inline
+def _exp(x):
+    """e**x for x <= 0, to 2 ulp: 2**n, set as its exponent's bits, times a polynomial."""
+    x = max(x, f4(-87.0))
+    n = np.floor(x * f4(1.44269504088896341) + f4(0.5))
+    r = x - n * f4(0.693359375) + n * f4(2.12194440e-4)
+    p = f4(1.9875691500e-4)
+    p = p * r + f4(1.3981999507e-3)
+    p = p * r + f4(8.3334519073e-3)
+    p = p * r + f4(4.1665795894e-2)
+    p = p * r + f4(1.6666665459e-1)
+    p = p * r + f4(5.0000001201e-1)
+    p = p * r * r + r + f4(1.0)
+    return p * _float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
+
+
+@inline
+def _tail(z, e):
+    """1 - Phi(|z|) for e = exp(-z z / 2) / sqrt(2 pi), to 7.5e-8 (Abramowitz & Stegun 26.2.17)."""
+    k = f4(1) / (f4(1) + f4(0.2316419) * abs(z))
+    q = k * f4(1.330274429) - f4(1.821255978)
+    q = q * k + f4(1.781477937)
+    q = q * k - f4(0.356563782)
+    q = q * k + f4(0.319381530)
+    return e * q * k
+
+
+@kernel(tensors=3, sizes=2)
+def statistics(p):
+    """x [n,C], sums float64 [T,2,C], scratch 2C, n, C -> per thread the sums of v and v**2 over its
+    rows, where v is x less the first row, which keeps the variance of large means exact."""
+    a = carray(p, (5,))
+    n, C = a[3], a[4]
+    t, T = _thread(), _threads()
+    x, one = _floats(a[0]), _floats(a[2] + 8 * C * t)
+    two = _floats(a[2] + 8 * C * t + 4 * C)
+    sums = carray(_doubles(a[1]), (T, 2, C))
+    for c in range(C):
+        sums[t, 0, c] = 0.0
+        sums[t, 1, c] = 0.0
+    i, end = t * n // T, (t + 1) * n // T
+    while i < end:
+        stop = min(i + 128, end)
+        for c in range(C):
+            hold0(one, c, f4(0))
+            hold1(two, c, f4(0))
+        for j in range(i, stop):
+            o = j * C
+            for c in range(C):
+                v = get(x, o + c) - get(x, c)
+                hold0(one, c, held0(one, c) + v)
+                hold1(two, c, held1(two, c) + v * v)
+        for c in range(C):
+            sums[t, 0, c] += held0(one, c)
+            sums[t, 1, c] += held1(two, c)
+        i = stop
+
+
+@kernel(tensors=4, sizes=3)
+def activate(p):
+    """x [n,C], scale [C], shift [C], y [n,C], n, C, kind: y = f(scale x + shift)."""
+    a = carray(p, (7,))
+    n, C, kind = a[4], a[5], a[6]
+    x, scale, shift, y = _floats(a[0]), _floats(a[1]), _floats(a[2]), _floats(a[3])
+    t, T = _thread(), _threads()
+    for i in range(t * n // T, (t + 1) * n // T):
+        o = i * C
+        if kind == 1:
+            for c in range(C):
+                z = get(x, o + c) * get(scale, c) + get(shift, c)
+                put0(y, o + c, max(z, f4(0)))
+        elif kind == 2:
+            for c in range(C):
+                z = get(x, o + c) * get(scale, c) + get(shift, c)
+                tail = _tail(z, f4(0.3989422804) * _exp(f4(-0.5) * z * z))
+                put0(y, o + c, z * (f4(1) - tail if z > 0 else tail))
+        else:
+            for c in range(C):
+                put0(y, o + c, get(x, o + c) * get(scale, c) + get(shift, c))
+
+
+@kernel(tensors=5, sizes=5)
+def pool(p):
+    """x [B,H,W,C], scale, shift [C], y [B,H//2,W//2,C], place uint8 like y, B, H, W, C, kind: y is
+    the largest of each 2x2 window of f(scale x + shift), f rectifying (1) or not (0); place says
+    which of the four it was, and 4 where it is cut to zero."""
+    a = carray(p, (10,))
+    B, H, W, C, kind = a[5], a[6], a[7], a[8], a[9]
+    h, w = H // 2, W // 2
+    x, scale, shift, y = _floats(a[0]), _floats(a[1]), _floats(a[2]), _floats(a[3])
+    place = _bytes(a[4])
+    least = f4(0) if kind == 1 else f4(-np.inf)
+    t, T = _thread(), _threads()
+    for row in range(t * B * h // T, (t + 1) * B * h // T):
+        b, i = row // h, row % h
+        for j in range(w):
+            o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
+            r = q + W * C
+            for c in range(C):
+                s, d = get(scale, c), get(shift, c)
+                v0, v1 = get(x, q + c) * s + d, get(x, q + C + c) * s + d
+                v2, v3 = get(x, r + c) * s + d, get(x, r + C + c) * s + d
+                m = max(max(v0, v1), max(v2, v3))
+                k = np.int32(3)
+                k = np.int32(2) if v2 == m else k
+                k = np.int32(1) if v1 == m else k
+                k = np.int32(0) if v0 == m else k
+                k = k if m > least else np.int32(4)
+                put0(y, o + c, max(m, least))
+                put_byte(place, o + c, np.uint8(k))
+
+
+@kernel(tensors=5, sizes=4)
+def pool_sums(p):
+    """g [B,h,w,C], place, x [B,H,W,C], sums float64 [T,2,C], scratch 2C, B, H, W, C -> per thread
+    the sums over its rows of g and of g times the x it came from."""
+    a = carray(p, (9,))
+    B, H, W, C = a[5], a[6], a[7], a[8]
+    h, w = H // 2, W // 2
+    t, T = _thread(), _threads()
+    g, place, x = _floats(a[0]), _bytes(a[1]), _floats(a[2])
+    one, two = _floats(a[4] + 8 * C * t), _floats(a[4] + 8 * C * t + 4 * C)
+    sums = carray(_doubles(a[3]), (T, 2, C))
+    for c in range(C):
+        sums[t, 0, c] = 0.0
+        sums[t, 1, c] = 0.0
+    for row in range(t * B * h // T, (t + 1) * B * h // T):
+        b, i = row // h, row % h
+        for c in range(C):
+            hold0(one, c, f4(0))
+            hold1(two, c, f4(0))
+        for j in range(w):
+            o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
+            r = q + W * C
+            for c in range(C):
+                k = np.int32(get_byte(place, o + c))
+                v, v1 = get(x, q + c), get(x, q + C + c)
+                v2, v3 = get(x, r + c), get(x, r + C + c)
+                v = v1 if k == 1 else v
+                v = v2 if k == 2 else v
+                v = v3 if k == 3 else v
+                d = get(g, o + c)
+                d = d if k < 4 else f4(0)
+                hold0(one, c, held0(one, c) + d)
+                hold1(two, c, held1(two, c) + d * v)
+        for c in range(C):
+            sums[t, 0, c] += held0(one, c)
+            sums[t, 1, c] += held1(two, c)
+
+
+@kernel(tensors=7, sizes=4)
+def unpool(p):
+    """g [B,h,w,C], place, x, dx [B,H,W,C], u, v, r [C], B, H, W, C: dx = u (g where it came from,
+    else 0) + v x + r, rows and columns left over included."""
+    a = carray(p, (11,))
+    B, H, W, C = a[7], a[8], a[9], a[10]
+    h, w = H // 2, W // 2
+    g, place, x, dx = _floats(a[0]), _bytes(a[1]), _floats(a[2]), _floats(a[3])
+    u, v, r = _floats(a[4]), _floats(a[5]), _floats(a[6])
+    t, T = _thread(), _threads()
+    rows, zero = (H + 1) // 2, f4(0)
+    for row in range(t * B * rows // T, (t + 1) * B * rows // T):
+        b, i = row // rows, row % rows
+        top = (b * H + 2 * i) * W * C
+        if i < h:
+            for j in range(w):
+                o, q = ((b * h + i) * w + j) * C, top + 2 * j * C
+                s = q + W * C
+                for c in range(C):
+                    k = np.int32(get_byte(place, o + c))
+                    d, m, e = get(g, o + c) * get(u, c), get(v, c), get(r, c)
+                    put0(dx, q + c, (d if k == 0 else zero) + (get(x, q + c) * m + e))
+                    put1(dx, q + C + c, (d if k == 1 else zero) + (get(x, q + C + c) * m + e))
+                    put2(dx, s + c, (d if k == 2 else zero) + (get(x, s + c) * m + e))
+                    put3(dx, s + C + c, (d if k == 3 else zero) + (get(x, s + C + c) * m + e))
+            if W % 2:
+                q = top + (W - 1) * C
+                s = q + W * C
+                for c in range(C):
+                    put0(dx, q + c, get(x, q + c) * get(v, c) + get(r, c))
+                    put1(dx, s + c, get(x, s + c) * get(v, c) + get(r, c))
+        else:
+            for j in range(W):
+                q = top + j * C
+                for c in range(C):
+                    put0(dx, q + c, get(x, q + c) * get(v, c) + get(r, c))
+
+
+@kernel(tensors=3, sizes=4)
+def unpool_plain(p):
+    """g [B,h,w,C], place, dx [B,H,W,C], B, H, W, C: dx = g where it came from, else 0."""
+    a = carray(p, (7,))
+    B, H, W, C = a[3], a[4], a[5], a[6]
+    h, w = H // 2, W // 2
+    g, place, dx = _floats(a[0]), _bytes(a[1]), _floats(a[2])
+    t, T = _thread(), _threads()
+    rows, zero = (H + 1) // 2, f4(0)
+    for row in range(t * B * rows // T, (t + 1) * B * rows // T):
+        b, i = row // rows, row % rows
+        top = (b * H + 2 * i) * W * C
+        if i < h:
+            for j in range(w):
+                o, q = ((b * h + i) * w + j) * C, top + 2 * j * C
+                s = q + W * C
+                for c in range(C):
+                    k, d = np.int32(get_byte(place, o + c)), get(g, o + c)
+                    put0(dx, q + c, d * f4(k == 0))
+                    put1(dx, q + C + c, d * f4(k == 1))
+                    put2(dx, s + c, d * f4(k == 2))
+                    put3(dx, s + C + c, d * f4(k == 3))
+            if W % 2:
+                q = top + (W - 1) * C
+                for c in range(C):
+                    put0(dx, q + c, zero)
+                    put1(dx, q + W * C + c, zero)
+        else:
+            for c in range(W * C):
+                put0(dx, top + c, zero)
+
+
+@kernel(tensors=7, sizes=3)
+def slopes(p):
+    """g [n,C], x [n,C], scale, shift [C], d [n,C], sums float64 [T,2,C], scratch 2C, n, C, kind: d
+    = g times the slope of f at scale x + shift; per thread the sums of d and of d x over its
+    rows."""
+    a = carray(p, (10,))
+    n, C, kind = a[7], a[8], a[9]
+    t, T = _thread(), _threads()
+    g, x, scale, shift, d = (
+        _floats(a[0]),
+        _floats(a[1]),
+        _floats(a[2]),
+        _floats(a[3]),
+        _floats(a[4]),
+    )
+    one, two = _floats(a[6] + 8 * C * t), _floats(a[6] + 8 * C * t + 4 * C)
+    sums = carray(_doubles(a[5]), (T, 2, C))
+    for c in range(C):
+        sums[t, 0, c] = 0.0
+        sums[t, 1, c] = 0.0
+    i, end = t * n // T, (t + 1) * n // T
+    while i < end:
+        stop = min(i + 128, end)
+        for c in range(C):
+            hold0(one, c, f4(0))
+            hold1(two, c, f4(0))
+        for j in range(i, stop):
+            o = j * C
+            if kind == 1:
+                for c in range(C):
+                    v, s = get(x, o + c), get(g, o + c)
+                    s = s if v * get(scale, c) + get(shift, c) > 0 else f4(0)
+                    put2(d, o + c, s)
+                    hold0(one, c, held0(one, c) + s)
+                    hold1(two, c, held1(two, c) + s * v)
+            elif kind == 2:
+                for c in range(C):
+                    v = get(x, o + c)
+                    z = v * get(scale, c) + get(shift, c)
+                    e = f4(0.3989422804) * _exp(f4(-0.5) * z * z)
+                    tail = _tail(z, e)
+                    s = get(g, o + c) * ((f4(1) - tail if z > 0 else tail) + z * e)
+                    put2(d, o + c, s)
+                    hold0(one, c, held0(one, c) + s)
+                    hold1(two, c, held1(two, c) + s * v)
+            else:
+                for c in range(C):
+                    s = get(g, o + c)
+                    put2(d, o + c, s)
+                    hold0(one, c, held0(one, c) + s)
+                    hold1(two, c, held1(two, c) + s * get(x, o + c))
+        for c in range(C):
+            sums[t, 0, c] += held0(one, c)
+            sums[t, 1, c] += held1(two, c)
+        i = stop
+
+
+@kernel(tensors=6, sizes=2)
+def combine(p):
+    """d [n,C], x [n,C], u, v, r [C], out [n,C], n, C: out = u d + v x + r; out may be d."""
+    a = carray(p, (8,))
+    n, C = a[6], a[7]
+    d, x, out = _floats(a[0]), _floats(a[1]), _floats(a[5])
+    u, v, r = _floats(a[2]), _floats(a[3]), _floats(a[4])
+    t, T = _thread(), _threads()
+    for i in range(t * n // T, (t + 1) * n // T):
+        o = i * C
+        for c in range(C):
+            put0(out, o + c, get(d, o + c) * get(u, c) + (get(x, o + c) * get(v, c) + get(r, c)))
+
+
+@kernel(tensors=2, sizes=11)
+def patches(p):
+    """x [B,H,W,C], out [B*h*w,k*l*C], B, H, W, C, k, l, top, left, stride, h, w: each window as a
+    row, zeros beyond the edge."""
+    a = carray(p, (13,))
+    B, H, W, C, k, l = a[2], a[3], a[4], a[5], a[6], a[7]
+    top, left, stride, h, w = a[8], a[9], a[10], a[11], a[12]
+    x, out = _floats(a[0]), _floats(a[1])
+    t, T = _thread(), _threads()
+    length, line = l * C, W * C
+    for row in range(t * B * h // T, (t + 1) * B * h // T):
+        b, i = row // h, row % h
+        for j in range(w):
+            start = (j * stride - left) * C
+            for r in range(k):
+                y = i * stride - top + r
+                o, q = ((row * w + j) * k + r) * length, (b * H + y) * line + start
+                if y < 0 or y >= H:
+                    for e in range(length):
+                        put0(out, o + e, f4(0))
+                elif start >= 0 and start + length <= line:
+                    for e in range(length):
+                        put0(out, o + e, get(x, q + e))
+                else:
+                    for e in range(length):
+                        inside = start + e >= 0 and start + e < line
+                        put0(out, o + e, get(x, q + e) if inside else f4(0))
+
+
+@kernel(tensors=3, sizes=10)
+def tiles_in(p):
+    """x [B,H,W,C], V [36,n*th*tw,C], scratch 72C, H, W, C, first, n, th, tw, m, top, left: the 6x6
+    tiles of images first..first+n, m apart, as B'dB (Lavin & Gray 2016, sec. 4.1, for 6 points)."""
+    a = carray(p, (13,))
+    H, W, C, first, n, th, tw = a[3], a[4], a[5], a[6], a[7], a[8], a[9]
+    m, top, left = a[10], a[11], a[12]
+    t, T = _thread(), _threads()
+    x, V = _floats(a[0]), _floats(a[1])
+    d, f = _floats(a[2] + 288 * C * t), _floats(a[2] + 288 * C * t + 144 * C)
+    two, four, five = f4(2), f4(4), f4(5)
+    plane = n * th * tw * C
+    for row in range(t * n * th // T, (t + 1) * n * th // T):
+        b, i = first + row // th, row % th
+        for j in range(tw):
+            for r in range(6):
+                y = i * m - top + r
+                for s in range(6):
+                    z = j * m - left + s
+                    o, q = (r * 6 + s) * C, ((b * H + y) * W + z) * C
+                    if y >= 0 and y < H and z >= 0 and z < W:
+                        for c in range(C):
+                            hold0(d, o + c, get(x, q + c))
+                    else:
+                        for c in range(C):
+                            hold0(d, o + c, f4(0))
+            for s in range(6):
+                o = s * C
+                for c in range(C):
+                    k = o + c
+                    d0, d1, d2 = held0(d, k), held0(d, k + 6 * C), held0(d, k + 12 * C)
+                    d3, d4 = held0(d, k + 18 * C), held0(d, k + 24 * C)
+                    d5 = held0(d, k + 30 * C)
+                    e, u = d4 - four * d2, d3 - four * d1
+                    v, q = d4 - d2, two * (d3 - d1)
+                    keep0(f, k, four * d0 - five * d2 + d4)
+                    keep1(f, k + 6 * C, e + u)
+                    keep2(f, k + 12 * C, e - u)
+                    keep3(f, k + 18 * C, v + q)
+                    keep4(f, k + 24 * C, v - q)
+                    keep5(f, k + 30 * C, four * d1 - five * d3 + d5)
+            g = (row * tw + j) * C
+            for r in range(6):
+                o, w = 6 * r * C, 6 * r * plane + g
+                for c in range(C):
+                    k = o + c
+                    d0, d1, d2 = kept(f, k), kept(f, k + C), kept(f, k + 2 * C)
+                    d3, d4, d5 = kept(f, k + 3 * C), kept(f, k + 4 * C), kept(f, k + 5 * C)
+                    e, u = d4 - four * d2, d3 - four * d1
+                    v, q = d4 - d2, two * (d3 - d1)
+                    put0(V, w + c, four * d0 - five * d2 + d4)
+                    put1(V, w + plane + c, e + u)
+                    put2(V, w + 2 * plane + c, e - u)
+                    put3(V, w + 3 * plane + c, v + q)
+                    put4(V, w + 4 * plane + c, v - q)
+                    put5(V, w + 5 * plane + c, four * d1 - five * d3 + d5)
+
+
+@inline
+def _four(d0, d1, d2, d3, d4, d5, bias):
+    """A' for outputs of four."""
+    e, o, f, q = d1 + d2, d1 - d2, d3 + d4, d3 - d4
+    return (
+        d0 + e + f + bias,
+        o + f4(2) * q + bias,
+        e + f4(4) * f + bias,
+        o + f4(8) * q + d5 + bias,
+    )
+
+
+@kernel(tensors=4, sizes=8)
+def tiles_out(p):
+    """M [36,n*th*tw,K], y [B,H,W,K], bias [K], scratch 28K, H, W, K, first, n, th, tw, m: y = A'MA
+    + bias for images first..first+n; m is 4 (3x3 kernels) or 2 (5x5)."""
+    a = carray(p, (12,))
+    H, W, K, first, n, th, tw, m = a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11]
+    t, T = _thread(), _threads()
+    M, y, bias = _floats(a[0]), _floats(a[1]), _floats(a[2])
+    d, out = _floats(a[3] + 112 * K * t), _floats(a[3] + 112 * K * t + 96 * K)
+    two, zero = f4(2), f4(0)
+    plane = n * th * tw * K
+    for row in range(t * n * th // T, (t + 1) * n * th // T):
+        b, i = first + row // th, row % th
+        for j in range(tw):
+            g = (row * tw + j) * K
+            for s in range(6):
+                q, o = s * plane + g, s * K
+                for c in range(K):
+                    k = q + c
+                    m0, m1 = get(M, k), get(M, k + 6 * plane)
+                    m2, m3 = get(M, k + 12 * plane), get(M, k + 18 * plane)
+                    m4, m5 = get(M, k + 24 * plane), get(M, k + 30 * plane)
+                    if m == 4:
+                        r0, r1, r2, r3 = _four(m0, m1, m2, m3, m4, m5, zero)
+                        keep0(d, o + c, r0)
+                        keep1(d, o + 6 * K + c, r1)
+                        keep2(d, o + 12 * K + c, r2)
+                        keep3(d, o + 18 * K + c, r3)
+                    else:
+                        keep0(d, o + c, m0 + (m1 + m2) + (m3 + m4))
+                        keep1(d, o + 6 * K + c, (m1 - m2) + two * (m3 - m4) + m5)
+            for r in range(min(m, H - i * m)):
+                o, wide = 6 * r * K, min(m, W - j * m)
+                q = ((b * H + i * m + r) * W + j * m) * K
+                for c in range(K):
+                    k, e = o + c, get(bias, c)
+                    m0, m1, m2 = kept(d, k), kept(d, k + K), kept(d, k + 2 * K)
+                    m3, m4, m5 = kept(d, k + 3 * K), kept(d, k + 4 * K), kept(d, k + 5 * K)
+                    if m == 4:
+                        r0, r1, r2, r3 = _four(m0, m1, m2, m3, m4, m5, e)
+                        hold0(out, c, r0)
+                        hold1(out, K + c, r1)
+                        hold2(out, 2 * K + c, r2)
+                        hold3(out, 3 * K + c, r3)
+                    else:
+                        hold0(out, c, m0 + (m1 + m2) + (m3 + m4) + e)
+                        hold1(out, K + c, (m1 - m2) + two * (m3 - m4) + m5 + e)
+                for c in range(wide * K):
+                    put0(y, q + c, held(out, c))
+
+
+@kernel(tensors=3, sizes=8)
+def tiles_slope(p):
+    """g [B,H,W,K], D [36,n*th*tw,K], scratch 40K, H, W, K, first, n, th, tw, m: D = AgA' for images
+    first..first+n, the transpose of `tiles_out`."""
+    a = carray(p, (11,))
+    H, W, K, first, n, th, tw, m = a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10]
+    t, T = _thread(), _threads()
+    g, D = _floats(a[0]), _floats(a[1])
+    d, e = _floats(a[2] + 160 * K * t), _floats(a[2] + 160 * K * t + 64 * K)
+    two, four, eight, zero = f4(2), f4(4), f4(8), f4(0)
+    plane = n * th * tw * K
+    for row in range(t * n * th // T, (t + 1) * n * th // T):
+        b, i = first + row // th, row % th
+        for j in range(tw):
+            for r in range(4):
+                y = i * m + r
+                for s in range(4):
+                    z = j * m + s
+                    o, q = (4 * r + s) * K, ((b * H + y) * W + z) * K
+                    if r < m and s < m and y < H and z < W:
+                        for c in range(K):
+                            hold0(d, o + c, get(g, q + c))
+                    else:
+                        for c in range(K):
+                            hold0(d, o + c, zero)
+            for s in range(4):
+                for c in range(K):
+                    k = s * K + c
+                    d0, d1 = held0(d, k), held0(d, k + 4 * K)
+                    d2, d3 = held0(d, k + 8 * K), held0(d, k + 12 * K)
+                    u, v = d0 + d2, d1 + d3
+                    q, w = d0 + four * d2, two * d1 + eight * d3
+                    last = d3 if m == 4 else d1
+                    keep0(e, k, d0)
+                    keep1(e, k + 4 * K, u + v)
+                    keep2(e, k + 8 * K, u - v)
+                    keep3(e, k + 12 * K, q + w)
+                    keep4(e, k + 16 * K, q - w)
+                    keep5(e, k + 20 * K, last)
+            f = (row * tw + j) * K
+            for r in range(6):
+                o, x = 4 * r * K, 6 * r * plane + f
+                for c in range(K):
+                    k = o + c
+                    d0, d1 = kept(e, k), kept(e, k + K)
+                    d2, d3 = kept(e, k + 2 * K), kept(e, k + 3 * K)
+                    u, v = d0 + d2, d1 + d3
+                    q, w = d0 + four * d2, two * d1 + eight * d3
+                    last = d3 if m == 4 else d1
+                    put0(D, x + c, d0)
+                    put1(D, x + plane + c, u + v)
+                    put2(D, x + 2 * plane + c, u - v)
+                    put3(D, x + 3 * plane + c, q + w)
+                    put4(D, x + 4 * plane + c, q - w)
+                    put5(D, x + 5 * plane + c, last)

@@ -1,0 +1,200 @@
+"""The fastest way to compute each convolution of a network on this machine, found by timing it."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convscope import files, machine
+from convscope.errors import ConvscopeError
+from convscope.events import Emit, Notice, Progress
+from convscope.training import convolution
+from convscope.training.convolution import PARTS, WAYS
+
+ROUNDS = 5  # timed runs a way, after one to warm up
+LONG_ENOUGH = 0.1  # seconds after which a way's best time stands
+WORK = 1.5e9  # multiply-adds that are timed at most; a larger batch is timed in part
+FAR = 1.5  # a way this much slower than the fastest leaves the race
+CLEAR = 0.95  # another way than PyTorch's has to take less than this share of its time
+WRONG = 1e-3  # relative distance from PyTorch's own result beyond which a way is not taken
+
+Timings = dict[str, dict[str, float | None]]  # part -> way -> seconds, None where it is wrong
+
+
+def plan(model: nn.Module, inputs: Tensor, emit: Emit) -> str:
+    """The recipe's ``kernels`` for a network and a batch: 'fused', and of each convolution that is
+    better not computed as PyTorch does it, 'name=output,input,kernel' with a way for each part.
+
+    What was measured of a shape is kept in the cache for every network that has it.
+    """
+    cache = files.cache_root() / "precision" / f"layers-{_machine()}.json"
+    try:
+        known = files.read_json(cache, ConvscopeError)
+        known = known if isinstance(known, dict) else {}
+    except ConvscopeError:
+        known = {}
+    found, fresh, saved, spent = ["fused"], False, 0.0, 0.0
+    layers = shapes(model, inputs)
+    for done, (name, (layer, shape, learns)) in enumerate(layers.items()):
+        key = describe(layer, shape, learns)
+        if not _right(known.get(key)):
+            known[key], fresh = measure(layer, shape, learns), True
+        best = {part: fastest(known[key].get(part, {})) for part in PARTS}
+        for part, ways in known[key].items():
+            spent += ways["direct"] or 0.0
+            saved += (ways["direct"] or 0.0) - (ways[best[part]] or 0.0)
+        if any(way != "direct" for way in best.values()):
+            found.append(f"{name}={','.join(best.values())}")
+        emit(Progress("measure", done + 1, len(layers), "layers"))
+    if fresh:
+        try:
+            files.write_json(cache, known)
+        except ConvscopeError as why:
+            emit(Notice(f"what was measured is not kept: {why}", warning=True))
+    if len(found) > 1:
+        when = "now" if fresh else "before"
+        text = f"{len(found) - 1} of {len(layers)} are computed in other ways than PyTorch's own"
+        share = f"in {1 - saved / spent:.0%} of the time of all (measured {when})"
+        emit(Notice(f"convolutions: {text}, {share}"))
+    return " ".join(found)
+
+
+def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[nn.Conv2d, Any, bool]]:
+    """Each convolution by name, its input's shape, and whether that input needs a gradient."""
+    seen: dict[str, tuple[nn.Conv2d, Any, bool]] = {}
+    twin = copy.deepcopy(model).train()
+
+    def note(name: str, module: nn.Module, arguments: tuple[Tensor, ...], result: Any) -> None:
+        assert isinstance(module, nn.Conv2d)
+        (x,) = arguments
+        usual = x.dtype is torch.float32 and x.ndim == 4
+        if usual and name not in seen:
+            seen[name] = (module, tuple(x.shape), x.requires_grad)
+        elif name in seen:  # used twice, with who knows what
+            again.add(name)
+
+    again: set[str] = set()
+    for name, module in twin.named_modules():
+        if type(module).forward is nn.Conv2d.forward:
+            module.register_forward_hook(functools.partial(note, name))
+    twin(inputs)
+    return {name: found for name, found in seen.items() if name not in again}
+
+
+def describe(layer: nn.Conv2d, shape: tuple[int, ...], learns: bool) -> str:
+    """A convolution's shape in words: the key under which its timings are kept."""
+    size = "x".join(map(str, shape))
+    frozen = "" if layer.weight.requires_grad else " frozen"
+    first = "" if learns else " first"
+    return (
+        f"{size} -> {layer.out_channels}, kernel {layer.kernel_size}, stride {layer.stride}, "
+        f"padding {layer.padding}, dilation {layer.dilation}, groups {layer.groups}, "
+        f"bias {layer.bias is not None}{frozen}{first}"
+    )
+
+
+def measure(layer: nn.Conv2d, shape: tuple[int, ...], learns: bool) -> Timings:
+    """Seconds of each part of a convolution in each way that suits it, in turn, the best of a few;
+    every result is held against PyTorch's."""
+    images, channels, height, width = shape
+    layer = copy.deepcopy(layer).to(memory_format=torch.channels_last)
+    x = torch.randn(1, channels, height, width)
+    with torch.no_grad():
+        y = nn.Conv2d.forward(layer, x)
+    work = y.numel() * layer.weight[0].numel()
+    images = max(2, min(images, int(WORK / work)))
+    x = torch.randn(images, channels, height, width).to(memory_format=torch.channels_last)
+    g = torch.randn(images, *y.shape[1:]).to(memory_format=torch.channels_last)
+    weight = layer.weight.detach()
+    bias = None if layer.bias is None else layer.bias.detach()
+    stride, padding = layer.stride, layer.padding
+    wanted = {"output": True, "input": learns, "kernel": layer.weight.requires_grad}
+
+    def run(part: str, way: str) -> Tensor:
+        if part == "output":
+            if way == "direct":
+                return torch.conv2d(x, weight, bias, stride, padding, layer.dilation, layer.groups)
+            return convolution.output(x, weight, bias, stride, padding, way)  # type: ignore[arg-type]
+        ways = (way, "direct") if part == "input" else ("direct", way)
+        if way == "direct":
+            mask = [part == "input", part == "kernel", False]
+            dilation, groups = layer.dilation, layer.groups
+            found = torch.ops.aten.convolution_backward(
+                g, x, weight, [0], stride, padding, dilation, False, [0, 0], groups, mask
+            )
+        else:
+            one = (part == "input", part == "kernel", False)
+            found = convolution.gradients(g, x, weight, stride, padding, ways, one)  # type: ignore[arg-type]
+        return found[0] if part == "input" else found[1]  # type: ignore[no-any-return]
+
+    if isinstance(padding, str) or layer.padding_mode != "zeros":
+        return {}
+    with torch.no_grad():
+        return {
+            part: _race(
+                {
+                    w: functools.partial(run, part, w)
+                    for w in WAYS
+                    if convolution.suits(layer, part, w)
+                }
+            )
+            for part in PARTS
+            if wanted[part]
+        }
+
+
+def _race(ways: dict[str, Callable[[], Tensor]]) -> dict[str, float | None]:
+    right = ways["direct"]()
+    times: dict[str, float | None] = dict.fromkeys(ways)
+    racing = {}
+    for way, run in ways.items():
+        distance = (run() - right).norm() / right.norm().clamp_min(1e-12)  # and the warm-up
+        if distance < WRONG:
+            racing[way] = run
+    best = dict.fromkeys(racing, math.inf)
+    for turn in range(ROUNDS):
+        for way, run in racing.items():
+            began = time.perf_counter()
+            run()
+            best[way] = min(best[way], time.perf_counter() - began)
+        least = min(best.values())
+        racing = {w: r for w, r in racing.items() if best[w] < FAR * least}
+        if len(racing) == 1 or turn * least > LONG_ENOUGH:
+            break
+    return times | best
+
+
+def fastest(ways: dict[str, float | None]) -> str:
+    """The way to take: PyTorch's own unless another is clearly faster.
+
+    >>> fastest({"direct": 1.0, "winograd": 0.97}), fastest({"direct": 1.0, "winograd": 0.9})
+    ('direct', 'winograd')
+    >>> fastest({"direct": 1.0, "matmul": None}), fastest({})
+    ('direct', 'direct')
+    """
+    right = {way: seconds for way, seconds in ways.items() if seconds is not None}
+    if not right:
+        return "direct"
+    best = min(right, key=right.__getitem__)
+    return best if right[best] < CLEAR * right.get("direct", math.inf) else "direct"
+
+
+def _right(table: Any) -> bool:
+    """Whether a table from the cache can be one that :func:`measure` made."""
+    return isinstance(table, dict) and all(
+        part in PARTS and isinstance(ways, dict) and isinstance(ways.get("direct"), float)
+        for part, ways in table.items()
+    )
+
+
+def _machine() -> str:
+    parts = (machine.describe(), machine.versions())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

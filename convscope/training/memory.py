@@ -1,0 +1,203 @@
+"""A memory bound: what a step needs here, weighed, and how many images fit into a pass.
+
+Weighed is what counts: the resident size of the process, at its peak, as Linux keeps it. It holds
+what no count of tensors sees, such as the scratch space of convolutions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from convscope.errors import BadArgument
+from convscope.training.rehearsal import Rehearsal
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+MARGIN = 1.15  # what is foretold from smaller passes is taken as this much more
+SPARE = 0.02  # of the bound is left to what grows later: the heap's holes, figures, the report
+
+
+def bytes_of(text: int | str) -> int:
+    """A size as it is typed, in bytes. Raises BadArgument.
+
+    >>> bytes_of("800MB"), bytes_of("1.5GiB"), bytes_of(10**9)
+    (800000000, 1610612736, 1000000000)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?)?B?", str(text).strip().upper())
+    size = int(float(found[1]) * UNITS[found[2] or ""]) if found else 0
+    if size <= 0:
+        raise BadArgument("max_memory", text, "must be a size", "write 800MB or 2GB")
+    return size
+
+
+def spelt(size: float) -> str:
+    """A size in words.
+
+    >>> spelt(812_345_678), spelt(2.5e9)
+    ('812 MB', '2.50 GB')
+    """
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def resident(what: str = "VmRSS") -> int:
+    """Bytes of this process that are in memory now, or at most since :func:`growth` began
+    (``VmHWM``). Raises OSError off Linux."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        name, _, value = line.partition(":")
+        if name == what:
+            return int(value.split()[0]) * 1024
+    raise OSError(f"/proc/self/status does not say {what}")
+
+
+def growth(work: Callable[[], object]) -> int:
+    """By how many bytes the process grows, at its peak, while ``work`` is done.
+
+    What was freed before is given back to the system first, or the work would find room in it.
+    Raises OSError off Linux.
+    """
+    trim()
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    before = resident()
+    work()
+    return resident("VmHWM") - before
+
+
+def trim() -> None:
+    """Give freed memory back to the system, where the C library is glibc."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def let_go(arrays: Iterable[Any]) -> None:
+    """Let go of the pages of memory-mapped arrays that were read; they are read again when they are
+    needed, mostly from the system's cache."""
+    for array in arrays:
+        mapped = getattr(array, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def passes(sizes: Iterable[int], least: int) -> list[int]:
+    """The images a pass that are worth trying for batches of these ``sizes``, the most first; 0 is
+    the whole batch.
+
+    The largest batch is split evenly, and no pass of any batch has less than ``least`` images,
+    unless the batch has.
+
+    >>> passes([100], least=2)[:6]
+    [0, 50, 34, 25, 20, 17]
+    >>> passes([7], least=2)
+    [0, 4]
+    """
+    batches = set(sizes)
+    most = max(batches)
+    even = {-(-most // count) for count in range(2, most + 1)}
+    return [
+        0,
+        *(
+            size
+            for size in sorted(even, reverse=True)
+            if size >= least and all(not 0 < n % size < least or n < least for n in batches)
+        ),
+    ]
+
+
+def fit(bound: int, rehearsal: Rehearsal, reserved: int = 0) -> tuple[int, int]:
+    """``micro_batch`` and ``eval_batch`` with which a run keeps to ``bound`` bytes in all;
+    ``reserved`` bytes are needed besides.
+
+    Passes of more and more images are weighed, as long as what the next one needs is foretold to
+    fit; then the one that is chosen. Raises BadArgument where even the smallest does not fit, and
+    off Linux.
+    """
+    sizes = rehearsal.loader.sizes()
+    whole, least = max(sizes), least_images(rehearsal.state.model)
+    with _explained(bound):
+        weigh(rehearsal, least)  # what the first one costs once and for all is no growth
+        trim()
+        room = int(bound * (1 - SPARE)) - resident() - reserved
+        weighed = {least: weigh(rehearsal, least)}
+        while (size := 2 * max(weighed)) <= min(whole, 64) and foretold(weighed, size) < room:
+            weighed[size] = weigh(rehearsal, size)
+        for size in passes(sizes, least):
+            if foretold(weighed, size or whole) < room and weigh(rehearsal, size or whole) < room:
+                return size, min(rehearsal.train.eval_batch, size or whole)
+    needed = bound - room + min(weighed.values())
+    images = f"{least} image{'s' if least > 1 else ''}"
+    raise BadArgument(
+        "max_memory",
+        spelt(bound),
+        f"is too little: the process has {spelt(bound - room)} before it learns, and learning from "
+        f"{images} at a time takes {spelt(min(weighed.values()))} more",
+        f"try {spelt(needed * 1.05)}",
+    )
+
+
+def check(bound: int, rehearsal: Rehearsal, reserved: int = 0) -> None:
+    """Raise BadArgument unless the recipe's own passes keep to the bound."""
+    size = rehearsal.train.micro_batch or max(rehearsal.loader.sizes())
+    with _explained(bound):
+        weigh(rehearsal, least_images(rehearsal.state.model))
+        trim()
+        before = resident() + reserved
+        needed = before + weigh(rehearsal, size)
+    if needed > bound:
+        raise BadArgument(
+            "max_memory",
+            spelt(bound),
+            f"is less than this run needs, which was begun with {size} images a pass",
+            f"try {spelt(needed * 1.05)}",
+        )
+
+
+def foretold(weighed: dict[int, int], images: int) -> float:
+    """What a pass of so many images needs, from those that were weighed: along the line through the
+    two largest, which is taken as half as steep as the one through nothing at least.
+
+    >>> round(foretold({8: 1000, 16: 1800}, 32) / MARGIN)
+    3600
+    """
+    last = max(weighed)
+    if images <= last:
+        return weighed.get(images, weighed[last])
+    slope = weighed[last] / last
+    if last // 2 in weighed:
+        steep = 2 * (weighed[last] - weighed[last // 2]) / last
+        slope = max(steep, slope / 2)
+    return (weighed[last] + slope * (images - last)) * MARGIN
+
+
+def weigh(rehearsal: Rehearsal, images: int) -> int:
+    """By how much the process grows when it learns in passes of so many images, judges as many, and
+    saves."""
+
+    def work() -> None:
+        rehearsal.step(replace(rehearsal.train, micro_batch=images), 2 * images)
+        rehearsal.judge(min(images, rehearsal.train.eval_batch))
+        rehearsal.save()
+
+    return growth(work)
+
+
+def least_images(model: Any) -> int:
+    """How many images a network can learn from at once: batch norm needs two."""
+    return 2 if any("BatchNorm" in type(m).__name__ for m in model.modules()) else 1
+
+
+@contextlib.contextmanager
+def _explained(bound: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as why:
+        raise BadArgument(
+            "max_memory",
+            spelt(bound),
+            f"is kept by weighing the process, which this system does not allow ({why})",
+            "set micro_batch and eval_batch yourself",
+        ) from None

@@ -1,0 +1,73 @@
+"""A run's own work on copies of its network, to be timed and weighed; nothing of it stays."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from convscope.data.loader import Batch, Loader
+from convscope.evaluation import predictions
+from convscope.recipe import Train
+from convscope.training import checkpoint, optim
+from convscope.training.checkpoint import Position, State
+from convscope.training.loop import update
+
+
+class Rehearsal:
+    """Steps, judging and saves as a run does them; ``images``, uint8 [N,C,H,W], are like those that
+    it judges."""
+
+    def __init__(self, model: nn.Module, loader: Loader, train: Train, images: Tensor) -> None:
+        twin = copy.deepcopy(model)
+        self.state = State.of(twin, optim.optimizer(twin, train), train)
+        self.loader, self.train, self.images = loader, train, images
+        self.batches = endless(loader)
+        self.sums = torch.zeros(2, dtype=torch.float64, device=loader.device)
+        self.done = 0
+
+    def step(self, train: Train | None = None, images: int | None = None) -> float:
+        """Draw the next full batch and learn from it, or from its first ``images``; the seconds it
+        took."""
+        began = time.perf_counter()
+        batch, train = next(self.batches), train or self.train
+        part = Batch(*(tuple(t[:images] for t in some) for some in (batch.inputs, batch.targets)))
+        lr = optim.learning_rate(train, 0, 1000)
+        self.state.model.train()
+        update(self.state, part, train, self.done, lr, self.done, self.sums)
+        self.done += 1
+        if self.sums.device.type != "cpu":
+            self.sums.tolist()  # waits for the device
+        return time.perf_counter() - began
+
+    def judge(self, count: int) -> float:
+        """Judge so many images at once; the seconds it took."""
+        began = time.perf_counter()
+        predictions.logits_of(
+            self.state.judged,
+            self.images[:count],
+            batch_size=count,
+            device=self.loader.device,
+            memory_format=self.loader.memory_format,
+        )
+        return time.perf_counter() - began
+
+    def save(self) -> float:
+        """Save everything into a folder that is removed again; the seconds it took."""
+        with tempfile.TemporaryDirectory(prefix="convscope-") as folder:
+            began = time.perf_counter()
+            checkpoint.save(Path(folder), Position(), self.state, 0)
+            return time.perf_counter() - began
+
+
+def endless(loader: Loader) -> Iterator[Batch]:
+    """Full batches, epoch after epoch; what is left over at an epoch's end is passed over."""
+    full, epoch = min(loader.batch_size, max(loader.sizes())), 0
+    while True:
+        yield from (batch for batch in loader.epoch(epoch) if len(batch) >= full)
+        epoch += 1
