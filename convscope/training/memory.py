@@ -161,7 +161,7 @@ def foretold(weighed: dict[int, int], images: int) -> float:
     two largest, which is taken as half as steep as the one through nothing at least.
 
     >>> round(foretold({8: 1000, 16: 1800}, 32) / MARGIN)
-    3600
+    3400
     """
     last = max(weighed)
     if images <= last:

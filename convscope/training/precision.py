@@ -16,14 +16,14 @@ from torch.nn import functional
 from convscope import files, machine
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit, Notice
-from convscope.recipe import Recipe, Train
+from convscope.recipe import Recipe
 from convscope.training import convolution, fusion, kernels, layers
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 ROUNDS = 5  # timed forward and backward passes a candidate, after one to warm up
-FEW = 8  # images that tell what is far slower or wrong
-LONG_ENOUGH = 2.0  # seconds of a candidate after which its best time stands
+FEW = 16  # images that tell what is far slower or wrong
+LONG = 0.5  # seconds of a pass beyond which fewer images are timed
 FAR = 2.0  # a candidate this much slower than the fastest leaves the race
 WORTH_IT = 1.15  # bfloat16 has to be this much faster than float32 to be taken
 NEAR_ENOUGH = (
@@ -49,17 +49,22 @@ def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, DTYPES[precision], enabled=precision != "float32")
 
 
-def engine(model: nn.Module, train: Train) -> nn.Module:
+def engine(model: nn.Module, ways: str) -> nn.Module:
     """The network as it is run on this machine: over the same weights, with its passes over memory
-    fused and its convolutions computed as the recipe's ``kernels`` say."""
-    if train.kernels == "plain":
+    fused and its convolutions computed as a recipe's ``kernels`` say. ``plain`` is the network
+    itself.
+
+    >>> engine(nn.Sequential(nn.Conv2d(8, 8, 3)), "fused 0=matmul,direct,direct")[0].ways
+    ('matmul', 'direct', 'direct')
+    """
+    if ways == "plain":
         return model
     twin = fusion.fuse(model)
-    for entry in train.kernels.split():
-        name, _, ways = entry.partition("=")
-        if ways and twin is not model:
+    for entry in ways.split():
+        name, _, parts = entry.partition("=")
+        if parts and twin is not model:
             layer = twin.get_submodule(name)
-            output, into, kernel = ways.split(",")
+            output, into, kernel = parts.split(",")
             convolution.Planned.of(layer, (output, into, kernel))  # type: ignore[arg-type]
     return twin
 
@@ -73,32 +78,40 @@ def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emi
     machine, versions, network and shape.
     """
     train = recipe.train
-    here = inputs.device.type == "cpu" and train.precision != "bfloat16"
-    if train.kernels == "auto":
-        plan = "plain"
-        if here and train.memory_format != "contiguous" and kernels.available():
-            plan = layers.plan(model, inputs[: train.micro_batch or None], emit)
-        recipe = recipe.measured(kernels=plan)
-        train = recipe.train
-    if train.precision != "auto" and train.memory_format != "auto":
+    if "auto" not in (train.precision, train.memory_format, train.kernels):
         return recipe
+    inputs, labels = (t[: train.micro_batch or len(t)] for t in (inputs, labels))
     cache = files.cache_root() / "precision" / f"{_key(recipe, model, inputs)}.json"
     try:
         timings = _known(files.read_json(cache, ConvscopeError))
         origin = "measured before"
     except (ConvscopeError, ValueError):
-        timings, origin = _measure(recipe, model, inputs, labels), "measured now"
+        timings, origin = (
+            _measure(_candidates(recipe, model, inputs, emit), model, inputs, labels),
+            "",
+        )
         try:
             files.write_json(cache, timings)
         except ConvscopeError as why:
             emit(Notice(f"what was measured is not kept: {why}", warning=True))
-    precision, memory_format = _pick(timings)
+    precision, memory_format, ways = _pick(timings).split(maxsplit=2)
     table = ", ".join(
-        f"{key} {'wrong or far slower' if t is None else f'{t * 1e3:.1f} ms'}"
+        f"{_short(key)} {'wrong or far slower' if t is None else f'{t * 1e3:.1f} ms'}"
         for key, t in timings.items()
     )
-    emit(Notice(f"precision: {precision}, {memory_format} ({origin}, a step: {table})"))
-    return recipe.measured(precision=precision, memory_format=memory_format)
+    emit(
+        Notice(
+            f"precision: {precision}, {memory_format}, {_short(ways)} kernels "
+            f"({origin or 'measured now'}, a step: {table})"
+        )
+    )
+    return recipe.measured(precision=precision, memory_format=memory_format, kernels=ways)
+
+
+def _short(key: str) -> str:
+    """A candidate without the names of its layers."""
+    words = [word for word in key.split() if "=" not in word]
+    return " ".join(words) + (" and chosen" if len(words) < len(key.split()) else "")
 
 
 def _known(table: Any) -> dict[str, float | None]:
@@ -108,7 +121,7 @@ def _known(table: Any) -> dict[str, float | None]:
     return table
 
 
-def _pick(timings: dict[str, float | None]) -> tuple[str, str]:
+def _pick(timings: dict[str, float | None]) -> str:
     """The fastest that is right; bfloat16 only where it is well worth its rounding."""
     right = {key: seconds for key, seconds in timings.items() if seconds is not None}
     exact = [key for key in right if key.startswith("float32")]
@@ -116,58 +129,76 @@ def _pick(timings: dict[str, float | None]) -> tuple[str, str]:
     if exact and best not in exact:
         best32 = min(exact, key=right.__getitem__)
         best = best if right[best] * WORTH_IT < right[best32] else best32
-    precision, memory_format = best.split()
-    return precision, memory_format
+    return best
+
+
+def _candidates(recipe: Recipe, model: nn.Module, inputs: Tensor, emit: Emit) -> list[str]:
+    """Each 'precision memory_format kernels' that the recipe leaves open."""
+    train = recipe.train
+    precisions = list(DTYPES) if train.precision == "auto" else [train.precision]
+    formats = list(FORMATS) if train.memory_format == "auto" else [train.memory_format]
+    found = []
+    for precision in precisions:
+        for memory_format in formats:
+            ways = [train.kernels]
+            if train.kernels == "auto":
+                compiled = inputs.device.type == "cpu" and kernels.available()
+                ways = ["fused" if compiled else "plain"]
+                if compiled and (precision, memory_format) == ("float32", "channels_last"):
+                    ways = list(dict.fromkeys([layers.plan(model, inputs, emit), "fused", "plain"]))
+            found += [f"{precision} {memory_format} {way}" for way in ways]
+    return found
 
 
 def _measure(
-    recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor
+    candidates: list[str], model: nn.Module, inputs: Tensor, labels: Tensor
 ) -> dict[str, float | None]:
-    """Seconds a forward and backward pass by 'precision memory_format'; None for one that is wrong
-    or far slower.
+    """Seconds a forward and backward pass of each candidate; None for one that is wrong or far
+    slower.
 
     A few images tell what is far slower and what is wrong. The others run in turn and each keeps
     its best time, so that a machine that is busy for a moment slows all of them or none.
     """
-    train = recipe.train
-    precisions = list(DTYPES) if train.precision == "auto" else [train.precision]
-    formats = list(FORMATS) if train.memory_format == "auto" else [train.memory_format]
     reference = copy.deepcopy(model).train()
     few, some = inputs[:FEW], labels[:FEW]
     _pass(reference, few, some, "float32")
     expected = _gradient(reference)
-    timings: dict[str, float | None] = {}
+    timings: dict[str, float | None] = dict.fromkeys(candidates)
     racing: dict[str, tuple[nn.Module, Tensor, str]] = {}
     first: dict[str, float] = {}
-    for precision in precisions:
-        for memory_format in formats:
-            layout, key = FORMATS[memory_format], f"{precision} {memory_format}"
-            twin = engine(copy.deepcopy(model).to(memory_format=layout).train(), train)
-            _pass(twin, few.contiguous(memory_format=layout), some, precision)  # and the warm-up
-            distance = (_gradient(twin) - expected).norm() / expected.norm().clamp_min(1e-12)
-            timings[key] = None
-            if distance < NEAR_ENOUGH:
-                pixels = few.contiguous(memory_format=layout)
-                first[key] = min(_pass(twin, pixels, some, precision) for _ in range(2))
-                pixels = inputs.contiguous(memory_format=layout)
-                racing[key] = (twin, pixels, precision)
+    for key in candidates:
+        precision, memory_format, ways = key.split(maxsplit=2)
+        layout = FORMATS[memory_format]
+        twin = engine(copy.deepcopy(model).to(memory_format=layout).train(), ways)
+        pixels = few.contiguous(memory_format=layout)
+        _pass(twin, pixels, some, precision)  # the check, and the warm-up
+        distance = (_gradient(twin) - expected).norm() / expected.norm().clamp_min(1e-12)
+        if distance < NEAR_ENOUGH:
+            first[key] = _pass(twin, pixels, some, precision)
+            racing[key] = (twin, inputs.contiguous(memory_format=layout), precision)
     if not racing:
         raise BadArgument(
-            "precision", train.precision, "computes wrong gradients on this machine", "try float32"
+            "precision",
+            candidates[0].split()[0],
+            "computes wrong gradients on this machine",
+            "try float32",
         )
-    racing = {k: r for k, r in racing.items() if first[k] < 2 * FAR * min(first.values())}
+    least = min(first.values())
+    racing = {k: r for k, r in racing.items() if first[k] < 2 * FAR * least}
+    most = max(
+        FEW, int(len(few) * LONG / max(least, 1e-9))
+    )  # images of a pass that is not too long
     best = dict.fromkeys(racing, math.inf)
     for turn in range(ROUNDS + 1):
         for key, (twin, pixels, precision) in racing.items():
-            taken = _pass(twin, pixels, labels, precision)
+            taken = _pass(twin, pixels[:most], labels[:most], precision)
             best[key] = min(best[key], taken if turn else math.inf)  # the first warms up
-        if turn == 0:
-            continue
-        fastest = min(best.values())
-        racing = {key: runner for key, runner in racing.items() if best[key] < FAR * fastest}
-        if len(racing) == 1 or fastest * turn > LONG_ENOUGH:
+        if turn:
+            fastest = min(best.values())
+            racing = {key: runner for key, runner in racing.items() if best[key] < FAR * fastest}
+        if len(racing) == 1:
             break
-    return timings | {key: best[key] for key in racing}
+    return timings | {key: s for key, s in best.items() if key in racing}
 
 
 def _pass(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) -> float:

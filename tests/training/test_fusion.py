@@ -1,0 +1,129 @@
+"""Fused networks compute what the plain ones do, over the same weights."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from convscope import models
+from convscope.training import fusion, kernels
+from convscope.training.fusion import Activation, Norm, fuse
+
+pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
+
+
+def norm(channels: int = 6) -> nn.BatchNorm2d:
+    layer = nn.BatchNorm2d(channels)
+    nn.init.uniform_(layer.weight, -1, 1)
+    nn.init.normal_(layer.bias)
+    return layer
+
+
+CHAINS = {
+    "norm": [norm()],
+    "norm relu": [norm(), nn.ReLU()],
+    "norm gelu": [norm(), nn.GELU()],
+    "norm pool": [norm(), nn.MaxPool2d(2)],
+    "norm relu pool": [norm(), nn.ReLU(), nn.MaxPool2d(2)],
+    "norm pool relu": [norm(), nn.MaxPool2d(2), nn.ReLU()],
+    "relu pool": [nn.ReLU(), nn.MaxPool2d(2)],
+    "pool relu": [nn.MaxPool2d(2), nn.ReLU()],
+    "pool": [nn.MaxPool2d(2)],
+    "gelu": [nn.GELU()],
+    "pool norm gelu": [nn.MaxPool2d(2), norm(), nn.GELU()],
+    "norm gelu pool": [norm(), nn.GELU(), nn.MaxPool2d(2)],
+    "relu pool norm": [nn.ReLU(), nn.MaxPool2d(2), norm()],
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("size", [(8, 6), (7, 9)])
+def test_every_chain_in_training_and_after(chain, size):
+    torch.manual_seed(0)
+    plain = nn.Sequential(*copy.deepcopy(CHAINS[chain]))
+    exact, fused = copy.deepcopy(plain).double(), fuse(plain)
+    assert not any(type(m) in (nn.MaxPool2d, nn.BatchNorm2d, nn.GELU) for m in fused.modules())
+    for turn in range(2):
+        x = torch.randn(5, 6, *size).to(memory_format=torch.channels_last).requires_grad_()
+        z = x.detach().double().requires_grad_()
+        y, expected = fused(x), exact(z)
+        assert torch.allclose(y.double(), expected, atol=1e-5), turn
+        g = torch.randn_like(y)
+        y.backward(g)
+        expected.backward(g.double())
+        assert torch.allclose(x.grad.double(), z.grad, atol=2e-5)
+    for one, two in zip(plain.parameters(), exact.parameters(), strict=True):
+        assert torch.allclose(one.grad.double(), two.grad, atol=2e-4)
+    for one, two in zip(plain.buffers(), exact.buffers(), strict=True):
+        assert torch.allclose(one.double(), two.double(), atol=1e-6)
+    with torch.inference_mode():
+        x = torch.randn(3, 6, *size).to(memory_format=torch.channels_last)
+        assert torch.allclose(fused.eval()(x).double(), exact.eval()(x.double()), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(models.MODELS))
+def test_the_registry_keeps_its_names_and_its_weights(name):
+    channels, size = (3, (32, 32)) if name in ("record", "cifar_cnn") else (1, (28, 28))
+    torch.manual_seed(0)
+    plain = models.build(name, 10, channels, size).eval()
+    fused = fuse(plain)
+    assert list(fused.state_dict()) == list(plain.state_dict())
+    assert {id(p) for p in fused.parameters()} == {id(p) for p in plain.parameters()}
+    assert {id(b) for b in fused.buffers()} == {id(b) for b in plain.buffers()}
+    x = torch.rand(2, channels, *size).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        assert torch.allclose(fused(x), plain(x), atol=1e-5)
+
+
+def test_gelu_and_pool_do_not_change_places():
+    fused = fuse(nn.Sequential(nn.GELU(), nn.MaxPool2d(2)))
+    x = (torch.randn(2, 3, 4, 4) - 2).to(memory_format=torch.channels_last)
+    assert torch.allclose(fused(x), functional.max_pool2d(functional.gelu(x), 2), atol=1e-6)
+
+
+def test_what_is_not_usual_is_left_alone():
+    layers = [
+        nn.MaxPool2d(3),
+        nn.MaxPool2d(2, 1),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.BatchNorm2d(3, affine=False),
+        nn.BatchNorm2d(3, momentum=None),
+        nn.BatchNorm2d(3, track_running_stats=False),
+        nn.GELU("tanh"),
+        nn.ReLU(),
+    ]
+    fused = fuse(nn.Sequential(*layers))
+    assert [type(m) for m in fused] == [type(m) for m in layers]
+    hooked = nn.Sequential(nn.BatchNorm2d(3))
+    hooked[0].register_forward_hook(lambda *rest: None)
+    assert not isinstance(fuse(hooked)[0], Norm)
+    pool = nn.MaxPool2d(2)
+    twice = fuse(nn.Sequential(nn.Sequential(pool), nn.Sequential(pool)))
+    assert not any(isinstance(m, Activation) for m in twice.modules())
+
+
+def test_other_numbers_and_layouts_fall_back():
+    plain = nn.Sequential(norm(), nn.ReLU(), nn.MaxPool2d(2))
+    fused = fuse(copy.deepcopy(plain))
+    for x in (torch.randn(2, 6, 4, 4), torch.randn(2, 6, 4, 4, dtype=torch.bfloat16)):
+        assert torch.allclose(fused(x).float(), plain(x).float(), atol=1e-2)
+    x = torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
+    assert torch.allclose(fused.eval()(x), plain.eval()(x), atol=1e-6)
+    fused(x).sum().backward()
+    assert x.grad is not None
+
+
+def test_one_value_a_channel_is_refused_as_batch_norm_does():
+    fused = fuse(nn.Sequential(norm()))
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        fused(torch.randn(1, 6, 1, 1).to(memory_format=torch.channels_last))
+
+
+def test_without_kernels_it_is_the_network_itself(monkeypatch):
+    plain = nn.Sequential(norm())
+    monkeypatch.setattr(kernels, "available", lambda: False)
+    assert fusion.fuse(plain) is plain

@@ -1,0 +1,102 @@
+"""The plan: measured once a shape, right before fast, PyTorch's way unless clearly worse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from convscope.events import Notice, silent
+from convscope.models import build
+from convscope.training import convolution, kernels, layers, precision
+
+pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+class Odd(nn.Module):
+    """A network with what a plan must leave alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.usual = nn.Conv2d(3, 8, 3, padding=1)
+        self.shared = nn.Conv2d(8, 8, 3, padding=1)
+        self.grouped = nn.Conv2d(8, 8, 3, groups=4)
+        self.same = nn.Conv2d(8, 8, 3, padding="same")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.shared(self.shared(self.usual(x)))
+        return self.same(self.grouped(x)).mean((2, 3))
+
+
+def test_shapes_are_those_of_a_step():
+    found = layers.shapes(build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12))
+    assert {name: (shape, learns) for name, (_, shape, learns) in found.items()} == {
+        "features.0": ((4, 1, 12, 12), False),
+        "features.4": ((4, 16, 6, 6), True),
+    }
+    odd = layers.shapes(Odd(), torch.rand(2, 3, 6, 6))
+    assert list(odd) == ["usual", "grouped", "same"]
+
+
+def test_a_plan_is_measured_once_and_kept_by_shape(fresh, monkeypatch, events):
+    _, emit = events
+    network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
+    first = layers.plan(network, images, emit)
+    assert first.split()[0] == "fused"
+    (kept,) = fresh.glob("precision/layers-*.json")
+    table = json.loads(kept.read_text())
+    assert len(table) == 2 and all("direct" in ways for t in table.values() for ways in t.values())
+    monkeypatch.setattr(layers, "measure", lambda *rest: pytest.fail("measured again"))
+    assert layers.plan(network, images, emit) == first
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"x": 1}'])
+def test_a_damaged_table_is_measured_anew(fresh, damage):
+    network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
+    layers.plan(network, images, silent)
+    (kept,) = fresh.glob("precision/layers-*.json")
+    kept.write_text(damage)
+    assert layers.plan(network, images, silent).startswith("fused")
+
+
+def test_the_fastest_right_way_is_taken(fresh, monkeypatch, events):
+    seen, emit = events
+    times = {
+        "output": {"direct": 1.0, "winograd": 0.5, "matmul": None},
+        "input": {"direct": 1.0, "turned": 0.97},
+        "kernel": {"direct": 1.0, "matmul": 0.1},
+    }
+    monkeypatch.setattr(layers, "measure", lambda *rest: times)
+    text = layers.plan(nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(2, 8, 6, 6), emit)
+    assert text == "fused 0=winograd,direct,matmul"
+    assert isinstance(seen[-1], Notice) and "1 of 1" in seen[-1].text and "53%" in seen[-1].text
+    twin = precision.engine(nn.Sequential(nn.Conv2d(8, 8, 3)), text)
+    assert twin[0].ways == ("winograd", "direct", "matmul")
+
+
+def test_a_way_that_computes_something_else_is_not_taken(monkeypatch):
+    output = convolution.output
+
+    def wrong(x, weight, bias, stride, padding, way):
+        return output(x, weight, bias, stride, padding, "direct") * (1.01 if way == "matmul" else 1)
+
+    monkeypatch.setattr(convolution, "output", wrong)
+    found = layers.measure(nn.Conv2d(8, 8, 3), (2, 8, 6, 6), True)
+    assert found["output"]["matmul"] is None and found["output"]["direct"] is not None
+
+
+@pytest.mark.parametrize("layer", [Odd().usual, Odd().grouped, Odd().same])
+def test_every_kind_of_layer_can_be_measured(layer):
+    found = layers.measure(layer, (2, layer.in_channels, 6, 6), learns=True)
+    assert set(found) in ({"output", "input", "kernel"}, set())
+    for ways in found.values():
+        assert all(seconds is None or seconds > 0 for seconds in ways.values())
