@@ -1,9 +1,10 @@
-"""Normalisation, activation and 2x2 max-pooling in one pass over memory each way.
+"""Normalisation, activation, 2x2 max-pooling and dropout in one pass over memory each way.
 
 :func:`fuse` gives a network that shares every weight with the one it is given and computes the
 same, but for rounding: batch norm, ReLU or GELU, and the pool that follow each other in an
-``nn.Sequential`` become one module. A pool changes places with a ReLU, since both are monotone; it
-never does with GELU, nor in a way that would change what batch norm sees.
+``nn.Sequential`` become one module, and so do ReLU and dropout. A pool changes places with a ReLU,
+since both are monotone; it never does with GELU, nor in a way that would change what batch norm
+sees.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -44,13 +44,16 @@ def fuse(model: nn.Module) -> nn.Module:
             chain = _chain(layers[at:])
             if chain:
                 norm = "norm" in chain
+                drops = sequence[at + len(chain) - 1]
                 kind = next((k for name, k in ACTIVATIONS.items() if name in chain), LINEAR)
                 first = sequence[at]
-                sequence[at] = (
-                    Norm.of(first, kind, "pool" in chain)
-                    if norm and isinstance(first, nn.BatchNorm2d)
-                    else Activation(kind, "pool" in chain)
-                )
+                if isinstance(drops, nn.Dropout):
+                    sequence[at] = Drop(drops.p, kind)
+                elif norm and isinstance(first, nn.BatchNorm2d):
+                    sequence[at] = Norm.of(first, kind, "pool" in chain)
+                else:
+                    sequence[at] = Activation(kind, "pool" in chain)
+                sequence[at].train(first.training)
                 for rest in range(at + 1, at + len(chain)):
                     sequence[rest] = nn.Identity()
             at += max(1, len(chain))
@@ -66,6 +69,8 @@ CHAINS = (  # the longest first
     ("norm", "pool"),
     ("relu", "pool"),
     ("pool", "relu"),
+    ("relu", "dropout"),
+    ("dropout",),
     ("norm",),
     ("pool",),
     ("gelu",),
@@ -83,10 +88,10 @@ def _kind(module: nn.Module) -> str | None:
     if isinstance(module, nn.BatchNorm2d) and type(module).forward is nn.BatchNorm2d.forward:
         usual = module.affine and module.track_running_stats and module.momentum is not None
         return "norm" if usual else None
-    if type(module) is nn.ReLU:
-        return "relu"
-    if type(module) is nn.GELU and module.approximate == "none":
-        return "gelu"
+    if type(module) is nn.Dropout and 0 < module.p < 1:
+        return "dropout"
+    if type(module) is nn.ReLU or (type(module) is nn.GELU and module.approximate == "none"):
+        return "relu" if type(module) is nn.ReLU else "gelu"
     if type(module) is nn.MaxPool2d:
         two = all(v in (2, (2, 2)) for v in (module.kernel_size, module.stride))
         plain = module.padding in (0, (0, 0)) and module.dilation in (1, (1, 1))
@@ -127,11 +132,54 @@ class Activation(nn.Module):
         return y
 
 
+class Drop(nn.Module):
+    """Dropout with or without a ReLU before it: [...] -> the same.
+
+    Its mask is a function of one number drawn from PyTorch's generator and of each value's place in
+    memory: nothing is stored for the way back, and the number of threads does not change it.
+    """
+
+    def __init__(self, p: float, kind: int) -> None:
+        super().__init__()
+        self.p, self.kind = p, kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        dense = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
+        fits = dense and x.dtype is torch.float32 and x.device.type == "cpu"
+        if not (fits and self.training):
+            if self.kind == RELU:
+                x = functional.relu(x)
+            return functional.dropout(x, self.p, self.training)
+        seed = int(torch.randint(2**32, ()))
+        y: Tensor = _Drop.apply(x, seed, self.p, self.kind)
+        return y
+
+
+class _Drop(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, seed: int, p: float, kind: int) -> Tensor:
+        y, scale = torch.empty_like(x), torch.tensor([1 / (1 - p)])
+        ctx.save_for_backward(x, scale)
+        ctx.rest = x.numel(), seed, round(p * 2**32), kind
+        kernels.drop(x, y, scale, *ctx.rest)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, scale = ctx.saved_tensors
+        if g.stride() != x.stride():
+            g = torch.empty_like(x).copy_(g)
+        dx = torch.empty_like(x)
+        kernels.drop_slope(g, x, dx, scale, *ctx.rest)
+        return dx, None, None, None
+
+
 class Norm(nn.BatchNorm2d):
     """Batch normalisation with the activation and the pool after it."""
 
     kind: int
     pool: bool
+    constants: Tensor
 
     @classmethod
     def of(cls, plain: nn.BatchNorm2d, kind: int, pool: bool) -> Norm:
@@ -139,6 +187,7 @@ class Norm(nn.BatchNorm2d):
         plain.__class__ = cls
         assert isinstance(plain, Norm)
         plain.kind, plain.pool = kind, pool
+        plain.constants = torch.tensor([plain.momentum, plain.eps], dtype=torch.float64)
         return plain
 
     def forward(self, x: Tensor) -> Tensor:
@@ -169,16 +218,18 @@ class _Fused(torch.autograd.Function):
         n = batch * height * width
         scale, shift = weight, bias
         if norm is not None:
-            sums = _sums(channels)
-            kernels.statistics(x, sums, kernels.scratch(2 * channels), n, channels)
-            one, two = sums.sum(0).numpy() / n
-            mean = one + x[0, :, 0, 0].double().numpy()
-            variance = np.maximum(two - one**2, 0)
-            inverse = 1 / np.sqrt(variance + norm.eps)
-            by = weight.detach().numpy() * inverse
-            scale, shift = _float(by), _float(bias.detach().numpy() - mean * by)
-            _follow(norm, mean, variance, n)
-            ctx.mean, ctx.inverse = mean, inverse
+            sums, room = _sums(channels), kernels.scratch(2 * channels)
+            kernels.statistics(x, sums, room, n, channels)
+            scale, shift = torch.empty(2, channels)
+            ctx.mean, ctx.inverse = torch.empty(2, channels, dtype=torch.float64)
+            mean, variance = norm.running_mean, norm.running_var
+            assert mean is not None and variance is not None
+            assert norm.num_batches_tracked is not None
+            norm.num_batches_tracked.add_(1)
+            kernels.normalise(
+                *(x, sums, weight, bias, mean, variance, norm.constants, scale, shift),
+                *(ctx.mean, ctx.inverse, n, channels),
+            )
         size = (height // 2, width // 2) if pool else (height, width)
         y = torch.empty(
             (batch, channels, *size), memory_format=torch.channels_last
@@ -210,32 +261,14 @@ class _Fused(torch.autograd.Function):
             kernels.slopes(g, x, scale, shift, dx, sums, room, n, channels, ctx.kind)
         if not ctx.normalises:
             return dx, None, None, None, None, None
-        d, dx_ = sums.sum(0).numpy()  # the sums of the slopes, and of the slopes times x
-        d_weight = ctx.inverse * (dx_ - ctx.mean * d)
-        by = scale.double().numpy()
-        v = -by * ctx.inverse * d_weight / n
-        r = -by * d / n - v * ctx.mean
+        d_weight, d_bias, v, r = torch.empty(4, channels)
+        kernels.settle(sums, ctx.mean, ctx.inverse, scale, d_weight, d_bias, v, r, n, channels)
         if place is not None:
-            kernels.unpool(
-                g, place, x, dx, scale, _float(v), _float(r), batch, height, width, channels
-            )
+            kernels.unpool(g, place, x, dx, scale, v, r, batch, height, width, channels)
         else:
-            kernels.combine(dx, x, scale, _float(v), _float(r), dx, n, channels)
-        return dx, _float(d_weight), _float(d), None, None, None
+            kernels.combine(dx, x, scale, v, r, dx, n, channels)
+        return dx, d_weight, d_bias, None, None, None
 
 
 def _sums(channels: int) -> Tensor:
-    return torch.zeros(torch.get_num_threads(), 2, channels, dtype=torch.float64)
-
-
-def _float(values: Any) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32))
-
-
-def _follow(norm: Norm, mean: Any, variance: Any, n: int) -> None:
-    """Move the running statistics, the variance without bias, as batch norm does."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    assert norm.num_batches_tracked is not None and norm.momentum is not None
-    norm.num_batches_tracked.add_(1)
-    norm.running_mean.lerp_(_float(mean), norm.momentum)
-    norm.running_var.lerp_(_float(variance * n / (n - 1)), norm.momentum)
+    return torch.empty(torch.get_num_threads(), 2, channels, dtype=torch.float64)

@@ -275,6 +275,71 @@ def statistics(p):
         i = stop
 
 
+@kernel(tensors=11, sizes=2)
+def normalise(p):
+    """x [n,C], sums float64 [T,2,C], weight, bias, running mean, running variance [C], constants
+    float64 [momentum, eps], scale, shift [C], mean, inverse float64 [C], n, C -> from the sums of
+    `statistics` the batch's mean and 1 / sqrt(variance + eps), the scale and shift that normalise
+    with them, and the running statistics moved, the variance without bias."""
+    a = carray(p, (13,))
+    n, C = a[11], a[12]
+    t, T = _thread(), _threads()
+    x, weight, bias, running, spread = (
+        _floats(a[0]),
+        _floats(a[2]),
+        _floats(a[3]),
+        _floats(a[4]),
+        _floats(a[5]),
+    )
+    sums, constants = carray(_doubles(a[1]), (T, 2, C)), carray(_doubles(a[6]), (2,))
+    scale, shift = _floats(a[7]), _floats(a[8])
+    mean, inverse = carray(_doubles(a[9]), (C,)), carray(_doubles(a[10]), (C,))
+    momentum, eps = constants[0], constants[1]
+    if t == 0:
+        for c in range(C):
+            one, two = 0.0, 0.0
+            for i in range(T):
+                one += sums[i, 0, c]
+                two += sums[i, 1, c]
+            one /= n
+            variance = max(two / n - one * one, 0.0)
+            middle = one + get(x, c)
+            turned = 1.0 / np.sqrt(variance + eps)
+            by = get(weight, c) * turned
+            mean[c], inverse[c] = middle, turned
+            put0(scale, c, f4(by))
+            put1(shift, c, f4(get(bias, c) - middle * by))
+            before, was = np.float64(get(running, c)), np.float64(get(spread, c))
+            put2(running, c, f4(before + momentum * (middle - before)))
+            put3(spread, c, f4(was + momentum * (variance * n / max(n - 1, 1) - was)))
+
+
+@kernel(tensors=8, sizes=2)
+def settle(p):
+    """sums float64 [T,2,C] of the slopes d and of d x, mean, inverse float64 [C], scale [C], the
+    gradients of weight and bias [C], v, r [C], n, C -> those gradients, and v and r such that the
+    input's gradient is scale d + v x + r."""
+    a = carray(p, (10,))
+    n, C = a[8], a[9]
+    t, T = _thread(), _threads()
+    sums = carray(_doubles(a[0]), (T, 2, C))
+    mean, inverse, scale = carray(_doubles(a[1]), (C,)), carray(_doubles(a[2]), (C,)), _floats(a[3])
+    weight, bias, v, r = _floats(a[4]), _floats(a[5]), _floats(a[6]), _floats(a[7])
+    if t == 0:
+        for c in range(C):
+            one, two = 0.0, 0.0
+            for i in range(T):
+                one += sums[i, 0, c]
+                two += sums[i, 1, c]
+            by = np.float64(get(scale, c))
+            d_weight = inverse[c] * (two - mean[c] * one)
+            slope = -by * inverse[c] * d_weight / n
+            put0(weight, c, f4(d_weight))
+            put1(bias, c, f4(one))
+            put2(v, c, f4(slope))
+            put3(r, c, f4(-by * one / n - slope * mean[c]))
+
+
 @kernel(tensors=4, sizes=3)
 def activate(p):
     """x [n,C], scale [C], shift [C], y [n,C], n, C, kind: y = f(scale x + shift)."""
@@ -713,3 +778,46 @@ def tiles_slope(p):
                     put3(D, x + 3 * plane + c, q + w)
                     put4(D, x + 4 * plane + c, q - w)
                     put5(D, x + 5 * plane + c, last)
+
+
+@inline
+def _bits(index, seed):
+    """32 random bits that depend on index and seed alone: two rounds of multiplying and folding
+    (the 32-bit mixer of Wellons' hash prospector, bias 0.17)."""
+    h = np.uint32(np.uint32(index) * np.uint32(0x9E3779B9) + seed)
+    h = np.uint32(h ^ (h >> np.uint32(16)))
+    h = np.uint32(h * np.uint32(0x7FEB352D))
+    h = np.uint32(h ^ (h >> np.uint32(15)))
+    h = np.uint32(h * np.uint32(0x846CA68B))
+    return np.uint32(h ^ (h >> np.uint32(16)))
+
+
+@kernel(tensors=3, sizes=4)
+def drop(p):
+    """x, y [n], scale [1], n, seed, least, kind: y is scale f(x) where the random bits of its place
+    are at least `least` (of 2**32), else 0; f rectifies (1) or not (0)."""
+    a = carray(p, (7,))
+    n, seed, least = a[3], np.uint32(a[4]), np.uint32(a[5])
+    x, y = _floats(a[0]), _floats(a[1])
+    scale, floor = get(_floats(a[2]), 0), f4(0) if a[6] == 1 else f4(-np.inf)
+    t, T = _thread(), _threads()
+    for i in range(t * n // T, (t + 1) * n // T):
+        v = get(x, i)
+        v = scale if v > floor else f4(0)
+        keep = f4(_bits(i, seed) >= least)
+        put0(y, i, get(x, i) * (v * keep))
+
+
+@kernel(tensors=4, sizes=4)
+def drop_slope(p):
+    """g, x, dx [n], scale [1], n, seed, least, kind: the gradient of `drop`'s x from that of its
+    y."""
+    a = carray(p, (8,))
+    n, seed, least = a[4], np.uint32(a[5]), np.uint32(a[6])
+    g, x, dx = _floats(a[0]), _floats(a[1]), _floats(a[2])
+    scale, floor = get(_floats(a[3]), 0), f4(0) if a[7] == 1 else f4(-np.inf)
+    t, T = _thread(), _threads()
+    for i in range(t * n // T, (t + 1) * n // T):
+        v = scale if get(x, i) > floor else f4(0)
+        keep = f4(_bits(i, seed) >= least)
+        put0(dx, i, get(g, i) * (v * keep))

@@ -19,7 +19,8 @@ from convscope.events import Emit, Notice, Progress
 from convscope.training import convolution
 from convscope.training.convolution import PARTS, WAYS
 
-ROUNDS = 5  # timed runs a way, after one to warm up
+ROUNDS = 9  # timed runs a way, after one to warm up
+SURE = 3  # of them before a way can be out of the race
 LONG_ENOUGH = 0.1  # seconds after which a way's best time stands
 WORK = 1.5e9  # multiply-adds that are timed at most; a larger batch is timed in part
 FAR = 1.5  # a way this much slower than the fastest leaves the race
@@ -83,7 +84,7 @@ def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[nn.Conv2d, Any, 
 
     again: set[str] = set()
     for name, module in twin.named_modules():
-        if type(module).forward is nn.Conv2d.forward:
+        if type(module).forward in (nn.Conv2d.forward, convolution.Planned.forward):
             module.register_forward_hook(functools.partial(note, name))
     twin(inputs)
     return {name: found for name, found in seen.items() if name not in again}
@@ -106,11 +107,9 @@ def measure(layer: nn.Conv2d, shape: tuple[int, ...], learns: bool) -> Timings:
     every result is held against PyTorch's."""
     images, channels, height, width = shape
     layer = copy.deepcopy(layer).to(memory_format=torch.channels_last)
-    x = torch.randn(1, channels, height, width)
     with torch.no_grad():
-        y = nn.Conv2d.forward(layer, x)
-    work = y.numel() * layer.weight[0].numel()
-    images = max(2, min(images, int(WORK / work)))
+        y = nn.Conv2d.forward(layer, torch.zeros(1, channels, height, width))
+    images = max(1, round(images * share(layer, shape)))
     x = torch.randn(images, channels, height, width).to(memory_format=torch.channels_last)
     g = torch.randn(images, *y.shape[1:]).to(memory_format=torch.channels_last)
     weight = layer.weight.detach()
@@ -151,6 +150,18 @@ def measure(layer: nn.Conv2d, shape: tuple[int, ...], learns: bool) -> Timings:
         }
 
 
+def multiply_adds(layer: nn.Conv2d, shape: tuple[int, ...]) -> int:
+    """Multiply-adds of a convolution's forward pass over an input of that shape."""
+    with torch.no_grad():
+        y = nn.Conv2d.forward(layer, torch.zeros(1, *shape[1:]))
+    return shape[0] * y.numel() * layer.weight[0].numel()
+
+
+def share(layer: nn.Conv2d, shape: tuple[int, ...]) -> float:
+    """The share of a batch that is timed, so that no run takes long."""
+    return min(1.0, max(2, int(WORK * shape[0] / multiply_adds(layer, shape))) / shape[0])
+
+
 def _race(ways: dict[str, Callable[[], Tensor]]) -> dict[str, float | None]:
     right = ways["direct"]()
     times: dict[str, float | None] = dict.fromkeys(ways)
@@ -160,14 +171,15 @@ def _race(ways: dict[str, Callable[[], Tensor]]) -> dict[str, float | None]:
         if distance < WRONG:
             racing[way] = run
     best = dict.fromkeys(racing, math.inf)
-    for turn in range(ROUNDS):
+    for turn in range(1, ROUNDS + 1):
         for way, run in racing.items():
             began = time.perf_counter()
             run()
             best[way] = min(best[way], time.perf_counter() - began)
         least = min(best.values())
-        racing = {w: r for w, r in racing.items() if best[w] < FAR * least}
-        if len(racing) == 1 or turn * least > LONG_ENOUGH:
+        if turn >= SURE:
+            racing = {w: r for w, r in racing.items() if best[w] < FAR * least}
+        if len(racing) == 1 or (turn >= SURE and turn * least > LONG_ENOUGH):
             break
     return times | best
 

@@ -19,8 +19,9 @@ from convscope.errors import BadArgument
 from convscope.training.rehearsal import Rehearsal
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+LARGEST = 64  # images that are weighed to foretell more
 MARGIN = 1.15  # what is foretold from smaller passes is taken as this much more
-SPARE = 0.02  # of the bound is left to what grows later: the heap's holes, figures, the report
+SPARE = 40_000_000  # bytes for what grows later: holes in the heap, figures, the report
 
 
 def bytes_of(text: int | str) -> int:
@@ -121,12 +122,15 @@ def fit(bound: int, rehearsal: Rehearsal, reserved: int = 0) -> tuple[int, int]:
     with _explained(bound):
         weigh(rehearsal, least)  # what the first one costs once and for all is no growth
         trim()
-        room = int(bound * (1 - SPARE)) - resident() - reserved
+        room = bound - SPARE - resident() - reserved
         weighed = {least: weigh(rehearsal, least)}
-        while (size := 2 * max(weighed)) <= min(whole, 64) and foretold(weighed, size) < room:
+        while (size := 2 * max(weighed)) <= min(whole, LARGEST):
+            if min(foretold(weighed, size), 2 * weighed[size // 2]) >= room:
+                break
             weighed[size] = weigh(rehearsal, size)
         for size in passes(sizes, least):
-            if foretold(weighed, size or whole) < room and weigh(rehearsal, size or whole) < room:
+            images = size or whole
+            if foretold(weighed, images) < room and weigh(rehearsal, images, whole=True) < room:
                 return size, min(rehearsal.train.eval_batch, size or whole)
     needed = bound - room + min(weighed.values())
     images = f"{least} image{'s' if least > 1 else ''}"
@@ -145,8 +149,7 @@ def check(bound: int, rehearsal: Rehearsal, reserved: int = 0) -> None:
     with _explained(bound):
         weigh(rehearsal, least_images(rehearsal.state.model))
         trim()
-        before = resident() + reserved
-        needed = before + weigh(rehearsal, size)
+        needed = SPARE + reserved + resident() + weigh(rehearsal, size, whole=True)
     if needed > bound:
         raise BadArgument(
             "max_memory",
@@ -173,13 +176,15 @@ def foretold(weighed: dict[int, int], images: int) -> float:
     return (weighed[last] + slope * (images - last)) * MARGIN
 
 
-def weigh(rehearsal: Rehearsal, images: int) -> int:
-    """By how much the process grows when it learns in passes of so many images, judges as many, and
-    saves."""
+def weigh(rehearsal: Rehearsal, images: int, whole: bool = False) -> int:
+    """By how much the process grows when it learns in passes of so many images, two of them or
+    those of two ``whole`` batches, judges as many, and saves."""
+    train = replace(rehearsal.train, micro_batch=images)
 
     def work() -> None:
-        rehearsal.step(replace(rehearsal.train, micro_batch=images), 2 * images)
-        rehearsal.judge(min(images, rehearsal.train.eval_batch))
+        for _ in range(1 + whole):
+            rehearsal.step(train, None if whole else 2 * images)
+        rehearsal.judge(min(images, train.eval_batch))
         rehearsal.save()
 
     return growth(work)

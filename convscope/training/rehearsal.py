@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -21,13 +21,21 @@ from convscope.training.loop import update
 
 class Rehearsal:
     """Steps, judging and saves as a run does them; ``images``, uint8 [N,C,H,W], are like those that
-    it judges."""
+    it judges, and ``after`` is called after each step."""
 
-    def __init__(self, model: nn.Module, loader: Loader, train: Train, images: Tensor) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        loader: Loader,
+        train: Train,
+        images: Tensor,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
         twin = copy.deepcopy(model)
         self.state = State.of(twin, optim.optimizer(twin, train), train)
-        self.loader, self.train, self.images = loader, train, images
+        self.loader, self.train, self.images, self.after = loader, train, images, after
         self.batches = endless(loader)
+        self.batch: Batch | None = None  # kept until the next one is drawn, as by the loop
         self.sums = torch.zeros(2, dtype=torch.float64, device=loader.device)
         self.done = 0
 
@@ -35,7 +43,8 @@ class Rehearsal:
         """Draw the next full batch and learn from it, or from its first ``images``; the seconds it
         took."""
         began = time.perf_counter()
-        batch, train = next(self.batches), train or self.train
+        self.batch = batch = next(self.batches)
+        train = train or self.train
         part = Batch(*(tuple(t[:images] for t in some) for some in (batch.inputs, batch.targets)))
         lr = optim.learning_rate(train, 0, 1000)
         self.state.model.train()
@@ -43,6 +52,7 @@ class Rehearsal:
         self.done += 1
         if self.sums.device.type != "cpu":
             self.sums.tolist()  # waits for the device
+        self.after()
         return time.perf_counter() - began
 
     def judge(self, count: int) -> float:

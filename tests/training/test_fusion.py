@@ -85,6 +85,46 @@ def test_gelu_and_pool_do_not_change_places():
     assert torch.allclose(fused(x), functional.max_pool2d(functional.gelu(x), 2), atol=1e-6)
 
 
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout(relu, p):
+    """The share that is kept, its scale, the same mask on the way back, and seeded by torch."""
+    fused = fuse(nn.Sequential(*[nn.ReLU()] * relu, nn.Dropout(p)))
+    assert isinstance(fused[0], fusion.Drop)
+    x = (torch.randn(40, 8, 25, 25) + 0.1).to(memory_format=torch.channels_last).requires_grad_()
+    torch.manual_seed(3)
+    y = fused(x)
+    live = (x > 0) if relu else torch.ones_like(x, dtype=torch.bool)
+    kept = (y != 0) & live
+    share = float(kept.sum() / live.sum())
+    assert abs(share - (1 - p)) < 5 * (p * (1 - p) / int(live.sum())) ** 0.5
+    assert torch.allclose(y, torch.where(kept, x / (1 - p), 0.0))
+    g = torch.randn(40, 8, 25, 25)
+    y.backward(g)
+    assert torch.allclose(x.grad, torch.where(kept, g / (1 - p), 0.0))
+    torch.manual_seed(3)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert torch.equal(fused(x), y)
+    torch.set_num_threads(before)
+    assert not torch.equal(fused(x), y)
+    for dim in range(4):  # no channel, row or image is dropped more than another
+        others = [d for d in range(4) if d != dim]
+        shares = kept.sum(others) / live.sum(others)
+        assert float((shares - (1 - p)).abs().max()) < 0.06
+    assert torch.equal(fused.eval()(x), torch.relu(x) if relu else x)
+
+
+def test_neighbours_in_a_mask_are_independent():
+    fused = fuse(nn.Sequential(nn.Dropout(0.5)))
+    kept = (fused(torch.ones(400_000)) != 0).double() - 0.5
+    for lag in (1, 2, 3, 8, 16, 32, 1024):
+        correlation = float((kept[lag:] * kept[:-lag]).mean() * 4)
+        assert abs(correlation) < 0.01, lag
+    again = (fused(torch.ones(400_000)) != 0).double() - 0.5
+    assert abs(float((kept * again).mean() * 4)) < 0.01
+
+
 def test_what_is_not_usual_is_left_alone():
     layers = [
         nn.MaxPool2d(3),

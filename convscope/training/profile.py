@@ -1,0 +1,235 @@
+"""Where the time of a training step goes: by kind of work, each way, and by convolution."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity
+
+from convscope.data.loader import Loader, seed_of
+from convscope.recipe import Train
+from convscope.training import layers, loop, optim
+from convscope.training.checkpoint import State
+
+WARM = 3  # steps before the clock runs
+KINDS = (
+    "convolution",
+    "linear",
+    "normalisation",
+    "pooling",
+    "activation",
+    "normalisation, activation and pooling in one",
+    "dropout",
+    "loss",
+    "optimiser",
+    "data",
+    "other operators",
+    "Python",
+)
+# The outermost operator on the stack that begins like one of these says what the time is spent on.
+_NAMES = (
+    ("convolution", ("aten::convolution", "aten::conv2d", "_Convolution", "ConvolutionBackward")),
+    ("normalisation, activation and pooling in one", ("_Fused",)),
+    ("linear", ("aten::linear", "aten::addmm", "AddmmBackward", "aten::matmul", "MmBackward")),
+    ("normalisation", ("aten::batch_norm", "NativeBatchNormBackward", "aten::layer_norm")),
+    ("pooling", ("aten::max_pool", "MaxPool", "aten::avg_pool", "AvgPool", "aten::adaptive_")),
+    ("activation", ("aten::relu", "ReluBackward", "aten::gelu", "GeluBackward", "aten::silu")),
+    ("dropout", ("aten::dropout", "aten::bernoulli")),
+    ("loss", ("aten::cross_entropy", "NllLoss", "LogSoftmax", "aten::log_softmax")),
+    ("optimiser", ("Optimizer.", "aten::_fused_")),
+)
+
+
+@dataclass
+class Profile:
+    """Seconds a step: ``kinds`` by kind and direction ("forward", "backward"), ``convolutions`` a
+    row a layer, ``step`` in all."""
+
+    step: float
+    images: int
+    kinds: dict[str, dict[str, float]] = field(default_factory=dict)
+    convolutions: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same with the share of each kind."""
+        rows = [
+            {
+                "kind": kind,
+                "forward_seconds": ways["forward"],
+                "backward_seconds": ways["backward"],
+                "percent": 100 * (ways["forward"] + ways["backward"]) / self.step,
+            }
+            for kind, ways in self.kinds.items()
+        ]
+        return {
+            "step_seconds": self.step,
+            "images_per_second": self.images / self.step,
+            "kinds": rows,
+            "convolutions": self.convolutions,
+        }
+
+
+def profile(model: nn.Module, loader: Loader, train: Train, steps: int = 20) -> Profile:
+    """Train a copy of the network for some real steps and take their time apart.
+
+    What no operator accounts for is Python's. The speed of each convolution stands beside what the
+    same shape reaches alone on this machine, in the fastest way that the probe knows.
+    """
+    twin = copy.deepcopy(model).train()
+    state = State.of(twin, optim.optimizer(twin, train), train)
+    sums = torch.zeros(2, dtype=torch.float64, device=loader.device)
+    clocks = _clocks(twin)
+    taken, data = [], []
+    activities = [ProfilerActivity.CPU]
+    recorder = torch.profiler.profile(activities=activities)
+    batches, images = _forever(loader), 0
+    for step in range(-WARM, steps):
+        if step == 0:
+            for clock in clocks.values():
+                clock.clear()
+            recorder.start()
+        began = time.perf_counter()
+        batch = next(batches)
+        got = time.perf_counter()
+        lr = optim.learning_rate(train, max(step, 0), max(steps, 2))
+        loop.update(
+            state, batch, train, max(step, 0), lr, seed_of(train.seed, 0, max(step, 0)), sums
+        )
+        if step >= 0:
+            taken.append(time.perf_counter() - began)
+            data.append(got - began)
+            images += len(batch)
+    recorder.stop()
+    whole = statistics.fmean(taken)
+    found = Profile(whole, images // steps, _kinds(recorder, steps, whole, statistics.fmean(data)))
+    found.convolutions = _convolutions(twin, batch.inputs[0][: train.micro_batch or None], clocks)
+    return found
+
+
+def _forever(loader: Loader) -> Any:
+    epoch = 0
+    while True:
+        yield from loader.epoch(epoch)
+        epoch += 1
+
+
+def _kinds(recorder: Any, steps: int, whole: float, data: float) -> dict[str, dict[str, float]]:
+    """Seconds a step by kind and direction, from the operators that no other operator called."""
+    kinds = {kind: {"forward": 0.0, "backward": 0.0} for kind in KINDS}
+    thread = None
+    for event in recorder.events():
+        if event.cpu_parent is not None:
+            continue
+        thread = thread or event.thread
+        if event.thread != thread:
+            continue
+        for kind, backward, microseconds in _spent(event, None, False):
+            way = "backward" if backward else "forward"
+            kinds[kind][way] += microseconds / 1e6 / steps
+    accounted = sum(sum(ways.values()) for ways in kinds.values())
+    loading = kinds["other operators"]["forward"]
+    kinds["data"]["forward"] = data
+    # The loader's operators have no name of their own: they are what is left of its time.
+    kinds["other operators"]["forward"] = max(0.0, loading - data)
+    kinds["Python"]["forward"] = max(0.0, whole - accounted - max(0.0, data - loading))
+    return {kind: ways for kind, ways in kinds.items() if sum(ways.values()) > 0}
+
+
+def _spent(event: Any, kind: str | None, backward: bool) -> Any:
+    """(kind, whether backward, microseconds) of an operator and those it called."""
+    backward = backward or "Backward" in event.name
+    name = event.name.removeprefix("autograd::engine::evaluate_function: ")
+    if kind is None:
+        kind = next((k for k, names in _NAMES if name.startswith(names)), None)
+    if kind is not None:
+        yield kind, backward, event.cpu_time_total
+        return
+    inner = sum(child.cpu_time_total for child in event.cpu_children)
+    yield "other operators", backward, max(0.0, event.cpu_time_total - inner)
+    for child in event.cpu_children:
+        yield from _spent(child, None, backward)
+
+
+def _clocks(model: nn.Module) -> dict[str, dict[str, float]]:
+    """Seconds of each convolution, filled while the network trains: its forward pass, and from its
+    output's gradient to its kernel's."""
+    clocks: dict[str, dict[str, float]] = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Conv2d) or not module.weight.requires_grad:
+            continue
+        clock = clocks.setdefault(name, {})
+        began: dict[str, float] = {}
+
+        def before(module: nn.Module, inputs: Any, began: dict[str, float]) -> None:
+            began["forward"] = time.perf_counter()
+
+        def after(
+            module: nn.Module, inputs: Any, y: Tensor, began: dict[str, float], clock: Any
+        ) -> None:
+            now = time.perf_counter()
+            _add(clock, "forward", now - began["forward"])
+            y.register_hook(functools.partial(_note, began))  # type: ignore[no-untyped-call]
+
+        def done(weight: Tensor, began: dict[str, float], clock: Any) -> None:
+            _add(clock, "backward", time.perf_counter() - began["backward"])
+
+        module.register_forward_pre_hook(functools.partial(before, began=began))
+        module.register_forward_hook(functools.partial(after, began=began, clock=clock))
+        over = functools.partial(done, began=began, clock=clock)
+        module.weight.register_post_accumulate_grad_hook(over)  # type: ignore[no-untyped-call]
+    return clocks
+
+
+def _note(began: dict[str, float], gradient: Tensor) -> None:
+    began["backward"] = time.perf_counter()
+
+
+def _add(clock: dict[str, float], way: str, seconds: float) -> None:
+    clock[way] = clock.get(way, 0.0) + seconds
+    clock[f"{way} passes"] = clock.get(f"{way} passes", 0) + 1
+
+
+def _convolutions(
+    model: nn.Module, inputs: Tensor, clocks: dict[str, dict[str, float]]
+) -> list[dict[str, Any]]:
+    """A row a convolution: its shape, and GFLOP/s in training and alone, forward and backward."""
+    rows = []
+    for name, (layer, shape, learns) in layers.shapes(model, inputs).items():
+        clock = clocks.get(name, {})
+        if not clock.get("forward passes"):
+            continue
+        alone = layers.measure(layer, shape, learns)
+        operations = 2 * layers.multiply_adds(layer, shape)
+        backward = operations * ((1 if learns else 0) + 1)
+        rows.append(
+            {
+                "layer": name,
+                "shape": layers.describe(layer, shape, learns),
+                "ways": ",".join(getattr(layer, "ways", ("direct",) * 3)),
+                "gflop": operations / 1e9,
+                "forward_gflops": operations / (clock["forward"] / clock["forward passes"]) / 1e9,
+                "forward_gflops_alone": _rate(
+                    operations, layers.share(layer, shape), alone, ["output"]
+                ),
+                "backward_gflops": backward / (clock["backward"] / clock["backward passes"]) / 1e9,
+                "backward_gflops_alone": _rate(
+                    backward, layers.share(layer, shape), alone, ["input", "kernel"]
+                ),
+            }
+        )
+    return rows
+
+
+def _rate(operations: float, share: float, alone: Any, parts: list[str]) -> float | None:
+    """GFLOP/s of these parts in the fastest way each, which the share of the batch took."""
+    seconds = [
+        min(t for t in alone[part].values() if t is not None) for part in parts if part in alone
+    ]
+    return operations * share / sum(seconds) / 1e9 if seconds else None
