@@ -18,19 +18,18 @@ others, without which it would check so for every few channels, or not use vecto
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from convscope import files
+from convscope import files, machine
 
 LINEAR, RELU, GELU = 0, 1, 2  # what follows scale and shift
 EXACT = {"contract", "nsz", "arcp"}  # what the compiler may assume: infinity and NaN do occur
@@ -46,7 +45,7 @@ class Kernel:
     @functools.cached_property
     def _compiled(self) -> Any:
         signature = types.void(types.CPointer(types.int64))
-        with _silent():  # LLVM remarks on every loop that is none for vectors
+        with machine.muted():  # LLVM remarks on every loop that is none for vectors
             return numba.cfunc(signature, fastmath=EXACT, error_model="numpy", cache=True)(
                 self.function
             )
@@ -65,20 +64,6 @@ class Kernel:
 def kernel(tensors: int, sizes: int) -> Callable[[Callable[..., None]], Kernel]:
     """Make a kernel of a function of a table of so many tensors' addresses and so many sizes."""
     return functools.partial(Kernel, tensors=tensors, sizes=sizes)
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Drop what is written to the process's standard error, past Python's."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @functools.cache

@@ -129,8 +129,8 @@ def fit(bound: int, rehearsal: Rehearsal, reserved: int = 0) -> tuple[int, int]:
                 break
             weighed[size] = weigh(rehearsal, size)
         for size in passes(sizes, least):
-            images = size or whole
-            if foretold(weighed, images) < room and weigh(rehearsal, images, whole=True) < room:
+            count = size or whole
+            if foretold(weighed, count) < room and weigh(rehearsal, count, whole=True) < room:
                 return size, min(rehearsal.train.eval_batch, size or whole)
     needed = bound - room + min(weighed.values())
     images = f"{least} image{'s' if least > 1 else ''}"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity
 
+from convscope import machine
 from convscope.data.loader import Loader, seed_of
 from convscope.recipe import Train
 from convscope.training import layers, loop, optim
@@ -57,6 +58,33 @@ class Profile:
     kinds: dict[str, dict[str, float]] = field(default_factory=dict)
     convolutions: list[dict[str, Any]] = field(default_factory=list)
 
+    def table(self) -> str:
+        """The profile in lines of text: a row a kind, then a row a convolution."""
+        lines = [
+            f"a step: {self.step * 1e3:.1f} ms, {self.images / self.step:,.0f} images/s",
+            f"{'':46}forward  backward      ms      %",
+        ]
+        for row in self.as_json()["kinds"]:
+            there, back = (1e3 * row[f"{way}_seconds"] for way in ("forward", "backward"))
+            both = f"{there + back:6.2f}  {row['percent']:5.1f}"
+            lines.append(f"{row['kind']:46}{there:7.2f}  {back:8.2f}  {both}")
+        lines.append(
+            "GFLOP/s of each convolution in training, and the same shape alone at its best:"
+        )
+        for row in self.convolutions:
+            speeds = (
+                f"{way} {_speed(row[f'{way}_gflops'])} of {_speed(row[f'{way}_gflops_alone'])}"
+                for way in ("forward", "backward")
+            )
+            lines.append(
+                f"{row['layer']}  {', '.join(speeds)}  ({row['shape'].split(', stride')[0]})"
+            )
+        return "\n".join(lines)
+
+    def milliseconds(self) -> dict[str, float]:
+        """Milliseconds of a step by kind."""
+        return {kind: 1e3 * sum(ways.values()) for kind, ways in self.kinds.items()}
+
     def as_json(self) -> dict[str, Any]:
         """The same with the share of each kind."""
         rows = [
@@ -87,30 +115,35 @@ def profile(model: nn.Module, loader: Loader, train: Train, steps: int = 20) -> 
     sums = torch.zeros(2, dtype=torch.float64, device=loader.device)
     clocks = _clocks(twin)
     taken, data = [], []
-    activities = [ProfilerActivity.CPU]
-    recorder = torch.profiler.profile(activities=activities)
+    recorder = torch.profiler.profile(activities=[ProfilerActivity.CPU])
     batches, images = _forever(loader), 0
-    for step in range(-WARM, steps):
+    for step in range(-WARM, 2 * steps):  # first with the clock alone, then with the recorder
         if step == 0:
             for clock in clocks.values():
                 clock.clear()
-            recorder.start()
+        if step == steps:
+            with machine.muted():
+                recorder.start()
         began = time.perf_counter()
         batch = next(batches)
         got = time.perf_counter()
-        lr = optim.learning_rate(train, max(step, 0), max(steps, 2))
-        loop.update(
-            state, batch, train, max(step, 0), lr, seed_of(train.seed, 0, max(step, 0)), sums
-        )
-        if step >= 0:
+        at = max(step, 0)
+        lr = optim.learning_rate(train, at, 2 * steps)
+        loop.update(state, batch, train, at, lr, seed_of(train.seed, 0, at), sums)
+        if 0 <= step < steps:
             taken.append(time.perf_counter() - began)
             data.append(got - began)
             images += len(batch)
-    recorder.stop()
+    with machine.muted():
+        recorder.stop()
     whole = statistics.fmean(taken)
     found = Profile(whole, images // steps, _kinds(recorder, steps, whole, statistics.fmean(data)))
     found.convolutions = _convolutions(twin, batch.inputs[0][: train.micro_batch or None], clocks)
     return found
+
+
+def _speed(gflops: float | None) -> str:
+    return "-" if gflops is None else f"{gflops:.0f}"
 
 
 def _forever(loader: Loader) -> Any:

@@ -175,6 +175,7 @@ try:
 except cs.BadArgument as why:
     sys.exit(str(why))
 print(run.recipe.train.micro_batch)
+open(sys.argv[4] + "/done", "w").close()  # from here on the process only ends
 """
 
 
@@ -189,7 +190,7 @@ def peak(*args: str) -> tuple[int, int, str]:
         env={**os.environ},
     )
     most = 0
-    while process.poll() is None:
+    while process.poll() is None and not (Path(args[3]) / "done").exists():
         try:
             text = Path(f"/proc/{process.pid}/status").read_text()
         except OSError:

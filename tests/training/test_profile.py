@@ -1,0 +1,97 @@
+"""Where the time goes: it adds up, by kind and direction, and leaves the network as it was."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from convscope.data.loader import Loader
+from convscope.models.parts import Classifier
+from convscope.recipe import Augment, Train
+from convscope.training import kernels, precision
+from convscope.training.profile import KINDS, Profile, profile
+
+TRAIN = Train(epochs=1, batch_size=40, lr=0.01, warmup=0.0, precision="float32")
+
+
+def network() -> Classifier:
+    torch.manual_seed(0)
+    features = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.2),
+        nn.Conv2d(8, 8, 3, padding=1),
+        nn.GELU(),
+    )
+    return Classifier(1, features, nn.Sequential(nn.Flatten(), nn.Linear(288, 3)))
+
+
+@pytest.fixture
+def loader(tiny) -> Loader:
+    train = tiny.splits["train"]
+    images, labels = torch.tensor(train.images), torch.tensor(train.labels)
+    return Loader(images, labels, torch.arange(240), 40, 0, Augment(shift=1), classes=3)
+
+
+@pytest.fixture(scope="module")
+def plain(tiny) -> Profile:
+    train = tiny.splits["train"]
+    images, labels = torch.tensor(train.images), torch.tensor(train.labels)
+    loader = Loader(images, labels, torch.arange(240), 40, 0, Augment(shift=1), classes=3)
+    return profile(network(), loader, TRAIN, steps=8)
+
+
+def test_every_kind_of_work_is_found(plain):
+    kinds = {kind for kind in plain.kinds if sum(plain.kinds[kind].values()) > 0}
+    wanted = {"convolution", "linear", "normalisation", "pooling", "activation", "dropout"}
+    assert wanted | {"loss", "optimiser", "data"} <= kinds <= set(KINDS)
+    for kind in ("convolution", "linear", "normalisation", "pooling", "activation"):
+        assert plain.kinds[kind]["forward"] > 0 and plain.kinds[kind]["backward"] > 0, kind
+    for kind in ("optimiser", "data"):
+        assert plain.kinds[kind]["backward"] == 0
+
+
+def test_it_adds_up_and_is_told(plain):
+    told = plain.as_json()
+    assert json.loads(json.dumps(told)) == told
+    total = sum(row["forward_seconds"] + row["backward_seconds"] for row in told["kinds"])
+    # What Python takes is the rest of the step; the recorder makes operators a little slower.
+    assert told["step_seconds"] * 0.95 < total < told["step_seconds"] * 3
+    assert told["images_per_second"] == pytest.approx(40 / told["step_seconds"])
+    assert sum(plain.milliseconds().values()) == pytest.approx(1e3 * total)
+    text = plain.table()
+    assert "convolution" in text and "features.5" in text and "images/s" in text
+
+
+def test_convolutions_have_their_speed_beside_the_best_alone(plain):
+    first, second = plain.convolutions
+    assert (first["layer"], second["layer"]) == ("features.0", "features.5")
+    assert first["gflop"] == pytest.approx(2 * 40 * 8 * 144 * 9 / 1e9)
+    assert second["gflop"] == pytest.approx(2 * 40 * 8 * 36 * 72 / 1e9)
+    for row in plain.convolutions:
+        for way in ("forward", "backward"):
+            assert row[f"{way}_gflops"] > 0 and row[f"{way}_gflops_alone"] > 0
+
+
+def test_the_network_stays_as_it_is(loader):
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    profile(model, loader, TRAIN, steps=2)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
+def test_what_is_fused_has_a_kind_of_its_own(loader):
+    model = network().to(memory_format=torch.channels_last)
+    found = profile(precision.engine(model, "fused"), loader, TRAIN, steps=4)
+    assert found.kinds["normalisation, activation and pooling in one"]["backward"] > 0
+    assert "normalisation" not in found.kinds and "pooling" not in found.kinds
+    assert found.kinds["convolution"]["forward"] > 0 and len(found.convolutions) == 2
