@@ -27,8 +27,9 @@ import time
 import tomllib
 from pathlib import Path
 
+from copies import mnist_idx
+
 from convscope import machine
-from convscope.data import sources
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "system_a.json"
@@ -39,21 +40,6 @@ def timed(*command: str) -> tuple[float, str]:
     began = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return time.perf_counter() - began, done.stdout
-
-
-def idx_files(root: Path) -> None:
-    """MNIST as torchvision expects it, written from the package's own copy."""
-    pack = sources.open_data("mnist")
-    raw = root / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for split, prefix in (("train", "train"), ("test", "t10k")):
-        part = pack.splits[split]
-        count, _, height, width = part.images.shape
-        header = b"".join(n.to_bytes(4, "big") for n in (0x803, count, height, width))
-        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(header + part.images.tobytes())
-        header = b"".join(n.to_bytes(4, "big") for n in (0x801, count))
-        labels = part.labels.astype("uint8").tobytes()
-        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(header + labels)
 
 
 def ours(recipe: str, seed: int, out: Path, *more: str) -> dict[str, float]:
@@ -92,7 +78,7 @@ def accuracy(runs: list[dict[str, float]]) -> str:
 
 def compare_cnn(pairs: int, folder: Path) -> dict[str, object]:
     """The recipe and the script, in turn."""
-    idx_files(folder)
+    mnist_idx(folder)
     rows = []
     for pair in range(pairs):
         a = theirs(folder, pair + 1)

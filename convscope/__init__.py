@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from convscope.api import Guess, Metrics, Run, Trained, evaluate, load, predict, train
+    from convscope.api import LearningRate, Metrics, Run, evaluate, find_lr, predict, train
     from convscope.data.sources import open_data
     from convscope.errors import (
         BadArgument,
@@ -32,19 +32,23 @@ if TYPE_CHECKING:
         TargetMissed,
         TrainingError,
     )
-    from convscope.events import EpochEnd, Notice, Progress
+    from convscope.events import EpochEnd, Look, Notice, Progress
+    from convscope.trained import Guess, Trained, load
 
 _HOME = {
     "train": "api",
     "evaluate": "api",
     "predict": "api",
-    "load": "api",
+    "find_lr": "api",
     "Run": "api",
     "Metrics": "api",
-    "Trained": "api",
-    "Guess": "api",
+    "LearningRate": "api",
+    "load": "trained",
+    "Trained": "trained",
+    "Guess": "trained",
     "open_data": "data.sources",
     "EpochEnd": "events",
+    "Look": "events",
     "Notice": "events",
     "Progress": "events",
     "ConvscopeError": "errors",
@@ -65,6 +69,8 @@ __all__ = [
     "Guess",
     "ImageError",
     "Interrupted",
+    "LearningRate",
+    "Look",
     "Metrics",
     "Notice",
     "Progress",
@@ -75,6 +81,7 @@ __all__ = [
     "TrainingError",
     "__version__",
     "evaluate",
+    "find_lr",
     "load",
     "open_data",
     "predict",

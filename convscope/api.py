@@ -3,47 +3,38 @@ these."""
 
 from __future__ import annotations
 
-import copy
-import datetime
-import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor, nn
 
-from convscope import files, machine, models, report, run
+from convscope import board, files, machine, models, run
 from convscope import recipe as recipes
-from convscope.data import augment, decode, sources
-from convscope.data.loader import Loader, stratified
+from convscope.data import sources
+from convscope.data.augment import augment
+from convscope.data.folder import absolute
+from convscope.data.loader import tensor_of
 from convscope.data.pack import Pack, verify
-from convscope.errors import (
-    BadArgument,
-    DataError,
-    ImageError,
-    RunError,
-    TargetMissed,
-    nearest,
-)
+from convscope.data.split import part, statistics
+from convscope.errors import BadArgument, DataError, RunError, TargetMissed, nearest
 from convscope.evaluation import metrics, predictions
-from convscope.events import Emit, Notice, Progress, silent
-from convscope.insight import anatomy, figures
+from convscope.events import Emit, Notice, silent
+from convscope.insight import figures
+from convscope.job import Job, Limits, same_data, write_pages
 from convscope.models import store
-from convscope.models.parts import Classifier
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
-from convscope.training import precision
-from convscope.training.loop import fit
+from convscope.trained import Guess, load
+from convscope.training import budget, finder, memory, precision
 
-UNSURE = 0.5  # a best guess below this probability is marked as unsure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -102,141 +93,23 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Guess:
-    """What a network makes of one image: labels and probabilities, the likeliest first."""
+class LearningRate:
+    """A search for a learning rate: the rate at which the loss falls steepest, None where it never
+    falls; the rates that were tried, the loss at each, as it was and smoothed; and the figure."""
 
-    top: tuple[tuple[str, float], ...]
-    file: str = ""
-    error: str | None = None
-
-    @property
-    def label(self) -> str:
-        """The likeliest class; empty for an image that could not be read."""
-        return self.top[0][0] if self.top else ""
-
-    @property
-    def p(self) -> float:
-        """Its probability, after temperature scaling; 0 for an image that could not be read."""
-        return self.top[0][1] if self.top else 0.0
-
-    @property
-    def unsure(self) -> bool:
-        """Whether even the likeliest class has less than an even chance."""
-        return self.error is None and self.p < UNSURE
+    suggestion: float | None
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    figure: Path
 
     def as_json(self) -> dict[str, Any]:
-        """``{file, top: [{label, p}], unsure, error}``."""
-        top = [{"label": label, "p": p} for label, p in self.top]
-        return {"file": self.file, "top": top, "unsure": self.unsure, "error": self.error}
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network with its class names, preprocessing and temperature."""
-
-    network: Classifier
-    classes: tuple[str, ...]
-    channels: int
-    size: tuple[int, int]
-    fit: str
-    temperature: float
-
-    def predict(
-        self,
-        images: NDArray[np.uint8] | Sequence[Any],
-        top_k: int = 5,
-        invert: bool = False,
-        emit: Emit = silent,
-    ) -> list[Guess]:
-        """A guess an image.
-
-        ``images`` is uint8 [N,C,H,W] or [N,H,W] of the network's own size, or any mix of paths,
-        bytes, Pillow images and folders, which go through the one preprocessing. An image that
-        cannot be read gets a guess that holds its ``error``; the others go on. Raises BadArgument
-        for an array of another shape.
-        """
-        if top_k < 1:
-            raise BadArgument("top_k", top_k, "must be a whole number of at least 1", "try 5")
-        names, errors, pixels = self._fitted(images, invert, emit)
-        readable = [p for p in pixels if p is not None]
-        probabilities = np.empty((0, len(self.classes)))
-        if readable:
-            logits = predictions.logits_of(
-                self.network, np.stack(readable), emit=emit, stage="predict"
-            )
-            probabilities = metrics.softmax(logits / self.temperature)
-        rows = iter(probabilities)
-        return [
-            Guess(self._top(next(rows), top_k) if p is not None else (), name, error)
-            for name, error, p in zip(names, errors, pixels, strict=True)
-        ]
-
-    def _top(self, row: NDArray[np.float64], k: int) -> tuple[tuple[str, float], ...]:
-        best = np.argsort(-row, kind="stable")[:k]
-        return tuple((self.classes[i], float(row[i])) for i in best)
-
-    def _fitted(
-        self, images: Any, invert: bool, emit: Emit
-    ) -> tuple[list[str], list[str | None], list[NDArray[np.uint8] | None]]:
-        """Names, errors and pixels [C,H,W] of each image."""
-        if isinstance(images, np.ndarray | Tensor):
-            array = np.asarray(images)
-            array = array[:, None] if array.ndim == 3 else array
-            wanted = (self.channels, *self.size)
-            if array.dtype != np.uint8 or array.shape[1:] != wanted:
-                raise BadArgument(
-                    "images",
-                    f"{array.dtype} {list(array.shape)}",
-                    f"must be uint8 [N,{','.join(map(str, wanted))}]",
-                    "give files or Pillow images, which are fitted",
-                )
-            array = 255 - array if invert else array
-            return [str(i) for i in range(len(array))], [None] * len(array), list(array)
-        alone = isinstance(images, str | Path | bytes | Image.Image)
-        items = [item for given in ([images] if alone else images) for item in _expanded(given)]
-        names = [
-            item.name if isinstance(item, ImageError) else str(item) if _is_path(item) else str(i)
-            for i, item in enumerate(items)
-        ]
-        errors: list[str | None] = []
-        pixels: list[NDArray[np.uint8] | None] = []
-        for done, (item, name) in enumerate(zip(items, names, strict=True)):
-            try:
-                if isinstance(item, ImageError):
-                    raise item
-                fitted = decode.decode(
-                    item,
-                    channels=self.channels,
-                    size=self.size,
-                    fit=self.fit,
-                    invert=invert,
-                    name=name,
-                )
-                pixels.append(fitted)
-                errors.append(None)
-            except ImageError as why:
-                pixels.append(None)
-                errors.append(f"{why.problem}; {why.remedy}")
-            emit(Progress("read", done + 1, len(items), "images"))
-        return names, errors, pixels
-
-
-def _is_path(item: object) -> bool:
-    return isinstance(item, str | Path)
-
-
-def _expanded(given: Any) -> list[Any]:
-    """A folder's images; whatever else as it is; what is not there as the error that it is."""
-    if not _is_path(given):
-        return [given]
-    try:
-        return list(decode.find_images([Path(given)]))
-    except ImageError as why:
-        return [why]
+        """What ``convscope train --find-lr --json`` prints."""
+        return {**vars(self), "figure": str(self.figure)}
 
 
 def train(
-    data: str | None = None,
+    data: str | Path | None = None,
     *,
     model: str | None = None,
     recipe: str | Path | Recipe | None = None,
@@ -244,55 +117,119 @@ def train(
     resume: bool = False,
     augment: bool = True,
     check: bool = False,
+    time_budget: float | str | None = None,
+    max_memory: int | str | None = None,
+    log: str | None = None,
+    profile: bool = False,
+    began: float | None = None,
     emit: Emit = silent,
     **options: Any,
 ) -> Run:
     """Train a network, judge it once on the test split, and write its run folder.
 
-    ``options`` are the recipe's fields (``epochs``, ``lr``, ``batch_size``, ``shift`` ...) and the
-    network's own arguments (``kernel_size``, ``widths``). With ``resume`` and ``out`` a run that
-    was stopped goes on, to the same weights to the bit; one that is finished is returned as it is;
-    one that never began begins. With ``check`` the recipe's claim is held against the result.
+    ``data`` is a data set by name, or a folder of images. ``options`` are the recipe's fields
+    (``epochs``, ``lr``, ``batch_size``, ``shift`` ...) and the network's own arguments
+    (``kernel_size``, ``widths``). With ``resume`` and ``out`` a run that was stopped goes on, to
+    the same weights to the bit; one that is finished is returned as it is; one that never began
+    begins. With ``check`` the recipe's claim is held against the result.
+
+    ``time_budget`` (seconds, or ``10m``) fits the epochs so that the whole job ends with it, from
+    this call, or from ``began`` of ``time.perf_counter``, to the report. ``max_memory`` (bytes, or
+    ``2GB``) fits the images a pass so that the process stays below it. ``log="tensorboard"`` writes
+    curves to the run's folder ``tensorboard``. ``profile`` first tells where the time of a training
+    step goes, here and in plain PyTorch, and keeps it as ``profile.json`` and ``profile.png``.
+
     Raises BadArgument, DataError, RunError, TrainingError, Interrupted, and TargetMissed, once
     everything is written, where the claim was not reached.
     """
+    limits = Limits(
+        time.perf_counter() if began is None else began,
+        None if time_budget is None else budget.seconds_of(time_budget),
+        None if max_memory is None else memory.bytes_of(max_memory),
+    )
+    board.check(log)
     base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
+    typed, arguments = _given(data, model, options)
     folder = None if out is None else Path(out)
     if resume and folder is None:
         raise BadArgument(
             "resume", True, "needs the run folder to go on with", "add out=DIR (--out DIR)"
         )
-    flat = recipes.options()
-    typed = {"data": data, "model": model} | {k: v for k, v in options.items() if k in flat}
-    arguments = {k: v for k, v in options.items() if k not in flat and v is not None}
     if resume and folder is not None and (folder / "recipe.toml").exists():
         place = run.find(folder)
-        _claimed(place.read_recipe(), check)
-        return _checked(_resume(place, typed, arguments, base, augment, emit), check)
+        asked = place.read_recipe()
+        _claimed(asked, check)
+        _same(recipes.resolve(typed, arguments, base or asked, augment), asked)
+        if limits.seconds is not None:
+            rule = "was fitted, or not asked for, when this run was begun"
+            raise BadArgument("time_budget", time_budget, rule, "leave it out")
+        _named(asked, model)
+        if place.metrics.exists() and place.report.exists():
+            emit(Notice(f"{place.path} is finished; nothing to do"))
+            return _checked(Run(place.path), check)
+    else:
+        place = None
+        asked = _resolved(typed, arguments, base, augment)
+        _named(asked, model)
+        _claimed(asked, check)
+        _unfitted(asked, limits)
+    pack = _opened(asked, emit)
+    with machine.at_work(asked.train.threads), board.Board(emit) as told:
+        job = Job(asked, pack, told, limits, begun=place is not None)
+        if place is None:  # everything that can be refused was refused before this
+            _claimed(job.recipe, check)
+            place = run.create(pack.name, _short(asked.model.name), folder, Path("runs"))
+            files.write_whole(place.recipe, recipes.dumps(job.recipe))
+        told.folder = place.tensorboard if log else None
+        if profile:
+            job.profile(place)
+        job.complete(place)
+    return _checked(Run(place.path), check)
+
+
+def _given(
+    data: str | Path | None, model: str | None, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What was typed: the recipe's fields, and the network's own arguments."""
+    flat = recipes.options()
+    fields = {name: value for name, value in options.items() if name in flat}
+    arguments = {k: v for k, v in options.items() if k not in flat and v is not None}
+    named = {"data": None if data is None else _full(data), "model": model}
+    return named | fields, arguments
+
+
+def _full(data: str | Path) -> str:
+    """A folder of images by its full path, so that a run finds it from everywhere."""
+    return str(absolute(Path(data)) if sources.is_folder(data) else data)
+
+
+def _resolved(
+    typed: Mapping[str, Any], arguments: Mapping[str, Any], base: Recipe | None, augment: bool
+) -> Recipe:
+    """The recipe that is asked for. Raises BadArgument."""
     asked = recipes.resolve(typed, arguments, base, augment)
     _known_arguments(asked, arguments)
-    _named(asked, model)
-    _claimed(asked, check)
-    pack = sources.open_data(asked.data.name, emit)
-    with machine.at_work(asked.train.threads):
-        job = _Job(asked, pack, emit)  # everything that can be refused is refused here
-        place = run.create(asked.data.name, _short(asked.model.name), folder, Path("runs"))
-        files.write_whole(place.recipe, recipes.dumps(job.recipe))
-        return _checked(job.complete(place), check)
+    name, size = _full(asked.data.name), asked.data.image_size
+    size = f"{size}x{size}" if size.isdecimal() else size
+    return replace(asked, data=replace(asked.data, name=name, image_size=size))
 
 
-def _resume(
-    place: RunFolder,
-    typed: Mapping[str, Any],
-    arguments: Mapping[str, Any],
-    base: Recipe | None,
-    augment: bool,
-    emit: Emit,
-) -> Run:
-    """Go on with a run by its own recipe, which is binding. Raises BadArgument where another one is
-    asked for."""
-    kept = place.read_recipe()
-    asked = recipes.resolve(typed, arguments, base, augment)
+def _opened(asked: Recipe, emit: Emit) -> Pack:
+    """The data of a recipe, its images of the size that is asked for."""
+    size = asked.data.image_size
+    if size == "auto" or asked.origin.get("data.image_size") == "measured":
+        return sources.open_data(asked.data.name, emit)
+    height, width = size.split("x")
+    try:
+        return sources.open_data(asked.data.name, emit, size=(int(height), int(width)))
+    except BadArgument as why:
+        if why.argument != "size":
+            raise
+        raise BadArgument("image_size", size, why.rule, why.remedy) from None
+
+
+def _same(asked: Recipe, kept: Recipe) -> None:
+    """Refuse a value that is not the one a run was begun with: its own recipe is binding."""
     for key, origin in asked.origin.items():
         section, name = key.split(".", 1)
         new, old = (
@@ -302,7 +239,10 @@ def _resume(
             for part in (getattr(asked, section), getattr(kept, section))
         )
         new, old = (tuple(v) if isinstance(v, list) else v for v in (new, old))
-        by_itself = new == "auto" or (key == "train.threads" and new == 0)
+        fitted = origin == "recipe" and kept.origin.get(key) == "measured"
+        by_itself = new == "auto" or (key == "train.threads" and new == 0) or fitted
+        if name == "image_size" and f"{new}x{new}" == old:
+            continue
         if origin in ("typed", "recipe") and new != old and not by_itself:
             raise BadArgument(
                 name if name != "name" else section,
@@ -310,13 +250,18 @@ def _resume(
                 f"is not what this run was begun with ({old})",
                 "leave it out, or train anew into another folder",
             )
-    _named(kept, typed["model"])
-    if place.metrics.exists() and place.report.exists():
-        emit(Notice(f"{place.path} is finished; nothing to do"))
-        return Run(place.path)
-    pack = sources.open_data(kept.data.name, emit)
-    with machine.at_work(kept.train.threads):
-        return _Job(kept, pack, emit).complete(place)
+
+
+def _unfitted(asked: Recipe, limits: Limits) -> None:
+    """Refuse what is typed and would be fitted. Raises BadArgument."""
+    for limit, value, names in (
+        ("time_budget", limits.seconds, ("epochs", "steps")),
+        ("max_memory", limits.memory, ("micro_batch",)),
+    ):
+        for name in names:
+            if value is not None and asked.origin[f"train.{name}"] == "typed":
+                rule = f"cannot be kept to together with {limit}, which decides it"
+                raise BadArgument(name, getattr(asked.train, name), rule, "leave one of them out")
 
 
 def _named(asked: Recipe, model: str | None) -> None:
@@ -359,240 +304,6 @@ def _known_arguments(asked: Recipe, arguments: Mapping[str, Any]) -> None:
             raise BadArgument(name, value, rule, nearest(name, [*known, *recipes.options()]))
 
 
-class _Job:
-    """A resolved recipe with its data and its network, ready to run."""
-
-    def __init__(self, asked: Recipe, pack: Pack, emit: Emit) -> None:
-        self.pack, self.emit = pack, emit
-        images, labels = pack.splits["train"].images, pack.splits["train"].labels
-        augment.check(asked.augment, pack.image_size)
-        self.val = stratified(labels, asked.data.val, asked.data.split_seed)
-        indices = torch.from_numpy(np.setdiff1d(np.arange(len(labels)), self.val))
-        device = precision.device_of(asked.train.device)
-        torch.manual_seed(asked.train.seed)
-        self.model = models.build(
-            asked.model.name,
-            len(pack.classes),
-            pack.channels,
-            pack.image_size,
-            asked.model.arguments,
-        )
-        pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
-        self.model.normalise.set(*_statistics(pixels, indices))
-        self.model.to(device)
-        plain = Loader(
-            pixels,
-            targets,
-            indices,
-            asked.train.batch_size,
-            asked.train.seed,
-            asked.augment,
-            device,
-        )
-        batch = next(plain.epoch(0))
-        _try(self.model, batch.inputs[0], len(pack.classes), asked.model.name)
-        asked = precision.choose(asked, self.model, batch.inputs[0], batch.targets[0], emit)
-        asked = asked.measured(device=device, threads=torch.get_num_threads())
-        layout = precision.FORMATS[asked.train.memory_format]
-        self.model.to(memory_format=layout)
-        self.recipe = asked
-        self.loader = replace(plain, memory_format=layout)
-
-    def complete(self, place: RunFolder) -> Run:
-        """Fit, judge and write everything; a stage that is already done is not done again.
-
-        Raises DataError or RunError where the run was begun with other data, another recipe or
-        another source file, RunError where another process is at work on it.
-        """
-        lock = FileLock(place.path / ".lock", timeout=0)
-        try:
-            with lock:
-                self._begin(place)
-                return self._go_through(place)
-        except Timeout:
-            raise RunError(
-                f"{place.path}: another process is training into it; wait for it or stop it"
-            ) from None
-
-    def _begin(self, place: RunFolder) -> None:
-        """Write ``split.json``, or hold this job against the one that a resumed run was begun
-        as."""
-        files.clear_unfinished(place.path)
-        built = store.architecture(self.recipe.model.name, {}, 0, 0, (0, 0))
-        begun = {
-            "format_version": run.FORMAT_VERSION,
-            "seed": self.recipe.data.split_seed,
-            "fingerprint": self.pack.fingerprint,
-            "digest": self.pack.digest,
-            "recipe_sha256": files.sha256(place.recipe),
-            "source_sha256": built.get("source_sha256"),
-            "train": len(self.loader.indices),
-            "val": self.val.tolist(),
-        }
-        if not place.split.exists():
-            files.write_json(place.split, begun)
-            return
-        before = place.read_split()
-        _same_data(self.pack, before["fingerprint"])
-        for key, what in (
-            ("recipe_sha256", f"{place.recipe} was edited"),
-            ("source_sha256", f"{self.recipe.model.name} was edited"),
-            ("digest", f"the images of {self.pack.name} are in another order"),
-            ("val", "the validation split is another"),
-        ):
-            if before[key] != begun[key]:
-                raise RunError(
-                    f"{place.path}: cannot go on as it was begun: {what} since; put it back as it "
-                    "was, or train anew into another folder"
-                )
-
-    def _go_through(self, place: RunFolder) -> Run:
-        judged = len(self.val), len(self.val) + len(self.pack.splits["test"])
-        at = fit(
-            self.model, self.loader, self._validate, self.recipe.train, place, self.emit, judged
-        )
-        if not place.metrics.exists():
-            self._judge(place, at.train_seconds, at.history)
-        _write_pages(place, self.model, self.pack)
-        return Run(place.path)
-
-    def _logits(
-        self, model: nn.Module, split: str, indices: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
-        images = self.pack.splits[split].images
-        return predictions.logits_of(
-            model,
-            images if indices is None else images[indices],
-            device=self.loader.device,
-            memory_format=self.loader.memory_format,
-            emit=self.emit,
-            stage="judge" if split == "test" else "validate",
-        )
-
-    def _validate(self, model: nn.Module) -> tuple[float | None, float | None]:
-        if not self.val.size:
-            return None, None
-        logits, labels = (
-            self._logits(model, "train", self.val),
-            self.pack.splits["train"].labels[self.val],
-        )
-        return metrics.cross_entropy(logits, labels), metrics.accuracy(logits, labels)
-
-    def _judge(self, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
-        """Fit the temperature on validation, then look at the test split, once."""
-        temperature = 1.0
-        if self.val.size:
-            labels = self.pack.splits["train"].labels[self.val]
-            temperature = metrics.fit_temperature(
-                self._logits(self.model, "train", self.val), labels
-            )
-        else:
-            self.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
-        store.save(place, self.model, self._info(place, temperature))
-        began = time.perf_counter()
-        logits, test = self._logits(self.model, "test"), self.pack.splits["test"]
-        took = time.perf_counter() - began
-        predictions.write_predictions(
-            place.predictions, logits, test.labels, self.pack.classes, temperature
-        )
-        trained = sum(row["seconds"] for row in history)
-        measured = metrics.measure(logits, test.labels, self.pack.classes, temperature)
-        files.write_json(
-            place.metrics,
-            {
-                "split": "test",
-                **measured,
-                "test_looks": 1,
-                "train_seconds": seconds,
-                "eval_seconds": took,
-                "images_per_second": len(history) * len(self.loader.indices) / trained,
-            },
-        )
-
-    def _info(self, place: RunFolder, temperature: float) -> dict[str, Any]:
-        """``model.json``, but for the SHA-256 of the weights."""
-        pack, asked = self.pack, self.recipe
-        own = ["--model", asked.model.name] if models.is_own(asked.model.name) else []
-        return {
-            "format_version": run.FORMAT_VERSION,
-            "architecture": store.architecture(
-                asked.model.name,
-                dict(asked.model.arguments),
-                len(pack.classes),
-                pack.channels,
-                pack.image_size,
-            ),
-            "classes": list(pack.classes),
-            "preprocessing": {
-                "channels": pack.channels,
-                "size": list(pack.image_size),
-                "fit": "pad",
-                "scale": "uint8 / 255; mean and standard deviation are the network's first layer",
-            },
-            "temperature": temperature,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "versions": machine.versions(),
-            "machine": machine.describe(),
-            "data": {
-                "name": pack.name,
-                "fingerprint": pack.fingerprint,
-                "train": len(self.loader.indices),
-                "val": int(self.val.size),
-                "test": len(pack.splits["test"].labels),
-            },
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": shlex.join(["convscope", "train", "--recipe", str(place.recipe), *own]),
-        }
-
-
-def _write_pages(place: RunFolder, network: Classifier, pack: Pack) -> None:
-    """The model card and the report, from the run's files."""
-    report.write_card(place.path)
-    rows = anatomy.rows(network, (pack.channels, *pack.image_size))
-    report.write_report(place.path, test_images=pack.splits["test"].images, anatomy=rows)
-
-
-def _same_data(pack: Pack, wanted: str) -> None:
-    """Raise DataError unless the data are those that a run was made with."""
-    if pack.fingerprint != wanted:
-        raise DataError(
-            f"{pack.name}: has fingerprint {pack.fingerprint[:12]}, and the run was made with "
-            f"{wanted[:12]}; put that data back"
-        )
-
-
-def _statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation by channel of the training pixels, 0..1, a piece at a time."""
-    total = squares = torch.zeros(images.shape[1], dtype=torch.float64)
-    for chosen in torch.split(indices, 4096):
-        piece = images[chosen].float().div_(255).flatten(2)  # [b,C,H*W]
-        total = total + piece.sum((0, 2), dtype=torch.float64)
-        squares = squares + piece.square_().sum((0, 2), dtype=torch.float64)
-    count = len(indices) * images.shape[2] * images.shape[3]
-    mean = total / count
-    return mean.tolist(), (squares / count - mean**2).clamp_min(0).sqrt().tolist()
-
-
-def _try(model: Classifier, inputs: Tensor, classes: int, name: str) -> None:
-    """Run a batch through, so that a network that does not fit the data is refused before
-    training."""
-    own = models.is_own(name)
-    try:
-        with torch.inference_mode():
-            logits = model.eval()(inputs[:2])
-            if own:  # what only fails in training, such as batch norm over one image
-                copy.deepcopy(model).train()(inputs)
-    except Exception as why:  # a user's class may raise anything
-        if not own:
-            raise
-        rule = f"fails on a batch {list(inputs.shape)}: {type(why).__name__}: {why}"
-        raise BadArgument("model", name, rule, "mend the class; it gets float [B,C,H,W]") from why
-    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
-        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        rule = f"gives {shape} for a batch of 2 images of {classes} classes"
-        raise BadArgument("model", name, rule, f"make it give [B,{classes}]")
-
-
 def evaluate(
     path: str | Path,
     split: str = "test",
@@ -612,28 +323,21 @@ def evaluate(
     place = run.find(Path(path))
     kept, info, stored = place.read_recipe(), place.read_model(), place.read_metrics()
     network = store.load(place, model)
-    pack = sources.open_data(kept.data.name, emit)
-    _same_data(pack, info["data"]["fingerprint"])
-    chosen = pack.splits["test" if split == "test" else "train"]
-    images, labels = chosen.images, chosen.labels
-    if split != "test":
-        begun = place.read_split()
-        if begun["digest"] != pack.digest:
-            raise DataError(
-                f"{pack.name}: its images are in another order than when the run was made, so that "
-                f"its {split} split cannot be told; put that copy back, or use the test split"
-            )
-        val = np.array(begun["val"], dtype=np.int64)
-        if split == "val" and not val.size:
-            raise BadArgument(
-                "split", split, "is empty: the run was trained with val=0", "try test"
-            )
-        indices = val if split == "val" else np.setdiff1d(np.arange(len(labels)), val)
-        images, labels = images[indices], labels[indices]
+    pack = _opened(kept, emit)
+    same_data(pack, info["data"]["fingerprint"])
+    images, labels = _images_of(pack, place, split)
     began = time.perf_counter()
-    where = precision.device_of(device)
-    with machine.at_work():
-        logits = predictions.logits_of(network.to(where), images, device=where, emit=emit)
+    where, layout = precision.device_of(device), precision.FORMATS[kept.train.memory_format]
+    with machine.at_work(kept.train.threads):
+        network.to(where).to(memory_format=layout)
+        logits = predictions.logits_of(
+            precision.engine(network, kept.train.kernels),
+            images,
+            batch_size=kept.train.eval_batch,
+            device=where,
+            memory_format=layout,
+            emit=emit,
+        )
     found = {
         "split": split,
         **metrics.measure(logits, labels, pack.classes, info["temperature"]),
@@ -645,29 +349,35 @@ def evaluate(
     if split == "test":
         files.write_json(place.metrics, found)
         predictions.write_predictions(
-            place.predictions, logits, labels, pack.classes, info["temperature"]
+            place.predictions,
+            logits,
+            labels,
+            pack.classes,
+            info["temperature"],
+            names=pack.splits["test"].files,
         )
-        _write_pages(place, network.cpu(), pack)
+        write_pages(place, network.cpu(), pack)
     return {"run": str(place.path), **found}
 
 
-def load(path: str | Path, *, model: str | None = None) -> Trained:
-    """The trained network of a run; ``model`` names the user's own ``file.py:ClassName`` again, if
-    it is one.
-
-    Raises RunError for a missing, cut or edited file, BadArgument where ``model`` is needed.
-    """
-    place = run.find(Path(path))
-    info = place.read_model()
-    preprocessing = info["preprocessing"]
-    return Trained(
-        store.load(place, model),
-        tuple(info["classes"]),
-        preprocessing["channels"],
-        tuple(preprocessing["size"]),
-        preprocessing["fit"],
-        info["temperature"],
-    )
+def _images_of(
+    pack: Pack, place: RunFolder, split: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images and labels of a split as the run divided its data. Raises BadArgument, DataError."""
+    whole = pack.splits.get(split)
+    if whole is not None and split != "train":
+        return whole.images, whole.labels
+    begun = place.read_split()
+    if begun["digest"] != pack.digest:
+        raise DataError(
+            f"{pack.name}: its images are in another order than when the run was made, so that "
+            f"its {split} split cannot be told; put that copy back, or use the test split"
+        )
+    val = np.array(begun["val"], dtype=np.int64)
+    if split == "val" and not val.size:
+        raise BadArgument("split", split, "is empty: the run was trained with val=0", "try test")
+    train = pack.splits["train"]
+    return part(train, val if split == "val" else np.setdiff1d(np.arange(len(train)), val))
 
 
 def predict(
@@ -696,7 +406,60 @@ def _checked(result: Run, check: bool) -> Run:
     return result
 
 
-def describe_data(name: str, emit: Emit = silent) -> dict[str, Any]:
+def find_lr(
+    data: str | Path | None = None,
+    *,
+    model: str | None = None,
+    recipe: str | Path | Recipe | None = None,
+    out: str | Path | None = None,
+    augment: bool = True,
+    force: bool = False,
+    emit: Emit = silent,
+    **options: Any,
+) -> LearningRate:
+    """Search for a learning rate: up to 100 steps of training at rates that rise from 1e-6 to 10;
+    nothing of it is kept but a figure.
+
+    Data, network and ``options`` are those of :func:`train`. The figure goes to ``out``, a file or
+    a folder, else to ``<data>-<model>-lr.png``. Raises BadArgument, also where the figure is there
+    already and ``force`` is not given, DataError and TrainingError.
+    """
+    base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
+    asked = _resolved(*_given(data, model, options), base, augment)
+    _named(asked, model)
+    name = f"{Path(asked.data.name).name}-{_short(asked.model.name)}-lr.png"
+    path = _figure_path(out, name, force)
+    pack = _opened(asked, emit)
+    with machine.at_work(asked.train.threads):
+        job = Job(asked, pack, emit, Limits(time.perf_counter()))
+        found = finder.search(job.model, job.loader, job.recipe.train, emit)
+    title = f"{pack.name}, {_short(asked.model.name)}, {asked.train.optimizer}"
+    _draw(figures.learning_rates(*vars(found).values(), title=title), path)
+    return LearningRate(found.suggestion, found.rates, found.losses, found.smoothed, path)
+
+
+def _figure_path(out: str | Path | None, name: str, force: bool) -> Path:
+    """Where a figure goes: ``out``, a file or a folder, or ``name``. Raises BadArgument where
+    something is there already, or no figure can be."""
+    path = Path(name) if out is None else Path(out)
+    if path.is_dir() or (out is not None and not path.suffix):
+        path = path / name
+    kinds = (".png", ".svg", ".pdf")
+    if path.suffix not in kinds:
+        raise BadArgument("out", path, f"must end in {', '.join(kinds)}", f"try {path.stem}.png")
+    if path.exists() and not force:
+        raise BadArgument(
+            "out", path, "is there already", "name another file, or add force (--force)"
+        )
+    return path
+
+
+def _draw(figure: Figure, path: Path) -> None:
+    with files.whole_file(path) as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=100)
+
+
+def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
     """A data set in figures: images a class and split, shape, mean and standard deviation of the
     training pixels. Raises DataError where its pack is not as it was written, to the last byte."""
     pack = sources.open_data(name, emit)
@@ -705,29 +468,29 @@ def describe_data(name: str, emit: Emit = silent) -> dict[str, Any]:
         split: dict(
             zip(
                 pack.classes,
-                np.bincount(part.labels, minlength=len(pack.classes)).tolist(),
+                np.bincount(images.labels, minlength=len(pack.classes)).tolist(),
                 strict=True,
             )
         )
-        for split, part in pack.splits.items()
+        for split, images in pack.splits.items()
     }
-    images = torch.from_numpy(pack.splits["train"].images)
-    mean, std = _statistics(images, torch.arange(len(images)))
+    pixels = tensor_of(pack.splits["train"].images)
+    mean, std = statistics(pixels, torch.arange(len(pixels)))
     return {
         "name": pack.name,
         "classes": list(pack.classes),
         "shape": [pack.channels, *pack.image_size],
-        "images": {split: len(part.labels) for split, part in pack.splits.items()},
+        "images": {split: len(images) for split, images in pack.splits.items()},
         "counts": counts,
         "mean": mean,
         "std": std,
         "fingerprint": pack.fingerprint,
-        "licence": sources.SOURCES[name].licence,
+        "licence": source.licence if (source := sources.SOURCES.get(str(name))) else "",
     }
 
 
 def show_data(
-    name: str,
+    name: str | Path,
     out: str | Path | None = None,
     *,
     count: int = 32,
@@ -743,24 +506,15 @@ def show_data(
     """
     if count < 1:
         raise BadArgument("count", count, "must be a whole number of at least 1", "try 32")
-    path = Path(out) if out else Path(f"{name}.png")
-    kinds = (".png", ".svg", ".pdf")
-    if path.suffix not in kinds:
-        raise BadArgument("out", path, f"must end in {', '.join(kinds)}", f"try {path.stem}.png")
-    if path.exists() and not force:
-        raise BadArgument(
-            "out", path, "is there already", "name another file, or add force (--force)"
-        )
+    path = _figure_path(out, f"{Path(_full(name)).name}.png", force)
     pack = sources.open_data(name, emit)
     train = pack.splits["train"]
     random = np.random.default_rng(seed)
     chosen = random.choice(len(train.labels), size=min(count, len(train.labels)), replace=False)
     images = torch.from_numpy(train.images[chosen])
     generator = torch.Generator().manual_seed(seed)
-    spec = recipes.AUGMENT_BY_DATA.get(name, recipes.Augment())
-    changed, _ = augment.augment(images, (), spec, generator)
+    spec = recipes.AUGMENT_BY_DATA.get(str(name), recipes.Augment())
+    changed, _ = augment(images, (), spec, generator)
     titles = [pack.classes[label] for label in train.labels[chosen]]
-    figure = figures.before_after(images.numpy(), changed.numpy(), titles)
-    with files.whole_file(path) as file:
-        figure.savefig(file, format=path.suffix[1:], dpi=100)
+    _draw(figures.before_after(images.numpy(), changed.numpy(), titles), path)
     return path

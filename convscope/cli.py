@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 import typer
 
 from convscope.errors import BadArgument, ConvscopeError, TargetMissed
+from convscope.options import Headed, with_fields
 
 if TYPE_CHECKING:
     from convscope.api import Run
@@ -39,6 +40,12 @@ data_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
+
+
+def under(heading: str, *flags: str, **more: Any) -> Any:
+    """An option that the help lists under a heading."""
+    return typer.Option(*flags, rich_help_panel=heading, **more)
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -63,101 +70,68 @@ def _sizes(text: str | None, argument: str, separator: str) -> int | list[int] |
     return numbers[0] if len(numbers) == 1 and separator == "x" else numbers
 
 
-@app.command()
+@app.command(cls=Headed)
+@with_fields
 def train(
     data: Annotated[
-        str | None, typer.Argument(metavar="DATA", help="A data set; see `convscope data`.")
+        str | None,
+        typer.Argument(metavar="DATA", help="A data set, see `convscope data`; or a folder."),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe by name (see `recipes`) or a .toml file.")
+        str | None,
+        under("Network", help="A recipe by name (see `recipes`) or a .toml file."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A network by name (see `models`), or file.py:Class.")
+        str | None, under("Network", help="A network by name (see `models`), or file.py:Class.")
     ] = None,
     kernel_size: Annotated[
-        str | None, typer.Option(metavar="N|HxW", help="cnn: kernel of each convolution.")
+        str | None, under("Network", metavar="N|HxW", help="cnn: kernel of each convolution.")
     ] = None,
     widths: Annotated[
-        str | None, typer.Option(metavar="N,N,...", help="cnn: channels of each stage.")
+        str | None, under("Network", metavar="N,N,...", help="cnn: channels of each stage.")
     ] = None,
-    hidden: Annotated[int | None, typer.Option(help="mlp: hidden units.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", "-b", help="Images a step.")
-    ] = None,
-    optimizer: Annotated[
-        str | None, typer.Option("--optimizer", "--opt", help="sgd, adam or adamw.")
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    momentum: Annotated[float | None, typer.Option(help="sgd: Nesterov momentum.")] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(help="On weights; biases and normalisation are spared.")
-    ] = None,
-    schedule: Annotated[str | None, typer.Option(help="constant, cosine or one-cycle.")] = None,
-    warmup: Annotated[
-        float | None, typer.Option(help="Share of the steps in which the rate rises.")
-    ] = None,
-    label_smoothing: Annotated[float | None, typer.Option(help="0 is off.")] = None,
-    val: Annotated[
-        float | None, typer.Option(help="Share held out for validation; 0 trains on everything.")
-    ] = None,
-    split_seed: Annotated[int | None, typer.Option(help="Seed of that split.")] = None,
+    hidden: Annotated[int | None, under("Network", help="mlp: hidden units.")] = None,
     augment: Annotated[
-        bool, typer.Option(help="The data set's own augmentation, or none but what is typed.")
+        bool, under("Augmentation", help="The data set's own, or none but what is typed.")
     ] = True,
-    shift: Annotated[int | None, typer.Option(help="Augment: pixels each way.")] = None,
-    rotate: Annotated[float | None, typer.Option(help="Augment: degrees each way.")] = None,
-    flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Augment: mirror left to right.")
+    time_budget: Annotated[
+        str | None,
+        under("Limits", metavar="90s|10m|1h30m", help="Fit the epochs: the whole job ends then."),
     ] = None,
-    cutout: Annotated[
-        int | None, typer.Option(help="Augment: side of a blacked-out square.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="auto (measured), float32 or bfloat16.")
-    ] = None,
-    memory_format: Annotated[
-        str | None, typer.Option(help="auto (measured), channels_last or contiguous.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; 0 is all cores.")] = None,
-    checkpoint_seconds: Annotated[
-        float | None, typer.Option(help="At most so much work is lost to a power cut.")
+    max_memory: Annotated[
+        str | None,
+        under(
+            "Limits", metavar="800MB|2GB", help="Fit the images a pass: the process keeps to it."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Run folder; else runs/DATA-MODEL-N.")
+        Path | None, under("Run", metavar="DIR", help="Its folder; else runs/DATA-MODEL-N.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, under("Run", "--resume", help="Go on with the run in --out.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit 3 if the recipe's claim is not reached.")
+        bool, under("Run", "--check", help="Exit 3 if the recipe's claim is not reached.")
+    ] = False,
+    log: Annotated[
+        str | None, under("Run", help="tensorboard: curves in the folder's tensorboard/.")
+    ] = None,
+    profile: Annotated[
+        bool, under("Run", "--profile", help="First say where the time of a step goes.")
+    ] = False,
+    find_lr: Annotated[
+        bool,
+        under("Run", "--find-lr", help="Search for a learning rate instead; --out is a figure."),
+    ] = False,
+    force: Annotated[
+        bool, under("Run", "--force", help="--find-lr: replace a figure that is there.")
     ] = False,
     as_json: Json = False,
     debug: Debug = False,
+    **fields: Any,
 ) -> None:
     """Train a network, judge it once on the test split, write a report."""
+    began = time.perf_counter()
     options = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimizer": optimizer,
-        "lr": lr,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-        "schedule": schedule,
-        "warmup": warmup,
-        "label_smoothing": label_smoothing,
-        "val": val,
-        "split_seed": split_seed,
-        "shift": shift,
-        "rotate": rotate,
-        "flip": flip,
-        "cutout": cutout,
-        "seed": seed,
-        "precision": precision,
-        "memory_format": memory_format,
-        "device": device,
-        "threads": threads,
-        "checkpoint_seconds": checkpoint_seconds,
+        **fields,
         "kernel_size": _sizes(kernel_size, "kernel_size", "x"),
         "widths": _sizes(widths, "widths", ","),
         "hidden": hidden,
@@ -166,24 +140,32 @@ def train(
         raise BadArgument(
             "DATA", "(not given)", "is needed, or a recipe", "try convscope train mnist"
         )
+    job: dict[str, Any] = {"model": model, "recipe": recipe, "out": out, "augment": augment}
+    of_a_run: dict[str, Any] = {
+        "resume": resume,
+        "check": check,
+        "time_budget": time_budget,
+        "max_memory": max_memory,
+        "log": log,
+        "profile": profile,
+    }
+    if find_lr:
+        for name, value in of_a_run.items():
+            if value:
+                raise BadArgument(name, value, "is for a run, not for --find-lr", "leave it out")
+        _find_lr(data, force, as_json, {**job, **options})
+        return
+    if force:
+        raise BadArgument(
+            "force", force, "is for --find-lr", "leave it out: runs are never replaced"
+        )
     from convscope import api
     from convscope.console import Monitor
 
-    began = time.perf_counter()
     missed: TargetMissed | None = None
     try:
         with Monitor() as emit:
-            run = api.train(
-                data,
-                model=model,
-                recipe=recipe,
-                out=out,
-                resume=resume,
-                augment=augment,
-                check=check,
-                emit=emit,
-                **options,
-            )
+            run = api.train(data, began=began, emit=emit, **job, **of_a_run, **options)
     except TargetMissed as why:
         missed, run = why, cast("Run", why.run)
     except KeyboardInterrupt as why:
@@ -192,6 +174,22 @@ def train(
     _print_run(run, time.perf_counter() - began, as_json)
     if missed:
         raise missed
+
+
+def _find_lr(data: str | None, force: bool, as_json: bool, options: dict[str, Any]) -> None:
+    from convscope import api, console
+
+    with console.Monitor() as emit:
+        found = api.find_lr(data, force=force, emit=emit, **options)
+    if as_json:
+        _print_json(found.as_json())
+        return
+    rate = found.suggestion
+    typer.echo(
+        f"suggested lr  {'none: the loss never fell' if rate is None else f'{rate:.2g}'}\n"
+        f"tried         {len(found.rates)} rates, {found.rates[0]:.1e} to {found.rates[-1]:.1e}\n"
+        f"figure        {found.figure}"
+    )
 
 
 def _print_run(run: Run, seconds: float, as_json: bool) -> None:
@@ -271,7 +269,7 @@ def predict(
 
 
 @app.command()
-def models(as_json: Json = False) -> None:
+def models(as_json: Json = False, debug: Debug = False) -> None:
     """List the networks and their arguments."""
     from convscope import console
     from convscope.models import MODELS, arguments_of
@@ -288,7 +286,7 @@ def models(as_json: Json = False) -> None:
 
 
 @app.command()
-def recipes(as_json: Json = False) -> None:
+def recipes(as_json: Json = False, debug: Debug = False) -> None:
     """List the recipes and what each was measured to reach."""
     from convscope import console, recipe
 
@@ -306,7 +304,7 @@ def recipes(as_json: Json = False) -> None:
 
 
 @data_app.callback()
-def data(context: typer.Context, as_json: Json = False) -> None:
+def data(context: typer.Context, as_json: Json = False, debug: Debug = False) -> None:
     """List the data sets and where each would come from."""
     if context.invoked_subcommand:
         if as_json:
@@ -327,7 +325,7 @@ def data(context: typer.Context, as_json: Json = False) -> None:
 
 @data_app.command("info")
 def data_info(
-    name: Annotated[str, typer.Argument(help="A data set.")],
+    name: Annotated[str, typer.Argument(help="A data set, or a folder of images.")],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -356,7 +354,7 @@ def data_info(
 
 @data_app.command("show")
 def data_show(
-    name: Annotated[str, typer.Argument(help="A data set.")],
+    name: Annotated[str, typer.Argument(help="A data set, or a folder of images.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where the picture goes; else NAME.png.")
     ] = None,

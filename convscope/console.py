@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -14,20 +15,38 @@ from rich.live import Live
 from rich.progress import (
     BarColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-from convscope.events import EpochEnd, Event, Notice
+from convscope.events import EpochEnd, Event, Notice, in_words
 from convscope.events import Progress as Done
 
 
+class Left(TimeRemainingColumn):
+    """The time left as the job itself foretells it: for the whole of it, not for the bar alone.
+
+    A stage that foretells nothing, such as a download, is left to rich.
+    """
+
+    def render(self, task: Task) -> Text:
+        """The time left in words."""
+        left = task.fields.get("left")
+        if left is not None:
+            return Text(in_words(left), style="progress.remaining")
+        if task.fields["unit"] == "steps":
+            return Text("...", style="progress.remaining")
+        return super().render(task)
+
+
 class Monitor:
-    """Draws events: a live table with a progress bar and ETA on a terminal, one plain line an epoch
-    elsewhere."""
+    """Draws events: a live table with a progress bar and the time left on a terminal; elsewhere one
+    plain line an epoch, and one that says how long it takes once that is known."""
 
     def __init__(self) -> None:
         self.err = Console(stderr=True, highlight=False)
@@ -38,9 +57,11 @@ class Monitor:
             TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.fields[unit]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeRemainingColumn(),
+            Left(),
             console=self.err,
         )
+        self.began: tuple[float, int] | None = None  # when the first step ended, and which it was
+        self.foretold = False
         self.tasks: dict[str, TaskID] = {}
         self.aside = (
             contextlib.ExitStack()
@@ -78,16 +99,35 @@ class Monitor:
                     self.err.print(plain(event), soft_wrap=True)
             case Done() if self.live.is_started:
                 self._advance(event)
+            case Done() if event.unit == "steps" and not self.foretold:
+                self._foretell(event)
             case _:
                 pass
+
+    def _foretell(self, event: Done) -> None:
+        """Say once how long it takes."""
+        now = time.perf_counter()
+        if self.began is None:
+            self.began = now, event.done
+        elif event.left is not None and event.done > self.began[1]:
+            step = (now - self.began[0]) / (event.done - self.began[1])
+            text = f"about {in_words(event.left)} to go ({step * 1e3:.0f} ms a step)"
+            self.err.print(text, style="dim", markup=False, soft_wrap=True)
+            self.foretold = True
 
     def _advance(self, event: Done) -> None:
         """Move the bar of a stage; that of training stays through all its epochs."""
         stage = "train" if event.unit == "steps" else event.stage
         if stage not in self.tasks:
-            self.tasks[stage] = self.bar.add_task("", total=event.total, unit=event.unit)
+            self.tasks[stage] = self.bar.add_task("", total=event.total, unit=event.unit, left=None)
         task = self.tasks[stage]
-        self.bar.update(task, completed=event.done, total=event.total, description=event.stage)
+        self.bar.update(
+            task,
+            completed=event.done,
+            total=event.total,
+            description=event.stage,
+            left=event.left,
+        )
         if event.done == event.total:
             self.bar.remove_task(self.tasks.pop(stage))
 

@@ -83,6 +83,20 @@ def at_work(threads: int = 0) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def muted() -> Iterator[None]:
+    """Drop what libraries write to the process's standard error past Python's own."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 @functools.cache
 def _keep_freed_memory() -> None:
     mallopt = ctypes.CDLL(None).mallopt  # glibc only; musl has none (AttributeError)

@@ -9,6 +9,7 @@ to the bit.
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 import types
 import typing
@@ -22,12 +23,13 @@ from convscope.errors import BadArgument, RunError, nearest
 
 @dataclass(frozen=True)
 class Data:
-    """What is learnt from: the data set, the held-out share for validation, the seed of that
-    split."""
+    """What is learnt from: the data set by its name or folder, the held-out share for validation,
+    the seed of that split, and the ``image_size`` (N or HxW; auto: that of the data)."""
 
     name: str = "mnist"
     val: float = 0.1
     split_seed: int = 0
+    image_size: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Train:
     weights that is judged and kept. ``early_stopping``: so many epochs without a better validation
     loss end the run, and the best weights are kept. ``steps``: where training ends within its last
     epoch, whatever the epochs have left. ``micro_batch``: images a forward and backward pass, their
-    gradients summed to the batch's.
+    gradients summed to the batch's. ``eval_batch``: images that are judged at once.
     """
 
     epochs: int = 5
@@ -66,9 +68,11 @@ class Train:
     early_stopping: int = 0
     steps: int = 0
     micro_batch: int = 0
+    eval_batch: int = 1000
     seed: int = 0
     precision: str = "auto"
     memory_format: str = "auto"
+    kernels: str = "auto"
     device: str = "auto"
     threads: int = 0
     checkpoint_seconds: float = 60.0
@@ -135,14 +139,23 @@ class Recipe:
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def measured(self, **values: Any) -> Recipe:
-        """The same recipe with ``[train]`` values that were found out on this machine.
+        """The same recipe with values that were found out on this machine; without its claim where
+        one of them changes the arithmetic.
 
         >>> Recipe().measured(precision="float32").origin["train.precision"]
         'measured'
         """
-        values = {k: v for k, v in values.items() if v != getattr(self.train, k)}
-        origin = {**self.origin, **{f"train.{name}": "measured" for name in values}}
-        return replace(self, train=replace(self.train, **values), origin=origin)
+        section_of = options()
+        changed: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            section = section_of[name]
+            if value != getattr(getattr(self, section), name):
+                changed.setdefault(section, {})[name] = value
+        names = [(section, name) for section, found in changed.items() for name in found]
+        origin = {**self.origin, **{f"{s}.{name}": "measured" for s, name in names}}
+        parts = {s: replace(getattr(self, s), **found) for s, found in changed.items()}
+        same = {name for _, name in names} <= {*UNCLAIMED, "image_size"}
+        return replace(self, **parts, claim=self.claim if same else None, origin=origin)
 
 
 SECTIONS: dict[str, type] = {"data": Data, "model": Model, "train": Train, "augment": Augment}
@@ -172,6 +185,11 @@ def _one_of(*names: str) -> Callable[[Any], bool]:
 RULES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "val": (lambda v: 0 <= v < 1, "must be a share of the training data, 0 <= val < 1", "try 0.1"),
     "split_seed": (_at_least(0), "must be a whole number of at least 0", "try 0"),
+    "image_size": (
+        lambda v: bool(re.fullmatch(r"auto|[1-9]\d*(x[1-9]\d*)?", v)),
+        "must be auto, N or HxW in pixels",
+        "try 64 or 48x64",
+    ),
     "epochs": (_at_least(1), "must be a whole number of at least 1", "try 5"),
     "batch_size": (_at_least(1), "must be a whole number of at least 1", "try 100"),
     "optimizer": (_one_of("sgd", "adam", "adamw"), "must be sgd, adam or adamw", "try adamw"),
@@ -190,10 +208,16 @@ RULES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "early_stopping": (_at_least(0), "must be a whole number of epochs, 0: off", "try 5"),
     "steps": (_at_least(0), "must be a whole number of at least 0 (0: whole epochs)", "try 1000"),
     "micro_batch": (_at_least(0), "must be a whole number of images, 0: the batch", "try 64"),
+    "eval_batch": (_at_least(1), "must be a whole number of at least 1", "try 1000"),
     "seed": (lambda v: 0 <= v < 2**32, "must be a whole number, 0 <= seed < 2**32", "try 0"),
     "precision": (
         _one_of("auto", "float32", "bfloat16"),
         "must be auto, float32 or bfloat16",
+        "try auto",
+    ),
+    "kernels": (
+        lambda v: v in ("auto", "plain", "fused") or "=" in v,
+        "must be auto (measured), plain (PyTorch's own) or fused",
         "try auto",
     ),
     "memory_format": (
@@ -289,13 +313,7 @@ def resolve(
         values[section] = kind(**merged)
     values["train"] = _completed(values["train"], origin)
     resolved = Recipe(**values, origin=origin)
-    if given["data"].get("split_seed") is not None and not resolved.data.val:
-        raise BadArgument(
-            "split_seed",
-            resolved.data.split_seed,
-            "is not used with val=0",
-            "leave one of them out",
-        )
+    _used(resolved, given)
     if recipe is None or recipe.claim is None:
         return resolved
     as_claimed = resolve({}, {}, replace(recipe, claim=None))
@@ -314,8 +332,34 @@ def _by_section(typed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return given
 
 
+# typed field -> (is it used?, when it is not)
+USED: dict[str, tuple[Callable[[Recipe], object], str]] = {
+    "split_seed": (lambda r: r.data.val, "with val=0"),
+    "nesterov": (lambda r: r.train.optimizer == "sgd" and r.train.momentum, "without momentum"),
+    "magnitude": (lambda r: r.augment.randaugment, "without randaugment"),
+    "padding": (
+        lambda r: any(
+            getattr(r.augment, name)
+            for name in ("shift", "rotate", "scale", "shear", "crop", "randaugment")
+        ),
+        "where nothing is moved",
+    ),
+}
+
+
+def _used(resolved: Recipe, given: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse what was typed and changes nothing. Raises BadArgument."""
+    for name, (is_used, otherwise) in USED.items():
+        typed = given[options()[name]]
+        if name in typed and not is_used(resolved):
+            raise BadArgument(name, typed[name], f"is not used {otherwise}", "leave it out")
+
+
 # A claim is about every seed and every way of running the same arithmetic.
-UNCLAIMED = ("seed", "precision", "memory_format", "device", "threads", "checkpoint_seconds")
+UNCLAIMED = (
+    *("seed", "precision", "memory_format", "kernels", "device", "threads"),
+    *("checkpoint_seconds", "eval_batch"),
+)
 
 
 def _argument(key: str) -> bool:
@@ -494,6 +538,15 @@ def load(name: str | Path) -> Recipe:
     return parse(text, str(name))
 
 
+# Fields that runs of convscope 0.1.0 do not have; such a run had what is their default.
+LATER = (
+    *("image_size", "nesterov", "clip_grad", "ema", "early_stopping", "steps", "micro_batch"),
+    *("eval_batch", "crop", "scale", "shear", "padding", "alternating_flip", "brightness"),
+    *("contrast", "saturation", "hue", "randaugment", "magnitude", "erase", "mixup", "cutmix"),
+    "kernels",
+)
+
+
 def of_run(folder: Path) -> Recipe:
     """The resolved recipe of a run folder. Raises RunError where it is missing or damaged."""
     path = folder / "recipe.toml"
@@ -507,7 +560,8 @@ def of_run(folder: Path) -> Recipe:
         f"{section}.{f.name}"
         for section, kind in SECTIONS.items()
         for f in fields(kind)
-        if f.name not in ("arguments", "momentum") and f"{section}.{f.name}" not in recipe.origin
+        if f.name not in ("arguments", "momentum", *LATER)
+        and f"{section}.{f.name}" not in recipe.origin
     ]
     if missing:
         raise RunError(f"{path}: was edited or damaged: it lacks {', '.join(missing)}")

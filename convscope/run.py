@@ -88,6 +88,16 @@ class RunFolder:
         return self.path / "checkpoint"
 
     @property
+    def tensorboard(self) -> Path:
+        """Curves for TensorBoard, if they were asked for."""
+        return self.path / "tensorboard"
+
+    @property
+    def profile(self) -> Path:
+        """Where the time of a step goes, if that was asked for; ``profile.png`` is its figure."""
+        return self.path / "profile.json"
+
+    @property
     def split(self) -> Path:
         """Which training image went to validation."""
         return self.path / "split.json"

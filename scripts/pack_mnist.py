@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from convscope.data import mnist
-from convscope.data.sources import SOURCES, files_in, parse, read_bytes
+from convscope.data.published import SOURCES, files_in, parse, read_bytes
 
 
 def main(folder: Path, target: Path) -> None:

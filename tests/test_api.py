@@ -4,6 +4,8 @@ judging."""
 from __future__ import annotations
 
 import json
+import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 from PIL import Image
 
 import convscope as cs
-from convscope import report
+from convscope import recipe, report
 from convscope.data import sources
 from convscope.errors import BadArgument, DataError, Interrupted, RunError, TargetMissed
 from convscope.events import EpochEnd, Notice, Progress
@@ -21,7 +23,10 @@ from convscope.recipe import Claim, Recipe, resolve
 from convscope.run import RunFolder
 
 QUICK = {"model": "cnn", "widths": [4, 8], "epochs": 3, "batch_size": 40, "lr": 0.01}
-QUICK |= {"precision": "float32", "memory_format": "contiguous"}
+QUICK |= {"precision": "float32", "memory_format": "contiguous", "kernels": "plain"}
+
+
+LATER = "|".join(recipe.LATER)
 
 
 def same_weights(one: Path, two: Path) -> bool:
@@ -496,3 +501,224 @@ def test_the_process_is_left_as_it_was(bars):
     assert set(counts) == {1} and torch.get_num_threads() == 2
     assert run.recipe.train.threads == 1
     assert float(torch.tensor(1e-39) * 1) > 0
+
+
+class Power(Exception):
+    """A run is cut off."""
+
+
+def test_a_time_budget_is_fitted_once(bars, events):
+    """What was fitted stands in the recipe, so that the run is made again, and goes on, to the
+    bit."""
+    seen, emit = events
+    options = {**QUICK, "batch_size": 8}
+    del options["epochs"]
+    began = time.perf_counter()
+    run = cs.train("mnist", **options, time_budget="3s", out="a", emit=emit)
+    assert time.perf_counter() - began < 9  # 3 on a quiet machine
+    train, origin = run.recipe.train, run.recipe.origin
+    assert train.steps > 0 and train.epochs == -(-train.steps // 27)
+    assert origin["train.steps"] == origin["train.epochs"] == "measured"
+    history = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    assert len(history) == train.epochs and history[-1]["lr"] < 0.01 * history[0]["lr"] + 1e-4
+    said = [e.text for e in seen if isinstance(e, Notice) and "time budget" in e.text]
+    assert len(said) == 1
+    assert re.fullmatch(
+        rf"time budget 3 s: {train.steps:,} steps, [\d.]+ epochs \(\d+ ms a step, measured\)",
+        said[0],
+    )
+    steps = [e.done for e in seen if isinstance(e, Progress) and e.unit == "steps"]
+    assert steps[-1] == train.steps
+
+    def cut(event: object) -> None:
+        if isinstance(event, EpochEnd):
+            raise Power
+
+    with pytest.raises(Power):
+        cs.train(recipe=run.path / "recipe.toml", out="b", emit=cut)
+    again = cs.train(recipe=run.path / "recipe.toml", out="b", resume=True)
+    assert same_weights(run.path, again.path)
+
+
+def test_a_time_budget_replaces_a_recipes_epochs_also_when_it_goes_on(bars):
+    Path("mine.toml").write_text("[train]\nepochs = 700\n")
+    options = {k: v for k, v in QUICK.items() if k != "epochs"}
+
+    def cut(event: object) -> None:
+        if isinstance(event, EpochEnd):
+            raise Power
+
+    with pytest.raises(Power):
+        cs.train("mnist", recipe="mine.toml", **options, time_budget=2, out="a", emit=cut)
+    run = cs.train("mnist", recipe="mine.toml", **options, out="a", resume=True)
+    assert run.recipe.train.epochs < 700
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"time_budget": 60, "epochs": 3}, "epochs=3: cannot be kept to together with time_budget"),
+        ({"time_budget": 60, "steps": 3}, "steps=3: cannot be kept to together with time_budget"),
+        ({"time_budget": "soon"}, "time_budget=soon: must be a time; write 90s, 10m or 1h30m"),
+        (
+            {"time_budget": 0.01},
+            "time_budget=0.01 s: is too short: .* before training, and one step, .* try [0-9.]+ s",
+        ),
+        (
+            {"max_memory": "2GB", "micro_batch": 8},
+            "micro_batch=8: cannot be kept to together with max_memory, which decides it",
+        ),
+        ({"max_memory": "much"}, "max_memory=much: must be a size; write 800MB or 2GB"),
+        ({"max_memory": "1MB"}, "max_memory=1 MB: is too little: the process has .* try"),
+        (
+            {"early_stopping": 2, "val": 0},
+            "early_stopping=2: needs a validation split, and there is none with val=0",
+        ),
+        ({"log": "paper"}, "log=paper: must be tensorboard"),
+        ({"image_size": "0"}, "image_size=0: must be auto, N or HxW in pixels; try 64"),
+    ],
+)
+def test_limits_that_cannot_be_kept_are_refused_before_anything_is_written(bars, options, text):
+    with pytest.raises(BadArgument, match=text):
+        cs.train("mnist", model="mlp", hidden=8, **options)
+    assert not Path("runs").exists()
+
+
+def test_a_time_budget_is_not_for_a_run_that_was_begun(bars):
+    cs.train("mnist", **QUICK, out="a")
+    with pytest.raises(
+        BadArgument, match="time_budget=60: was fitted, or not asked for, when this"
+    ):
+        cs.train("mnist", **QUICK, out="a", resume=True, time_budget=60)
+
+
+def test_a_claim_does_not_hold_for_a_budget(bars):
+    with pytest.raises(BadArgument, match="check=True: needs a recipe with a .claim."):
+        cs.train("mnist", recipe="mnist-mlp", hidden=500, time_budget=1e4, check=True)
+
+
+def test_a_memory_bound_decides_the_passes(bars, monkeypatch, events):
+    from convscope.training import memory
+
+    seen, emit = events
+    bounds: list[int] = []
+
+    def fit(bound: int, rehearsal: object, reserved: int = 0) -> tuple[int, int]:
+        bounds.append(bound)
+        return 10, 30
+
+    monkeypatch.setattr(memory, "fit", fit)
+    monkeypatch.setattr(memory, "check", lambda bound, rehearsal: bounds.append(-bound))
+    run = cs.train("mnist", **QUICK, max_memory="2GB", out="a", emit=emit)
+    train, origin = run.recipe.train, run.recipe.origin
+    assert (train.micro_batch, train.eval_batch) == (10, 30) and set(bounds) == {2_000_000_000}
+    assert origin["train.micro_batch"] == origin["train.eval_batch"] == "measured"
+    assert any(
+        isinstance(e, Notice) and "memory bound 2.00 GB: 10 images a pass" in e.text for e in seen
+    )
+    (run.path / "metrics.json").unlink()
+    bounds.clear()
+    assert cs.train(out="a", resume=True, max_memory="1GB").metrics.n == 60
+    assert bounds == [-1_000_000_000]  # what it was begun with stands, and is held against it
+    plain = cs.train("mnist", **QUICK, micro_batch=10, eval_batch=30)
+    assert same_weights(run.path, plain.path)
+
+
+def test_early_stopping_keeps_the_best(bars):
+    run = cs.train("mnist", **{**QUICK, "epochs": 60, "lr": 0.1}, early_stopping=2)
+    history = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    losses = [row["val_loss"] for row in history]
+    assert len(losses) < 60 and losses.index(min(losses)) == len(losses) - 3
+    assert cs.evaluate(run.path, "val")["accuracy"] == history[-3]["val_accuracy"]
+
+
+def test_steps_alone_say_how_long(bars):
+    options = {k: v for k, v in QUICK.items() if k != "epochs"}
+    run = cs.train("mnist", **options, steps=13)
+    assert (run.recipe.train.epochs, run.recipe.origin["train.epochs"]) == (3, "measured")
+    assert len((run.path / "history.jsonl").read_text().splitlines()) == 3
+    assert cs.train("mnist", **QUICK, steps=4).recipe.train.epochs == 3  # typed: the most
+
+
+def test_a_learning_rate_is_searched_for(bars, workplace):
+    found = cs.find_lr("mnist", **{**QUICK, "batch_size": 20})
+    assert found.suggestion is not None and 1e-5 < found.suggestion < 1
+    assert found.figure == Path("mnist-cnn-lr.png")
+    assert [p.name for p in workplace.iterdir()] == ["mnist-cnn-lr.png"]
+    with Image.open(found.figure) as picture:
+        assert picture.size[0] > 500
+    assert json.loads(json.dumps(found.as_json()))["rates"] == list(found.rates)
+    with pytest.raises(BadArgument, match="out=mnist-cnn-lr.png: is there already"):
+        cs.find_lr("mnist", **QUICK)
+    Path("figures").mkdir()
+    again = cs.find_lr("mnist", **{**QUICK, "batch_size": 20}, out="figures")
+    assert again.figure == Path("figures/mnist-cnn-lr.png") and again.rates == found.rates
+    assert cs.find_lr("mnist", **QUICK, out=found.figure, force=True).figure == found.figure
+    with pytest.raises(BadArgument, match="out=x.exe: must end in .png"):
+        cs.find_lr("mnist", **QUICK, out="x.exe")
+
+
+@pytest.fixture
+def photos(workplace) -> Path:
+    """A folder of class folders with a validation split of its own, and one without."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 24), ("val", 6), ("test", 6)):
+        for label in ("dark", "light"):
+            folder = workplace / "my photos" / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                low = 0 if label == "dark" else 150
+                pixels = random.integers(low, low + 100, (14, 10, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{label}-{i}.png")
+    return workplace / "my photos"
+
+
+OF_FOLDERS = {**QUICK, "batch_size": 12, "epochs": 2, "seed": 1}
+
+
+def test_a_folder_is_data_like_any_other(photos):
+    run = cs.train("my photos", **OF_FOLDERS, out="a")
+    data, origin = run.recipe.data, run.recipe.origin
+    assert data.name == str(photos) and run.metrics.n == 12
+    assert (data.image_size, origin["data.image_size"]) == ("14x10", "measured")
+    assert run.metrics.accuracy > 0.9
+    rows = (run.path / "predictions.csv").read_text().splitlines()
+    assert rows[1].startswith("test/dark/dark-0.png,dark,")
+    split = json.loads((run.path / "split.json").read_text())
+    assert (split["val"], split["train"]) == ([], 48)
+    assert RunFolder(run.path).read_model()["data"]["val"] == 12
+    assert cs.evaluate("a", "val")["n"] == 12 and cs.evaluate("a", "train")["n"] == 48
+    (run.path / "metrics.json").unlink()
+    assert cs.train(photos, **OF_FOLDERS, out="a", resume=True).metrics.n == 12
+    assert cs.load("a").predict([photos / "test" / "light"])[0].label == "light"
+    assert cs.train(photos, **OF_FOLDERS).path == Path("runs/my_photos-cnn-1")
+    with pytest.raises(BadArgument, match="val=0.3: is not used: my_photos has a validation split"):
+        cs.train(photos, **OF_FOLDERS, val=0.3)
+
+
+@pytest.mark.parametrize(("typed", "stored"), [("8", "8x8"), ("8x12", "8x12")])
+def test_a_folders_images_are_brought_to_the_size_that_is_typed(photos, typed, stored):
+    run = cs.train("my photos", **OF_FOLDERS, image_size=typed, out="a")
+    data = run.recipe.data
+    assert (data.image_size, run.recipe.origin["data.image_size"]) == (stored, "typed")
+    assert cs.load("a").size == tuple(map(int, stored.split("x")))
+    (run.path / "metrics.json").unlink()
+    cs.train("my photos", **OF_FOLDERS, image_size=typed, out="a", resume=True)
+    with pytest.raises(BadArgument, match="image_size=9: is not what this run was begun with"):
+        cs.train(out="a", resume=True, image_size="9")
+
+
+def test_the_size_of_a_published_set_is_its_own(workplace):
+    with pytest.raises(BadArgument, match="image_size=64x64: is for folders; .*mnist"):
+        cs.train("mnist", model="mlp", image_size="64", epochs=1)
+
+
+def test_a_run_of_an_older_version_is_judged(bars):
+    run = cs.train("mnist", **QUICK, out="a")
+    lines = (run.path / "recipe.toml").read_text().splitlines()
+    kept = [
+        line for line in lines if not re.match(rf'"?(train\.|data\.|augment\.)?({LATER})"? =', line)
+    ]
+    assert len(lines) - len(kept) > 30
+    (run.path / "recipe.toml").write_text("\n".join(kept))
+    assert cs.evaluate("a", "val")["n"] == 24

@@ -11,20 +11,23 @@ import signal
 import subprocess
 import sys
 import time
+import typing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from convscope import cli
+import convscope as cs
+from convscope import cli, recipe
 from convscope.api import Metrics
 from convscope.data import sources
+from convscope.options import FIELDS
 
 OPEN_DATA = sources.open_data
 
 SMALL = ["--epochs", "1", "--hidden", "16", "--model", "mlp", "-b", "60", "--precision", "float32"]
-SMALL += ["--memory-format", "contiguous"]
+SMALL += ["--memory-format", "contiguous", "--kernels", "plain"]
 
 
 class Said:
@@ -59,8 +62,75 @@ def test_help_names_every_verb(run):
         assert f"  {verb}  " in said.out
 
 
+def test_every_field_of_a_recipe_is_an_option(run):
+    """And every option of the table is a field: neither is forgotten when the other grows."""
+    listed = [name for group in FIELDS.values() for name in group]
+    assert sorted(listed) == sorted(set(recipe.options()) - {"data", "model"})
+    said = run("train", "--help")
+    for name in listed:
+        assert f" --{name.replace('_', '-')}" in said.out, name
+    headings = re.findall(r"^(\w[\w ]*):$", said.out, re.M)
+    assert headings == [
+        *("Arguments", "Network", "Data", "Training", "Augmentation", "This machine"),
+        *("Limits", "Run", "Options"),
+    ]
+
+
+TYPED = {"str": "auto", "int": "1", "float": "0.5"}
+
+
+def test_every_option_reaches_the_job_in_its_type(run, monkeypatch):
+    got: dict[str, object] = {}
+
+    def train(data: str, **options: object) -> None:
+        got.update(options)
+        raise cs.RunError("enough")
+
+    monkeypatch.setattr("convscope.api.train", train)
+    words, expected = ["train", "mnist"], {}
+    for kind in recipe.SECTIONS.values():
+        for name, hint in typing.get_type_hints(kind).items():
+            if name in ("name", "arguments"):
+                continue
+            flag = f"--{name.replace('_', '-')}"
+            typ = hint if isinstance(hint, type) else typing.get_args(hint)[0]
+            if typ is bool:
+                words, expected[name] = [*words, flag.replace("--", "--no-", 1)], False
+            else:
+                words += [flag, TYPED[typ.__name__]]
+                expected[name] = typ(TYPED[typ.__name__])
+    said = run(*words, "--time-budget", "9m", "--max-memory", "2GB", "--log", "tensorboard")
+    assert said.err == "error: enough\n"
+    assert {name: got[name] for name in expected} == expected and len(expected) > 40
+    assert all(type(got[name]) is type(value) for name, value in expected.items())
+    assert (got["time_budget"], got["max_memory"], got["log"]) == ("9m", "2GB", "tensorboard")
+    got.clear()
+    run("train", "mnist")
+    assert {got[name] for name in expected} == {None}  # not typed is not the default
+
+
+def test_a_learning_rate_is_found_and_drawn(bars, run):
+    words = ["train", "mnist", *SMALL, "--find-lr"]
+    said = run(*words)
+    assert said.out.startswith("suggested lr  ") and "figure        mnist-mlp-lr.png" in said.out
+    assert run(*words).code == 2
+    found = json.loads(run(*words, "--json", "--force").out)
+    assert set(found) == {"suggestion", "rates", "losses", "smoothed", "figure"}
+    assert found["figure"] == "mnist-mlp-lr.png" and not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [["data"], ["models"], ["recipes"], ["data", "info", "mnist"], ["data", "show", "mnist"]],
+)
+def test_every_verb_knows_debug(bars, run, verb):
+    assert run(*verb, "--debug").code == 0
+
+
 def test_help_does_not_import_torch():
-    code = "import sys; sys.argv = ['convscope', '--help']\nfrom convscope.cli import main\n"
+    code = (
+        "import sys; sys.argv = ['convscope', 'train', '--help']\nfrom convscope.cli import main\n"
+    )
     code += "try: main()\n"
     code += (
         "except SystemExit: pass\nassert not {'torch', 'numpy', 'rich', 'PIL'} & set(sys.modules)"
@@ -236,6 +306,34 @@ def test_models_and_recipes_are_listed(run):
         ),
         (["train", "mnist", "--resume"], 2, "needs the run folder to go on with; add out=DIR"),
         (["train", "mnist", "--check"], 2, "needs a recipe with a [claim]"),
+        (
+            ["train", "mnist", "--no-nesterov"],
+            2,
+            "--nesterov False: is not used without momentum; leave it out",
+        ),
+        (["train", "mnist", "--magnitude", "5"], 2, "--magnitude 5: is not used without randaug"),
+        (
+            ["train", "mnist", "--no-augment", "--padding", "edge"],
+            2,
+            "--padding edge: is not used where nothing is moved",
+        ),
+        (["train", "mnist", "--flip", "--alternating-flip"], 2, "takes the place of flip"),
+        (["train", "mnist", "--erase", "1.5"], 2, "--erase 1.5: must be a probability, 0 <= erase"),
+        (["train", "mnist", "--time-budget", "soon"], 2, "--time-budget soon: must be a time"),
+        (
+            ["train", "mnist", "--time-budget", "9s", "--epochs", "2"],
+            2,
+            "--epochs 2: cannot be kept to together with time_budget, which decides it",
+        ),
+        (["train", "mnist", "--max-memory", "1MB"], 2, "--max-memory 1 MB: is too little: the"),
+        (["train", "mnist", "--find-lr", "--check"], 2, "--check True: is for a run, not for"),
+        (["train", "mnist", "--force"], 2, "--force True: is for --find-lr"),
+        (["train", "mnist", "--log", "wandb"], 2, "--log wandb: must be tensorboard"),
+        (
+            ["train", "mnist", "--early-stopping", "3", "--val", "0"],
+            2,
+            "--early-stopping 3: needs a validation split",
+        ),
         (["train", "--recipe", "mnist-cn"], 2, "--recipe mnist-cn: is no recipe"),
         (["train", "mnist", "--out", "full"], 1, "holds something else"),
         (["train", "mnist", "--device", "warp"], 2, "--device warp: cannot be used here"),
@@ -275,6 +373,7 @@ def convscope(*args: str, **more: object) -> subprocess.Popen[str]:
 
 LONG = ["train", "mnist", "--model", "mlp", "--hidden", "16", "--epochs", "500", "-b", "600"]
 LONG += ["--precision", "float32", "--memory-format", "contiguous", "--checkpoint-seconds", "0.05"]
+LONG += ["--kernels", "plain"]
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -37,6 +37,33 @@ def test_away_from_a_terminal_one_plain_line_an_epoch():
     ]
 
 
+def test_how_long_it_takes_is_said_once(monkeypatch):
+    clock = iter([100.0, 100.5, 101.0, 102.0])
+    monkeypatch.setattr(console.time, "perf_counter", lambda: next(clock))
+    watched, text = monitor(terminal=False)
+    with watched:
+        watched(Progress("look", 1, 9, "images", left=5.0))  # no stage but training foretells it
+        watched(Progress("epoch 1/2", 11, 20, "steps"))
+        watched(Progress("epoch 1/2", 12, 20, "steps"))
+        watched(Progress("epoch 1/2", 31, 200, "steps", left=80.2))
+        watched(Progress("epoch 1/2", 32, 200, "steps", left=79.0))
+    assert text.getvalue() == "about 1 min 20 s to go (50 ms a step)\n"
+
+
+def test_the_bar_shows_what_the_job_foretells():
+    watched, text = monitor(terminal=True)
+    with watched:
+        watched(Progress("epoch 1/2", 5, 20, "steps"))
+        watched.live.refresh()
+        assert "left" in text.getvalue() and "..." in text.getvalue()
+        watched(Progress("epoch 1/2", 6, 20, "steps", left=3700))
+        column = watched.bar.columns[-1]
+        task = watched.bar.tasks[0]
+        assert column.render(task).plain == "1 h 2 min"
+        watched(Progress("download", 5, 20, "bytes"))
+        assert ":" in column.render(watched.bar.tasks[1]).plain  # rich's own
+
+
 def test_without_validation_a_dash():
     bare = EpochEnd(1, 2, 0.5, 0.75, None, None, 0.001, 2.0, 1234.0)
     assert "val loss -  acc -" in console.plain(bare)

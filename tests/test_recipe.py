@@ -39,6 +39,62 @@ def test_each_value_says_where_it_came_from():
     measured = r.measured(precision="bfloat16", seed=0)
     assert measured.origin["train.precision"] == "measured"
     assert measured.origin["train.seed"] == "default"  # it was that already
+    sized = r.measured(image_size="28x28", steps=7)
+    assert (sized.data.image_size, sized.origin["data.image_size"]) == ("28x28", "measured")
+    assert (sized.train.steps, sized.origin["train.steps"]) == (7, "measured")
+
+
+def test_what_is_measured_drops_a_claim_that_it_breaks():
+    r = recipe.resolve({}, {}, recipe.parse(CLAIMED, "x.toml"))
+    assert r.claim and r.measured(precision="bfloat16", image_size="28x28", eval_batch=8).claim
+    assert r.measured(steps=0).claim and not r.measured(steps=9).claim
+    assert not r.measured(micro_batch=9).claim
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ({"nesterov": False}, "nesterov=False: is not used without momentum; leave it out"),
+        ({"nesterov": True, "optimizer": "sgd", "momentum": 0}, "nesterov=True: is not used"),
+        ({"magnitude": 9}, "magnitude=9: is not used without randaugment"),
+        ({"padding": "edge"}, "padding=edge: is not used where nothing is moved"),
+    ],
+)
+def test_what_is_typed_and_changes_nothing_is_refused(typed, text):
+    with pytest.raises(BadArgument, match=text):
+        recipe.resolve({"data": "photos", **typed})
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {"nesterov": False, "optimizer": "sgd"},
+        {"magnitude": 5, "randaugment": 2},
+        *({"padding": "edge", moves: 1} for moves in ("shift", "rotate", "crop", "randaugment")),
+    ],
+)
+def test_what_is_typed_and_used_is_taken(typed):
+    assert recipe.resolve({"data": "photos", **typed})
+    assert recipe.resolve({}, augment=False)  # switched off is not typed
+    again = recipe.parse(recipe.dumps(recipe.resolve(typed)), "run")
+    assert recipe.resolve({"optimizer": "adam"}, {}, again)  # what a file says is no typing
+
+
+def test_a_run_of_an_older_version_had_what_is_the_default(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.dumps(recipe.resolve({})))
+    whole = recipe.of_run(tmp_path)
+    left = [
+        line
+        for line in path.read_text().splitlines()
+        if line.split(" = ")[0].strip('"').rpartition(".")[2] not in recipe.LATER
+    ]
+    path.write_text("\n".join(left))
+    older = recipe.of_run(tmp_path)
+    assert (older.data, older.train, older.augment) == (whole.data, whole.train, whole.augment)
+    path.write_text("\n".join(line for line in left if "epochs" not in line))
+    with pytest.raises(RunError, match="it lacks train.epochs"):
+        recipe.of_run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +203,10 @@ def test_a_recipe_survives_toml():
         ({"precision": "float16"}, "precision=float16: must be auto, float32 or bfloat16"),
         ({"warmup": 1.0}, "warmup=1.0: must be a share of all steps"),
         ({"checkpoint_seconds": -1}, "checkpoint_seconds=-1.0: must be a finite number >= 0"),
+        ({"image_size": "64by64"}, "image_size=64by64: must be auto, N or HxW in pixels; try 64"),
+        ({"eval_batch": 0}, "eval_batch=0: must be a whole number of at least 1; try 1000"),
+        ({"randaugment": 11}, "randaugment=11: must be 0 to 10 operations an image; try 2"),
+        ({"crop": 1.5}, "crop=1.5: must be a share of the area, 0 <= crop <= 1; try 0.5"),
         ({"epohcs": 3}, "epohcs=3: is no option; did you mean epochs?"),
     ],
 )

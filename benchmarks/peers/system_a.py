@@ -6,12 +6,9 @@ assumed where the tutorial is silent. Prints one JSON line: seconds of training,
     python benchmarks/peers/system_a.py DATA_ROOT [--epochs 5] [--threads 2] [--seed 0]
 """
 
-import argparse
-import json
-import time
-
 import torch
 import torchvision
+import turns
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import ToTensor
@@ -41,47 +38,47 @@ class ConvNet(nn.Module):
         return self.fc(out.reshape(out.size(0), -1))
 
 
+def train(model, loader, criterion, optimizer):
+    """One epoch, a step at a time."""
+    model.train()
+    for images, labels in loader:
+        loss = criterion(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield len(images), loss
+
+
+def test(model, loader):
+    """Accuracy, and how many images were judged."""
+    model.eval()
+    correct, total = 0, 0
+    with torch.no_grad():
+        for images, labels in loader:
+            correct += (model(images).argmax(1) == labels).sum().item()
+            total += len(labels)
+    model.train()
+    return correct / total, total
+
+
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("root")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = turns.parser(__doc__, epochs=5).parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
 
-    train = torchvision.datasets.MNIST(args.root, train=True, transform=ToTensor())
-    test = torchvision.datasets.MNIST(args.root, train=False, transform=ToTensor())
-    train_loader = DataLoader(train, batch_size=100, shuffle=True)
-    test_loader = DataLoader(test, batch_size=100)
+    train_data = torchvision.datasets.MNIST(args.root, train=True, transform=ToTensor())
+    test_data = torchvision.datasets.MNIST(args.root, train=False, transform=ToTensor())
+    train_loader = DataLoader(train_data, batch_size=100, shuffle=True)
+    test_loader = DataLoader(test_data, batch_size=100)
 
     model = ConvNet()
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-
-    began = time.perf_counter()
-    for _ in range(args.epochs):
-        for images, labels in train_loader:
-            loss = criterion(model(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    trained = time.perf_counter() - began
-
-    model.eval()
-    correct = 0
-    with torch.no_grad():
-        for images, labels in test_loader:
-            correct += (model(images).argmax(1) == labels).sum().item()
-    print(
-        json.dumps(
-            {
-                "train_seconds": trained,
-                "eval_seconds": time.perf_counter() - began - trained,
-                "accuracy": correct / len(test),
-            }
-        )
+    turns.run(
+        args,
+        lambda: train(model, train_loader, criterion, optimizer),
+        lambda: test(model, test_loader),
+        parameters=sum(p.numel() for p in model.parameters()),
     )
 
 

@@ -1,5 +1,5 @@
 """Pixels in: names and files become packs, packs become batches.
 
-``sources``, ``decode`` and ``pack`` need NumPy and Pillow only; ``augment`` and ``loader`` need
-PyTorch.
+What makes and opens packs (``sources``, ``folder``, ``decode``, ``pack`` and their like) needs
+NumPy and Pillow only; what turns them into batches (``augment``, ``loader``) needs PyTorch.
 """

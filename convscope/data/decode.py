@@ -30,6 +30,7 @@ SUFFIXES = frozenset({
 })  # fmt: skip
 MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB of RGB
 FITS = ("pad", "crop", "stretch")
+KEPT = 3  # a JPEG that is halved while it is decoded stays so many times as large as it will be
 
 _UPRIGHT = {  # EXIF 2.3, tag 0x0112: what undoes each orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,6 +41,8 @@ _UPRIGHT = {  # EXIF 2.3, tag 0x0112: what undoes each orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LYING = {turn for orientation, turn in _UPRIGHT.items() if orientation >= 5}  # sides change
+_GREY = ("1", "L", "LA", "La", "I", "F")
 _SAVE_AGAIN = "save it again as 8-bit PNG or JPEG"
 _COPY_AGAIN = "copy it again from where it came, or leave it out"
 
@@ -61,7 +64,7 @@ def decode(
     ``source`` is a path, a file's bytes, a Pillow image, or an array: ``[H,W]`` of uint8 or uint16,
     ``[H,W,3]`` or ``[H,W,4]`` of uint8. ``channels`` is 1 (ITU-R 601 luma) or 3 (RGB). An image
     that already has the size keeps its pixels bit for bit; any other is resized once, bilinear with
-    antialiasing:
+    antialiasing (a large JPEG file after its own decoder has halved it, see :func:`_halved`):
 
     - ``fit="pad"`` keeps all of it and its aspect; the border has the median colour of its edge.
     - ``fit="crop"`` keeps its aspect and fills the size; what stands over is cut off evenly.
@@ -85,16 +88,28 @@ def decode(
     if fit not in FITS:
         raise BadArgument("fit", fit, "is not a way to fit an image", nearest(fit, FITS))
     name = name or (str(source) if isinstance(source, Path | str) else "the image")
-    try:
-        with _quiet():
-            image = _flat(source, name).convert("L" if channels == 1 else "RGB")
-            pixels = np.asarray(_fitted(image, (width, height), fit))  # [H,W] or [H,W,3]
-    except ImageError:
-        raise
-    except Exception as why:  # a hostile file makes Pillow raise nearly anything
-        raise ImageError(name, *_explained(why)) from why
+    with _explaining(name), _quiet():
+        image = _as_mode(_flat(source, name, (width, height), fit), "L" if channels == 1 else "RGB")
+        pixels = np.asarray(_fitted(image, (width, height), fit))  # [H,W] or [H,W,3]
     pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)  # [C,H,W]
     return np.ascontiguousarray(~pixels if invert else pixels)
+
+
+def look(path: Path | str) -> tuple[int, tuple[int, int]]:
+    """How many channels an image file holds, and its (height, width) once it is upright.
+
+    Only its head is read: a file that is cut short is found out by :func:`decode`. A palette counts
+    as colour. Raises ImageError for a file that is no image.
+    """
+    name = str(path)
+    with _explaining(name), _quiet(), _opened(path, name) as file:
+        image = _recognised(file, name)
+        width, height = image.size
+        # Pillow turns a TIFF by itself, and reads a whole PNG to find EXIF behind its pixels.
+        known = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+        if known and _turn(image) in _LYING:
+            width, height = height, width
+        return 1 if image.mode in _GREY or image.mode.startswith("I;") else 3, (height, width)
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
@@ -133,20 +148,29 @@ def _search(root: Path) -> Iterator[Path]:
                 yield file
 
 
-def _flat(source: ImageSource, name: str) -> Image.Image:
-    """The source as an upright, opaque, 8-bit image of mode L or RGB."""
+def _flat(source: ImageSource, name: str, size: tuple[int, int], fit: str) -> Image.Image:
+    """The source as an upright, opaque, 8-bit image of mode L or RGB, not yet brought to ``size``
+    (width, height)."""
     if isinstance(source, Image.Image):
         return _loaded(source, name)
     if isinstance(source, np.ndarray):
         return _loaded(_from_array(source, name), name)
     with io.BytesIO(source) if isinstance(source, bytes) else _opened(source, name) as file:
-        if not file.read(1):
-            raise ImageError(name, "is empty", _COPY_AGAIN)
-        image = Image.open(file, formats=FORMATS)
+        image = _recognised(file, name)
         if image.format == "PNG":  # Pillow passes over pixel data whose checksum is wrong
             image.verify()
             image = Image.open(file, formats=FORMATS)
+        if image.format in ("JPEG", "MPO"):
+            _refuse_bomb(image, name)
+            _halved(image, size, fit)
         return _loaded(image, name)
+
+
+def _recognised(file: IO[bytes], name: str) -> Image.Image:
+    """The image in a file, of which only the head was read."""
+    if not file.read(1):
+        raise ImageError(name, "is empty", _COPY_AGAIN)
+    return Image.open(file, formats=FORMATS)
 
 
 def _opened(path: Path | str, name: str) -> IO[bytes]:
@@ -176,10 +200,7 @@ def _from_array(array: npt.NDArray[Any], name: str) -> Image.Image:
 
 def _loaded(image: Image.Image, name: str) -> Image.Image:
     """The pixels of an opened image, unless it claims too many: upright, opaque, L or RGB."""
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        problem = f"claims {width} x {height} pixels, more than {MAX_PIXELS:,}"
-        raise ImageError(name, problem, "make it smaller, or leave it out")
+    _refuse_bomb(image, name)
     # How the file stores a sample is forgotten once the pixels are loaded.
     tiles = getattr(image, "tile", None)
     arguments = tiles[0].args if tiles else None
@@ -209,7 +230,37 @@ def _loaded(image: Image.Image, name: str) -> Image.Image:
         layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    return _as_mode(image, "L" if image.mode in ("1", "L") else "RGB")
+
+
+def _refuse_bomb(image: Image.Image, name: str) -> None:
+    """Raise ImageError for an image that claims too many pixels."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        problem = f"claims {width} x {height} pixels, more than {MAX_PIXELS:,}"
+        raise ImageError(name, problem, "make it smaller, or leave it out")
+
+
+def _halved(image: Image.Image, size: tuple[int, int], fit: str) -> None:
+    """Have a JPEG that is far too large for ``size`` (width, height) halved up to three times by
+    its own decoder.
+
+    Each pixel is then the mean of those it stands for, as antialiasing would have it, in a fraction
+    of the time. It is done where both sides come out even and the image stays at least ``KEPT``
+    times as large as it will be, so that the one resize after it decides what is seen.
+    """
+    width, height = size[::-1] if _turn(image) in _LYING else size
+    scales = width / image.width, height / image.height
+    scale = min(scales) if fit == "pad" else max(scales)
+    for part in (8, 4, 2):
+        if image.width % part == image.height % part == 0 and scale * part * KEPT <= 1:
+            image.draft(None, (image.width // part, image.height // part))
+            return
+
+
+def _as_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The image in this mode; itself, where it is in it: ``convert`` would copy it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _transparent_colour(image: Image.Image, stored: object) -> Any:
@@ -226,13 +277,18 @@ def _transparent_colour(image: Image.Image, stored: object) -> Any:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF says; EXIF that cannot be read says nothing."""
+    """Turn the image as its EXIF says."""
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What brings the image upright; EXIF that cannot be read says nothing."""
     try:
         orientation = image.getexif().get(0x0112)
     except Exception:
-        return image
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+        return None
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def _fitted(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
@@ -262,6 +318,17 @@ def _edge_colour(image: Image.Image) -> int | tuple[int, ...]:
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])  # [2W+2H,C]
     colour = tuple(round(float(value)) for value in np.median(edge, axis=0))
     return colour if len(colour) > 1 else colour[0]
+
+
+@contextlib.contextmanager
+def _explaining(name: str) -> Iterator[None]:
+    """Make whatever goes wrong with an image an ImageError that names it."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as why:  # a hostile file makes Pillow raise nearly anything
+        raise ImageError(name, *_explained(why)) from why
 
 
 def _explained(why: Exception) -> tuple[str, str]:

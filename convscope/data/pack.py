@@ -1,17 +1,22 @@
 """A data set on disk as plain arrays: memory-mapped, checked, opened in milliseconds.
 
 A pack is a folder: ``<split>-images.npy`` (uint8 ``[N,C,H,W]``) and ``<split>-labels.npy`` (int64
-``[N]``) for each split, and ``meta.json``, which says what they must be. It may be larger than
-memory.
+``[N]``) for each split, ``<split>-files.json`` where each image has a file of its own, and
+``meta.json``, which says what they must be. It is written as the images come and read where they
+lie, so that it may be larger than memory.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Mapping, Sequence
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +26,7 @@ from convscope.errors import DataError
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "val", "test")
+_NO_COMMITMENT = 1455  # Windows: the paging file is too small
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -29,13 +35,28 @@ Splits = Mapping[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 ``[N,C,H,W]`` and labels int64 ``[N]``, memory-mapped, copied on write."""
+    """Images uint8 ``[N,C,H,W]`` and labels int64 ``[N]``, memory-mapped, copied on write.
+
+    What the system will not promise copies of, such as an array larger than memory, is read-only.
+    """
 
     images: Images
     labels: Labels
+    listing: Path | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def files(self) -> tuple[str, ...] | None:
+        """The file of each image, with "/" between its folders; None where images have none."""
+        if self.listing is None:
+            return None
+        folder = self.listing.parent
+        found = files.read_json(self.listing, lambda text: _damaged(text, folder))
+        if not isinstance(found, list) or len(found) != len(self):
+            raise _damaged(f"{self.listing}: does not name {len(self):,} files", folder)
+        return tuple(map(str, found))
 
 
 @dataclass(frozen=True)
@@ -43,7 +64,8 @@ class Pack:
     """An opened data set; ``splits`` holds at least one of "train", "val" and "test".
 
     ``fingerprint`` is that of the images and labels in whatever order, ``digest`` that of the
-    arrays as they lie, so that positions in them mean the same images."""
+    arrays as they lie, so that positions in them mean the same images. ``fit`` says how the images
+    were brought to their size, and so how another one is."""
 
     name: str
     classes: tuple[str, ...]
@@ -51,6 +73,7 @@ class Pack:
     fingerprint: str
     digest: str
     folder: Path
+    fit: str = "pad"
 
     @property
     def channels(self) -> int:
@@ -76,15 +99,35 @@ def fingerprint(splits: Splits) -> str:
     >>> fingerprint({"train": (a, b)}) == fingerprint({"test": (a, b)})
     False
     """
+    return _combined(
+        {
+            split: (images.shape[1:], list(_record_hashes(images, labels)))
+            for split, (images, labels) in splits.items()
+        }
+    )
+
+
+def _record_hashes(images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Iterator[bytes]:
+    """The SHA-256 of each label and its image."""
+    for label, image in zip(np.asarray(labels, "<i8"), images, strict=True):
+        yield hashlib.sha256(label.tobytes() + image.tobytes()).digest()
+
+
+def _combined(hashes: Mapping[str, tuple[Sequence[int], list[bytes]]]) -> str:
+    """The fingerprint of image shape and record hashes of each split."""
     whole = hashlib.sha256()
-    for split, (images, labels) in sorted(splits.items()):
-        records = zip(np.asarray(labels, "<i8"), images, strict=True)
-        hashes = sorted(
-            hashlib.sha256(label.tobytes() + image.tobytes()).digest() for label, image in records
-        )
-        whole.update(f"{split} {list(images.shape[1:])} {len(hashes)}\n".encode())
-        whole.update(b"".join(hashes))
+    for split, (shape, records) in sorted(hashes.items()):
+        whole.update(f"{split} {list(shape)} {len(records)}\n".encode())
+        whole.update(b"".join(sorted(records)))
     return whole.hexdigest()
+
+
+class Chunk(NamedTuple):
+    """Some images of a split, uint8 ``[n,C,H,W]``, their labels ``[n]``, and the file of each."""
+
+    images: Images
+    labels: npt.NDArray[Any]
+    files: Sequence[str] = ()
 
 
 def write_pack(
@@ -94,7 +137,7 @@ def write_pack(
     splits: Splits,
     source: str,
     *,
-    read_from: Mapping[str, list[int]] | None = None,
+    read_from: Mapping[str, Any] | None = None,
 ) -> Pack:
     """Write a pack whole or not at all, and open it.
 
@@ -104,20 +147,39 @@ def write_pack(
     the arrays do not fit each other.
     """
     _check(splits, classes, f"{name} ({source})")
+    streams = {split: [Chunk(images, labels)] for split, (images, labels) in splits.items()}
+    counts = {split: len(labels) for split, (_, labels) in splits.items()}
+    shape = next(iter(splits.values()))[0].shape[1:]
+    about = {"source": source, "read_from": dict(read_from or {})}
+    return write_stream(folder, name, classes, shape, streams, counts, about)
+
+
+def write_stream(
+    folder: Path,
+    name: str,
+    classes: Sequence[str],
+    shape: Sequence[int],
+    splits: Mapping[str, Iterable[Chunk]],
+    counts: Mapping[str, int],
+    about: Mapping[str, Any],
+) -> Pack:
+    """Write a pack as its images ``[C,H,W]`` come, whole or not at all, and open it.
+
+    ``counts`` says how many images a split is expected to have; it may turn out to have fewer.
+    ``about`` is what else ``meta.json`` says, and is looked at once all images are there. A folder
+    that is there already stays as it is.
+    """
     with files.whole_folder(folder) as unfinished:
-        described: dict[str, Any] = {}
-        for split, (images, labels) in splits.items():
-            described[split] = {
-                "images": _write_array(unfinished / f"{split}-images.npy", images, np.uint8),
-                "labels": _write_array(unfinished / f"{split}-labels.npy", labels, np.int64),
-            }
+        described, hashes = {}, {}
+        for split, chunks in splits.items():
+            written = _write_split(unfinished, split, shape, counts[split], chunks)
+            described[split], hashes[split] = written[0], (shape, written[1])
         meta = {
             "format_version": FORMAT_VERSION,
             "name": name,
             "classes": list(classes),
-            "fingerprint": fingerprint(splits),
-            "source": source,
-            "read_from": dict(read_from or {}),
+            "fingerprint": _combined(hashes),
+            **about,
             "splits": described,
         }
         files.write_json(unfinished / "meta.json", meta)
@@ -141,14 +203,18 @@ def open_pack(folder: Path) -> Pack:
             for split, described in meta["splits"].items()
         }
         _check(arrays, classes, str(folder))
-        splits = {split: Split(*pair) for split, pair in arrays.items()}
+        splits = {
+            split: Split(*pair, _listing(folder, split, meta["splits"][split]))
+            for split, pair in arrays.items()
+        }
         sums = [
             described[part]["sha256"]
             for _, described in sorted(meta["splits"].items())
             for part in ("images", "labels")
         ]
         digest = hashlib.sha256(" ".join(sums).encode()).hexdigest()
-        return Pack(str(meta["name"]), classes, splits, str(meta["fingerprint"]), digest, folder)
+        name, fit = str(meta["name"]), str(meta.get("fit", "pad"))
+        return Pack(name, classes, splits, str(meta["fingerprint"]), digest, folder, fit)
     except DataError as why:
         raise _damaged(str(why), folder) from None
     except (KeyError, TypeError, ValueError, AttributeError) as why:
@@ -168,9 +234,9 @@ def verify(folder: Path) -> None:
     """Read a pack to its last byte; DataError names the file whose SHA-256 is not as written."""
     open_pack(folder)
     for split, described in read_meta(folder)["splits"].items():
-        for part in ("images", "labels"):
-            path = folder / f"{split}-{part}.npy"
-            if files.sha256(path) != described[part]["sha256"]:
+        for part, values in described.items():
+            path = folder / _file(split, part)
+            if files.sha256(path) != values["sha256"]:
                 raise _damaged(f"{path}: was changed after it was written", folder)
 
 
@@ -203,28 +269,91 @@ def _check(splits: Splits, classes: Sequence[str], name: str) -> None:
         raise DataError(f"{name}: must have splits, and images of one shape in all of them")
 
 
-def _write_array(path: Path, array: npt.NDArray[Any], dtype: npt.DTypeLike) -> dict[str, Any]:
-    """Write one .npy file and describe it."""
-    array = np.ascontiguousarray(array, dtype)
+def _file(split: str, part: str) -> str:
+    """The name of the file that holds a split's images, labels or files."""
+    return f"{split}-{part}.{'json' if part == 'files' else 'npy'}"
+
+
+def _write_split(
+    folder: Path, split: str, shape: Sequence[int], expected: int, chunks: Iterable[Chunk]
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Write the files of one split; what they are, and the hash of every record."""
+    hashes: list[bytes] = []
+    labels: list[npt.NDArray[np.int64]] = []
+    names: list[str] = []
+    path = folder / _file(split, "images")
+    head = _head((expected, *shape), np.uint8)
+    found = hashlib.sha256(head)
     with path.open("wb") as file:
-        # np.save on a full disk says how much it wrote but not that the disk is full; write() does.
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.data)
-    return {
-        "shape": list(array.shape),
-        "dtype": str(array.dtype),
-        "bytes": path.stat().st_size,
-        "sha256": files.sha256(path),
-    }
+        file.write(head)
+        for chunk in chunks:
+            images = np.ascontiguousarray(chunk.images, np.uint8)
+            file.write(images.data)  # which says that a disk is full, where np.save does not
+            found.update(images.data)
+            labels.append(np.asarray(chunk.labels, np.int64))
+            names += chunk.files
+            hashes += _record_hashes(images, labels[-1])
+        if len(hashes) != expected:  # the head has room for any number
+            file.seek(0)
+            file.write(_head((len(hashes), *shape), np.uint8))
+    sha256 = found.hexdigest() if len(hashes) == expected else files.sha256(path)
+    described = {"images": _described(path, (len(hashes), *shape), "uint8", sha256)}
+    path = folder / _file(split, "labels")
+    content = np.concatenate(labels)
+    path.write_bytes(_head(content.shape, np.int64) + content.tobytes())
+    described["labels"] = _described(path, content.shape, "int64", files.sha256(path))
+    if names:
+        path = folder / _file(split, "files")
+        path.write_text(json.dumps(names, indent=0), encoding="ascii")  # \u for all but ASCII
+        described["files"] = _described(path, (len(names),), "str", files.sha256(path))
+    return described, hashes
+
+
+def _head(shape: tuple[int, ...], dtype: npt.DTypeLike) -> bytes:
+    """The head of a .npy file, which is as long for any number of images."""
+    out = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    about = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, about)
+    return out.getvalue()
+
+
+def _described(path: Path, shape: Sequence[int], dtype: str, sha256: str) -> dict[str, Any]:
+    """What ``meta.json`` says of a file."""
+    size = path.stat().st_size
+    return {"shape": list(shape), "dtype": dtype, "bytes": size, "sha256": sha256}
+
+
+def _listing(folder: Path, split: str, described: Mapping[str, Any]) -> Path | None:
+    """The list of the images' files, if there is one; DataError unless it has its size."""
+    if "files" not in described:
+        return None
+    path = folder / _file(split, "files")
+    _check_size(path, described["files"])
+    return path
+
+
+def _check_size(path: Path, described: Mapping[str, Any]) -> None:
+    """Raise DataError unless a file is there with as many bytes as were written."""
+    try:
+        size = path.stat().st_size
+    except OSError as why:
+        raise DataError(f"{path}: cannot be read ({why})") from None
+    if size != described["bytes"]:
+        raise DataError(f"{path}: has {size:,} bytes, not {described['bytes']:,}")
 
 
 def _open_array(path: Path, described: Mapping[str, Any]) -> npt.NDArray[Any]:
     """Memory-map one .npy file whose size, shape and type are as described."""
+    _check_size(path, described)
+    array: npt.NDArray[Any]
     try:
-        size = path.stat().st_size
-        if size != described["bytes"]:
-            raise DataError(f"{path}: has {size:,} bytes, not {described['bytes']:,}")
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+        try:
+            array = np.load(path, mmap_mode="c", allow_pickle=False)
+        except OSError as why:  # room for a copy of every page is promised, or refused, at once
+            if why.errno != errno.ENOMEM and getattr(why, "winerror", 0) != _NO_COMMITMENT:
+                raise
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as why:
         raise DataError(f"{path}: cannot be read ({why})") from None
     if list(array.shape) != described["shape"] or str(array.dtype) != described["dtype"]:

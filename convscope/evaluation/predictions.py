@@ -83,16 +83,18 @@ def logits_of(
         rule = "must be a whole number of at least 1"
         raise BadArgument("batch_size", batch_size, rule, "try 1000")
     device, total = torch.device(device), len(images)
-    found: list[np.ndarray] = []
+    found = np.empty((0, 0), np.float32)
     with evaluating(model), torch.inference_mode(), torch.autocast(device.type, enabled=False):
         for start in range(0, total, batch_size):
             part = images[start : start + batch_size]
             raw = part if isinstance(part, torch.Tensor) else torch.from_numpy(np.array(part))
             pixels = to_input(raw, device, memory_format)  # [B,C,H,W]
             logits = _checked(model(pixels), len(part))  # [B,K]
-            found.append(logits.float().cpu().numpy())
+            if not start:  # at once: small pieces between large blocks would keep the heap apart
+                found = np.empty((total, logits.shape[1]), np.float32)
+            found[start : start + len(part)] = logits.float().cpu().numpy()
             emit(Progress(stage, start + len(part), total, "images"))
-    return np.concatenate(found)
+    return found
 
 
 def write_predictions(

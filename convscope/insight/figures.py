@@ -1,8 +1,9 @@
-"""Pictures of images, as matplotlib figures; no state, and matplotlib is imported late."""
+"""Pictures of images and of curves, as matplotlib figures; no state, and matplotlib is imported
+late."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ _EDGE = 0.15  # inches around everything
 _HEADING = 0.27  # inches of a heading above a grid
 _BREAK = 0.25  # inches between two grids
 _INK, _QUIET = "#1c1d21", "#62656d"
+_LINE_COLOUR, _MARK = "#2f6fdb", "#c2410c"
 
 
 def image_grid(images: np.ndarray, titles: Sequence[str], *, columns: int = 8) -> Figure:
@@ -51,6 +53,80 @@ def before_after(
         ("As augmented", _checked(augmented, titles, "augmented")),
     ]
     return _blocks(blocks, titles, columns)
+
+
+def learning_rates(
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    suggestion: float | None,
+    *,
+    title: str = "",
+) -> Figure:
+    """The loss at each learning rate, as it was and smoothed, and the rate that is suggested.
+
+    >>> figure = learning_rates([1e-3, 1e-2, 1e-1], [2.3, 1.9, 2.4], [2.3, 2.0, 2.4], 1e-2)
+    >>> figure.axes[0].get_xscale()
+    'log'
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), dpi=160, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(rates, losses, color=_QUIET, alpha=0.45, linewidth=1, label="loss of a step")
+    axes.plot(rates, smoothed, color=_LINE_COLOUR, linewidth=2, label="smoothed")
+    if suggestion is not None:
+        axes.axvline(suggestion, color=_MARK, linewidth=1.2, linestyle="--")
+        at = smoothed[min(range(len(rates)), key=lambda i: abs(rates[i] - suggestion))]
+        axes.plot([suggestion], [at], "o", color=_MARK, label=f"steepest at {suggestion:.1e}")
+    low, high = min(smoothed), max(smoothed[: max(1, len(smoothed) // 2)])
+    axes.set_ylim(max(0.0, low - 0.1 * (high - low)), high + 0.6 * (high - low) + 1e-9)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate", color=_INK)
+    axes.set_ylabel("loss", color=_INK)
+    axes.set_title(title, size=10, color=_INK, loc="left", parse_math=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=_QUIET)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def where_time_goes(steps: Mapping[str, Mapping[str, float]]) -> Figure:
+    """A bar for each way of running the same training step, divided by kind of work.
+
+    ``steps`` gives for each name milliseconds by kind; the shares of a bar are written into it.
+
+    >>> bars = {"before": {"convolution": 20.0, "pooling": 5.0}, "after": {"convolution": 18.0}}
+    >>> len(where_time_goes(bars).axes[0].patches)
+    4
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    kinds = list(dict.fromkeys(kind for parts in steps.values() for kind in parts))
+    colours = mpl.colormaps["tab20"]
+    figure = Figure(figsize=(9, 1.6 + 0.75 * len(steps) + 0.22 * (len(kinds) / 3)))
+    figure.set_layout_engine("constrained")
+    axes = figure.add_subplot()
+    for row, parts in enumerate(steps.values()):
+        left, whole = 0.0, sum(parts.values())
+        for i, kind in enumerate(kinds):
+            value = parts.get(kind, 0.0)
+            axes.barh(row, value, left=left, color=colours(i % 20), edgecolor="white")
+            if value > 0.05 * whole:
+                text = f"{100 * value / whole:.0f}%"
+                axes.text(left + value / 2, row, text, ha="center", va="center", fontsize=8)
+            left += value
+        axes.text(left, row, f"  {whole:.1f} ms", va="center", fontsize=9, color=_INK)
+    axes.set_yticks(range(len(steps)), list(steps))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.15 * max(sum(parts.values()) for parts in steps.values()))
+    axes.set_xlabel("milliseconds a training step")
+    axes.spines[["top", "right"]].set_visible(False)
+    handles = [Patch(color=colours(i % 20), label=kind) for i, kind in enumerate(kinds)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return figure
 
 
 def _checked(images: np.ndarray, titles: Sequence[str], argument: str = "images") -> np.ndarray:

@@ -199,8 +199,8 @@ def _measure(
         if turn:
             fastest = min(best.values())
             racing = {key: runner for key, runner in racing.items() if best[key] < FAR * fastest}
-        if len(racing) == 1:
-            break
+            if len(racing) == 1:
+                break
     return timings | {key: s for key, s in best.items() if key in racing}
 
 
@@ -221,7 +221,7 @@ def _pass(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) -> f
 def _gradient(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) -> Tensor:
     """All gradients in one float64 vector, without dropout, whose masks depend on the memory
     format."""
-    shares = [(m, m.p) for m in model.modules() if isinstance(m, _DropoutNd)]
+    shares = [(m, m.p) for m in model.modules() if isinstance(m, _DropoutNd | fusion.Drop)]
     for module, _ in shares:
         module.p = 0.0
     _pass(model, inputs, labels, precision)

@@ -1,6 +1,7 @@
 """One decoder for every file: right where it can be read, and one kind of error where it cannot."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import itertools
@@ -16,10 +17,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, JpegImagePlugin
 
 from convscope.data import decode as decoder
-from convscope.data.decode import decode, find_images
+from convscope.data.decode import decode, find_images, look
 from convscope.errors import BadArgument, ImageError
 
 
@@ -379,6 +380,138 @@ def test_any_shape_fits_any_size_and_a_plain_image_stays_plain(shape, size, fit,
 
 def test_a_very_long_image():
     assert decode(np.zeros((1, 5000), np.uint8), channels=1, size=(8, 8)).shape == (1, 8, 8)
+
+
+# Large JPEGs
+
+
+@functools.cache
+def photograph(size=(1600, 1200), seed=0) -> Image.Image:
+    """Something with edges, slopes and fine noise, as a photograph has."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(0, 256, (9, 12, 3), np.uint8))
+    smooth = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC)).astype(int)
+    blocks = np.asarray(coarse.resize(size, Image.Resampling.NEAREST))
+    noise = random.normal(0, 9, smooth.shape)
+    return Image.fromarray(((smooth + blocks) / 2 + noise).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def halvings(monkeypatch) -> list[tuple[int, int]]:
+    """The sizes that JPEGs were asked to have while they were decoded."""
+    asked: list[tuple[int, int]] = []
+    draft = JpegImagePlugin.JpegImageFile.draft
+
+    def spy(image, mode, size):
+        asked.append(size)
+        return draft(image, mode, size)
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", spy)
+    return asked
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(
+    ("size", "fit", "halved"),
+    [
+        ((64, 64), "pad", (200, 150)),
+        ((64, 64), "crop", (400, 300)),
+        ((60, 40), "stretch", (400, 300)),
+        ((40, 60), "stretch", (200, 150)),
+        ((128, 128), "pad", (400, 300)),
+        ((200, 200), "pad", (800, 600)),
+        ((266, 266), "pad", (800, 600)),
+        ((268, 268), "pad", None),
+        ((201, 201), "crop", None),
+    ],
+)
+def test_halving_a_large_jpeg_first_is_not_seen(
+    monkeypatch, halvings, size, fit, halved, orientation
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if orientation == 6:
+        size = size[::-1]
+    options = {"channels": 3, "size": size, "fit": fit}
+    file = encoded(photograph(), "JPEG", quality=92, exif=exif)
+    image = decode(file, **options).astype(int)
+    assert halvings == ([halved] if halved else [])
+    monkeypatch.setattr(decoder, "KEPT", 1e9)
+    difference = np.abs(image - decode(file, **options))
+    assert halvings == ([halved] if halved else [])
+    assert difference.max() <= 5 and difference.mean() < 0.5
+    assert difference.any() or not halved  # the comparison compares
+
+
+def test_only_large_jpeg_files_whose_sides_come_out_even_are_halved(halvings):
+    small = {"channels": 3, "size": (32, 32)}
+    for size in ((1202, 800), (1201, 800), (1200, 799), (64, 64)):
+        decode(encoded(photograph(size), "JPEG"), **small)
+    image = photograph()
+    given = Image.open(io.BytesIO(encoded(image, "JPEG")))
+    for source in (given, encoded(image, "BMP"), np.asarray(image)):
+        decode(source, **small)
+    assert halvings == [(601, 400)]
+    assert given.size == (1600, 1200)
+    two = encoded(image, "MPO", save_all=True, append_images=[image])  # as telephones write them
+    assert Image.open(io.BytesIO(two)).format == "MPO"
+    decode(two, **small)
+    decode(encoded(image.convert("L"), "JPEG"), **small)
+    decode(encoded(image.convert("CMYK"), "JPEG"), **small)
+    assert halvings[1:] == [(200, 150)] * 3
+
+
+def test_a_large_jpeg_is_refused_when_cut_or_a_bomb(monkeypatch, halvings):
+    whole = encoded(photograph(), "JPEG")
+    with pytest.raises(ImageError, match="is damaged or cut short"):
+        decode(whole[: len(whole) // 2], channels=3, size=(32, 32))
+    monkeypatch.setattr(decoder, "MAX_PIXELS", 1600 * 1200 - 1)
+    halvings.clear()
+    with pytest.raises(ImageError, match="claims 1600 x 1200 pixels"):
+        decode(whole, channels=3, size=(32, 32))
+    assert not halvings
+
+
+# A look at the head
+
+
+def test_a_look_says_what_decode_will_find(test_images):
+    known = 0
+    for path in corpus(test_images):
+        try:
+            image = decoder._flat(path, str(path), (10**6, 10**6), "pad")
+        except Exception:
+            continue
+        channels, (height, width) = look(path)
+        assert (width, height) == image.size, path
+        if channels == 1:
+            pixels = decode(path, channels=3, size=(height, width)).astype(int)
+            assert (pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all(), path
+        known += channels == 1
+    assert known > 50
+
+
+@pytest.mark.parametrize(
+    ("mode", "form", "channels"),
+    [
+        *(("L", "JPEG", 1), ("L", "PNG", 1), ("1", "PNG", 1), ("LA", "PNG", 1), ("I;16", "PNG", 1)),
+        *(("RGB", "JPEG", 3), ("RGBA", "PNG", 3), ("P", "GIF", 3), ("CMYK", "JPEG", 3)),
+    ],
+)
+def test_a_look_reads_the_head_only(tmp_path, monkeypatch, mode, form, channels):
+    image = grey16() if mode == "I;16" else picture(mode)
+    path = tmp_path / "a"
+    path.write_bytes(encoded(image, form))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("was loaded"))
+    assert look(path) == (channels, (image.height, image.width))
+
+
+def test_a_look_at_what_is_no_image_says_so(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no")
+    with pytest.raises(ImageError, match=r"a\.png: is no image, is damaged"):
+        look(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"b\.png: is not there"):
+        look(tmp_path / "b.png")
 
 
 # What is given

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from convscope.data.loader import Loader, stratified, to_input
+from convscope.data.loader import Loader, seed_of, stratified, tensor_of, to_input
 from convscope.recipe import Augment
 
 
 def loader(n: int = 23, batch_size: int = 5, seed: int = 0, spec: Augment = Augment()) -> Loader:  # noqa: B008
     images = torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1).expand(n, 1, 4, 4).contiguous()
-    return Loader(images, torch.arange(n), torch.arange(n), batch_size, seed, spec)
+    return Loader(images, torch.arange(n), torch.arange(n), batch_size, seed, spec, classes=n)
 
 
 def seen(batches) -> list[list[int]]:
@@ -46,13 +46,53 @@ def test_each_epoch_and_each_seed_has_its_order():
 
 @pytest.mark.parametrize("start", [0, 1, 4])
 def test_going_on_in_the_middle_gives_the_same_batches(start):
-    spec = Augment(shift=1, flip=True)
+    spec = Augment(shift=1, alternating_flip=True, rotate=9, cutout=1, erase=0.5, cutmix=1)
     whole = list(loader(spec=spec).epoch(2))[start:]
     rest = list(loader(spec=spec).epoch(2, start))
     assert len(rest) == 5 - start
     for one, two in zip(whole, rest, strict=True):
         assert torch.equal(one.inputs[0], two.inputs[0])
         assert torch.equal(one.targets[0], two.targets[0])
+
+
+def test_mixed_targets_are_shares_of_every_class():
+    for batch in loader(spec=Augment(mixup=0.5)).epoch(0):
+        assert batch.targets[0].shape == (len(batch), 23)
+        torch.testing.assert_close(batch.targets[0].sum(1), torch.ones(len(batch)))
+
+
+def test_an_image_is_mirrored_every_other_epoch():
+    images = torch.arange(4 * 16, dtype=torch.uint8).view(4, 1, 4, 4)
+    spec = Augment(alternating_flip=True)
+    batches = Loader(images, torch.arange(4), torch.arange(4), 4, 0, spec)
+
+    def first_pixels(epoch: int) -> list[int]:
+        (batch,) = batches.epoch(epoch)
+        pixels = (batch.inputs[0][:, 0, 0, 0] * 255).round().int()
+        return pixels[batch.targets[0].argsort()].tolist()
+
+    for index, (even, odd) in enumerate(zip(first_pixels(0), first_pixels(1), strict=True)):
+        assert {even, odd} == {16 * index, 16 * index + 3}
+    assert first_pixels(2) == first_pixels(0)
+
+
+def test_seeds_of_other_lengths_are_others():
+    found = [seed_of(), seed_of(0), seed_of(0, 0), seed_of(1), seed_of(1, 0), seed_of(0, 1)]
+    assert len(set(found)) == 6
+
+
+def test_a_read_only_array_is_taken_in_silence():
+    array = np.zeros((2, 1, 2, 2), np.uint8)
+    array.flags.writeable = False
+    assert tensor_of(array).shape == (2, 1, 2, 2)  # a warning would be an error here
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_inputs_have_the_layout_that_is_asked_for(layout):
+    images = torch.randint(256, (3, 3, 5, 7), dtype=torch.uint8)
+    found = to_input(images, "cpu", layout)
+    assert found.dtype == torch.float32 and found.is_contiguous(memory_format=layout)
+    assert torch.equal(found, images.float() * (1 / 255))
 
 
 def test_pixels_become_numbers_from_0_to_1():

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convscope import files
-from convscope.data.pack import Pack, fingerprint, open_pack, verify, write_pack
+from convscope.data.pack import (
+    Chunk,
+    Pack,
+    fingerprint,
+    open_pack,
+    read_meta,
+    verify,
+    write_pack,
+    write_stream,
+)
 from convscope.errors import ConvscopeError, DataError
 
 CLASSES = ("cat", "dog", "cow")
@@ -114,6 +123,116 @@ def test_refuses_splits_of_different_shapes_and_unknown_names(tmp_path):
         write_pack(tmp_path, "p", CLASSES, {"train": (small, label), "test": (large, label)}, "")
     with pytest.raises(DataError, match=r"\.\./up: must be one of train, val, test"):
         write_pack(tmp_path, "p", CLASSES, {"../up": (small, label)}, "")
+
+
+def chunks(images, labels, length, names=()):
+    """A split in pieces; each one is overwritten once it was taken."""
+    for start in range(0, len(labels), length):
+        part = slice(start, start + length)
+        piece = images[part].copy()
+        yield Chunk(piece, labels[part], names[part])
+        piece[:] = 7
+
+
+def streamed(folder: Path, expected: int, length: int, name="") -> Pack:
+    """The same pack in pieces, of which ``expected`` images were expected to train on."""
+    streams, counts = {}, {}
+    for split, (images, labels) in some_splits().items():
+        names = [f"{split}/{n}{name}.png" for n in range(len(labels))] if name else ()
+        streams[split] = chunks(images, labels, length, names)
+        counts[split] = len(labels)
+    counts["train"] = expected
+    about = {"source": "a test", "read_from": {}}
+    return write_stream(folder, "pets", CLASSES, (3, 5, 7), streams, counts, about)
+
+
+@pytest.mark.parametrize("length", [1, 4, 11, 50])
+@pytest.mark.parametrize("expected", [11, 12, 100_000])
+def test_written_piece_by_piece_it_is_the_same_to_the_byte(pack, tmp_path, expected, length):
+    other = streamed(tmp_path / "other", expected, length)
+    assert (other.fingerprint, other.digest) == (pack.fingerprint, pack.digest)
+    files_of = {path.name: path.read_bytes() for path in pack.folder.iterdir()}
+    assert files_of == {path.name: path.read_bytes() for path in other.folder.iterdir()}
+    verify(other.folder)
+
+
+def test_what_is_said_about_a_pack_is_looked_at_last(tmp_path):
+    left_out: list[str] = []
+
+    def pieces():
+        yield Chunk(np.zeros((1, 1, 2, 2), np.uint8), np.array([0]))
+        left_out.append("a.png")
+
+    about = {"skipped": left_out, "fit": "crop"}
+    shape, counts = (1, 2, 2), {"train": 2}
+    made = write_stream(tmp_path / "p", "pets", CLASSES, shape, {"train": pieces()}, counts, about)
+    assert read_meta(made.folder)["skipped"] == ["a.png"]
+    assert made.fit == "crop"
+    assert len(made.splits["train"]) == 1
+
+
+def test_a_source_that_breaks_off_leaves_nothing(tmp_path):
+    def pieces():
+        yield Chunk(np.zeros((1, 1, 2, 2), np.uint8), np.array([0]))
+        raise DataError("cut")
+
+    with pytest.raises(DataError, match="cut"):
+        write_stream(tmp_path / "p", "p", CLASSES, (1, 2, 2), {"train": pieces()}, {"train": 2}, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_image_keeps_the_name_of_its_file(pack, tmp_path):
+    odd = "/ä \n\udcff,\"'"  # a line break, and a byte that is no UTF-8
+    named = streamed(tmp_path / "named", 11, 3, odd)
+    assert named.splits["test"].files == tuple(f"test/{n}{odd}.png" for n in range(4))
+    assert len(named.splits["train"].files) == 11
+    assert pack.splits["train"].files is None
+    assert (named.fingerprint, named.digest) == (pack.fingerprint, pack.digest)
+    verify(named.folder)
+    path = named.folder / "test-files.json"
+    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+    with pytest.raises(DataError, match=r"test-files\.json: was changed after it was written"):
+        verify(named.folder)
+    path.write_bytes(b"[]" + b" " * (path.stat().st_size - 2))
+    with pytest.raises(DataError, match=r"test-files\.json: does not name 4 files\. Delete the"):
+        _ = open_pack(named.folder).splits["test"].files
+    cut(path)
+    with pytest.raises(DataError, match=r"test-files\.json: has .* bytes, not"):
+        open_pack(named.folder)
+    path.unlink()
+    with pytest.raises(DataError, match=r"test-files\.json: cannot be read"):
+        open_pack(named.folder)
+
+
+def test_a_pack_larger_than_memory_opens(tmp_path):
+    """The system refuses to promise copies of so many pages; the images can be read all the same.
+
+    The file has holes and takes no room on the disk."""
+    memory = Path("/proc/meminfo")
+    if not memory.exists():
+        pytest.skip("needs Linux, which says how much memory there is")
+    sizes = dict(line.split(":") for line in memory.read_text().splitlines())
+    total = sum(int(sizes[name].split()[0]) * 1024 for name in ("MemTotal", "SwapTotal"))
+    small = np.zeros((1, 1, 1000, 1000), np.uint8)
+    large = write_pack(tmp_path / "large", "p", CLASSES, {"train": (small, np.array([1]))}, "here")
+    count = total // 1_000_000 + 1000
+    images, labels = (large.folder / f"train-{part}.npy" for part in ("images", "labels"))
+    with images.open("rb+") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": (count, 1, 1000, 1000)}
+        )
+        file.truncate(128 + count * 1_000_000)
+        file.seek(-1, 2)
+        file.write(b"\x09")
+    np.save(labels, np.ones(count, np.int64))
+    meta = json.loads((large.folder / "meta.json").read_text())
+    for path, part in ((images, "images"), (labels, "labels")):
+        meta["splits"]["train"][part]["shape"][0] = count
+        meta["splits"]["train"][part]["bytes"] = path.stat().st_size
+    (large.folder / "meta.json").write_text(json.dumps(meta))
+    split = open_pack(large.folder).splits["train"]
+    assert split.images.nbytes > total
+    assert split.images[-1, 0, -1, -1] == 9 and split.images[count // 2].max() == 0
 
 
 def cut(path: Path) -> None:

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from convscope import files
 from convscope.data import mnist, sources
 from convscope.data.pack import fingerprint, verify
-from convscope.data.sources import SOURCES, Download, locate, open_data
+from convscope.data.published import SOURCES, Download, files_in, parse, read_bytes
+from convscope.data.sources import is_folder, locate, open_data
 from convscope.errors import BadArgument, DataError
 from convscope.events import Notice, Progress
 
@@ -96,6 +97,12 @@ def opened(name, **options):
     return open_data(name, events.append, **options), events
 
 
+def kept_files() -> list[Path]:
+    """The files in the cache but for its locks."""
+    kept = [path for path in files.cache_root().rglob("*") if path.is_file()]
+    return [path for path in kept if path.suffix != ".lock"]
+
+
 def warnings_in(events) -> list[str]:
     return [event.text for event in events if isinstance(event, Notice) and event.warning]
 
@@ -129,7 +136,7 @@ def test_mnist_is_inside_the_package_and_exact():
 def test_mnist_is_the_official_files_byte_for_byte(published):
     official, pack = published("MNIST/raw"), open_data("mnist")
     for split, names in SOURCES["mnist"].files.items():
-        images, labels = (sources.read_bytes(official / name) for name in names)
+        images, labels = (read_bytes(official / name) for name in names)
         assert pack.splits[split].images.tobytes() == images[16:]
         assert pack.splits[split].labels.astype(np.uint8).tobytes() == labels[8:]
 
@@ -233,9 +240,9 @@ def test_cifar100_straight_from_its_archive(bare):
 @pytest.mark.parametrize("name", ["fashion-mnist", "cifar10"])
 def test_the_real_ones_have_the_published_fingerprint(name, published):
     source = SOURCES[name]
-    paths = [path for path in sources.files_in(source, published(source.folders[0])) if path]
-    contents = {path.name.removesuffix(".gz"): sources.read_bytes(path) for path in paths}
-    splits = sources.parse(source, contents)
+    paths = [path for path in files_in(source, published(source.folders[0])) if path]
+    contents = {path.name.removesuffix(".gz"): read_bytes(path) for path in paths}
+    splits = parse(source, contents)
     assert fingerprint(splits) == source.fingerprint
     assert {split: len(labels) for split, (_, labels) in splits.items()} == source.counts
     for file in source.downloads:
@@ -338,8 +345,48 @@ def test_unknown_name_gets_the_nearest():
         BadArgument, match=r"data=minst: is not a known data set; did you mean mnist"
     ):
         open_data("minst")
-    with pytest.raises(BadArgument, match="did you mean cifar10"):
+    with pytest.raises(BadArgument, match="did you mean cifar10.*; a folder of images is named by"):
         locate("cifar-10")
+
+
+def test_a_folder_is_named_by_its_path(bare, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cat", "dog"):
+        put(tmp_path / "pets" / name, {f"{n}.pgm": b"P5 2 1 255\n%d0" % n for n in range(3)})
+    pack = open_data("pets")
+    assert (pack.name, pack.classes, pack.image_size) == ("pets", ("cat", "dog"), (1, 2))
+    for name in ("./pets", "pets/", str(tmp_path / "pets"), tmp_path / "pets", "x/../pets"):
+        again, events = opened(name)
+        assert (again.folder, events) == (pack.folder, [])
+    assert (locate("pets").kind, locate("pets").where) == ("disk", str(tmp_path / "pets"))
+    other = open_data("pets", size=(4, 4), channels=3, fit="crop")
+    assert (other.image_size, other.channels, other.fit) == ((4, 4), 3, "crop")
+    (tmp_path / "pets").rename(tmp_path / "elsewhere")
+    assert locate("./pets").kind == "pack"
+    for call in (open_data, locate):
+        with pytest.raises(BadArgument, match=r"data=.*/dogs: is not a folder that is there"):
+            call("./dogs")
+
+
+def test_a_published_name_goes_before_a_folder(bare, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    assert not any(map(is_folder, ("mnist", "dogs", "")))
+    assert all(map(is_folder, ("./mnist", "cats/dogs", Path("dogs"))))
+    assert locate("mnist").kind == "package"
+    with pytest.raises(BadArgument, match=r"mnist: holds no image"):
+        open_data("./mnist")
+
+
+def test_a_published_data_set_has_its_own_size():
+    pack = open_data("mnist", size=(28, 28), channels=1)
+    assert pack.image_size == (28, 28)
+    with pytest.raises(BadArgument, match=r"size=\(32, 32\): is for folders; mnist has size"):
+        open_data("mnist", size=(32, 32))
+    with pytest.raises(BadArgument, match="channels=3: is for folders"):
+        open_data("mnist", channels=3)
+    with pytest.raises(BadArgument, match="fit=crop: is for folders; mnist has fit pad; leave it"):
+        open_data("mnist", fit="crop")
 
 
 def test_nowhere_names_the_ways_out(bare):
@@ -462,7 +509,7 @@ def test_a_cut_connection_leaves_nothing(bare, publisher, monkeypatch, inside):
     publisher.claim = 10
     with pytest.raises(DataError, match=r"broke off after [\d,]+ of [\d,]+ bytes; run again"):
         open_data(name)
-    assert not [path for path in files.cache_root().rglob("*") if path.is_file()]
+    assert not kept_files()
     publisher.claim = 0
     open_data(name)
 
@@ -474,7 +521,7 @@ def test_a_wrong_file_leaves_nothing(bare, publisher, monkeypatch, content):
     publisher.content[f"/{name}"] = content
     with pytest.raises(DataError, match=r"is not the published file .* nothing was kept"):
         open_data("cifar100")
-    assert not [path for path in files.cache_root().rglob("*") if path.is_file()]
+    assert not kept_files()
 
 
 def test_a_wrong_gzip_leaves_nothing(bare, publisher, monkeypatch):
@@ -483,7 +530,7 @@ def test_a_wrong_gzip_leaves_nothing(bare, publisher, monkeypatch):
     publisher.content["/train-images-idx3-ubyte.gz"] = b"<html>log in</html>"
     with pytest.raises(DataError, match=r"broke off|is not the published file"):
         open_data("fashion-mnist")
-    assert not [path for path in files.cache_root().rglob("*") if path.is_file()]
+    assert not kept_files()
 
 
 def test_no_network_names_the_address_and_the_ways_out(bare, publisher, monkeypatch):
@@ -521,12 +568,12 @@ def test_a_full_or_read_only_cache_is_named(bare, publisher, monkeypatch, code):
             DataError, match=r"cannot take the data .* set CONVSCOPE_CACHE to a folder"
         ):
             open_data(name)
-    assert not [path for path in files.cache_root().rglob("*") if path.is_file()]
+    assert not kept_files()
 
 
-def run(code: str, **environment) -> subprocess.Popen:
+def run(code: str, *arguments: str, **environment) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -550,9 +597,12 @@ for name in ("torch", "torchvision", "matplotlib", "rich", "typer"):
 from convscope.data import decode, pack, sources
 images = sources.open_data("mnist").splits["test"].images
 print(decode.decode(images[0, 0], channels=3, size=(14, 14)).shape)
+print(sources.open_data(sys.argv[1]).image_size)
 """
-    out, errors = run(code, CONVSCOPE_CACHE=os.environ["CONVSCOPE_CACHE"]).communicate(timeout=60)
-    assert (out, errors) == ("(3, 14, 14)\n", "")
+    for name in ("cat", "dog"):
+        put(tmp_path / name, {f"{n}.pgm": b"P5 2 1 255\n%d0" % n for n in range(3)})
+    process = run(code, str(tmp_path), CONVSCOPE_CACHE=os.environ["CONVSCOPE_CACHE"])
+    assert process.communicate(timeout=60) == ("(3, 14, 14)\n(1, 2)\n", "")
 
 
 def test_no_source_lacks_its_facts():

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from convscope.errors import BadArgument
-from convscope.insight.figures import before_after, image_grid
+from convscope.insight.figures import before_after, image_grid, learning_rates
 
 
 def batch(n: int = 5, channels: int = 1, height: int = 6, width: int = 6) -> np.ndarray:
@@ -107,3 +107,17 @@ def test_pyplot_and_its_state_are_never_loaded() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_learning_rates_are_drawn_with_what_is_suggested() -> None:
+    rates, losses = [1e-4, 1e-3, 1e-2, 1e-1], [2.4, 2.2, 1.2, 9.0]
+    smoothed = [2.3, 2.0, 1.4, 5.0]
+    axes = learning_rates(rates, losses, smoothed, 1e-3, title="$x_1$, cnn").axes[0]
+    assert [list(line.get_ydata()) for line in axes.lines[:2]] == [losses, smoothed]
+    assert list(axes.lines[2].get_xdata()) == [1e-3, 1e-3]
+    assert (axes.get_xscale(), axes.get_title(loc="left")) == ("log", "$x_1$, cnn")
+    assert "steepest at 1.0e-03" in [text.get_text() for text in axes.get_legend().get_texts()]
+    low, high = axes.get_ylim()
+    assert low < 1.4 and 2.4 < high < 5  # what breaks away does not flatten the rest
+    bare = learning_rates(rates, losses, smoothed, None).axes[0]
+    assert len(bare.lines) == 2

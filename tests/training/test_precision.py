@@ -138,6 +138,17 @@ def test_the_slow_ones_leave_the_race(network, fresh, monkeypatch):
     assert ran.count("bfloat16") == 4  # the check, a few images, the warm-up and one round
 
 
+def test_dropout_makes_no_candidate_wrong(fresh, monkeypatch):
+    """Its masks differ by memory format and kernel; what is checked is the arithmetic."""
+    layers = [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(800, 3)]
+    network = nn.Sequential(*layers)
+    keys = ["float32 channels_last fused", "float32 channels_last plain"]
+    monkeypatch.setattr(precision, "FAR", 1e9)
+    timings = precision._measure(keys, network, IMAGES, LABELS)
+    assert all(seconds is not None for seconds in timings.values())
+    assert network[2].p == 0.5
+
+
 def test_what_is_far_slower_on_a_few_images_never_sees_the_batch(network, fresh, monkeypatch):
     sizes: list[tuple[str, int]] = []
     passed = precision._pass

@@ -1,0 +1,588 @@
+"""Every speed that convscope claims, each a ratio to a named peer in one run on one machine.
+
+A row has two sides, convscope and a script written as its tutorial or project publishes it
+(benchmarks/peers), each a process of its own with two threads. They take turns, A B A B: one works,
+the other waits for its next line. A turn is so many training steps as take that side a few seconds,
+data loading included; the ratio of a pair is that of the images a second, and the row's figure is
+the median over the pairs. Calibration comes first and warms both sides up. Where convscope's own
+measurement picks bfloat16, a third side runs it in float32, for a row of its own.
+
+    python benchmarks/run.py --quick               every row, in under ten minutes: turns are as
+                                                   long as that allows, one to six seconds
+    python benchmarks/run.py                       longer turns, seven pairs
+    python benchmarks/run.py --only a e memory-e   some rows; --list names all
+    python benchmarks/run.py --accuracy --seeds 1 2 3 4 5 --only a c   trains both sides to the
+                                                   end, for the published epochs (long)
+
+How fast is images a second of training (rows a to record: system A to E, ResNet-18, the record's
+network), of batches made (augmentation, folder-*) or of judging the test split (evaluate-*).
+memory-* is the peak of resident memory above that of the process after its imports, over the
+training turns; less is better there.
+
+Some things are so that the comparison is no better for convscope than it is: it trains on all
+training images as the scripts do, writes a checkpoint at the end of each epoch that a turn reaches,
+and its step in the row `record` has an optimiser and data loading, where the peer only goes forward
+and backward over a batch in memory; so has `resnet18` the loading. Neither side's validation or
+test between epochs counts.
+
+Prints a table; writes benchmarks/results/run.json, row by row, unless --no-record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import copies
+import keras_venv
+from pairs import Answer, Side, WorkerFailed, calibrated, in_turn, ratios, speed, summary
+
+from convscope import machine
+from convscope.errors import ConvscopeError
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "run.json"
+
+
+@dataclass(frozen=True)
+class Couple:
+    """Two sides that do the same work: a peer's script and ours.py, what they are called with, and
+    the copies of data that the script reads. ``epochs`` are the published ones."""
+
+    script: str
+    ours: tuple[str, ...]
+    data: tuple[Callable[..., None], ...]
+    options: tuple[str, ...] = ()
+    epochs: int = 0
+    folder: str = ""  # below the data root, what the script is given
+
+    def peer_command(self, root: Path, keras_python: Callable[[], str], *more: str) -> list[str]:
+        """How the peer is run."""
+        python = keras_python() if self.script == "system_c.py" else sys.executable
+        script = str(HERE / "peers" / self.script)
+        return [python, script, str(root / self.folder), *self.options, *more]
+
+    def our_command(self, root: Path, *more: str) -> list[str]:
+        """How convscope's side is run."""
+        own = [str(root / self.folder) if word == "FOLDER" else word for word in self.ours]
+        return [sys.executable, str(HERE / "ours.py"), *own, *more]
+
+
+MNIST, CIFAR = (copies.mnist_idx,), (copies.cifar_pickles,)
+PLAIN = ("--no-augment",)
+COUPLES = {
+    "a": Couple("system_a.py", ("train", "mnist", "cnn", "--batch-size=100"), MNIST, epochs=5),
+    "b-inception": Couple(
+        "system_b.py",
+        ("train", "mnist", "inception", "--batch-size=64"),
+        MNIST,
+        ("--model", "inception"),
+        epochs=10,
+    ),
+    "b-resnet": Couple(
+        "system_b.py",
+        ("train", "mnist", "resnet", "--batch-size=64"),
+        MNIST,
+        ("--model", "resnet"),
+        epochs=10,
+    ),
+    "c": Couple(
+        "system_c.py",
+        ("train", "mnist", "keras_cnn", "--batch-size=128"),
+        (copies.mnist_npz,),
+        epochs=15,
+    ),
+    "e": Couple(
+        "system_e.py", ("train", "cifar10", "cifar_cnn", "--batch-size=32"), CIFAR, epochs=10
+    ),
+    "resnet18": Couple(
+        "resnet18.py", ("train", "cifar10", "resnet18_small", "--batch-size=128", *PLAIN), CIFAR
+    ),
+    "record": Couple(
+        "record.py", ("train", "cifar10", "record", "--batch-size=500", *PLAIN), CIFAR
+    ),
+    "augmentation": Couple("augmentation.py", ("augment", "--batch-size=128"), CIFAR),
+    "folder": Couple("folder.py", ("folder", "FOLDER"), (copies.jpegs,), folder="jpegs"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: whose couple is measured at what, and the ratios to reach.
+
+    ``kind`` is the turns' verb, or ``memory``, or ``resume``.
+    """
+
+    name: str
+    what: str
+    peer: str
+    reach: float
+    dream: float
+    couple: str
+    kind: str = "steps"
+
+
+OWN_LOOP = "the script's own test loop"
+ROWS = [
+    Row("a", "A: cnn on MNIST, batch 100", "its script, PyTorch fp32", 3, 5, "a"),
+    Row(
+        "b-inception",
+        "B: inception on MNIST, batch 64",
+        "its script, PyTorch fp32",
+        3,
+        5,
+        "b-inception",
+    ),
+    Row("b-resnet", "B: resnet on MNIST, batch 64", "its script, PyTorch fp32", 3, 5, "b-resnet"),
+    Row("c", "C: keras_cnn on MNIST, batch 128", "its script, Keras on TensorFlow", 2, 3, "c"),
+    Row("e", "E: cifar_cnn on CIFAR-10, batch 32", "its script, PyTorch fp32", 4, 7, "e"),
+    Row(
+        "resnet18", "ResNet-18 at 32 pixels, batch 128", "plain PyTorch fp32", 2.5, 3.5, "resnet18"
+    ),
+    Row(
+        "record",
+        "the 94 % record's network, 500 images",
+        "one batch, eager, channels-last",
+        1.7,
+        2.2,
+        "record",
+    ),
+    Row(
+        "augmentation",
+        "CIFAR-10: shift, flip, cutout",
+        "torchvision v2, DataLoader, 2 workers",
+        50,
+        200,
+        "augmentation",
+    ),
+    Row(
+        "folder-first",
+        "224-pixel JPEGs, first epoch",
+        "ImageFolder, DataLoader, 2 workers",
+        1.5,
+        2,
+        "folder",
+        "first",
+    ),
+    Row(
+        "folder-later",
+        "224-pixel JPEGs, later epochs",
+        "ImageFolder, DataLoader, 2 workers",
+        15,
+        40,
+        "folder",
+        "later",
+    ),
+    *(
+        Row(f"evaluate-{name}", f"test split, {what}", OWN_LOOP, 5, 10, name, "evaluate")
+        for name, what in (
+            ("a", "A: cnn"),
+            ("b-inception", "B: inception"),
+            ("b-resnet", "B: resnet"),
+            ("e", "E: cifar_cnn"),
+        )
+    ),
+    *(
+        Row(
+            f"memory-{name}",
+            f"peak memory of training, {what}",
+            "its script",
+            1,
+            0.7,
+            name,
+            "memory",
+        )
+        for name, what in (("a", "A: cnn"), ("e", "E: cifar_cnn"))
+    ),
+    Row("resume", "resumed against uninterrupted", "bit-identical weights", 1, 1, "", "resume"),
+]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured: ``pairs`` of turns of so many ``seconds``, or, where these are None, as
+    long as ``within`` seconds for all rows allow; ``warm_up`` rounds more before, beyond the
+    calibration."""
+
+    mode: str
+    pairs: int
+    seconds: float | None
+    warm_up: int
+    jpegs: int
+    within: float = 0.0
+    precision: str = "auto"
+
+    def turn(self, deadline: float, sides: int, more: bool) -> float:
+        """Seconds a turn, so that so many sides end by the deadline; ``more`` if other turns come
+        after them."""
+        if self.seconds is not None:
+            return self.seconds
+        left = deadline - time.monotonic() - (OTHER_TURNS if more else 0)
+        return min(LONGEST, max(SHORTEST, left / sides / (self.pairs + CALIBRATION)))
+
+
+SHORTEST, LONGEST = 1.0, 6.0  # seconds a turn in --quick
+CALIBRATION = 2  # turns that calibration takes, about
+OTHER_TURNS = 25.0  # seconds that judging the test split takes, about, all rounds
+QUICK = Plan("quick", pairs=5, seconds=None, warm_up=0, jpegs=1000, within=540.0)
+FULL = Plan("full", pairs=7, seconds=10.0, warm_up=1, jpegs=4000)
+
+
+class Data:
+    """The copies that the peers read, each written when it is first needed."""
+
+    def __init__(self, root: Path, jpegs: int) -> None:
+        self.root, self.jpegs, self.written = root, jpegs, set[str]()
+
+    def need(self, couple: Couple) -> Path:
+        """The root, with everything that this couple reads. Raises ConvscopeError."""
+        for write in couple.data:
+            if write.__name__ not in self.written:
+                if write is copies.jpegs:
+                    write(self.root / couple.folder, self.jpegs)
+                else:
+                    write(self.root)
+                self.written.add(write.__name__)
+        return self.root
+
+
+def say(text: str) -> None:
+    """Tell of progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def resume_row(plan: Plan) -> dict[str, Any] | None:
+    """The row `resume`: kills, resumes and compares. Not measured yet; benchmarks/kill.py does it
+    for system A."""
+    return None
+
+
+def measure(
+    rows: Sequence[Row],
+    plan: Plan,
+    deadline: float,
+    data: Data,
+    keras_python: Callable[[], str],
+) -> list[dict[str, Any]]:
+    """The rows of one couple, from one set of processes. Raises WorkerFailed, ConvscopeError or
+    NoKeras."""
+    couple = COUPLES[rows[0].couple]
+    kinds = {row.kind for row in rows}
+    with ExitStack() as closing:
+        root = data.need(couple)
+        chosen = ("--precision", plan.precision) if couple.ours[0] == "train" else ()
+
+        def start(name: str, command: list[str]) -> Side:
+            side = Side(name, command)
+            closing.callback(side.close)
+            return side
+
+        sides = {
+            "peer": start(couple.script, couple.peer_command(root, keras_python, "--turns")),
+            "ours": start("ours.py", couple.our_command(root, "--turns", *chosen)),
+        }
+        if kinds & {"steps", "memory"}:
+            exact = ("--turns", "--precision", "float32")
+            if sides["peer"].about.get("precision") == "bfloat16":
+                command = couple.peer_command(root, keras_python, *exact)
+                sides["peer float32"] = start(f"{couple.script} in float32", command)
+            if sides["ours"].about.get("precision") == "bfloat16":
+                command = couple.our_command(root, *exact)
+                sides["ours float32"] = start("ours.py in float32", command)
+        return measured(rows, plan, deadline, sides)
+
+
+def measured(
+    rows: Sequence[Row], plan: Plan, deadline: float, sides: dict[str, Side]
+) -> list[dict[str, Any]]:
+    """The rows of sides that are ready; memory is read after training and before judging."""
+    kinds = {row.kind for row in rows}
+    rounds: dict[str, list[dict[str, Answer]]] = {}
+    steps: dict[str, int] = {}
+    peaks: dict[str, int] = {}
+
+    def told(kind: str) -> Callable[[int, dict[str, Answer]], None]:
+        def tell(number: int, answers: dict[str, Answer]) -> None:
+            each = ", ".join(f"{name} {speed(answer):,.0f}" for name, answer in answers.items())
+            ratio = speed(answers["ours"]) / speed(answers["peer"])
+            say(f"  {kind} {number + 1}/{plan.pairs}: {each} images/s; {ratio:.2f}x")
+
+        return tell
+
+    if kinds & {"steps", "memory"}:
+        seconds = plan.turn(deadline, len(sides), more="evaluate" in kinds)
+        steps = {name: calibrated(side, seconds) for name, side in sides.items()}
+        pairs, warm_up = (plan.pairs, plan.warm_up) if "steps" in kinds else (1, 0)
+        rounds["steps"] = in_turn(
+            sides, lambda name: ("steps", steps[name]), pairs, warm_up, told("steps")
+        )
+        peaks = {name: side.peak_bytes for name, side in sides.items()}
+    two = {name: sides[name] for name in ("peer", "ours")}
+    for kind in ("first", "later", "evaluate"):
+        if kind in kinds:
+            rounds[kind] = in_turn(
+                two, lambda name, kind=kind: (kind, True), plan.pairs, 1, told(kind)
+            )
+    for side in sides.values():
+        side.stop()
+    about = {name: side.about for name, side in sides.items()}
+    found = []
+    for row in rows:
+        found.append(line(row, "ours", "peer", rounds, peaks, steps, about))
+        if len(sides) > 2 and row.kind in ("steps", "memory"):
+            ours = "ours float32" if "ours float32" in sides else "ours"
+            peer = "peer float32" if "peer float32" in sides else "peer"
+            found.append(line(row, ours, peer, rounds, peaks, steps, about, " float32"))
+    return found
+
+
+def line(
+    row: Row,
+    ours: str,
+    peer: str,
+    rounds: dict[str, list[dict[str, Answer]]],
+    peaks: dict[str, int],
+    steps: dict[str, int],
+    about: dict[str, dict[str, Any]],
+    suffix: str = "",
+) -> dict[str, Any]:
+    """One row's figures."""
+    found: dict[str, Any] = {
+        "row": row.name + suffix,
+        "what": row.what,
+        "peer": row.peer,
+        "reach": row.reach,
+        "dream": row.dream,
+    }
+    if row.kind == "memory":
+        ratio = peaks[ours] / peaks[peer]
+        found |= {"ratio": summary([ratio]), "reached": ratio <= row.reach}
+        found |= {"peer_bytes": peaks[peer], "our_bytes": peaks[ours]}
+    else:
+        values = ratios(rounds[row.kind], ours, peer)
+        found |= {"ratio": summary(values), "ratios": values}
+        found["reached"] = found["ratio"]["median"] >= row.reach
+        for key, side in (("peer", peer), ("our", ours)):
+            speeds = [speed(answers[side]) for answers in rounds[row.kind]]
+            found[f"{key}_images_per_second"] = statistics.median(speeds)
+            found[f"{key}_turns"] = [answers[side] for answers in rounds[row.kind]]
+            if row.kind == "steps":
+                found[f"{key}_steps_a_turn"] = steps[side]
+    found["notes"] = differences(about[ours], about[peer])
+    for key, side in (("peer", peer), ("our", ours)):
+        found[f"{key}_about"] = {
+            k: v for k, v in about[side].items() if k not in ("ready", "peak_bytes")
+        }
+    return found
+
+
+def differences(ours: dict[str, Any], peer: dict[str, Any]) -> list[str]:
+    """What is not the same on both sides though it should be."""
+    key = "trained" if "trained" in peer else "parameters"
+    if key in peer and ours.get(key) != peer[key]:
+        return [f"other networks: {key} {ours.get(key)} against the peer's {peer[key]}"]
+    return []
+
+
+def table(found: Iterable[dict[str, Any]]) -> str:
+    """The rows in Markdown, as README has them."""
+    lines = [
+        "| row | peer | reach | dream | measured | range | peer | convscope |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in found:
+        ratio = row["ratio"]
+        if "peer_bytes" in row:
+            each = [f"{row[key] / 2**20:,.0f} MiB" for key in ("peer_bytes", "our_bytes")]
+            spread = ""
+        else:
+            keys = ("peer_images_per_second", "our_images_per_second")
+            each = [f"{row[key]:,.0f} images/s" for key in keys]
+            spread = f"{ratio['low']:.2f} to {ratio['high']:.2f}"
+        kinds = {row[key].get("precision") for key in ("peer_about", "our_about")} - {None}
+        what = row["what"] + (
+            f" ({row['our_about'].get('precision')})" if "bfloat16" in kinds else ""
+        )
+        if "float32" in row["row"] and "bfloat16" not in kinds:
+            what += " (float32)"
+        cells = [what, row["peer"], f"{row['reach']:g}x", f"{row['dream']:g}x"]
+        cells += [f"{ratio['median']:.2f}x", spread, *each]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def accuracy(
+    name: str, seeds: Sequence[int], epochs: int | None, data: Data, keras_python: Callable[[], str]
+) -> dict[str, Any]:
+    """Both sides trained to the end, seed by seed, in turn."""
+    couple = COUPLES[name]
+    root = data.need(couple)
+    runs: dict[str, list[dict[str, Any]]] = {"peer": [], "ours": []}
+    for seed in seeds:
+        more = ("--epochs", str(epochs or couple.epochs), "--seed", str(seed))
+        for side, command in (
+            ("peer", couple.peer_command(root, keras_python, *more)),
+            ("ours", couple.our_command(root, *more)),
+        ):
+            began = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                last = "\n    ".join(done.stderr.splitlines()[-12:])
+                raise WorkerFailed(
+                    f"{shlex.join(command)} ended with {done.returncode}:\n    {last}"
+                )
+            answer = json.loads(done.stdout.splitlines()[-1])
+            whole = time.perf_counter() - began
+            runs[side].append({"seed": seed, "process_seconds": whole, **answer})
+            say(f"  {name}, seed {seed}, {side}: {answer['accuracy']:.2%}, {whole:.1f} s")
+    found: dict[str, Any] = {"row": name, "epochs": epochs or couple.epochs, **runs}
+    for side, each in runs.items():
+        values = [run["accuracy"] for run in each]
+        sd = statistics.stdev(values) if len(values) > 1 else 0.0
+        found[f"{side}_accuracy"] = {
+            "mean": statistics.mean(values),
+            "sd": sd,
+            "seeds": len(values),
+        }
+    for key in ("train_seconds", "process_seconds"):
+        pairs = zip(runs["peer"], runs["ours"], strict=True)
+        found[f"ratio_{key}"] = summary([peer[key] / ours[key] for peer, ours in pairs])
+    return found
+
+
+def accuracy_table(found: Iterable[dict[str, Any]]) -> str:
+    """Accuracies in Markdown."""
+    lines = [
+        "| row | epochs | script's accuracy | convscope's | training | whole process |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in found:
+        cells = [row["row"], str(row["epochs"])]
+        for side in ("peer", "ours"):
+            each = row[f"{side}_accuracy"]
+            cells.append(f"{each['mean']:.2%} (sd {100 * each['sd']:.2f}, {each['seeds']} seeds)")
+        for key in ("train_seconds", "process_seconds"):
+            cells.append(f"{row[f'ratio_{key}']['median']:.2f}x")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def origin(plan: Plan | None) -> dict[str, Any]:
+    """Where, when, with what and how a figure was measured."""
+    others = {name: importlib.metadata.version(name) for name in ("torchvision", "pillow")}
+    found = {
+        "machine": machine.describe(),
+        "versions": machine.versions() | others,
+        "date": datetime.date.today().isoformat(),
+        "command": shlex.join(["python", *sys.argv]),
+    }
+    if plan is not None:
+        found["plan"] = dataclasses.asdict(plan)
+    return found
+
+
+def record(part: str, found: Sequence[dict[str, Any]], where: dict[str, Any]) -> None:
+    """Put these rows in the place of those of the same name in run.json."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept.setdefault(part, {}).update({row["row"]: row | where for row in found})
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    names = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0],
+        epilog=__doc__.split("\n\n", 1)[1],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="short turns, five pairs")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="ROW", default=names)
+    parser.add_argument("--pairs", type=int)
+    parser.add_argument("--seconds", type=float, help="of a turn")
+    parser.add_argument(
+        "--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="of convscope"
+    )
+    parser.add_argument("--list", action="store_true", help="name the rows and stop")
+    parser.add_argument("--accuracy", action="store_true", help="train both sides to the end")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--epochs", type=int, help="with --accuracy, instead of the published ones")
+    parser.add_argument("--keras-python", metavar="PATH", help="a Python with keras and tensorflow")
+    parser.add_argument("--no-record", action="store_true", help="leave the last results alone")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    if args.list:
+        for row in ROWS:
+            print(f"{row.name:22} {row.what:40} {row.peer:40} {row.reach:g}x, {row.dream:g}x")
+        return
+    base = QUICK if args.quick else FULL
+    plan = dataclasses.replace(
+        base,
+        pairs=args.pairs or base.pairs,
+        seconds=args.seconds or base.seconds,
+        precision=args.precision,
+    )
+    rows = [row for row in ROWS if row.name in args.only]
+    couples = list(dict.fromkeys(row.couple for row in rows if row.couple))
+    found: list[dict[str, Any]] = []
+    failed: list[str] = []
+
+    def keras_python() -> str:
+        return keras_venv.python(args.keras_python)
+
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        data = Data(Path(folder), plan.jpegs)
+        for number, name in enumerate(couples):
+            left = began + plan.within - time.monotonic()
+            deadline = time.monotonic() + left / (len(couples) - number)
+            its = [row for row in rows if row.couple == name]
+            say(f"{name}: {', '.join(row.name for row in its)}")
+            try:
+                if not args.accuracy:
+                    found += measure(its, plan, deadline, data, keras_python)
+                elif COUPLES[name].epochs:
+                    found.append(accuracy(name, args.seeds, args.epochs, data, keras_python))
+            except (WorkerFailed, ConvscopeError, keras_venv.NoKeras) as why:
+                failed.append(f"not measured: {', '.join(row.name for row in its)}: {why}")
+                say(f"  {failed[-1]}")
+    if any(row.kind == "resume" for row in rows) and not args.accuracy:
+        resumed = resume_row(plan)
+        found += [] if resumed is None else [resumed]
+    order = {row.name: number for number, row in enumerate(ROWS)}
+    found.sort(key=lambda row: order[row["row"].removesuffix(" float32")])
+    if found:
+        print((accuracy_table if args.accuracy else table)(found))
+    for row in found:
+        for note in row.get("notes", ()):
+            print(f"\n{row['row']}: {note}")
+    for text in failed:
+        print(f"\n{text}")
+    if found and not args.no_record:
+        part = "accuracy" if args.accuracy else "rows"
+        record(part, found, origin(None if args.accuracy else plan))
+        print(f"\nwritten to {RESULTS}")
+    say(f"{time.monotonic() - began:.0f} s")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

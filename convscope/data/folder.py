@@ -1,0 +1,308 @@
+"""A folder of image files -> a pack: each file is decoded once, on every core, straight to disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import statistics
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from convscope.data import cache
+from convscope.data.decode import Pixels, decode, look
+from convscope.data.layout import Layout, Sample, arranged, listed, refused, scan, stamp
+from convscope.data.pack import FORMAT_VERSION, Chunk, Pack, read_meta, write_stream
+from convscope.errors import BadArgument, DataError, ImageError
+from convscope.events import Emit, Notice, Progress, silent
+
+RULES = 1  # part of a pack's key: raise it when the same files come to give another pack
+LARGEST = 224  # pixels a side, unless the caller says otherwise
+CHUNK = 8_000_000  # bytes that are written at once
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def open_folder(
+    root: Path,
+    emit: Emit = silent,
+    *,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    fit: str = "pad",
+) -> Pack:
+    """The pack of a folder of images, made in the cache on first use and again when a file changes.
+
+    The folder is laid out as :mod:`convscope.data.layout` says; without a test folder a fifth of
+    each class is held out. ``decode`` brings every image to ``size`` (height, width), else to the
+    median of their own, at most 224 a side, and to ``channels``, else to 1 if all files are grey
+    and to 3 if not. Files that cannot be read are left out with one warning, and ``meta.json``
+    lists them. The pack of a folder that has gone is used as it is.
+
+    Raises BadArgument for a folder in no known layout, or with a class that has no images, and
+    DataError where no image of a class can be read, or the cache cannot take the pack.
+    """
+    decode(np.zeros((1, 1), np.uint8), channels=channels or 3, size=size or (1, 1), fit=fit)
+    root, place = absolute(root), pack_folder(root, size, channels, fit)
+    name = _plain(root)
+    if root.is_dir():
+        found, folders = scan(root)
+        now = stamp(found)
+    elif place.is_dir():
+        emit(Notice(f"{name}: {root} is not there; its pack {place} is used as it is"))
+    else:
+        raise not_there(root)
+
+    def is_current() -> bool:
+        return not root.is_dir() or bool(read_meta(place).get("read_from") == now)
+
+    def make() -> None:
+        layout = arranged(root, found, folders)
+        pool = ThreadPoolExecutor(_cores())  # Pillow lets go of the interpreter while it works
+        try:
+            _Job(root, place, name, layout, fit, pool, emit).run(size, channels, now)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    return cache.opened(place, name, is_current, make, emit)
+
+
+def absolute(root: Path) -> Path:
+    """The folder's full path; links in it are kept, so that one that moves on is noticed."""
+    return Path(os.path.abspath(root.expanduser()))  # noqa: PTH100
+
+
+def pack_folder(
+    root: Path,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    fit: str = "pad",
+) -> Path:
+    """Where the pack of a folder is, or will be, when it is made with these options."""
+    root = absolute(root)
+    key = f"{FORMAT_VERSION} {RULES} {size and tuple(size)} {channels} {fit}\0"
+    digest = hashlib.sha256(key.encode() + os.fsencode(root)).hexdigest()
+    return cache.pack_folder(f"{_plain(root)}-{digest[:10]}")
+
+
+def not_there(root: Path) -> BadArgument:
+    """The error for a folder that is not there."""
+    if root.exists():
+        return refused(root, "is no folder", "name the folder that holds the class folders")
+    return refused(root, "is not a folder that is there", "check the path")
+
+
+@dataclass
+class _Job:
+    """A folder on its way into a pack."""
+
+    root: Path
+    place: Path
+    name: str
+    layout: Layout
+    fit: str
+    pool: Executor
+    emit: Emit
+    channels: int = 0
+    size: tuple[int, int] = (0, 0)
+    done: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # path, problem and remedy
+
+    def run(
+        self, size: tuple[int, int] | None, channels: int | None, now: Mapping[str, Any]
+    ) -> None:
+        """Write the pack in the place of an outdated one; ``now`` is what the folder is like."""
+        before = read_meta(self.place).get("fingerprint") if self.place.is_dir() else None
+        if before:
+            self._say("files have changed since they were packed; packing again")
+        for remark in self.layout.remarks:
+            self._say(remark.text, remark.warning)
+        self._choose(size, channels)
+        shape = (self.channels, *self.size)
+        paths = [sample.path for sample in self._samples()]
+        each = int(np.prod(shape)) + 8  # its pixels, and a label of eight bytes
+        needed = self.total * each + sum(map(len, paths)) + 100_000
+        what = f"{self.name}: its pack of {self.total:,} images"
+        cache.need_room(self.place, needed, what, "take smaller images (--image-size)")
+        cache.remove(self.place)
+        splits = self.layout.splits
+        with cache.taking_data():
+            pack = write_stream(
+                self.place,
+                self.name,
+                self.layout.classes,
+                shape,
+                {split: self._chunks(split) for split in splits},
+                {split: len(samples) for split, samples in splits.items()},
+                {
+                    "source": _text(self.root),
+                    "read_from": now,
+                    "fit": self.fit,
+                    "skipped": self.skipped,
+                },
+            )
+        if self.skipped:
+            named = listed([f"{path} ({problem})" for path, problem in self.skipped], most=3)
+            self._say(
+                f"{len(self.skipped):,} of {self.total:,} images cannot be read and are left out: "
+                f"{named}; all are listed in {self.place / 'meta.json'}",
+                warning=True,
+            )
+        same = {None: "", pack.fingerprint: "; the images are the same as before"}
+        change = same.get(before, "; the images are others than before")
+        self._say(f"packed into {self.place} (from {self.root}){change}")
+
+    @property
+    def total(self) -> int:
+        """How many image files there are."""
+        return sum(map(len, self.layout.splits.values()))
+
+    def _say(self, text: str, warning: bool = False) -> None:
+        self.emit(Notice(f"{self.name}: {text}", warning))
+
+    def _samples(self) -> list[Sample]:
+        return [sample for samples in self.layout.splits.values() for sample in samples]
+
+    def _choose(self, size: tuple[int, int] | None, channels: int | None) -> None:
+        """Settle channels and size, by a look at the head of every file where they are not given,
+        and say what they are."""
+        why = "as asked"
+        if size is None or channels is None:
+            looks = self._looks()
+            channels = channels or max(found for found, _ in looks)
+            if size is None:
+                size, why = _typical([found for _, found in looks])
+        self.channels, self.size = channels, size
+        kind = "grey" if channels == 1 else "in colour"
+        self._say(
+            f"{self.total:,} images of {len(self.layout.classes)} classes, "
+            f"each brought to {size[0]} x {size[1]} (height, width; {why}), {kind}"
+        )
+
+    def _looks(self) -> list[tuple[int, tuple[int, int]]]:
+        """Channels and (height, width) of every image that can be opened. Raises DataError."""
+        samples, problem = self._samples(), ""
+        looks = []
+        for done, result in enumerate(_in_order(self.pool, self._look, samples, 64), 1):
+            if isinstance(result, str):
+                problem = problem or result
+            else:
+                looks.append(result)
+            if done % 64 == 0 or done == self.total:
+                self.emit(Progress(f"look at {self.name}", done, self.total, "images"))
+        if not looks:
+            raise DataError(
+                f"{self.root}: none of its {self.total:,} images can be read; "
+                f"the first, {_text(samples[0].path)}, {problem}"
+            )
+        return looks
+
+    def _look(self, sample: Sample) -> tuple[int, tuple[int, int]] | str:
+        """Channels and size of an image, or what is wrong with it."""
+        try:
+            return look(self.root / sample.path)
+        except ImageError as why:
+            return f"{why.problem}; {why.remedy}"
+
+    def _chunks(self, split: str) -> Iterator[Chunk]:
+        """The readable images of a split in their order; each chunk overwrites the one before.
+
+        Raises DataError where none is readable, or, to train on, none of a class.
+        """
+        samples, classes = self.layout.splits[split], self.layout.classes
+        shape = (self.channels, *self.size)
+        room = max(1, min(256, CHUNK // int(np.prod(shape))))
+        images = np.empty((room, *shape), np.uint8)  # [n,C,H,W]
+        held: list[Sample] = []
+        first: dict[int, str] = {}  # what is wrong, by class
+        readable: set[int] = set()
+        decoded = _in_order(self.pool, self._decoded, samples, min(room, 8 * _cores()))
+        for sample, result in zip(samples, decoded, strict=True):
+            self.done += 1
+            if self.done % 16 == 0 or self.done == self.total:
+                self.emit(Progress(f"read {self.name}", self.done, self.total, "images"))
+            if isinstance(result, str):
+                self.skipped.append((_text(sample.path), result))
+                first.setdefault(sample.label, f"{_text(sample.path)}, {result}")
+                continue
+            images[len(held)] = result
+            held.append(sample)
+            readable.add(sample.label)
+            if len(held) == room:
+                yield _chunk(images, held)
+                held = []
+        lost = sorted(first.keys() - readable)
+        if lost and (split == "train" or not readable):
+            what = listed([classes[label] for label in lost])
+            raise DataError(
+                f"{self.root}: no {split} image of {what} can be read; the first, {first[lost[0]]}"
+            )
+        if held:
+            yield _chunk(images, held)
+
+    def _decoded(self, sample: Sample) -> Pixels | str:
+        """The pixels of an image, or what is wrong with it."""
+        path = self.root / sample.path
+        try:
+            return decode(path, channels=self.channels, size=self.size, fit=self.fit)
+        except ImageError as why:  # which would keep what it was raised over in memory
+            return f"{why.problem}; {why.remedy}"
+
+
+def _typical(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str]:
+    """The size to bring images of these sizes to, and why.
+
+    >>> _typical([(375, 500), (500, 375), (375, 500)])
+    ((168, 224), 'their median, 375 x 500, at most 224 a side')
+    """
+    height, width = (int(statistics.median_low(side)) for side in zip(*sizes, strict=True))
+    why = "their own" if len(set(sizes)) == 1 else "their median"
+    longest = max(height, width)
+    if longest <= LARGEST:
+        return (height, width), why
+    why += f", {height} x {width}, at most {LARGEST} a side"
+    small = (max(1, round(side * LARGEST / longest)) for side in (height, width))
+    height, width = small
+    return (height, width), why
+
+
+def _chunk(images: Pixels, held: Sequence[Sample]) -> Chunk:
+    labels = np.array([sample.label for sample in held])
+    return Chunk(images[: len(held)], labels, [sample.path for sample in held])
+
+
+def _in_order(
+    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """The results of the items in their order; no more than ``ahead`` are worked on or waiting."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        if len(waiting) == ahead:
+            yield waiting.popleft().result()
+        waiting.append(pool.submit(work, item))
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _plain(root: Path) -> str:
+    """The folder's name in letters, digits, dots and dashes: part of the names of other files."""
+    return re.sub(r"[^\w.-]+", "_", root.name).strip("._")[:60] or "images"
+
+
+def _text(path: Path | str) -> str:
+    """A path as text that any file may hold; bytes that are no text are spelt out."""
+    return str(path).encode(errors="backslashreplace").decode()

@@ -1,0 +1,84 @@
+"""Which images are learnt from and which are judged, and what the pixels learnt from are like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.data.loader import stratified
+from convscope.data.pack import Pack, Split
+from convscope.errors import BadArgument
+from convscope.recipe import Recipe
+
+PIECE = 1 << 22  # pixels that statistics look at together
+
+
+class Part:
+    """Some images of an array, read where they lie when a slice of them is asked for."""
+
+    def __init__(self, images: NDArray[np.uint8], indices: NDArray[np.int64]) -> None:
+        self.images, self.indices = images, indices
+        self.shape, self.dtype, self.ndim = (len(indices), *images.shape[1:]), images.dtype, 4
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, chosen: slice) -> NDArray[np.uint8]:
+        return self.images[self.indices[chosen]]
+
+
+def held_out(asked: Recipe, pack: Pack) -> NDArray[np.int64]:
+    """Which training images are validation's; none where the data has a split of its own for it.
+
+    Raises BadArgument where such data is to be split by a share that was typed.
+    """
+    if "val" not in pack.splits:
+        return stratified(pack.splits["train"].labels, asked.data.val, asked.data.split_seed)
+    for name in ("val", "split_seed"):
+        if asked.origin.get(f"data.{name}") == "typed":
+            raise BadArgument(
+                name,
+                getattr(asked.data, name),
+                f"is not used: {pack.name} has a validation split of its own",
+                "leave it out",
+            )
+    return np.empty(0, np.int64)
+
+
+def validation(pack: Pack, val: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images and labels that are judged after each epoch: the data's own split, or those of the
+    training images."""
+    if "val" in pack.splits:
+        return pack.splits["val"].images, pack.splits["val"].labels
+    return part(pack.splits["train"], val)
+
+
+def part(split: Split, indices: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Some images of a split, which are not copied, and their labels."""
+    return cast("NDArray[np.uint8]", Part(split.images, indices)), split.labels[indices]
+
+
+def statistics(
+    images: Tensor, indices: Tensor, after: Callable[[], None] = lambda: None
+) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation by channel of the pixels, 0..1, of some of the images, a piece at
+    a time; ``after`` is called after each.
+
+    Exact for images up to 1,024 wide: from the middle, a row's sum of squares is a whole number
+    that a float holds.
+    """
+    total = squares = torch.zeros(images.shape[1], dtype=torch.float64)
+    for chosen in torch.split(indices, max(1, PIECE // images[0].numel())):
+        piece = images.index_select(0, chosen).float().sub_(128)  # [b,C,H,W], -128..127
+        total = total + piece.sum(3).double().sum((0, 2))
+        squares = squares + piece.square_().sum(3).double().sum((0, 2))
+        after()
+    count = len(indices) * images.shape[2] * images.shape[3]
+    mean = total / count
+    std = (squares / count - mean**2).clamp_min(0).sqrt()
+    return ((mean + 128) / 255).tolist(), (std / 255).tolist()

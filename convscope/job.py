@@ -1,0 +1,410 @@
+"""A resolved recipe with its data and its network, from the first batch to the report."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import math
+import shlex
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convscope import files, machine, models, report, run
+from convscope.data import augment
+from convscope.data.loader import Loader, tensor_of, to_input
+from convscope.data.pack import Pack
+from convscope.data.split import held_out, statistics, validation
+from convscope.errors import BadArgument, DataError, RunError
+from convscope.evaluation import metrics, predictions
+from convscope.events import Emit, Event, Notice, Progress, in_words
+from convscope.insight import anatomy, figures
+from convscope.models import store
+from convscope.models.parts import Classifier
+from convscope.models.record import Whitening
+from convscope.recipe import Recipe
+from convscope.run import RunFolder
+from convscope.training import budget, memory, precision
+from convscope.training.loop import fit
+from convscope.training.profile import profile
+from convscope.training.rehearsal import Rehearsal
+
+TWINS = 12  # times the weights: copies that the probe of number formats works on
+FEW = 32  # images that it works with at most where memory is bounded
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a job may cost: ``seconds`` in all since ``began`` (of ``time.perf_counter``), and
+    ``memory``, bytes in all."""
+
+    began: float
+    seconds: float | None = None
+    memory: int | None = None
+
+
+class Job:
+    """A recipe made ready to run: whatever can be refused is refused when it is made.
+
+    ``recipe`` is what was asked for with all that was measured. ``begun`` says that a run of this
+    recipe was begun before, whose every value stands.
+    """
+
+    def __init__(
+        self, asked: Recipe, pack: Pack, emit: Emit, limits: Limits, begun: bool = False
+    ) -> None:
+        self.pack, self.limits, self.begun = pack, limits, begun
+        self.emit = emit if limits.memory is None else self._frugal(emit)
+        train = pack.splits["train"]
+        augment.check(asked.augment, pack.image_size, pack.channels)
+        self.val = held_out(asked, pack)
+        self.judged, self.judged_labels = validation(pack, self.val)
+        if asked.train.early_stopping and not len(self.judged_labels):
+            raise BadArgument(
+                "early_stopping",
+                asked.train.early_stopping,
+                "needs a validation split, and there is none with val=0",
+                "leave one of them out",
+            )
+        self.indices = torch.from_numpy(np.setdiff1d(np.arange(len(train)), self.val))
+        device = precision.device_of(asked.train.device)
+        torch.manual_seed(asked.train.seed)
+        self.model = models.build(
+            asked.model.name,
+            len(pack.classes),
+            pack.channels,
+            pack.image_size,
+            asked.model.arguments,
+        )
+        self.pixels, self.labels = tensor_of(train.images), torch.from_numpy(train.labels)
+        self.model.normalise.set(*statistics(self.pixels, self.indices, self._let_go))
+        self._whiten()
+        self.model.to(device)
+        self.engine: nn.Module = self.model
+        asked = asked.measured(
+            device=device,
+            threads=torch.get_num_threads(),
+            image_size="{}x{}".format(*pack.image_size),
+        )
+        self.loader = self._loader(asked, torch.contiguous_format)
+        if asked.train.steps and asked.origin.get("train.epochs") == "default":
+            asked = asked.measured(epochs=math.ceil(asked.train.steps / len(self.loader.sizes())))
+        batch = next(self.loader.epoch(0))
+        inputs, targets = batch.inputs[0], batch.targets[0]
+        few = len(inputs) if limits.memory is None else self._few(asked, limits.memory)
+        _try(self.model, inputs[:few], len(pack.classes), asked.model.name)
+        asked = precision.choose(asked, self.model, inputs[:few], targets[:few], self.emit)
+        layout = precision.FORMATS[asked.train.memory_format]
+        self.loader = self._loader(asked, layout)
+        self.model.to(memory_format=layout)
+        self.engine = precision.engine(self.model, asked.train.kernels)
+        if limits.memory is not None:
+            asked = self._within_memory(asked, limits.memory)
+        self.recipe = asked if limits.seconds is None else self._within_time(asked, limits.seconds)
+
+    def _whiten(self) -> None:
+        """Let a first layer that whitens learn from the first training images."""
+        for layer in self.model.modules():
+            if isinstance(layer, Whitening):
+                images = self.pixels[self.indices[:5000]]
+                layer.learn(self.model.normalise(to_input(images, "cpu", torch.contiguous_format)))
+
+    def _loader(self, asked: Recipe, layout: torch.memory_format) -> Loader:
+        return Loader(
+            self.pixels,
+            self.labels,
+            self.indices,
+            asked.train.batch_size,
+            asked.train.seed,
+            asked.augment,
+            asked.train.device,
+            layout,
+            len(self.pack.classes),
+        )
+
+    def _rehearsal(self, asked: Recipe) -> Rehearsal:
+        """The run's work on copies of its network; what is judged are images of validation, or of
+        training where there are none."""
+        images = self.judged if len(self.judged) else self.pack.splits["train"].images
+        some = torch.from_numpy(np.array(images[: asked.train.eval_batch]))
+        return Rehearsal(self.engine, self.loader, asked.train, some, self._let_go)
+
+    def _few(self, asked: Recipe, bound: int) -> int:
+        """How many images the probe of number formats and kernels may work with, which takes more
+        for each than training does."""
+        if asked.train.device != "cpu":
+            rule = f"bounds the memory of the CPU, and the network is on {asked.train.device}"
+            raise BadArgument("max_memory", memory.spelt(bound), rule, "set micro_batch yourself")
+        if "auto" not in (asked.train.precision, asked.train.memory_format, asked.train.kernels):
+            return FEW  # nothing is probed
+        plain = asked.measured(precision="float32", memory_format="contiguous", kernels="plain")
+        weights = sum(p.numel() * p.element_size() for p in self.model.parameters())
+        size, _ = memory.fit(bound, self._rehearsal(plain), TWINS * weights)
+        return min(FEW, max(2, (size or asked.train.batch_size) // 4))
+
+    def _within_memory(self, asked: Recipe, bound: int) -> Recipe:
+        """The recipe with as many images a pass as keep the process within ``bound`` bytes."""
+        rehearsal = self._rehearsal(asked)
+        if self.begun or asked.origin.get("train.micro_batch") == "recipe":
+            memory.check(bound, rehearsal)
+            return asked
+        size, judged = memory.fit(bound, rehearsal)
+        passes = f"{size} images a pass" if size else "the whole batch at once"
+        self.emit(Notice(f"memory bound {memory.spelt(bound)}: {passes} (measured)"))
+        return asked.measured(micro_batch=size, eval_batch=judged)
+
+    def _within_time(self, asked: Recipe, seconds: float) -> Recipe:
+        """The recipe with as many steps as let the whole job end within ``seconds``."""
+        deadline = self.limits.began + seconds * budget.AIM
+        epoch = len(self.loader.sizes())
+        val, test = len(self.judged), len(self.pack.splits["test"])
+        room = deadline - time.perf_counter()
+        prices = budget.measure(self._rehearsal(asked), room, val, val + test)
+        room = deadline - time.perf_counter()
+        steps = budget.fit(room, epoch, prices)
+        if not steps:
+            least = prices.step + prices.end + prices.final
+            gone = time.perf_counter() - self.limits.began
+            raise BadArgument(
+                "time_budget",
+                in_words(seconds),
+                f"is too short: {in_words(gone)} went before training, and one step, judging and "
+                f"the report take {in_words(least)} more",
+                f"try {in_words((gone + least) / budget.AIM * 1.5)}",
+            )
+        self.emit(
+            Notice(
+                f"time budget {in_words(seconds)}: {steps:,} steps, {steps / epoch:.1f} epochs "
+                f"({prices.step * 1e3:.0f} ms a step, measured)"
+            )
+        )
+        return asked.measured(epochs=math.ceil(steps / epoch), steps=steps)
+
+    def _frugal(self, emit: Emit) -> Emit:
+        """Let go of the images that were read, at every sign of progress: what is mapped counts as
+        resident, however easily the system could take it back."""
+
+        def frugally(event: Event) -> None:
+            emit(event)
+            if isinstance(event, Progress):
+                self._let_go()
+
+        return frugally
+
+    def _let_go(self) -> None:
+        if self.limits.memory is not None:
+            memory.let_go(split.images for split in self.pack.splits.values())
+
+    def profile(self, place: RunFolder) -> None:
+        """Say where the time of a step goes, in plain PyTorch and here, and keep it."""
+        train = self.recipe.train
+        plain = copy.deepcopy(self.model).to(memory_format=torch.contiguous_format)
+        loader = replace(self.loader, memory_format=torch.contiguous_format)
+        found = {
+            "plain PyTorch, float32": profile(plain, loader, replace(train, precision="float32")),
+            "convscope": profile(self.engine, self.loader, train),
+        }
+        for name, one in found.items():
+            self.emit(Notice(f"{name}: {one.table()}"))
+        files.write_json(place.profile, {name: one.as_json() for name, one in found.items()})
+        bars = {name: one.milliseconds() for name, one in found.items()}
+        with files.whole_file(place.profile.with_suffix(".png")) as file:
+            figures.where_time_goes(bars).savefig(file, format="png", dpi=120)
+
+    def complete(self, place: RunFolder) -> None:
+        """Fit, judge and write everything; a stage that is already done is not done again.
+
+        Raises DataError or RunError where the run was begun with other data, another recipe or
+        another source file, RunError where another process is at work on it.
+        """
+        lock = FileLock(place.path / ".lock", timeout=0)
+        try:
+            with lock:
+                self._begin(place)
+                self._go_through(place)
+        except Timeout:
+            raise RunError(
+                f"{place.path}: another process is training into it; wait for it or stop it"
+            ) from None
+
+    def _begin(self, place: RunFolder) -> None:
+        """Write ``split.json``, or hold this job against the one that a resumed run was begun
+        as."""
+        files.clear_unfinished(place.path)
+        built = store.architecture(self.recipe.model.name, {}, 0, 0, (0, 0))
+        begun = {
+            "format_version": run.FORMAT_VERSION,
+            "seed": self.recipe.data.split_seed,
+            "fingerprint": self.pack.fingerprint,
+            "digest": self.pack.digest,
+            "recipe_sha256": files.sha256(place.recipe),
+            "source_sha256": built.get("source_sha256"),
+            "train": len(self.indices),
+            "val": self.val.tolist(),
+        }
+        if not place.split.exists():
+            files.write_json(place.split, begun)
+            return
+        before = place.read_split()
+        same_data(self.pack, before["fingerprint"])
+        for key, what in (
+            ("recipe_sha256", f"{place.recipe} was edited"),
+            ("source_sha256", f"{self.recipe.model.name} was edited"),
+            ("digest", f"the images of {self.pack.name} are in another order"),
+            ("val", "the validation split is another"),
+        ):
+            if before[key] != begun[key]:
+                raise RunError(
+                    f"{place.path}: cannot go on as it was begun: {what} since; put it back as it "
+                    "was, or train anew into another folder"
+                )
+
+    def _go_through(self, place: RunFolder) -> None:
+        val, test = len(self.judged), len(self.pack.splits["test"])
+        at = fit(
+            self.engine,
+            self.loader,
+            self._validate,
+            self.recipe.train,
+            place,
+            self.emit,
+            (val, val + test),
+        )
+        if not place.metrics.exists():
+            self._judge(place, at.train_seconds, at.history)
+        write_pages(place, self.model, self.pack)
+        if self.limits.memory is not None:
+            memory.trim()  # the end of a process that imported torch takes 120 MB once more
+
+    def _logits(
+        self, model: nn.Module, images: NDArray[np.uint8], stage: str
+    ) -> NDArray[np.float32]:
+        return predictions.logits_of(
+            model,
+            images,
+            batch_size=self.recipe.train.eval_batch,
+            device=self.loader.device,
+            memory_format=self.loader.memory_format,
+            emit=self.emit,
+            stage=stage,
+        )
+
+    def _validate(self, model: nn.Module) -> tuple[float | None, float | None]:
+        labels = self.judged_labels
+        if not len(labels):
+            return None, None
+        logits = self._logits(model, self.judged, "validate")
+        return metrics.cross_entropy(logits, labels), metrics.accuracy(logits, labels)
+
+    def _judge(self, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
+        """Fit the temperature on validation, then look at the test split, once."""
+        temperature = 1.0
+        if len(self.judged_labels):
+            logits = self._logits(self.engine, self.judged, "validate")
+            temperature = metrics.fit_temperature(logits, self.judged_labels)
+        else:
+            self.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
+        store.save(place, self.model, self._info(place, temperature))
+        began = time.perf_counter()
+        test = self.pack.splits["test"]
+        logits = self._logits(self.engine, test.images, "judge")
+        took = time.perf_counter() - began
+        predictions.write_predictions(
+            place.predictions,
+            logits,
+            test.labels,
+            self.pack.classes,
+            temperature,
+            names=test.files,
+        )
+        trained = sum(row["seconds"] for row in history)
+        learnt = sum(row["seconds"] * row["images_per_second"] for row in history)  # images
+        measured = metrics.measure(logits, test.labels, self.pack.classes, temperature)
+        files.write_json(
+            place.metrics,
+            {
+                "split": "test",
+                **measured,
+                "test_looks": 1,
+                "train_seconds": seconds,
+                "eval_seconds": took,
+                "images_per_second": learnt / trained,
+            },
+        )
+
+    def _info(self, place: RunFolder, temperature: float) -> dict[str, Any]:
+        """``model.json``, but for the SHA-256 of the weights."""
+        pack, asked = self.pack, self.recipe
+        own = ["--model", asked.model.name] if models.is_own(asked.model.name) else []
+        return {
+            "format_version": run.FORMAT_VERSION,
+            "architecture": store.architecture(
+                asked.model.name,
+                dict(asked.model.arguments),
+                len(pack.classes),
+                pack.channels,
+                pack.image_size,
+            ),
+            "classes": list(pack.classes),
+            "preprocessing": {
+                "channels": pack.channels,
+                "size": list(pack.image_size),
+                "fit": pack.fit,
+                "scale": "uint8 / 255; mean and standard deviation are the network's first layer",
+            },
+            "temperature": temperature,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "versions": machine.versions(),
+            "machine": machine.describe(),
+            "data": {
+                "name": pack.name,
+                "fingerprint": pack.fingerprint,
+                "train": len(self.indices),
+                "val": len(self.judged_labels),
+                "test": len(pack.splits["test"].labels),
+            },
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "command": shlex.join(["convscope", "train", "--recipe", str(place.recipe), *own]),
+        }
+
+
+def write_pages(place: RunFolder, network: Classifier, pack: Pack) -> None:
+    """The model card and the report, from the run's files."""
+    report.write_card(place.path)
+    rows = anatomy.rows(network, (pack.channels, *pack.image_size))
+    report.write_report(place.path, test_images=pack.splits["test"].images, anatomy=rows)
+
+
+def same_data(pack: Pack, wanted: str) -> None:
+    """Raise DataError unless the data are those that a run was made with."""
+    if pack.fingerprint != wanted:
+        raise DataError(
+            f"{pack.name}: has fingerprint {pack.fingerprint[:12]}, and the run was made with "
+            f"{wanted[:12]}; put that data back"
+        )
+
+
+def _try(model: Classifier, inputs: Tensor, classes: int, name: str) -> None:
+    """Run a batch through, so that a network that does not fit the data is refused before
+    training."""
+    own = models.is_own(name)
+    try:
+        with torch.inference_mode():
+            logits = model.eval()(inputs[:2])
+            if own:  # what only fails in training, such as batch norm over one image
+                copy.deepcopy(model).train()(inputs)
+    except Exception as why:  # a user's class may raise anything
+        if not own:
+            raise
+        rule = f"fails on a batch {list(inputs.shape)}: {type(why).__name__}: {why}"
+        raise BadArgument("model", name, rule, "mend the class; it gets float [B,C,H,W]") from why
+    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
+        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        rule = f"gives {shape} for a batch of 2 images of {classes} classes"
+        raise BadArgument("model", name, rule, f"make it give [B,{classes}]")

@@ -1,0 +1,122 @@
+"""The options of `train`, made from the fields of a recipe: one table, no signature to keep in
+step."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from convscope.recipe import SECTIONS
+
+# heading -> option -> help; an option is a field of a recipe
+FIELDS: dict[str, dict[str, str]] = {
+    "Data": {
+        "image_size": "N or HxW: the size that a folder's images are brought to.",
+        "val": "Share held out for validation; 0 trains on everything.",
+        "split_seed": "Seed of that split.",
+    },
+    "Training": {
+        "epochs": "Passes over the training images.",
+        "steps": "End after so many steps; 0 is whole epochs.",
+        "batch_size": "Images a step.",
+        "optimizer": "sgd, adam or adamw.",
+        "lr": "Highest learning rate; --find-lr searches for one.",
+        "schedule": "constant, cosine or one-cycle.",
+        "warmup": "Share of the steps in which the rate rises.",
+        "momentum": "sgd: momentum.",
+        "nesterov": "sgd: Nesterov's momentum (the default), or the plain one.",
+        "weight_decay": "On weights; biases and normalisation are spared.",
+        "label_smoothing": "0 is off.",
+        "clip_grad": "Largest norm of a gradient; 0 is off.",
+        "ema": "Decay of the weights' moving average, which is judged and kept; 0 is off.",
+        "early_stopping": "End after so many epochs without a better validation loss, and keep the "
+        "best weights; 0 is off.",
+        "seed": "Of weights, order and augmentation.",
+    },
+    "Augmentation": {
+        "crop": "A random part of at least this share of the area, brought to size.",
+        "rotate": "Degrees each way.",
+        "scale": "Larger or smaller by up to this share.",
+        "shear": "Degrees each way.",
+        "shift": "Pixels each way.",
+        "padding": "What lies beyond the edge: black, reflect or edge.",
+        "flip": "Mirror left to right, half of the time.",
+        "alternating_flip": "Mirror each image every other epoch.",
+        "brightness": "Factor of up to 1 +- this.",
+        "contrast": "Factor of up to 1 +- this.",
+        "saturation": "Factor of up to 1 +- this.",
+        "hue": "Turn by up to this share of the circle.",
+        "randaugment": "Random operations an image.",
+        "magnitude": "Their strength, 0 to 30.",
+        "cutout": "Side of a blacked-out square.",
+        "erase": "Probability of a rectangle of noise.",
+        "mixup": "Blend two images: alpha of the Beta distribution.",
+        "cutmix": "Patch an image with another: alpha of the Beta distribution.",
+    },
+    "This machine": {
+        "precision": "auto (measured), float32 or bfloat16.",
+        "memory_format": "auto (measured), channels_last or contiguous.",
+        "kernels": "auto (measured) or plain: how layers are computed.",
+        "micro_batch": "Images a forward and backward pass; 0 is the batch.",
+        "eval_batch": "Images that are judged at once.",
+        "device": "auto, cpu, cuda, ...",
+        "threads": "CPU threads; 0 is all cores.",
+        "checkpoint_seconds": "At most so much work is lost to a power cut.",
+    },
+}
+HEADINGS = ("Arguments", "Network", *FIELDS, "Limits", "Run")  # what has none comes last
+FLAGS = {"batch_size": ("--batch-size", "-b"), "optimizer": ("--optimizer", "--opt")}
+
+
+class Headed(TyperCommand):
+    """A command whose help lists its options under headings."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write each group of options under its heading."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                kind = "Arguments" if param.param_type_name == "argument" else "Options"
+                heading = getattr(param, "rich_help_panel", None) or kind
+                groups.setdefault(heading, []).append(record)
+        for heading in (*HEADINGS, "Options"):
+            if heading in groups:
+                with formatter.section(heading):
+                    formatter.write_dl(groups[heading])
+
+
+def with_fields(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command an option for every field of a recipe, in the place of its ``**fields``."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    types_of = {
+        f.name: typing.get_type_hints(kind)[f.name]
+        for kind in SECTIONS.values()
+        for f in fields(kind)
+    }
+    made = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=_option(name, types_of[name], text, heading),
+        )
+        for heading, group in FIELDS.items()
+        for name, text in group.items()
+    ]
+    command.__signature__ = signature.replace(parameters=[*own, *made])  # type: ignore[attr-defined]
+    return command
+
+
+def _option(name: str, hint: Any, text: str, heading: str) -> Any:
+    (kind,) = (t for t in typing.get_args(hint) or (hint,) if t is not types.NoneType)
+    flag = f"--{name.replace('_', '-')}"
+    flags = FLAGS.get(name, (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,))
+    return Annotated[kind | None, typer.Option(*flags, help=text, rich_help_panel=heading)]

@@ -1,0 +1,635 @@
+"""A folder of images becomes a pack once, by all cores, in little memory, whole or not at all."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convscope import files
+from convscope.data import folder as folders
+from convscope.data.decode import decode
+from convscope.data.folder import open_folder, pack_folder
+from convscope.data.pack import read_meta, verify
+from convscope.errors import BadArgument, ConvscopeError, DataError
+from convscope.events import Notice, Progress
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def image_file(seed=0, size=(24, 16), mode="RGB", form="PNG", **options) -> bytes:
+    """An image of its own (width, height)."""
+    shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], 3)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, form, **options)
+    return out.getvalue()
+
+
+def photos(root: Path, classes=("cat", "dog", "cow"), count=8, **options) -> Path:
+    """Class folders of so many images, all different."""
+    for at, name in enumerate(classes):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for n in range(count):
+            (root / name / f"{n:03}.png").write_bytes(image_file(100 * at + n, **options))
+    return root
+
+
+def opened(root: Path, **options):
+    """A pack and the events that came with it."""
+    events: list = []
+    return open_folder(root, events.append, **options), events
+
+
+def notices(events) -> list[str]:
+    return [event.text for event in events if isinstance(event, Notice)]
+
+
+def warnings_in(events) -> list[str]:
+    return [event.text for event in events if isinstance(event, Notice) and event.warning]
+
+
+def left_in_cache(cache: Path) -> list[str]:
+    """What is in the cache but for packs and locks."""
+    return [path.name for path in (cache / "packs").iterdir() if path.name[0] == "."]
+
+
+# Pixels
+
+
+def test_every_image_is_what_decode_makes_of_it(tmp_path):
+    root = photos(tmp_path / "photos", count=20)
+    (root / "cow" / "deep").mkdir()
+    (root / "cow" / "deep" / "x.jpeg").write_bytes(image_file(7, (50, 60), form="JPEG"))
+    (root / "dog" / "grey.png").write_bytes(image_file(8, (9, 70), "L"))
+    pack, events = opened(root, size=(20, 30), fit="crop")
+    assert (pack.name, pack.classes, pack.fit) == ("photos", ("cat", "cow", "dog"), "crop")
+    seen = []
+    for split in pack.splits.values():
+        assert len(split) == len(split.files) == len(split.images)
+        assert list(split.files) == sorted(split.files)
+        seen += split.files
+        for image, label, file in zip(split.images, split.labels, split.files, strict=True):
+            expected = decode(root / file, channels=3, size=(20, 30), fit="crop")
+            assert np.array_equal(image, expected), file
+            assert pack.classes[label] == file.partition("/")[0]
+    there = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+    assert sorted(seen) == sorted(there)
+    verify(pack.folder)
+    assert not warnings_in(events)
+    for stage in ("look at photos", "read photos"):
+        steps = [e for e in events if isinstance(e, Progress) and e.stage == stage]
+        assert [(e.done, e.total, e.unit) for e in steps][-1] == (62, 62, "images")
+        assert [e.done for e in steps] == sorted(e.done for e in steps)
+
+
+def test_more_images_than_are_written_at_once(tmp_path, monkeypatch):
+    root = photos(tmp_path / "photos", count=15, mode="L")
+    whole, _ = opened(root)
+    for images_at_once in (1, 7):
+        monkeypatch.setattr(folders, "CHUNK", images_at_once * 16 * 24)
+        monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / f"cache-{images_at_once}"))
+        pieces, _ = opened(root)
+        assert (pieces.digest, pieces.fingerprint) == (whole.digest, whole.fingerprint)
+        assert pieces.splits["train"].files == whole.splits["train"].files
+
+
+def test_the_order_is_that_of_the_names_whoever_is_decoded_first(tmp_path, monkeypatch):
+    root = photos(tmp_path / "photos")
+    decoded = folders._Job._decoded
+    turn = threading.Event()
+
+    def slow_first(job, sample):
+        if sample.path == first:
+            assert turn.wait(10)
+        result = decoded(job, sample)
+        if sample.path == fourth:
+            turn.set()
+        return result
+
+    whole, _ = opened(root)
+    first, _, _, fourth, *_ = whole.splits["train"].files
+    monkeypatch.setattr(folders._Job, "_decoded", slow_first)
+    monkeypatch.setattr(folders, "_cores", lambda: 2)
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "again"))
+    assert opened(root)[0].digest == whole.digest
+
+
+def test_no_more_is_worked_on_than_may_wait():
+    begun: list[int] = []
+
+    def work(number):
+        begun.append(number)
+        return number * number
+
+    with ThreadPoolExecutor(2) as pool:
+        for done, result in enumerate(folders._in_order(pool, work, range(40), 5)):
+            assert result == done * done
+            time.sleep(0.001)  # for whatever was asked for to begin
+            assert len(begun) <= done + 5
+    assert done == 39
+
+
+# Size and channels
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected", "why"),
+    [
+        ([(24, 16)] * 3, (16, 24), "their own"),
+        ([(24, 16), (30, 10), (20, 60)], (16, 24), "their median"),
+        ([(224, 224)] * 3, (224, 224), "their own"),
+        ([(500, 375)] * 3, (168, 224), "their own, 375 x 500, at most 224 a side"),
+        ([(100, 400), (300, 200), (300, 300)], (224, 224), "their median, 300 x 300, at most 224"),
+        ([(1000, 1)] * 3, (1, 224), "their own, 1 x 1000, at most 224"),
+    ],
+)
+def test_the_size_is_that_of_the_images_within_a_bound(tmp_path, sizes, expected, why):
+    root = tmp_path / "photos"
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for n, size in enumerate(sizes):
+            (root / name / f"{n}.png").write_bytes(image_file(n, size))
+    pack, events = opened(root)
+    assert pack.image_size == expected
+    height, width = expected
+    text = f"6 images of 2 classes, each brought to {height} x {width} (height, width; {why}"
+    assert text in notices(events)[1]
+
+
+def test_an_image_that_lies_on_its_side_counts_upright(tmp_path):
+    root = photos(tmp_path / "photos", ("a", "b"), 0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in (root / "a" / "1.jpg", root / "b" / "1.jpg", root / "b" / "2.jpg"):
+        path.write_bytes(image_file(0, (24, 16), form="JPEG", exif=exif))
+    assert opened(root)[0].image_size == (24, 16)
+
+
+def test_grey_if_all_are(tmp_path):
+    grey = photos(tmp_path / "grey", mode="L")
+    pack, events = opened(grey)
+    assert pack.channels == 1
+    assert notices(events)[1].endswith("grey")
+    assert opened(grey, channels=3)[0].channels == 3
+    (grey / "cat" / "003.png").write_bytes(image_file())
+    pack, events = opened(grey)
+    assert pack.channels == 3
+    assert any(text.endswith("in colour") for text in notices(events))
+
+
+def test_what_is_asked_for_has_a_pack_of_its_own(tmp_path):
+    root = photos(tmp_path / "photos")
+    plain, events = opened(root, size=(8, 8), channels=1)
+    assert plain.image_size == (8, 8) and plain.channels == 1
+    assert "8 x 8 (height, width; as asked), grey" in notices(events)[1]
+    assert not [e for e in events if isinstance(e, Progress) and "look" in e.stage]  # no need to
+    options = ({}, {"size": (8, 8)}, {"channels": 1}, {"fit": "crop"}, {"size": (8, 9)})
+    places = [opened(root, **option)[0].folder for option in options]
+    assert len({plain.folder, *places}) == 6
+    assert opened(root, size=[8, 8])[0].folder == places[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": (0, 8)}, r"size=\(0, 8\): must be \(height, width\)"),
+        ({"channels": 4}, "channels=4: must be 1"),
+        ({"fit": "padd"}, "fit=padd: .*did you mean pad"),
+    ],
+)
+def test_options_that_make_no_sense(tmp_path, own_cache, options, message):
+    with pytest.raises(BadArgument, match=message):
+        open_folder(photos(tmp_path / "photos"), **options)
+    assert not own_cache.exists()
+
+
+# Names
+
+
+def test_odd_names(tmp_path, own_cache):
+    root = tmp_path / "my photos \udcff" / ".tmp-new: größe"
+    photos(root, ("cat", "ein Hund", "猫"))
+    (root / "cat" / 'b\udcff\nc,".png').write_bytes(image_file(99))
+    (root / "cat" / "bad\udcff.png").write_bytes(b"no image")
+    pack, events = opened(root)
+    assert pack.name == "tmp-new_größe"
+    assert pack.classes == ("cat", "ein Hund", "猫")
+    kept = [*pack.splits["train"].files, *pack.splits["test"].files]
+    assert 'cat/b\udcff\nc,".png' in kept
+    assert all((root / file).is_file() for file in kept)
+    assert "cat/bad\\udcff.png (is no image" in warnings_in(events)[-1]
+    assert opened(root)[1] == []
+    assert files.clear_unfinished(own_cache / "packs") is None
+    assert pack.folder.is_dir()
+
+
+def test_folders_of_the_same_name_have_packs_of_their_own(tmp_path):
+    one, two = photos(tmp_path / "a" / "photos"), photos(tmp_path / "b" / "photos", count=9)
+    first, second = opened(one)[0], opened(two)[0]
+    assert first.folder != second.folder and first.name == second.name
+    assert opened(one)[1] == opened(two)[1] == []
+
+
+# A second start, and changes
+
+
+def test_a_second_start_opens_no_image(tmp_path, monkeypatch):
+    root = photos(tmp_path / "photos")
+    first, _ = opened(root)
+    monkeypatch.setattr(folders, "decode", lambda *_, **named: None)
+    monkeypatch.setattr(folders, "look", lambda path: pytest.fail("was opened"))
+    again, events = opened(root)
+    assert (again.digest, events) == (first.digest, [])
+
+
+def test_a_change_is_noticed(tmp_path, own_cache):
+    root = photos(tmp_path / "photos")
+    pack, _ = opened(root)
+
+    def change(said: str) -> None:
+        nonlocal pack
+        before, (pack, events) = pack, opened(root)
+        assert "photos: files have changed since they were packed; packing again" in notices(events)
+        assert notices(events)[-1].endswith(f"(from {root}); the images are {said} before")
+        assert (pack.fingerprint == before.fingerprint) == (said == "the same as")
+        assert pack.folder == before.folder
+        assert opened(root)[1] == []
+        assert not left_in_cache(own_cache)
+
+    path = root / "dog" / "005.png"
+    os.utime(path, ns=(1, 1))
+    change("the same as")
+    path.write_bytes(image_file(555))
+    change("others than")
+    (root / "dog" / "900.png").write_bytes(image_file(900))
+    change("others than")
+    path.unlink()
+    change("others than")
+    (root / "dog" / "900.png").rename(root / "cat" / "900.png")
+    change("others than")
+
+
+def test_an_opened_pack_outlives_the_change(tmp_path):
+    root = photos(tmp_path / "photos")
+    old, _ = opened(root)
+    before = old.splits["train"].images[:].copy()
+    (root / "cat" / "000.png").write_bytes(image_file(555))
+    new, _ = opened(root)
+    assert np.array_equal(old.splits["train"].images, before)
+    assert old.fingerprint != new.fingerprint
+
+
+def test_a_change_to_no_layout_keeps_the_old_pack(tmp_path):
+    root = photos(tmp_path / "photos")
+    pack, _ = opened(root)
+    (root / "pig").mkdir()
+    (root / "cat" / "000.png").unlink()
+    with pytest.raises(BadArgument, match="pig: is a class folder without an image"):
+        open_folder(root)
+    verify(pack.folder)
+
+
+def test_a_folder_that_has_gone(tmp_path):
+    root = photos(tmp_path / "photos")
+    first, _ = opened(root)
+    root.rename(tmp_path / "elsewhere")
+    again, events = opened(root)
+    assert again.digest == first.digest
+    assert notices(events) == [
+        f"photos: {root} is not there; its pack {first.folder} is used as it is"
+    ]
+    with pytest.raises(BadArgument, match="photos: is not a folder that is there; check the path"):
+        open_folder(root, size=(9, 9))
+    root.write_bytes(b"")
+    with pytest.raises(BadArgument, match="photos: is no folder; name the folder that holds"):
+        open_folder(root, size=(9, 9))
+
+
+# Images that cannot be read
+
+
+def test_what_cannot_be_read_is_left_out_with_one_warning(tmp_path):
+    root = photos(tmp_path / "photos", count=10)
+    whole, _ = opened(root)
+    good = image_file(5, (40, 40), form="JPEG")
+    for name, content in {
+        "cat/a.png": b"",
+        "cat/b.jpg": good[: len(good) // 2],
+        "cow/c.gif": b"no image",
+        "dog/d.png": image_file()[:-30],
+        "dog/zz.png": b"x",
+    }.items():
+        (root / name).write_bytes(content)
+    pack, events = opened(root)
+    assert (pack.fingerprint, pack.digest) == (whole.fingerprint, whole.digest)
+    assert pack.splits["train"].files == whole.splits["train"].files
+    verify(pack.folder)
+    (text,) = warnings_in(events)
+    assert text.startswith("photos: 5 of 35 images cannot be read and are left out: ")
+    for part in (
+        "cat/a.png (is empty; copy it again",
+        "cat/b.jpg (is damaged or cut short",
+        f" and 2 more; all are listed in {pack.folder / 'meta.json'}",
+    ):
+        assert part in text, part
+    skipped = json.loads((pack.folder / "meta.json").read_text())["skipped"]
+    assert sorted(file for file, _ in skipped) == [
+        "cat/a.png", "cat/b.jpg", "cow/c.gif", "dog/d.png", "dog/zz.png",
+    ]  # fmt: skip
+    assert opened(root)[1] == []
+
+
+def test_a_class_that_cannot_be_read_is_named(tmp_path, own_cache):
+    root = photos(tmp_path / "photos")
+    for path in (root / "cow").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError) as caught:
+        open_folder(root)
+    text = f"{root}: no train image of cow can be read; the first, cow/00"
+    assert str(caught.value).startswith(text)
+    assert "is no image, is damaged" in str(caught.value)
+    assert not list((own_cache / "packs").iterdir())
+
+
+def test_a_split_that_cannot_be_read_is_named(tmp_path):
+    root = tmp_path / "photos"
+    photos(root / "train"), photos(root / "test", count=3)
+    (root / "test" / "cat" / "001.png").write_bytes(b"")
+    for path in (root / "test" / "cow").iterdir():
+        path.write_bytes(b"")
+    pack, events = opened(root)
+    assert len(pack.splits["test"]) == 5 and len(pack.splits["train"]) == 24
+    assert "photos: 4 of 33 images cannot be read" in warnings_in(events)[0]
+    for path in (root / "test").rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(
+        DataError, match="no test image of cat, cow, dog can be read; the first, te"
+    ):
+        open_folder(root)
+
+
+def test_nothing_that_can_be_read(tmp_path, own_cache):
+    root = photos(tmp_path / "photos")
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"none of its 24 images can be read; the first, .* empty"):
+        open_folder(root)
+    with pytest.raises(DataError, match="no train image of cat, cow, dog can be read"):
+        open_folder(root, size=(8, 8), channels=3)
+    assert not list((own_cache / "packs").iterdir())
+
+
+# Splits
+
+
+def test_a_val_folder_is_a_split_of_its_own(tmp_path):
+    root = tmp_path / "photos"
+    for split, count in (("train", 10), ("valid", 4), ("test", 3)):
+        photos(root / split, count=count)
+    pack, events = opened(root)
+    assert {split: len(part) for split, part in pack.splits.items()} == {
+        "train": 30,
+        "val": 12,
+        "test": 9,
+    }
+    assert pack.splits["val"].files[0] == "valid/cat/000.png"
+    assert not warnings_in(events)
+
+
+# Memory, room, other processes
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from convscope.data import folder, pack
+
+def held():
+    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines["VmData"].split()[0]) * 1024
+
+limit = held() + 60_000_000
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+images = folder.open_folder(Path(sys.argv[1])).splits["train"].images
+order = np.random.default_rng(0).permutation(len(images))
+total = sum(int(images[np.sort(batch)].sum()) for batch in np.array_split(order, 20))
+try:
+    np.array(images)
+except MemoryError:
+    print(len(images), images.nbytes, total)
+"""
+
+
+def run(code: str, *arguments: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_packed_and_read_in_less_memory_than_it_has(tmp_path):
+    """RLIMIT_DATA bounds what a process writes into memory of its own; the pack is mapped."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("needs Linux, where the limit is kept and the use can be read")
+    root = photos(tmp_path / "photos", ("a", "b"), 0)
+    contents = [image_file(n, (224, 224), form="JPEG") for n in range(4)]
+    for n in range(1200):
+        (root / "ab"[n % 2] / f"{n}.jpg").write_bytes(contents[n % 4])
+    out, errors = run(LIMITED, root).communicate(timeout=120)
+    assert errors == ""
+    count, size, total = map(int, out.split())
+    assert size == count * 3 * 224 * 224 > 130_000_000
+    images = open_folder(root).splits["train"].images
+    assert total == sum(int(image.sum()) for image in images)
+
+
+def test_a_full_disk_is_refused_before_it_is_filled(tmp_path, own_cache, monkeypatch):
+    root = photos(tmp_path / "photos")
+    room = 0
+
+    def usage(path):
+        assert path == own_cache / "packs"
+        return (10**9, 10**9 - room, room)
+
+    monkeypatch.setattr(folders.cache.shutil, "disk_usage", lambda path: Usage(*usage(path)))
+    room = 5_000_000
+    with pytest.raises(DataError) as caught:
+        open_folder(root, size=(1000, 1000))
+    assert str(caught.value) == (
+        f"photos: its pack of 24 images needs 72 MB, and {own_cache / 'packs'} has 5 MB free; "
+        "set CONVSCOPE_CACHE to a folder with more room, or take smaller images (--image-size)"
+    )
+    assert not list((own_cache / "packs").iterdir())
+    room = 73_000_000
+    pack, _ = opened(root, size=(1000, 1000))
+    room = 5_000_000  # the old pack makes way
+    (root / "cat" / "000.png").write_bytes(image_file(555))
+    assert opened(root, size=(1000, 1000))[0].fingerprint != pack.fingerprint
+
+
+class Usage:
+    """What ``shutil.disk_usage`` gives."""
+
+    def __init__(self, total, used, free):
+        self.total, self.used, self.free = total, used, free
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing(tmp_path, own_cache, monkeypatch):
+    root = photos(tmp_path / "photos")
+    real, threads = Path.open, threading.active_count()
+
+    class Full(io.FileIO):
+        def write(self, content):
+            if self.tell() + memoryview(content).nbytes > 10_000:
+                raise OSError(28, "No space left on device")
+            return super().write(content)
+
+    def full(path, mode="r", *rest, **named):
+        if path.name == "train-images.npy" and "w" in mode:
+            return Full(path, "w")
+        return real(path, mode, *rest, **named)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(DataError) as caught:
+        open_folder(root)
+    assert f"the cache {own_cache} cannot take the data" in str(caught.value)
+    assert "no room left on the disk" in str(caught.value)
+    assert "set CONVSCOPE_CACHE to a folder that can" in str(caught.value)
+    assert not list((own_cache / "packs").iterdir())
+    assert threading.active_count() == threads
+
+
+def test_ctrl_c_leaves_nothing_half_written_and_no_thread(tmp_path, own_cache):
+    root = photos(tmp_path / "photos", count=30)
+    threads = threading.active_count()
+
+    def stop(event):
+        if isinstance(event, Progress) and event.stage == "read photos" and event.done >= 48:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_folder(root, stop)
+    assert not list((own_cache / "packs").iterdir())
+    assert threading.active_count() == threads
+    open_folder(root)
+
+
+def test_two_at_once_one_packs_and_the_other_waits(tmp_path):
+    root = photos(tmp_path / "photos", count=30)
+    begun, waiting = threading.Event(), threading.Event()
+    said: dict[str, list] = {"first": [], "second": []}
+    packs = {}
+
+    def first(event):
+        said["first"].append(event)
+        if isinstance(event, Progress) and event.stage == "read photos":
+            begun.set()
+            assert waiting.wait(20)
+
+    def second(event):
+        said["second"].append(event)
+        waiting.set()
+
+    def work(name, emit):
+        packs[name] = open_folder(root, emit)
+
+    one = threading.Thread(target=work, args=("first", first))
+    one.start()
+    assert begun.wait(20)
+    two = threading.Thread(target=work, args=("second", second))
+    two.start()
+    one.join(20)
+    two.join(20)
+    assert notices(said["second"]) == [
+        "photos: another process is packing it; waiting for that one"
+    ]
+    assert "photos: packed into" in notices(said["first"])[-1]
+    assert packs["first"].digest == packs["second"].digest
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from convscope.data.folder import open_folder
+from convscope.events import Progress
+
+def emit(event):
+    if isinstance(event, Progress) and event.stage.startswith("read"):
+        print("reading", flush=True)
+        time.sleep(600)
+
+open_folder(Path(sys.argv[1]), emit)
+"""
+
+
+def test_another_process_that_dies_is_not_waited_for_and_cleared_up_after(tmp_path, own_cache):
+    root = photos(tmp_path / "photos", count=30)
+    other = run(SLOW, root)
+    assert other.stdout.readline() == "reading\n"
+    events: list = []
+
+    def emit(event):
+        events.append(event)
+        if len(events) == 1:
+            assert len(left_in_cache(own_cache)) == 1  # what the other one is writing
+            other.kill()
+
+    pack = open_folder(root, emit)
+    other.communicate()
+    assert notices(events)[0] == "photos: another process is packing it; waiting for that one"
+    assert "packed into" in notices(events)[-1]
+    assert not left_in_cache(own_cache)
+    verify(pack.folder)
+
+
+def test_a_drive_without_locks_is_used_all_the_same(tmp_path, own_cache, monkeypatch):
+    def none(lock, **named):
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr(folders.cache.FileLock, "acquire", none)
+    theirs = own_cache / "packs" / ".tmp-another-abcdefgh"
+    theirs.mkdir(parents=True)
+    pack, _ = opened(photos(tmp_path / "photos"))
+    verify(pack.folder)
+    assert theirs.is_dir()
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    root = photos(tmp_path / "photos")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"the cache .*file cannot take .* set CONVSCOPE_CACHE to"):
+        open_folder(root)
+
+
+def test_a_damaged_pack_is_named_with_its_remedy(tmp_path):
+    root = photos(tmp_path / "photos")
+    pack, _ = opened(root)
+    assert pack.folder == pack_folder(root)
+    images = pack.folder / "train-images.npy"
+    images.write_bytes(images.read_bytes()[:-1])
+    with pytest.raises(
+        ConvscopeError, match=r"has .* bytes, not .* Delete the folder .* made anew"
+    ):
+        open_folder(root)
+    assert read_meta(pack.folder)["source"] == str(root)

@@ -1,0 +1,65 @@
+"""Which images are judged, read where they lie; and statistics of those that are learnt from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from convscope.data import split
+from convscope.data.pack import Split
+from convscope.errors import BadArgument
+from convscope.recipe import resolve
+
+
+def test_statistics_are_numpys_whatever_the_piece(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (57, 3, 9, 7), dtype=np.uint8)
+    indices = np.arange(3, 50)
+    for piece in (1, 400, 1 << 22):
+        monkeypatch.setattr(split, "PIECE", piece)
+        count = iter(range(100))
+        mean, std = split.statistics(
+            torch.from_numpy(images), torch.from_numpy(indices), count.__next__
+        )
+        pixels = images[indices] / 255
+        assert np.allclose(mean, pixels.mean((0, 2, 3)), rtol=1e-6)
+        assert np.allclose(std, pixels.std((0, 2, 3)), rtol=1e-6)
+        assert next(count) == {1: 47, 400: 24, 1 << 22: 1}[piece]
+
+
+def test_a_constant_channel_has_no_spread():
+    images = torch.full((5, 1, 300, 300), 255, dtype=torch.uint8)
+    mean, std = split.statistics(images, torch.arange(5))
+    assert mean == [1.0] and std == [0.0]
+
+
+def test_a_part_is_read_a_slice_at_a_time():
+    class Counted(np.ndarray):
+        read = 0
+
+        def __getitem__(self, chosen):
+            Counted.read += len(chosen)
+            return super().__getitem__(chosen)
+
+    images = np.arange(40, dtype=np.uint8).reshape(10, 1, 2, 2)
+    indices = np.array([7, 1, 4])
+    part, labels = split.part(Split(images.view(Counted), np.arange(10)), indices)
+    assert labels.tolist() == [7, 1, 4]
+    assert (len(part), part.shape, part.ndim, part.dtype) == (3, (3, 1, 2, 2), 4, np.uint8)
+    assert np.array_equal(part[1:3], images[[1, 4]]) and Counted.read == 2
+
+
+def test_data_with_a_validation_split_keeps_it(tiny):
+    test = tiny.splits["test"]
+    own = replace(tiny, splits={**tiny.splits, "val": Split(test.images[:9], test.labels[:9])})
+    for asked in (resolve({}), resolve({}, {}, resolve({"val": 0.2}))):
+        assert split.held_out(asked, own).size == 0
+    images, labels = split.validation(own, np.empty(0, np.int64))
+    assert np.array_equal(images, test.images[:9]) and len(labels) == 9
+    assert split.held_out(resolve({"val": 0.2}), tiny).size == 48
+    with pytest.raises(BadArgument, match="val=0.2: is not used: mnist has a validation split of"):
+        split.held_out(resolve({"val": 0.2}), own)
+    with pytest.raises(BadArgument, match="split_seed=3: is not used"):
+        split.held_out(resolve({"split_seed": 3}), own)
