@@ -10,7 +10,7 @@ import pytest
 import convscope as cs
 from convscope.board import Board, check
 from convscope.errors import BadArgument
-from convscope.events import EpochEnd, Look, Notice
+from convscope.events import EpochEnd, Look, Notice, Progress
 
 QUICK = {"model": "cnn", "widths": [4], "epochs": 3, "batch_size": 8, "lr": 0.01}
 QUICK |= {"precision": "float32", "memory_format": "contiguous", "kernels": "plain"}
@@ -48,13 +48,14 @@ def test_events_go_on_and_become_points(tmp_path, events):
 
 
 def test_a_run_that_was_stopped_goes_on_without_a_point_twice(bars):
-    """It is cut off well after its last save, in the middle of an epoch."""
+    """It is cut off well after its last save, in the middle of an epoch, with a point written in
+    between."""
 
     class Power(Exception):
         pass
 
     def cut(event: object) -> None:
-        if isinstance(event, Look) and event.step == 47:
+        if isinstance(event, Progress) and event.done == 50:
             raise Power
 
     whole = cs.train("mnist", **QUICK, out="whole", log="tensorboard").path
@@ -63,6 +64,7 @@ def test_a_run_that_was_stopped_goes_on_without_a_point_twice(bars):
     assert [step for step, _ in expected["loss/running"]] == [20, 27, 47, 54, 74, 81]
     with pytest.raises(Power):
         cs.train("mnist", **QUICK, out="a", log="tensorboard", emit=cut)
+    assert [step for step, _ in curves(Path("a/tensorboard"))["lr"]] == [20, 27, 47]
     run = cs.train("mnist", **QUICK, out="a", log="tensorboard", resume=True)
     found = curves(run.path / "tensorboard")
     for tag in ("loss/running", "lr", "loss/train", "loss/val", "accuracy/train"):

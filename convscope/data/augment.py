@@ -1,11 +1,12 @@
 """Whole batches of training images, changed as a recipe says: pure functions of a generator.
 
-Images are uint8, or float from 0 to 1, [B,C,H,W]; what comes out has the same shape and type, in
-rows (contiguous). :func:`draw` takes a batch from its source and shifts and mirrors it on the way;
-:func:`augment` does everything that a recipe asks for, in this order: shift, flip or alternating
-flip, warp (crop, shear, scale, rotate), colour (brightness, contrast and saturation, hue),
-randaugment, cutout, erase, mixup or cutmix. What is off draws no random numbers. Nothing depends on
-the number of threads.
+Images are uint8, or float from 0 to 1, [B,C,H,W], on the CPU; what comes out has the same shape and
+type, in rows (contiguous), and what goes in is left as it is. :func:`augment` does what a recipe
+asks for in this order: flip or alternating flip, shift, warp (crop, then scale, shear and rotate;
+:mod:`convscope.data.warp`), colour (brightness, contrast and saturation, then hue), randaugment,
+cutout, erase, mixup or cutmix. :func:`draw` makes the beginning of it a part of copying a batch
+from its source. What is off draws no random numbers, so switching it on changes what those after it
+draw. The number of threads changes nothing.
 """
 
 from __future__ import annotations
@@ -74,11 +75,11 @@ def augment(
 def draw(
     source: Tensor, chosen: Tensor, spec: Augment, generator: torch.Generator, epoch: int = 0
 ) -> Tensor:
-    """The images ``chosen`` [B] of ``source`` [N,C,H,W], shifted, mirrored and, if nothing comes in
+    """The images ``chosen`` [B] of ``source`` [N,C,H,W], mirrored, shifted and, if nothing comes in
     between, cut out, while they are copied: the beginning of what :func:`augment` would make of
     ``source[chosen]``, to the bit.
 
-    ``source`` may be a memory map. ``augment(images, targets, rest(spec), generator, ...)`` does
+    ``chosen`` are also the indices of the alternating flip. ``source`` may be a memory map. ``augment(images, targets, rest(spec), generator, ...)`` does
     what is left to do.
 
     >>> source = torch.arange(32, dtype=torch.uint8).view(2, 1, 4, 4)
@@ -462,8 +463,8 @@ def _slanted(images: Tensor, keys: Tensor, *, strength: float, padding: str) -> 
     _, _, height, width = images.shape
     lean_x, lean_y, right, down, turn = (_signed(keys, name, strength) for name in OPERATIONS[1:6])
     lean_x, lean_y, turn = 0.3 * lean_x, 0.3 * lean_y, turn * (torch.pi / 6)
-    right = (150 / 331 * width * right).trunc_() + lean_x * (height - 1) / 2
-    down = (150 / 331 * height * down).trunc_() + lean_y * (width - 1) / 2
+    right = (150 / 331 * width * right).trunc_() + lean_x * height / 2
+    down = (150 / 331 * height * down).trunc_() + lean_y * width / 2
     rows = [turn.cos(), lean_x - turn.sin(), right, lean_y + turn.sin(), turn.cos(), down]
     return sample(images, torch.stack(rows, 1).view(-1, 2, 3), padding)
 

@@ -116,8 +116,6 @@ class Loader:
             (self.labels[chosen],),
             rest(self.augment),
             random,
-            indices=chosen,
-            epoch=epoch,
             classes=self.classes,
         )
         return Batch(

@@ -133,3 +133,47 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, name, text):
     (tmp_path / "mine.py").write_text(OWN)
     with pytest.raises(BadArgument, match=text):
         build(f"{tmp_path}/{name}", 10, 1, (28, 28))
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "size", "parameters", "maps"),
+    [
+        ("cnn", 1, 28, 29_034, (32, 7, 7)),
+        ("inception", 1, 28, 97_298, (88, 4, 4)),
+        ("resnet", 1, 28, 41_514, (32, 4, 4)),
+        ("keras_cnn", 1, 28, 34_826, (64, 5, 5)),
+        ("cifar_cnn", 3, 32, 4_210_090, (32, 16, 16)),
+        ("resnet18_small", 3, 32, 11_173_962, (512, 4, 4)),
+        ("record", 3, 32, 1_972_792, (256, 1, 1)),
+    ],
+)
+def test_published_sizes(name, channels, size, parameters, maps):
+    model = build(name, 10, channels, (size, size))
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert model.feature_maps(torch.rand(2, channels, size, size)).shape[1:] == maps
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("inception", 16), ("resnet", 16), ("keras_cnn", 10), ("record", 25)]
+)
+def test_an_image_that_would_shrink_to_nothing_is_refused(name, least):
+    build(name, 3, 1, (least, least))(torch.rand(2, 1, least, least))
+    with pytest.raises(
+        BadArgument, match=f"model={name}: needs images of at least {least}x{least}"
+    ):
+        build(name, 3, 1, (least - 1, 40))
+
+
+def test_whitening_makes_patches_white():
+    """Over the images it learnt from, each pair of outputs is +-1 or 0 correlated, each of
+    variance near one."""
+    torch.manual_seed(0)
+    images = torch.nn.functional.avg_pool2d(torch.randn(400, 3, 18, 18), 3, 1)  # neighbours alike
+    layer = build("record", 10, 3, (32, 32)).features[0]
+    layer.learn(images)
+    outputs = layer(images) - layer.bias.view(1, -1, 1, 1)
+    outputs = outputs.transpose(0, 1).flatten(1)  # [24,n]
+    assert torch.allclose(outputs[:12], -outputs[12:], atol=1e-4)
+    covariance = outputs[:12] @ outputs[:12].T / outputs.shape[1]
+    assert torch.allclose(covariance, torch.eye(12), atol=0.05)
+    assert not layer.weight.requires_grad

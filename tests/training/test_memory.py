@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+from convscope import machine
 from convscope.errors import BadArgument
 from convscope.recipe import Train
 from convscope.training import memory
@@ -149,9 +150,11 @@ def test_a_system_that_cannot_be_weighed_says_so(monkeypatch):
 
 @linux
 def test_growth_is_the_peak_and_not_what_stays():
-    grown = memory.growth(lambda: np.ones(8_000_000).sum())
-    assert 60e6 < grown < 90e6
-    assert memory.growth(lambda: None) < 10e6
+    with machine.at_work():  # where what is freed is kept
+        for _ in range(2):  # the second time round there is room in what the first left
+            grown = memory.growth(lambda: np.ones(8_000_000).sum())
+            assert 60e6 < grown < 90e6
+        assert memory.growth(lambda: None) < 10e6
 
 
 @linux
@@ -171,7 +174,8 @@ import sys, convscope as cs
 bound, model, batch = sys.argv[1], sys.argv[2], int(sys.argv[3])
 try:
     run = cs.train("mnist", model=model, batch_size=batch, steps=3, max_memory=bound, shift=2,
-                   precision="float32", memory_format="channels_last", kernels="plain", out=sys.argv[4])
+                   precision="float32", memory_format="channels_last", kernels="plain",
+                   out=sys.argv[4])
 except cs.BadArgument as why:
     sys.exit(str(why))
 print(run.recipe.train.micro_batch)
