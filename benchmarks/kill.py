@@ -8,6 +8,8 @@ ends inside an open save, is the proof.
 
     python benchmarks/kill.py                20 kills, about twelve minutes on two cores
     python benchmarks/kill.py --kills 4
+    python benchmarks/kill.py --everything   on CIFAR-10 with every augmentation, the average of the
+                                             weights, clipping, dropout and micro-batches
 
 Exits 0 if every run ended bit-identical and at least a quarter of the kills struck inside a save;
 prints a line a kill and writes benchmarks/results/kill.json."""
@@ -34,6 +36,14 @@ RESULTS = Path(__file__).resolve().parent / "results" / "kill.json"
 TRAIN = ["train", "mnist", "--model", "cnn", "--widths", "4,8", "--epochs", "2", "-b", "600"]
 TRAIN += ["--checkpoint-seconds", "0.05", "--shift", "1", "--seed", "3", "--threads", "2"]
 TRAIN += ["--precision", "float32", "--memory-format", "channels_last"]
+
+EVERYTHING = ["train", "cifar10", "--model", "cifar_cnn", "--steps", "50", "-b", "64"]
+EVERYTHING += ["--checkpoint-seconds", "0.3", "--seed", "3", "--threads", "2", "--ema", "0.99"]
+EVERYTHING += ["--clip-grad", "1", "--micro-batch", "24", "--crop", "0.6", "--rotate", "10"]
+EVERYTHING += ["--scale", "0.1", "--shear", "5", "--shift", "3", "--padding", "reflect"]
+EVERYTHING += ["--no-flip", "--alternating-flip", "--brightness", "0.2", "--contrast", "0.2"]
+EVERYTHING += ["--saturation", "0.2", "--hue", "0.05", "--randaugment", "2", "--magnitude", "9"]
+EVERYTHING += ["--cutout", "8", "--erase", "0.25", "--mixup", "0.2", "--cutmix", "1"]
 
 # Runs in the child: traces each file operation of each save; kills itself at operation `at` where
 # `at` is not 0.
@@ -129,7 +139,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--no-record", action="store_true", help="leave the last result alone")
+    parser.add_argument("--everything", action="store_true", help="with all that draws numbers")
     args = parser.parse_args()
+    if args.everything:
+        TRAIN[:] = EVERYTHING
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ.setdefault("CONVSCOPE_CACHE", str(folder / "cache"))

@@ -265,10 +265,18 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def resume_row(plan: Plan) -> dict[str, Any] | None:
-    """The row `resume`: kills, resumes and compares. Not measured yet; benchmarks/kill.py does it
-    for system A."""
-    return None
+def resume_row(rows: Sequence[Row], plan: Plan) -> list[str]:
+    """Print what `kill.py --everything` finds of runs that are killed and resumed, if that row is
+    among these; it is also what is returned where one ended with other weights."""
+    if not any(row.kind == "resume" for row in rows):
+        return []
+    kills = "2" if plan.mode == "quick" else "8"
+    command = [str(HERE / "kill.py"), "--everything", "--kills", kills, "--no-record"]
+    done = subprocess.run([sys.executable, *command], check=False, capture_output=True, text=True)
+    lines = done.stdout.strip().splitlines() or [done.stderr.strip()[-500:]]
+    text = f"resumed against uninterrupted, every augmentation and EMA on: {lines[-1]}"
+    print(text, flush=True)
+    return [] if lines[-1].startswith(f"{kills} of {kills} bit-identical") else [text]
 
 
 def measure(
@@ -564,9 +572,8 @@ def main() -> None:
             except (WorkerFailed, ConvscopeError, keras_venv.NoKeras) as why:
                 failed.append(f"not measured: {', '.join(row.name for row in its)}: {why}")
                 say(f"  {failed[-1]}")
-    if any(row.kind == "resume" for row in rows) and not args.accuracy:
-        resumed = resume_row(plan)
-        found += [] if resumed is None else [resumed]
+    if not args.accuracy:
+        failed += resume_row(rows, plan)
     order = {row.name: number for number, row in enumerate(ROWS)}
     found.sort(key=lambda row: order[row["row"].removesuffix(" float32")])
     if found:

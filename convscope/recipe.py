@@ -68,7 +68,7 @@ class Train:
     early_stopping: int = 0
     steps: int = 0
     micro_batch: int = 0
-    eval_batch: int = 1000
+    eval_batch: int = 250
     seed: int = 0
     precision: str = "auto"
     memory_format: str = "auto"
@@ -208,7 +208,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "early_stopping": (_at_least(0), "must be a whole number of epochs, 0: off", "try 5"),
     "steps": (_at_least(0), "must be a whole number of at least 0 (0: whole epochs)", "try 1000"),
     "micro_batch": (_at_least(0), "must be a whole number of images, 0: the batch", "try 64"),
-    "eval_batch": (_at_least(1), "must be a whole number of at least 1", "try 1000"),
+    "eval_batch": (_at_least(1), "must be a whole number of at least 1", "try 250"),
     "seed": (lambda v: 0 <= v < 2**32, "must be a whole number, 0 <= seed < 2**32", "try 0"),
     "precision": (
         _one_of("auto", "float32", "bfloat16"),

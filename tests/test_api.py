@@ -594,7 +594,7 @@ def test_a_time_budget_is_not_for_a_run_that_was_begun(bars):
 
 def test_a_claim_does_not_hold_for_a_budget(bars):
     with pytest.raises(BadArgument, match="check=True: needs a recipe with a .claim."):
-        cs.train("mnist", recipe="mnist-mlp", hidden=500, time_budget=1e4, check=True)
+        cs.train("mnist", recipe="mnist-mlp", hidden=500, time_budget=3, check=True)
 
 
 def test_a_memory_bound_decides_the_passes(bars, monkeypatch, events):

@@ -79,8 +79,8 @@ def draw(
     between, cut out, while they are copied: the beginning of what :func:`augment` would make of
     ``source[chosen]``, to the bit.
 
-    ``chosen`` are also the indices of the alternating flip. ``source`` may be a memory map. ``augment(images, targets, rest(spec), generator, ...)`` does
-    what is left to do.
+    ``chosen`` are also the indices of the alternating flip. ``source`` may be a memory map. What is
+    left to do afterwards is ``augment(images, targets, rest(spec), generator, ...)``.
 
     >>> source = torch.arange(32, dtype=torch.uint8).view(2, 1, 4, 4)
     >>> generator = torch.Generator().manual_seed(0)
@@ -139,7 +139,7 @@ def shift(
     the edge: black, the outermost pixel (edge) or the mirror image about it (reflect).
 
     >>> row = torch.tensor([[[[1, 2, 3], [4, 5, 6]]]], dtype=torch.uint8)
-    >>> shift(row, 1, torch.Generator().manual_seed(3), "edge").tolist()
+    >>> shift(row, 1, torch.Generator().manual_seed(2), "edge").tolist()
     [[[[1, 1, 2], [1, 1, 2]]]]
     """
     each = torch.arange(len(images))
@@ -149,7 +149,7 @@ def shift(
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each image mirrored left to right, half of the time.
 
-    >>> flip(torch.tensor([[[[1, 2, 3]]]]), torch.Generator().manual_seed(2)).tolist()
+    >>> flip(torch.tensor([[[[1, 2, 3]]]]), torch.Generator().manual_seed(1)).tolist()
     [[[[3, 2, 1]]]]
     """
     each = torch.arange(len(images))
@@ -161,7 +161,7 @@ def alternating_flip(images: Tensor, indices: Tensor, epoch: int) -> Tensor:
     (Jordan 2024, arXiv 2404.00498, section 3.6).
 
     >>> image = torch.tensor([[[[1, 2, 3]]]])
-    >>> [alternating_flip(image, torch.tensor([7]), epoch).tolist() for epoch in (0, 1)]
+    >>> [alternating_flip(image, torch.tensor([3]), epoch).tolist() for epoch in (0, 1)]
     [[[[[1, 2, 3]]]], [[[[3, 2, 1]]]]]
     """
     each, spec = torch.arange(len(images)), Augment(alternating_flip=True)
@@ -173,7 +173,7 @@ def cutout(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
     2017, arXiv 1708.04552, section 3.2).
 
     >>> images = torch.full((1, 1, 3, 3), 9, dtype=torch.uint8)
-    >>> cutout(images, 2, torch.Generator().manual_seed(0)).tolist()
+    >>> cutout(images, 2, torch.Generator().manual_seed(2)).tolist()
     [[[[9, 9, 9], [9, 0, 0], [9, 0, 0]]]]
     """
     each = torch.arange(len(images))
@@ -383,8 +383,7 @@ def _turned(pixels: Tensor, turn: Tensor) -> Tensor:
     return value[:, None] - chroma[:, None] * darker
 
 
-# RandAugment's operations in the order of their keys, two keys each: weaker (or to the left), then
-# stronger (or to the right).
+# RandAugment's operations; the i-th has two keys, 2i for weaker or leftwards, 2i + 1 for the other.
 OPERATIONS = (
     "identity",
     "shear-x",
@@ -410,11 +409,12 @@ def randaugment(
     generator: torch.Generator,
     padding: str = "black",
 ) -> Tensor:
-    """``operations`` of the fourteen :data:`OPERATIONS` on each image, drawn anew for each of them,
-    of strength ``magnitude`` (0 to 30; RandAugment: Cubuk et al. 2019, arXiv 1909.13719, section 3;
-    the strengths are torchvision's, the interpolation is bilinear).
+    """On each image, one after the other, ``operations`` of the fourteen :data:`OPERATIONS`, drawn
+    with repetition, of strength ``magnitude``, 0 to 30 (RandAugment: Cubuk et al. 2019, arXiv
+    1909.13719, section 3).
 
-    In steps of 1/255, floats too.
+    The strengths are torchvision's, the interpolation is bilinear. Images that are drawn alike go
+    through an operation together. Floats are rounded to steps of 1/255.
 
     >>> images = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)
     >>> randaugment(images, 2, 9, torch.Generator().manual_seed(0)).shape
@@ -423,8 +423,8 @@ def randaugment(
     from torchvision.transforms.v2 import functional as vision
 
     if images.is_floating_point():
-        bytes_ = (images * 255).round_().to(torch.uint8)
-        return randaugment(bytes_, operations, magnitude, generator, padding).to(images.dtype) / 255
+        pixels = (images * 255).round_().to(torch.uint8)
+        return randaugment(pixels, operations, magnitude, generator, padding).to(images.dtype) / 255
     strength = magnitude / 30
     groups: tuple[tuple[int, Callable[[Tensor, Tensor], Tensor]], ...] = (  # first key, operation
         (0, lambda images, keys: images),

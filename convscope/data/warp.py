@@ -107,11 +107,12 @@ def sample(images: Tensor, maps: Tensor, padding: str = "black") -> Tensor:
 
 
 def as_before(pixels: Tensor, images: Tensor) -> Tensor:
-    """Float pixels in the type of ``images`` again, rounded where it is uint8; may work in place.
+    """Float pixels in the type of ``images`` again, rounded where that is uint8, and in rows; may
+    work in place.
 
     >>> as_before(torch.tensor([1.5, 254.6]), torch.zeros(2, dtype=torch.uint8)).tolist()
     [2, 255]
     """
     if images.dtype == torch.uint8:
         pixels = pixels.round_()
-    return pixels.to(images.dtype)
+    return pixels.to(images.dtype).contiguous()
