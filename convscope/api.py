@@ -148,6 +148,9 @@ def train(
         None if max_memory is None else memory.bytes_of(max_memory),
     )
     board.check(log)
+    if profile and (limits.seconds or limits.memory):
+        rule = "takes time and memory of its own, besides those that are bounded"
+        raise BadArgument("profile", True, rule, "leave it out, or the bounds")
     base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
     typed, arguments = _given(data, model, options)
     folder = None if out is None else Path(out)
@@ -159,7 +162,7 @@ def train(
         place = run.find(folder)
         asked = place.read_recipe()
         _claimed(asked, check)
-        _same(recipes.resolve(typed, arguments, base or asked, augment), asked)
+        _same(_spelt_out(recipes.resolve(typed, arguments, base or asked, augment)), asked)
         if limits.seconds is not None:
             rule = "was fitted, or not asked for, when this run was begun"
             raise BadArgument("time_budget", time_budget, rule, "leave it out")
@@ -194,8 +197,7 @@ def _given(
     flat = recipes.options()
     fields = {name: value for name, value in options.items() if name in flat}
     arguments = {k: v for k, v in options.items() if k not in flat and v is not None}
-    named = {"data": None if data is None else _full(data), "model": model}
-    return named | fields, arguments
+    return {"data": None if data is None else _full(data), "model": model} | fields, arguments
 
 
 def _full(data: str | Path) -> str:
@@ -207,8 +209,13 @@ def _resolved(
     typed: Mapping[str, Any], arguments: Mapping[str, Any], base: Recipe | None, augment: bool
 ) -> Recipe:
     """The recipe that is asked for. Raises BadArgument."""
-    asked = recipes.resolve(typed, arguments, base, augment)
+    asked = _spelt_out(recipes.resolve(typed, arguments, base, augment))
     _known_arguments(asked, arguments)
+    return asked
+
+
+def _spelt_out(asked: Recipe) -> Recipe:
+    """The recipe with its folder and its image size as a run's own recipe has them."""
     name, size = _full(asked.data.name), asked.data.image_size
     size = f"{size}x{size}" if size.isdecimal() else size
     return replace(asked, data=replace(asked.data, name=name, image_size=size))
@@ -241,8 +248,6 @@ def _same(asked: Recipe, kept: Recipe) -> None:
         new, old = (tuple(v) if isinstance(v, list) else v for v in (new, old))
         fitted = origin == "recipe" and kept.origin.get(key) == "measured"
         by_itself = new == "auto" or (key == "train.threads" and new == 0) or fitted
-        if name == "image_size" and f"{new}x{new}" == old:
-            continue
         if origin in ("typed", "recipe") and new != old and not by_itself:
             raise BadArgument(
                 name if name != "name" else section,

@@ -396,6 +396,13 @@ def _commands() -> list[list[str]]:
 
 def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
     """Leave in good order; in any case within two seconds, should a library swallow the exit."""
+
+    def swallowed(unraisable: Any) -> None:  # as by a callback of an import that goes on
+        if isinstance(unraisable.exc_value, SystemExit):
+            os._exit(128 + signum)
+        sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = swallowed
     late = threading.Timer(2, os._exit, (128 + signum,))
     late.daemon = True
     late.start()

@@ -513,18 +513,20 @@ def test_a_time_budget_is_fitted_once(bars, events):
     seen, emit = events
     options = {**QUICK, "batch_size": 8}
     del options["epochs"]
+    cs.train("mnist", **options, steps=1)  # what is imported and compiled once
     began = time.perf_counter()
-    run = cs.train("mnist", **options, time_budget="3s", out="a", emit=emit)
-    assert time.perf_counter() - began < 9  # 3 on a quiet machine
+    run = cs.train("mnist", **options, time_budget="4s", out="a", emit=emit)
+    assert time.perf_counter() - began < 12  # 4 on a quiet machine
     train, origin = run.recipe.train, run.recipe.origin
     assert train.steps > 0 and train.epochs == -(-train.steps // 27)
     assert origin["train.steps"] == origin["train.epochs"] == "measured"
     history = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
-    assert len(history) == train.epochs and history[-1]["lr"] < 0.01 * history[0]["lr"] + 1e-4
+    assert len(history) == train.epochs
+    assert history[-1]["lr"] < 0.2 * QUICK["lr"]  # the schedule ends with the budget
     said = [e.text for e in seen if isinstance(e, Notice) and "time budget" in e.text]
     assert len(said) == 1
     assert re.fullmatch(
-        rf"time budget 3 s: {train.steps:,} steps, [\d.]+ epochs \(\d+ ms a step, measured\)",
+        rf"time budget 4 s: {train.steps:,} steps, [\d.]+ epochs \(\d+ ms a step, measured\)",
         said[0],
     )
     steps = [e.done for e in seen if isinstance(e, Progress) and e.unit == "steps"]
@@ -541,17 +543,18 @@ def test_a_time_budget_is_fitted_once(bars, events):
 
 
 def test_a_time_budget_replaces_a_recipes_epochs_also_when_it_goes_on(bars):
-    Path("mine.toml").write_text("[train]\nepochs = 700\n")
+    Path("mine.toml").write_text("[train]\nepochs = 9000\n")
     options = {k: v for k, v in QUICK.items() if k != "epochs"}
+    cs.train("mnist", **options, steps=1)  # what is imported and compiled once
 
     def cut(event: object) -> None:
         if isinstance(event, EpochEnd):
             raise Power
 
     with pytest.raises(Power):
-        cs.train("mnist", recipe="mine.toml", **options, time_budget=2, out="a", emit=cut)
+        cs.train("mnist", recipe="mine.toml", **options, time_budget=4, out="a", emit=cut)
     run = cs.train("mnist", recipe="mine.toml", **options, out="a", resume=True)
-    assert run.recipe.train.epochs < 700
+    assert run.recipe.train.epochs < 9000
 
 
 @pytest.mark.parametrize(
@@ -574,6 +577,7 @@ def test_a_time_budget_replaces_a_recipes_epochs_also_when_it_goes_on(bars):
             {"early_stopping": 2, "val": 0},
             "early_stopping=2: needs a validation split, and there is none with val=0",
         ),
+        ({"time_budget": 60, "profile": True}, "profile=True: takes time and memory of its own"),
         ({"log": "paper"}, "log=paper: must be tensorboard"),
         ({"image_size": "0"}, "image_size=0: must be auto, N or HxW in pixels; try 64"),
     ],
@@ -594,7 +598,7 @@ def test_a_time_budget_is_not_for_a_run_that_was_begun(bars):
 
 def test_a_claim_does_not_hold_for_a_budget(bars):
     with pytest.raises(BadArgument, match="check=True: needs a recipe with a .claim."):
-        cs.train("mnist", recipe="mnist-mlp", hidden=500, time_budget=3, check=True)
+        cs.train("mnist", recipe="mnist-mlp", hidden=500, time_budget=8, check=True)
 
 
 def test_a_memory_bound_decides_the_passes(bars, monkeypatch, events):
@@ -690,6 +694,8 @@ def test_a_folder_is_data_like_any_other(photos):
     assert cs.evaluate("a", "val")["n"] == 12 and cs.evaluate("a", "train")["n"] == 48
     (run.path / "metrics.json").unlink()
     assert cs.train(photos, **OF_FOLDERS, out="a", resume=True).metrics.n == 12
+    Path("mine.toml").write_text("[data]\nname = 'my photos'\n")
+    assert cs.train(recipe="mine.toml", out="a", resume=True).metrics.n == 12
     assert cs.load("a").predict([photos / "test" / "light"])[0].label == "light"
     assert cs.train(photos, **OF_FOLDERS).path == Path("runs/my_photos-cnn-1")
     with pytest.raises(BadArgument, match="val=0.3: is not used: my_photos has a validation split"):
@@ -704,7 +710,7 @@ def test_a_folders_images_are_brought_to_the_size_that_is_typed(photos, typed, s
     assert cs.load("a").size == tuple(map(int, stored.split("x")))
     (run.path / "metrics.json").unlink()
     cs.train("my photos", **OF_FOLDERS, image_size=typed, out="a", resume=True)
-    with pytest.raises(BadArgument, match="image_size=9: is not what this run was begun with"):
+    with pytest.raises(BadArgument, match="image_size=9x9: is not what this run was begun with"):
         cs.train(out="a", resume=True, image_size="9")
 
 

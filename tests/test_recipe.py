@@ -212,7 +212,7 @@ def test_a_recipe_survives_toml():
         ({"warmup": 1.0}, "warmup=1.0: must be a share of all steps"),
         ({"checkpoint_seconds": -1}, "checkpoint_seconds=-1.0: must be a finite number >= 0"),
         ({"image_size": "64by64"}, "image_size=64by64: must be auto, N or HxW in pixels; try 64"),
-        ({"eval_batch": 0}, "eval_batch=0: must be a whole number of at least 1; try 1000"),
+        ({"eval_batch": 0}, "eval_batch=0: must be a whole number of at least 1; try 250"),
         ({"randaugment": 11}, "randaugment=11: must be 0 to 10 operations an image; try 2"),
         ({"crop": 1.5}, "crop=1.5: must be a share of the area, 0 <= crop <= 1; try 0.5"),
         ({"epohcs": 3}, "epohcs=3: is no option; did you mean epochs?"),

@@ -245,7 +245,7 @@ def _offsets(pixels: int, width: int) -> NDArray[np.int64]:
 def _gathered(source: Tensor, chosen: Tensor, offset: NDArray[np.int64] | None) -> Tensor:
     """``source[chosen]`` in rows, each image read from ``offset`` [B] pixels past its start on."""
     if offset is None:
-        return source.index_select(0, chosen).contiguous()
+        return source.index_select(0, chosen)
     size = math.prod(source.shape[1:])
     start = chosen.numpy() * size + offset
     last = source.numel() - size

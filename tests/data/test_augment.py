@@ -153,11 +153,11 @@ def test_draw_reads_any_source(kind, tmp_path):
         "strided": source[::2],
         "channels last": source.to(memory_format=torch.channels_last),
     }[kind]
-    chosen = torch.tensor([0, 9, 3, 9, 0, 5])
     for spec in (Augment(), Augment(shift=2), Augment(flip=True), Augment(shift=2, flip=True)):
-        found = augment.draw(source, chosen, spec, seeded(4))
-        assert found.is_contiguous()
-        assert np.array_equal(found, slowly(source[chosen], spec, seeded(4)))
+        for chosen in (torch.tensor([0, 9, 3, 9, 0, 5]), torch.tensor([4, 2, 7, 8])):
+            found = augment.draw(source, chosen, spec, seeded(4))
+            assert found.is_contiguous()
+            assert np.array_equal(found, slowly(source[chosen], spec, seeded(4)))
 
 
 def test_draw_refuses_images_that_are_not_there():
@@ -181,13 +181,33 @@ def test_what_draw_leaves_is_the_rest(spec):
     assert torch.equal(images, whole) and torch.equal(mixed, wanted)
 
 
-def test_each_alone_one_after_the_other_is_all_at_once(images):
+@pytest.mark.parametrize("padding", PAD)
+def test_each_alone_one_after_the_other_is_all_at_once(images, padding):
     random = seeded(6)
     found = augment.flip(images, random)
-    found = augment.shift(found, 2, random)
+    found = augment.shift(found, 2, random, padding)
     found = augment.cutout(found, 3, random)
-    spec = Augment(shift=2, flip=True, cutout=3)
+    spec = Augment(shift=2, padding=padding, flip=True, cutout=3)
     assert torch.equal(found, augment.augment(images, (), spec, seeded(6))[0])
+
+
+@pytest.mark.parametrize("name", ["crop", "shear", "contrast", "hue", "randaugment"])
+def test_cutout_comes_after_what_changes_colours_and_places(images, name):
+    spec = replace(SPECS[name], flip=True)
+    random = seeded(6)
+    found, _ = augment.augment(images, (), spec, random)
+    found = augment.cutout(found, 3, random)
+    assert torch.equal(found, augment.augment(images, (), replace(spec, cutout=3), seeded(6))[0])
+
+
+def test_a_square_larger_than_the_image_leaves_nothing(images):
+    assert not augment.cutout(images, 30, seeded()).any()
+
+
+@pytest.mark.parametrize("size", [28, 32, 64, 224])
+def test_masks_take_little_memory(size):
+    for masks in (augment._frames(28, size, size, 1), augment._holes(8, size, size, 1)):
+        assert masks.windows.untyped_storage().nbytes() <= 4 << 20
 
 
 def test_shift_and_flip_take_every_place_as_often():
@@ -212,6 +232,20 @@ def test_alternating_flip_mirrors_each_image_every_other_epoch(images):
     assert torch.equal(mirrored[0], same[1]) and torch.equal(mirrored[1], same[0])
     assert torch.equal(epochs[0], epochs[2]) and torch.equal(epochs[1], epochs[3])
     assert 10 < int(mirrored[0].sum()) < 40
+
+
+def test_alternating_flip_goes_by_a_hash_that_stays(images):
+    """A run that goes on under another version must see the same images."""
+    indices = [*range(45), 50_000, 2**31, 2**40 + 1, 2**62, 2**63 - 1]
+    wanted = []
+    for index in indices:
+        for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):
+            index ^= (index >> 29) | (-(index >> 63) << 35)  # noqa: PLW2901 - the sign moves in
+            index = index * factor % 2**64  # noqa: PLW2901
+        wanted.append(bool(index >> 40 & 1))
+    found = augment.alternating_flip(images, torch.tensor(indices), 0)
+    mirrored = (found == images.flip(3)).flatten(1).all(1)
+    assert mirrored.tolist() == wanted
 
 
 def test_alternating_flip_tosses_a_fair_coin_for_each_index():
@@ -371,6 +405,13 @@ def test_randaugment_goes_on_with_what_it_has(images):
     once = augment.randaugment(images, 1, 20, random)
     twice = augment.randaugment(once, 1, 20, random)
     assert torch.equal(augment.randaugment(images, 2, 20, seeded(12)), twice)
+
+
+def test_randaugment_rounds_floats(images):
+    for less, more in ((0, 0.4), (0.6, 1)):
+        one = augment.randaugment((images - 1 + less) / 255, 1, 9, seeded())
+        two = augment.randaugment((images - 1 + more) / 255, 1, 9, seeded())
+        assert torch.equal(one, two)
 
 
 def test_randaugment_pads_as_it_is_told():

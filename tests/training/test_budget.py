@@ -82,7 +82,7 @@ def scripted(monkeypatch):
 
 
 def test_prices_are_of_what_is_warm_and_undisturbed(scripted):
-    rehearsal = scripted([9.0, 3.0, 3.0, *[1.0] * 14, *[50.0] * 4, 1.0, 2.0])
+    rehearsal = scripted([9.0, 3.0, 3.0, *[1.0] * 14, *[50.0] * 4, 1.0, 2.0], eval_batch=1000)
     prices = budget.measure(rehearsal, 10_000, judged=100, finally_judged=300)
     assert prices.step == 1.0
     assert prices.end == pytest.approx(100 * 0.01 + 0.5)
