@@ -336,7 +336,7 @@ def evaluate(
     with machine.at_work(kept.train.threads):
         network.to(where).to(memory_format=layout)
         logits = predictions.logits_of(
-            precision.engine(network, kept.train.kernels),
+            precision.engine(network, kept.train.kernels, kept.train.precision),
             images,
             batch_size=kept.train.eval_batch,
             device=where,

@@ -103,7 +103,7 @@ class Job:
         layout = precision.FORMATS[asked.train.memory_format]
         self.loader = self._loader(asked, layout)
         self.model.to(memory_format=layout)
-        self.engine = precision.engine(self.model, asked.train.kernels)
+        self.engine = precision.engine(self.model, asked.train.kernels, asked.train.precision)
         if limits.memory is not None:
             asked = self._within_memory(asked, limits.memory)
         self.recipe = asked if limits.seconds is None else self._within_time(asked, limits.seconds)

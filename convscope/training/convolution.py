@@ -13,6 +13,7 @@ batch 100, two Zen 3 cores: 1.1 ms against 0.14, 2026-11-23).
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from typing import Any
 
 import torch
@@ -27,31 +28,60 @@ BLOCK = 2 << 20  # bytes of transformed tiles at a time, which a second-level ca
 
 
 class Planned(nn.Conv2d):
-    """A convolution with a way for its output, its input's gradient and its kernel's gradient."""
+    """A convolution with a way for its output, its input's gradient and its kernel's gradient in
+    one number format, and PyTorch's in the others."""
 
     ways: tuple[str, str, str]
+    ways_dtype: torch.dtype
+    followers: tuple[nn.Module, ...]  # a batch norm that takes away what the bias adds, if any
 
     @classmethod
-    def of(cls, plain: nn.Conv2d, ways: tuple[str, str, str]) -> Planned:
+    def of(
+        cls,
+        plain: nn.Conv2d,
+        ways: tuple[str, str, str] = DIRECT,
+        dtype: torch.dtype = torch.float32,
+    ) -> Planned:
         """The module itself, computed in these ways."""
         plain.__class__ = cls
         assert isinstance(plain, Planned)
-        plain.ways = ways
+        plain.ways, plain.ways_dtype, plain.followers = ways, dtype, ()
         return plain
 
     def forward(self, x: Tensor) -> Tensor:
+        dtype = self.weight.dtype
+        if torch.is_autocast_enabled("cpu"):
+            dtype = torch.get_autocast_dtype("cpu")
         fits = (
-            x.dtype is torch.float32
+            dtype in kernels.MAPS
+            and x.dtype in kernels.MAPS
             and x.device.type == "cpu"
-            and not torch.is_autocast_enabled("cpu")
             and x.is_contiguous(memory_format=torch.channels_last)
         )
         if not fits:
             return super().forward(x)
+        ways = self.ways if dtype is self.ways_dtype else DIRECT
+        idle = any(norm.training for norm in self.followers)
         y: Tensor = _Convolution.apply(
-            x, self.weight, self.bias, self.stride, self.padding, self.ways
+            x.to(dtype), self.weight, self.bias, self.stride, self.padding, ways, idle
         )
         return y
+
+
+def follow(model: nn.Module) -> None:
+    """Tell each convolution of a sequence of the batch norm that comes next, a max-pool between
+    them or not: whatever the bias adds to a channel, its mean takes away again, so that the bias's
+    gradient is zero in training."""
+    seen = Counter(id(m) for _, m in model.named_modules(remove_duplicate=False))
+    for sequence in model.modules():
+        if type(sequence) is nn.Sequential:
+            layers = [m for m in sequence if not isinstance(m, nn.Identity)]
+            for layer, *rest in (layers[i : i + 3] for i in range(len(layers))):
+                if rest and (isinstance(rest[0], nn.MaxPool2d) or getattr(rest[0], "pools", False)):
+                    rest = rest[1:]
+                once = isinstance(layer, Planned) and seen[id(layer)] == 1
+                if once and rest and isinstance(rest[0], nn.BatchNorm2d):
+                    layer.followers = (rest[0],)
 
 
 def usual(module: nn.Module) -> bool:
@@ -66,7 +96,7 @@ def usual(module: nn.Module) -> bool:
     )
 
 
-def suits(module: nn.Conv2d, part: str, way: str) -> bool:
+def suits(module: nn.Conv2d, part: str, way: str, dtype: torch.dtype = torch.float32) -> bool:
     """Whether a part of a convolution ("output", and the gradients of "input" and "kernel") can be
     computed in that way."""
     if way == "direct":
@@ -79,7 +109,7 @@ def suits(module: nn.Conv2d, part: str, way: str) -> bool:
     )
     if way == "winograd":
         enough = min(module.in_channels, module.out_channels) >= 8
-        return close and enough and module.kernel_size in ((3, 3), (5, 5))
+        return dtype is torch.float32 and close and enough and module.kernel_size in ((3, 3), (5, 5))
     return close if part == "input" else way == "matmul"
 
 
@@ -93,9 +123,13 @@ class _Convolution(torch.autograd.Function):
         stride: tuple[int, int],
         padding: tuple[int, int],
         ways: tuple[str, str, str],
+        idle: bool,
     ) -> Tensor:
+        if weight.dtype is not x.dtype:
+            weight = weight.to(x.dtype, memory_format=torch.channels_last)
+            bias = None if bias is None else bias.to(x.dtype)
         ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.padding, ctx.ways, ctx.has_bias = stride, padding, ways, bias is not None
+        ctx.stride, ctx.padding, ctx.ways, ctx.idle = stride, padding, ways, idle
         return output(x, weight, bias, stride, padding, ways[0])
 
     @staticmethod
@@ -103,10 +137,11 @@ class _Convolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         g = g.contiguous(memory_format=torch.channels_last)
         wants_x, wants_w, wants_b = ctx.needs_input_grad[:3]
-        dx, dw, db = gradients(
-            g, x, weight, ctx.stride, ctx.padding, ctx.ways[1:], (wants_x, wants_w, wants_b)
-        )
-        return dx, dw, db if ctx.has_bias else None, None, None, None
+        wanted = wants_x, wants_w, wants_b and not ctx.idle
+        dx, dw, db = gradients(g, x, weight, ctx.stride, ctx.padding, ctx.ways[1:], wanted)
+        if wants_b and ctx.idle:  # batch norm subtracts the mean, and with it the bias
+            db = torch.zeros(len(weight))
+        return dx, dw, db, None, None, None, None
 
 
 def output(
@@ -156,7 +191,17 @@ def gradients(
             g, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, left
         )
         dx, dw = found[0] if left[0] else dx, found[1] if left[1] else dw
-    return dx, dw, g.sum((0, 2, 3)) if wants_b else None
+    return dx, dw, _totals(g) if wants_b else None
+
+
+def _totals(g: Tensor) -> Tensor:
+    """The sums over images and places, float32 [K], of g [B,K,h,w]."""
+    if not kernels.available():
+        return g.sum((0, 2, 3), dtype=torch.float32)
+    n, channels = g.numel() // g.shape[1], g.shape[1]
+    sums = torch.empty(torch.get_num_threads(), channels, dtype=torch.float64)
+    kernels.totals(g, sums, kernels.scratch(channels), n, channels)
+    return sums.sum(0).float()
 
 
 def _rows(
@@ -171,7 +216,7 @@ def _rows(
     )
     if (k, wide, *stride, *padding) == (1, 1, 1, 1, 0, 0):
         return x.permute(0, 2, 3, 1).reshape(-1, channels), size
-    rows = torch.empty(batch * size[0] * size[1], k * wide * channels)
+    rows = torch.empty(batch * size[0] * size[1], k * wide * channels, dtype=x.dtype)
     kernels.patches(
         x, rows, batch, height, width, channels, k, wide, padding[0], padding[1], stride[0], *size
     )

@@ -100,9 +100,10 @@ def _kind(module: nn.Module) -> str | None:
 
 
 def _fits(x: Tensor) -> bool:
-    """Whether the kernels take this tensor: float32 [B,C,H,W], channels last, on the CPU."""
+    """Whether the kernels take this tensor: float32 or bfloat16 [B,C,H,W], channels last, on the
+    CPU."""
     return (
-        x.dtype is torch.float32
+        x.dtype in kernels.MAPS
         and x.device.type == "cpu"
         and x.ndim == 4
         and x.is_contiguous(memory_format=torch.channels_last)
@@ -123,6 +124,11 @@ class Activation(nn.Module):
     def __init__(self, kind: int, pool: bool) -> None:
         super().__init__()
         self.kind, self.pool = kind, pool
+
+    @property
+    def pools(self) -> bool:
+        """Whether it is a max-pool and no more."""
+        return self.pool and self.kind == LINEAR
 
     def forward(self, x: Tensor) -> Tensor:
         if not _fits(x) or (self.pool and min(x.shape[2:]) < 2):
@@ -145,7 +151,7 @@ class Drop(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         dense = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
-        fits = dense and x.dtype is torch.float32 and x.device.type == "cpu"
+        fits = dense and x.dtype in kernels.MAPS and x.device.type == "cpu"
         if not (fits and self.training):
             if self.kind == RELU:
                 x = functional.relu(x)
@@ -232,7 +238,7 @@ class _Fused(torch.autograd.Function):
             )
         size = (height // 2, width // 2) if pool else (height, width)
         y = torch.empty(
-            (batch, channels, *size), memory_format=torch.channels_last
+            (batch, channels, *size), dtype=x.dtype, memory_format=torch.channels_last
         )  # [B,C,H,W] or [B,C,h,w]
         place = None
         if pool:
@@ -266,7 +272,8 @@ class _Fused(torch.autograd.Function):
         if place is not None:
             kernels.unpool(g, place, x, dx, scale, v, r, batch, height, width, channels)
         else:
-            kernels.combine(dx, x, scale, v, r, dx, n, channels)
+            slope = dx if ctx.kind == GELU else g
+            kernels.combine(slope, x, scale, shift, v, r, dx, n, channels, ctx.kind)
         return dx, d_weight, d_bias, None, None, None
 
 

@@ -1,4 +1,4 @@
-"""Compiled loops for what PyTorch does in many passes over memory: float32, channels-last, CPU.
+"""Compiled loops for what PyTorch does in many passes over memory: channels-last, on the CPU.
 
 Each kernel is a function of addresses and sizes, compiled by numba on its first use (a second or
 two, then kept on disk) and run on PyTorch's own OpenMP threads, so that no second pool of threads
@@ -6,10 +6,12 @@ fights with the first. Where numba or GNU OpenMP are not at hand, :func:`availab
 callers use PyTorch's operators. Every sum is made in an order that depends on the number of threads
 alone.
 
-Inside a kernel memory is read and written through plain addresses: ``get`` reads what no kernel
-writes, ``put0`` ... write results, ``keep0`` ... and ``hold0`` ... write a thread's own scratch,
-and ``kept`` and ``held`` read that again. Each tells the compiler that it lies apart from all the
-others, without which it would check so for every few channels, or not use vectors at all.
+Inside a kernel memory is read and written through plain addresses: ``look`` and ``set0`` ... read
+and write maps, which are float32 or bfloat16 and float32 in between, so that each kernel exists in
+two versions; ``get`` and ``put0`` ... read and write float32. What ``look`` and ``get`` read no
+kernel writes; ``keep0`` ... and ``hold0`` ... write a thread's own scratch, and ``kept`` and
+``held`` read that again. Each tells the compiler that it lies apart from all the others, without
+which it would check so for every few channels, or not use vectors at all.
 """
 
 # Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
@@ -23,6 +25,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -31,34 +34,44 @@ from torch import Tensor
 
 from convscope import files, machine
 
+MAPS = (torch.float32, torch.bfloat16)  # what maps may be made of
 LINEAR, RELU, GELU = 0, 1, 2  # what follows scale and shift
 EXACT = {"contract", "nsz", "arcp"}  # what the compiler may assume: infinity and NaN do occur
 
 
 class Kernel:
-    """A function of a table of int64, compiled when it is first called and run on every thread."""
+    """A function of a table of int64, compiled when it is first called and run on every thread.
+
+    Its first tensor says whether maps are float32 or bfloat16: one version each.
+    """
 
     def __init__(self, function: Callable[..., None], tensors: int, sizes: int) -> None:
-        self.function, self.expected = function, (True,) * tensors + (False,) * sizes
+        self.function, self.tensors = function, tensors
+        self.expected = (True,) * tensors + (False,) * sizes
+        self.made: dict[bool, Any] = {}
         functools.update_wrapper(self, function)
 
-    @functools.cached_property
-    def _compiled(self) -> Any:
+    def _compile(self, half: bool) -> Any:
+        plain = self.function
+        if half:  # under another name, since a compiled function is kept under its name
+            plain = FunctionType(plain.__code__, {**plain.__globals__, **HALF}, plain.__name__)
+            plain.__qualname__, plain.__module__ = f"{plain.__name__}_bf16", __name__
         signature = types.void(types.CPointer(types.int64))
         with machine.muted():  # LLVM remarks on every loop that is none for vectors
-            return numba.cfunc(signature, fastmath=EXACT, error_model="numpy", cache=True)(
-                self.function
-            )
+            made = numba.cfunc(signature, fastmath=EXACT, error_model="numpy", cache=True)(plain)
+        self.made[half] = made
+        return made
 
     def __call__(self, *arguments: Tensor | int) -> None:
         """Run with the tensors' addresses, then the sizes."""
         assert tuple(isinstance(a, Tensor) for a in arguments) == self.expected, self.__name__
-        table = np.array(
-            [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments], np.int64
+        half = arguments[0].dtype is torch.bfloat16
+        made = self.made.get(half) or self._compile(half)
+        tensors = self.tensors
+        table = (ctypes.c_int64 * len(arguments))(
+            *[a.data_ptr() for a in arguments[:tensors]], *arguments[tensors:]
         )
-        _openmp().GOMP_parallel(
-            self._compiled.address, table.ctypes.data, torch.get_num_threads(), 0
-        )
+        _openmp().GOMP_parallel(made.address, table, torch.get_num_threads(), 0)
 
 
 def kernel(tensors: int, sizes: int) -> Callable[[Callable[..., None]], Kernel]:
@@ -127,6 +140,7 @@ try:
         return pointer
 
     _floats, _bytes, _doubles = map(_pointer, (types.float32, types.uint8, types.float64))
+    _maps, _halves = _floats, _pointer(types.uint16)
 
     @intrinsic
     def _float_of_bits(context: Any, bits: Any) -> Any:
@@ -147,8 +161,9 @@ try:
             [module.add_metadata([ir.MetaDataString(module, f"put {i}"), domain]) for i in chosen]
         )
 
-    def _getter(kind: Any, *own: int) -> Any:
+    def _getter(kind: Any, *own: int, half: bool = False) -> Any:
         """Reads the number at an index; one that these ``put`` may have written."""
+        stored = types.uint16 if half else kind
         others = [i for i in range(_SCOPES) if i not in own]
 
         @intrinsic
@@ -156,31 +171,49 @@ try:
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
                 value = builder.load(builder.gep(arguments[0], [arguments[1]]))
                 value.set_metadata("noalias", _scopes(builder, others))
-                return value
+                return _widened(builder, value) if half else value
 
-            return kind(types.CPointer(kind), types.int64), generate
+            return kind(types.CPointer(stored), types.int64), generate
 
         return get
 
-    def _putter(kind: Any, own: int) -> Any:
+    def _putter(kind: Any, own: int, half: bool = False) -> Any:
         """Writes a number at an index, apart from every other ``put``."""
+        stored = types.uint16 if half else kind
         others = [i for i in range(_SCOPES) if i != own]
 
         @intrinsic
         def put(context: Any, pointer: Any, index: Any, value: Any) -> Any:
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-                store = builder.store(arguments[2], builder.gep(arguments[0], [arguments[1]]))
+                value = _rounded(builder, arguments[2]) if half else arguments[2]
+                store = builder.store(value, builder.gep(arguments[0], [arguments[1]]))
                 store.set_metadata("alias.scope", _scopes(builder, [own]))
                 store.set_metadata("noalias", _scopes(builder, others))
                 return context.get_dummy_value()
 
-            return types.void(types.CPointer(kind), types.int64, kind), generate
+            return types.void(types.CPointer(stored), types.int64, kind), generate
 
         return put
+
+    def _widened(builder: Any, bits: Any) -> Any:
+        """bfloat16 to float32: its bits are the upper half of the other's."""
+        whole = builder.shl(builder.zext(bits, ir.IntType(32)), ir.IntType(32)(16))
+        return builder.bitcast(whole, ir.FloatType())
+
+    def _rounded(builder: Any, value: Any) -> Any:
+        """float32 to bfloat16, to the nearest, halves to even; a NaN of arithmetic stays one."""
+        word = ir.IntType(32)
+        bits = builder.bitcast(value, word)
+        odd = builder.and_(builder.lshr(bits, word(16)), word(1))
+        up = builder.add(builder.add(bits, word(0x7FFF)), odd)
+        return builder.trunc(builder.lshr(up, word(16)), ir.IntType(16))
 
     get, get_byte = _getter(types.float32), _getter(types.uint8)
     put0, put1, put2, put3, put4, put5 = (_putter(types.float32, i) for i in range(6))
     put_byte = _putter(types.uint8, 1)
+    look, set0, set1, set2, set3 = get, put0, put1, put2, put3
+    HALF = {f"set{i}": _putter(types.float32, i, half=True) for i in range(4)}
+    HALF |= {"look": _getter(types.float32, half=True), "_maps": _halves}
     keep0, keep1, keep2, keep3, keep4, keep5 = (_putter(types.float32, i) for i in range(6, 12))
     kept = _getter(types.float32, *range(6, 12))
     hold0, hold1, hold2, hold3 = (_putter(types.float32, i) for i in range(12, 16))
@@ -236,7 +269,7 @@ def statistics(p):
     a = carray(p, (5,))
     n, C = a[3], a[4]
     t, T = _thread(), _threads()
-    x, one = _floats(a[0]), _floats(a[2] + 8 * C * t)
+    x, one = _maps(a[0]), _floats(a[2] + 8 * C * t)
     two = _floats(a[2] + 8 * C * t + 4 * C)
     sums = carray(_doubles(a[1]), (T, 2, C))
     for c in range(C):
@@ -251,12 +284,36 @@ def statistics(p):
         for j in range(i, stop):
             o = j * C
             for c in range(C):
-                v = get(x, o + c) - get(x, c)
+                v = look(x, o + c) - look(x, c)
                 hold0(one, c, held0(one, c) + v)
                 hold1(two, c, held1(two, c) + v * v)
         for c in range(C):
             sums[t, 0, c] += held0(one, c)
             sums[t, 1, c] += held1(two, c)
+        i = stop
+
+
+@kernel(tensors=3, sizes=2)
+def totals(p):
+    """x [n,C], sums float64 [T,C], scratch C, n, C -> per thread the sums of x over its rows."""
+    a = carray(p, (5,))
+    n, C = a[3], a[4]
+    t, T = _thread(), _threads()
+    x, one = _maps(a[0]), _floats(a[2] + 4 * C * t)
+    sums = carray(_doubles(a[1]), (T, C))
+    for c in range(C):
+        sums[t, c] = 0.0
+    i, end = t * n // T, (t + 1) * n // T
+    while i < end:
+        stop = min(i + 128, end)
+        for c in range(C):
+            hold0(one, c, f4(0))
+        for j in range(i, stop):
+            o = j * C
+            for c in range(C):
+                hold0(one, c, held0(one, c) + look(x, o + c))
+        for c in range(C):
+            sums[t, c] += held0(one, c)
         i = stop
 
 
@@ -270,7 +327,7 @@ def normalise(p):
     n, C = a[11], a[12]
     t, T = _thread(), _threads()
     x, weight, bias, running, spread = (
-        _floats(a[0]),
+        _maps(a[0]),
         _floats(a[2]),
         _floats(a[3]),
         _floats(a[4]),
@@ -288,7 +345,7 @@ def normalise(p):
                 two += sums[i, 1, c]
             one /= n
             variance = max(two / n - one * one, 0.0)
-            middle = one + get(x, c)
+            middle = one + look(x, c)
             turned = 1.0 / np.sqrt(variance + eps)
             by = get(weight, c) * turned
             mean[c], inverse[c] = middle, turned
@@ -330,22 +387,22 @@ def activate(p):
     """x [n,C], scale [C], shift [C], y [n,C], n, C, kind: y = f(scale x + shift)."""
     a = carray(p, (7,))
     n, C, kind = a[4], a[5], a[6]
-    x, scale, shift, y = _floats(a[0]), _floats(a[1]), _floats(a[2]), _floats(a[3])
+    x, scale, shift, y = _maps(a[0]), _floats(a[1]), _floats(a[2]), _maps(a[3])
     t, T = _thread(), _threads()
     for i in range(t * n // T, (t + 1) * n // T):
         o = i * C
         if kind == 1:
             for c in range(C):
-                z = get(x, o + c) * get(scale, c) + get(shift, c)
-                put0(y, o + c, max(z, f4(0)))
+                z = look(x, o + c) * get(scale, c) + get(shift, c)
+                set0(y, o + c, max(z, f4(0)))
         elif kind == 2:
             for c in range(C):
-                z = get(x, o + c) * get(scale, c) + get(shift, c)
+                z = look(x, o + c) * get(scale, c) + get(shift, c)
                 tail = _tail(z, f4(0.3989422804) * _exp(f4(-0.5) * z * z))
-                put0(y, o + c, z * (f4(1) - tail if z > 0 else tail))
+                set0(y, o + c, z * (f4(1) - tail if z > 0 else tail))
         else:
             for c in range(C):
-                put0(y, o + c, get(x, o + c) * get(scale, c) + get(shift, c))
+                set0(y, o + c, look(x, o + c) * get(scale, c) + get(shift, c))
 
 
 @kernel(tensors=5, sizes=5)
@@ -356,7 +413,7 @@ def pool(p):
     a = carray(p, (10,))
     B, H, W, C, kind = a[5], a[6], a[7], a[8], a[9]
     h, w = H // 2, W // 2
-    x, scale, shift, y = _floats(a[0]), _floats(a[1]), _floats(a[2]), _floats(a[3])
+    x, scale, shift, y = _maps(a[0]), _floats(a[1]), _floats(a[2]), _maps(a[3])
     place = _bytes(a[4])
     least = f4(0) if kind == 1 else f4(-np.inf)
     t, T = _thread(), _threads()
@@ -367,15 +424,15 @@ def pool(p):
             r = q + W * C
             for c in range(C):
                 s, d = get(scale, c), get(shift, c)
-                v0, v1 = get(x, q + c) * s + d, get(x, q + C + c) * s + d
-                v2, v3 = get(x, r + c) * s + d, get(x, r + C + c) * s + d
+                v0, v1 = look(x, q + c) * s + d, look(x, q + C + c) * s + d
+                v2, v3 = look(x, r + c) * s + d, look(x, r + C + c) * s + d
                 m = max(max(v0, v1), max(v2, v3))
                 k = np.int32(3)
                 k = np.int32(2) if v2 == m else k
                 k = np.int32(1) if v1 == m else k
                 k = np.int32(0) if v0 == m else k
                 k = k if m > least else np.int32(4)
-                put0(y, o + c, max(m, least))
+                set0(y, o + c, max(m, least))
                 put_byte(place, o + c, np.uint8(k))
 
 
@@ -387,7 +444,7 @@ def pool_sums(p):
     B, H, W, C = a[5], a[6], a[7], a[8]
     h, w = H // 2, W // 2
     t, T = _thread(), _threads()
-    g, place, x = _floats(a[0]), _bytes(a[1]), _floats(a[2])
+    g, place, x = _maps(a[0]), _bytes(a[1]), _maps(a[2])
     one, two = _floats(a[4] + 8 * C * t), _floats(a[4] + 8 * C * t + 4 * C)
     sums = carray(_doubles(a[3]), (T, 2, C))
     for c in range(C):
@@ -403,12 +460,12 @@ def pool_sums(p):
             r = q + W * C
             for c in range(C):
                 k = np.int32(get_byte(place, o + c))
-                v, v1 = get(x, q + c), get(x, q + C + c)
-                v2, v3 = get(x, r + c), get(x, r + C + c)
+                v, v1 = look(x, q + c), look(x, q + C + c)
+                v2, v3 = look(x, r + c), look(x, r + C + c)
                 v = v1 if k == 1 else v
                 v = v2 if k == 2 else v
                 v = v3 if k == 3 else v
-                d = get(g, o + c)
+                d = look(g, o + c)
                 d = d if k < 4 else f4(0)
                 hold0(one, c, held0(one, c) + d)
                 hold1(two, c, held1(two, c) + d * v)
@@ -424,7 +481,7 @@ def unpool(p):
     a = carray(p, (11,))
     B, H, W, C = a[7], a[8], a[9], a[10]
     h, w = H // 2, W // 2
-    g, place, x, dx = _floats(a[0]), _bytes(a[1]), _floats(a[2]), _floats(a[3])
+    g, place, x, dx = _maps(a[0]), _bytes(a[1]), _maps(a[2]), _maps(a[3])
     u, v, r = _floats(a[4]), _floats(a[5]), _floats(a[6])
     t, T = _thread(), _threads()
     rows, zero = (H + 1) // 2, f4(0)
@@ -437,22 +494,22 @@ def unpool(p):
                 s = q + W * C
                 for c in range(C):
                     k = np.int32(get_byte(place, o + c))
-                    d, m, e = get(g, o + c) * get(u, c), get(v, c), get(r, c)
-                    put0(dx, q + c, (d if k == 0 else zero) + (get(x, q + c) * m + e))
-                    put1(dx, q + C + c, (d if k == 1 else zero) + (get(x, q + C + c) * m + e))
-                    put2(dx, s + c, (d if k == 2 else zero) + (get(x, s + c) * m + e))
-                    put3(dx, s + C + c, (d if k == 3 else zero) + (get(x, s + C + c) * m + e))
+                    d, m, e = look(g, o + c) * get(u, c), get(v, c), get(r, c)
+                    set0(dx, q + c, (d if k == 0 else zero) + (look(x, q + c) * m + e))
+                    set1(dx, q + C + c, (d if k == 1 else zero) + (look(x, q + C + c) * m + e))
+                    set2(dx, s + c, (d if k == 2 else zero) + (look(x, s + c) * m + e))
+                    set3(dx, s + C + c, (d if k == 3 else zero) + (look(x, s + C + c) * m + e))
             if W % 2:
                 q = top + (W - 1) * C
                 s = q + W * C
                 for c in range(C):
-                    put0(dx, q + c, get(x, q + c) * get(v, c) + get(r, c))
-                    put1(dx, s + c, get(x, s + c) * get(v, c) + get(r, c))
+                    set0(dx, q + c, look(x, q + c) * get(v, c) + get(r, c))
+                    set1(dx, s + c, look(x, s + c) * get(v, c) + get(r, c))
         else:
             for j in range(W):
                 q = top + j * C
                 for c in range(C):
-                    put0(dx, q + c, get(x, q + c) * get(v, c) + get(r, c))
+                    set0(dx, q + c, look(x, q + c) * get(v, c) + get(r, c))
 
 
 @kernel(tensors=3, sizes=4)
@@ -461,7 +518,7 @@ def unpool_plain(p):
     a = carray(p, (7,))
     B, H, W, C = a[3], a[4], a[5], a[6]
     h, w = H // 2, W // 2
-    g, place, dx = _floats(a[0]), _bytes(a[1]), _floats(a[2])
+    g, place, dx = _maps(a[0]), _bytes(a[1]), _maps(a[2])
     t, T = _thread(), _threads()
     rows, zero = (H + 1) // 2, f4(0)
     for row in range(t * B * rows // T, (t + 1) * B * rows // T):
@@ -472,35 +529,35 @@ def unpool_plain(p):
                 o, q = ((b * h + i) * w + j) * C, top + 2 * j * C
                 s = q + W * C
                 for c in range(C):
-                    k, d = np.int32(get_byte(place, o + c)), get(g, o + c)
-                    put0(dx, q + c, d * f4(k == 0))
-                    put1(dx, q + C + c, d * f4(k == 1))
-                    put2(dx, s + c, d * f4(k == 2))
-                    put3(dx, s + C + c, d * f4(k == 3))
+                    k, d = np.int32(get_byte(place, o + c)), look(g, o + c)
+                    set0(dx, q + c, d if k == 0 else zero)
+                    set1(dx, q + C + c, d if k == 1 else zero)
+                    set2(dx, s + c, d if k == 2 else zero)
+                    set3(dx, s + C + c, d if k == 3 else zero)
             if W % 2:
                 q = top + (W - 1) * C
                 for c in range(C):
-                    put0(dx, q + c, zero)
-                    put1(dx, q + W * C + c, zero)
+                    set0(dx, q + c, zero)
+                    set1(dx, q + W * C + c, zero)
         else:
             for c in range(W * C):
-                put0(dx, top + c, zero)
+                set0(dx, top + c, zero)
 
 
 @kernel(tensors=7, sizes=3)
 def slopes(p):
-    """g [n,C], x [n,C], scale, shift [C], d [n,C], sums float64 [T,2,C], scratch 2C, n, C, kind: d
-    = g times the slope of f at scale x + shift; per thread the sums of d and of d x over its
-    rows."""
+    """g [n,C], x [n,C], scale, shift [C], d [n,C], sums float64 [T,2,C], scratch 2C, n, C, kind ->
+    per thread the sums of s and of s x over its rows, where s is g times the slope of f at scale x
+    + shift; d = s for GELU, whose slope is dear, and is left alone otherwise."""
     a = carray(p, (10,))
     n, C, kind = a[7], a[8], a[9]
     t, T = _thread(), _threads()
     g, x, scale, shift, d = (
-        _floats(a[0]),
-        _floats(a[1]),
+        _maps(a[0]),
+        _maps(a[1]),
         _floats(a[2]),
         _floats(a[3]),
-        _floats(a[4]),
+        _maps(a[4]),
     )
     one, two = _floats(a[6] + 8 * C * t), _floats(a[6] + 8 * C * t + 4 * C)
     sums = carray(_doubles(a[5]), (T, 2, C))
@@ -517,45 +574,52 @@ def slopes(p):
             o = j * C
             if kind == 1:
                 for c in range(C):
-                    v, s = get(x, o + c), get(g, o + c)
+                    v, s = look(x, o + c), look(g, o + c)
                     s = s if v * get(scale, c) + get(shift, c) > 0 else f4(0)
-                    put2(d, o + c, s)
                     hold0(one, c, held0(one, c) + s)
                     hold1(two, c, held1(two, c) + s * v)
             elif kind == 2:
                 for c in range(C):
-                    v = get(x, o + c)
+                    v = look(x, o + c)
                     z = v * get(scale, c) + get(shift, c)
                     e = f4(0.3989422804) * _exp(f4(-0.5) * z * z)
                     tail = _tail(z, e)
-                    s = get(g, o + c) * ((f4(1) - tail if z > 0 else tail) + z * e)
-                    put2(d, o + c, s)
+                    s = look(g, o + c) * ((f4(1) - tail if z > 0 else tail) + z * e)
+                    set2(d, o + c, s)
                     hold0(one, c, held0(one, c) + s)
                     hold1(two, c, held1(two, c) + s * v)
             else:
                 for c in range(C):
-                    s = get(g, o + c)
-                    put2(d, o + c, s)
+                    s = look(g, o + c)
                     hold0(one, c, held0(one, c) + s)
-                    hold1(two, c, held1(two, c) + s * get(x, o + c))
+                    hold1(two, c, held1(two, c) + s * look(x, o + c))
         for c in range(C):
             sums[t, 0, c] += held0(one, c)
             sums[t, 1, c] += held1(two, c)
         i = stop
 
 
-@kernel(tensors=6, sizes=2)
+@kernel(tensors=7, sizes=3)
 def combine(p):
-    """d [n,C], x [n,C], u, v, r [C], out [n,C], n, C: out = u d + v x + r; out may be d."""
-    a = carray(p, (8,))
-    n, C = a[6], a[7]
-    d, x, out = _floats(a[0]), _floats(a[1]), _floats(a[5])
-    u, v, r = _floats(a[2]), _floats(a[3]), _floats(a[4])
+    """g [n,C], x [n,C], u, shift, v, r [C], out [n,C], n, C, kind: out = u g + v x + r, with zero
+    for g where u x + shift is cut off by f if that rectifies (1); out may be g."""
+    a = carray(p, (10,))
+    n, C, kind = a[7], a[8], a[9]
+    g, x, out = _maps(a[0]), _maps(a[1]), _maps(a[6])
+    u, shift, v, r = _floats(a[2]), _floats(a[3]), _floats(a[4]), _floats(a[5])
     t, T = _thread(), _threads()
     for i in range(t * n // T, (t + 1) * n // T):
         o = i * C
-        for c in range(C):
-            put0(out, o + c, get(d, o + c) * get(u, c) + (get(x, o + c) * get(v, c) + get(r, c)))
+        if kind == 1:
+            for c in range(C):
+                z, by = look(x, o + c), get(u, c)
+                s = look(g, o + c) * by
+                s = s if z * by + get(shift, c) > 0 else f4(0)
+                set0(out, o + c, s + (z * get(v, c) + get(r, c)))
+        else:
+            for c in range(C):
+                s = look(g, o + c) * get(u, c)
+                set0(out, o + c, s + (look(x, o + c) * get(v, c) + get(r, c)))
 
 
 @kernel(tensors=2, sizes=11)
@@ -565,7 +629,7 @@ def patches(p):
     a = carray(p, (13,))
     B, H, W, C, k, l = a[2], a[3], a[4], a[5], a[6], a[7]
     top, left, stride, h, w = a[8], a[9], a[10], a[11], a[12]
-    x, out = _floats(a[0]), _floats(a[1])
+    x, out = _maps(a[0]), _maps(a[1])
     t, T = _thread(), _threads()
     length, line = l * C, W * C
     for row in range(t * B * h // T, (t + 1) * B * h // T):
@@ -577,14 +641,14 @@ def patches(p):
                 o, q = ((row * w + j) * k + r) * length, (b * H + y) * line + start
                 if y < 0 or y >= H:
                     for e in range(length):
-                        put0(out, o + e, f4(0))
+                        set0(out, o + e, f4(0))
                 elif start >= 0 and start + length <= line:
                     for e in range(length):
-                        put0(out, o + e, get(x, q + e))
+                        set0(out, o + e, look(x, q + e))
                 else:
                     for e in range(length):
                         inside = start + e >= 0 and start + e < line
-                        put0(out, o + e, get(x, q + e) if inside else f4(0))
+                        set0(out, o + e, look(x, q + e) if inside else f4(0))
 
 
 @kernel(tensors=3, sizes=10)
@@ -783,14 +847,14 @@ def drop(p):
     are at least `least` (of 2**32), else 0; f rectifies (1) or not (0)."""
     a = carray(p, (7,))
     n, seed, least = a[3], np.uint32(a[4]), np.uint32(a[5])
-    x, y = _floats(a[0]), _floats(a[1])
+    x, y = _maps(a[0]), _maps(a[1])
     scale, floor = get(_floats(a[2]), 0), f4(0) if a[6] == 1 else f4(-np.inf)
     t, T = _thread(), _threads()
     for i in range(t * n // T, (t + 1) * n // T):
-        v = get(x, i)
+        v = look(x, i)
         v = scale if v > floor else f4(0)
         keep = f4(_bits(i, seed) >= least)
-        put0(y, i, get(x, i) * (v * keep))
+        set0(y, i, look(x, i) * (v * keep))
 
 
 @kernel(tensors=4, sizes=4)
@@ -799,10 +863,10 @@ def drop_slope(p):
     y."""
     a = carray(p, (8,))
     n, seed, least = a[4], np.uint32(a[5]), np.uint32(a[6])
-    g, x, dx = _floats(a[0]), _floats(a[1]), _floats(a[2])
+    g, x, dx = _maps(a[0]), _maps(a[1]), _maps(a[2])
     scale, floor = get(_floats(a[3]), 0), f4(0) if a[7] == 1 else f4(-np.inf)
     t, T = _thread(), _threads()
     for i in range(t * n // T, (t + 1) * n // T):
-        v = scale if get(x, i) > floor else f4(0)
+        v = scale if look(x, i) > floor else f4(0)
         keep = f4(_bits(i, seed) >= least)
-        put0(dx, i, get(g, i) * (v * keep))
+        set0(dx, i, look(g, i) * (v * keep))

@@ -25,14 +25,20 @@ LONG_ENOUGH = 0.1  # seconds after which a way's best time stands
 WORK = 1.5e9  # multiply-adds that are timed at most; a larger batch is timed in part
 FAR = 1.5  # a way this much slower than the fastest leaves the race
 CLEAR = 0.9  # another way than PyTorch's has to take less than this share of its time
-WRONG = 1e-3  # relative distance from PyTorch's own result beyond which a way is not taken
+WRONG = {  # relative distance from the float32 result beyond which a way is not taken
+    torch.float32: 1e-3,
+    torch.bfloat16: 2e-2,
+}
 
 Timings = dict[str, dict[str, float | None]]  # part -> way -> seconds, None where it is wrong
 
 
-def plan(model: nn.Module, inputs: Tensor, emit: Emit) -> str:
+def plan(
+    model: nn.Module, inputs: Tensor, emit: Emit, dtype: torch.dtype = torch.float32
+) -> str:
     """The recipe's ``kernels`` for a network and a batch: 'fused', and of each convolution that is
-    better not computed as PyTorch does it, 'name=output,input,kernel' with a way for each part.
+    better not computed as PyTorch does it, 'name=output,input,kernel' with a way for each part,
+    where convolutions are made in ``dtype``.
 
     What was measured of a shape is kept in the cache for every network that has it.
     """
@@ -46,12 +52,14 @@ def plan(model: nn.Module, inputs: Tensor, emit: Emit) -> str:
     layers = shapes(model, inputs)
     for done, (name, (layer, shape, learns)) in enumerate(layers.items()):
         key = describe(layer, shape, learns)
+        key += "" if dtype is torch.float32 else f" {str(dtype).removeprefix('torch.')}"
         if not _right(known.get(key)):
-            known[key], fresh = measure(layer, shape, learns), True
+            known[key], fresh = measure(layer, shape, learns, dtype), True
         best = {part: fastest(known[key].get(part, {})) for part in PARTS}
         for part, ways in known[key].items():
-            spent += ways["direct"] or 0.0
-            saved += (ways["direct"] or 0.0) - (ways[best[part]] or 0.0)
+            plain, taken = ways.get("direct"), ways.get(best[part])
+            if plain is not None and taken is not None:
+                spent, saved = spent + plain, saved + plain - taken
         if any(way != "direct" for way in best.values()):
             found.append(f"{name}={','.join(best.values())}")
         emit(Progress("measure", done + 1, len(layers), "layers"))
@@ -64,7 +72,8 @@ def plan(model: nn.Module, inputs: Tensor, emit: Emit) -> str:
         when = "now" if fresh else "before"
         text = f"{len(found) - 1} of {len(layers)} are computed in other ways than PyTorch's own"
         share = f"in {1 - saved / spent:.0%} of the time of all (measured {when})"
-        emit(Notice(f"convolutions: {text}, {share}"))
+        name = str(dtype).removeprefix("torch.")
+        emit(Notice(f"convolutions in {name}: {text}, {share}"))
     return " ".join(found)
 
 
@@ -102,48 +111,59 @@ def describe(layer: nn.Conv2d, shape: tuple[int, ...], learns: bool) -> str:
     )
 
 
-def measure(layer: nn.Conv2d, shape: tuple[int, ...], learns: bool) -> Timings:
+def measure(
+    layer: nn.Conv2d, shape: tuple[int, ...], learns: bool, dtype: torch.dtype = torch.float32
+) -> Timings:
     """Seconds of each part of a convolution in each way that suits it, in turn, the best of a few;
-    every result is held against PyTorch's."""
+    every result is held against PyTorch's in float32."""
     images, channels, height, width = shape
-    layer = copy.deepcopy(layer).to(memory_format=torch.channels_last)
+    layer = copy.deepcopy(layer)
     with torch.no_grad():
         y = nn.Conv2d.forward(layer, torch.zeros(1, channels, height, width))
     images = max(1, round(images * share(layer, shape)))
-    x = torch.randn(images, channels, height, width).to(memory_format=torch.channels_last)
-    g = torch.randn(images, *y.shape[1:]).to(memory_format=torch.channels_last)
-    weight = layer.weight.detach()
-    bias = None if layer.bias is None else layer.bias.detach()
+
+    def random(*size: int) -> Tensor:
+        return torch.randn(size).to(dtype).to(memory_format=torch.channels_last)
+
+    x, g = random(images, channels, height, width), random(images, *y.shape[1:])
+    weight = layer.weight.detach().to(dtype).to(memory_format=torch.channels_last)
+    bias = None if layer.bias is None else layer.bias.detach().to(dtype)
     stride, padding = layer.stride, layer.padding
     wanted = {"output": True, "input": learns, "kernel": layer.weight.requires_grad}
 
-    def run(part: str, way: str) -> Tensor:
+    def direct(part: str, x: Tensor, g: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        dilation, groups = layer.dilation, layer.groups
         if part == "output":
-            if way == "direct":
-                return torch.conv2d(x, weight, bias, stride, padding, layer.dilation, layer.groups)
+            return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        mask = [part == "input", part == "kernel", False]
+        found = torch.ops.aten.convolution_backward(
+            g, x, weight, [0], stride, padding, dilation, False, [0, 0], groups, mask
+        )
+        return found[0] if part == "input" else found[1]  # type: ignore[no-any-return]
+
+    def run(part: str, way: str) -> Tensor:
+        if way == "direct":
+            return direct(part, x, g, weight, bias)
+        if part == "output":
             return convolution.output(x, weight, bias, stride, padding, way)  # type: ignore[arg-type]
         ways = (way, "direct") if part == "input" else ("direct", way)
-        if way == "direct":
-            mask = [part == "input", part == "kernel", False]
-            dilation, groups = layer.dilation, layer.groups
-            found = torch.ops.aten.convolution_backward(
-                g, x, weight, [0], stride, padding, dilation, False, [0, 0], groups, mask
-            )
-        else:
-            one = (part == "input", part == "kernel", False)
-            found = convolution.gradients(g, x, weight, stride, padding, ways, one)  # type: ignore[arg-type]
-        return found[0] if part == "input" else found[1]  # type: ignore[no-any-return]
+        one = (part == "input", part == "kernel", False)
+        found = convolution.gradients(g, x, weight, stride, padding, ways, one)  # type: ignore[arg-type]
+        return found[0] if part == "input" else found[1]  # type: ignore[return-value]
 
     if isinstance(padding, str) or layer.padding_mode != "zeros":
         return {}
+    exact = (x.float(), g.float(), weight.float(), None if bias is None else bias.float())
     with torch.no_grad():
         return {
             part: _race(
                 {
                     w: functools.partial(run, part, w)
                     for w in WAYS
-                    if convolution.suits(layer, part, w)
-                }
+                    if convolution.suits(layer, part, w, dtype)
+                },
+                direct(part, *exact),
+                WRONG[dtype],
             )
             for part in PARTS
             if wanted[part]
@@ -162,14 +182,17 @@ def share(layer: nn.Conv2d, shape: tuple[int, ...]) -> float:
     return min(1.0, max(2, int(WORK * shape[0] / multiply_adds(layer, shape))) / shape[0])
 
 
-def _race(ways: dict[str, Callable[[], Tensor]]) -> dict[str, float | None]:
-    right = ways["direct"]()
+def _race(
+    ways: dict[str, Callable[[], Tensor]], right: Tensor, wrong: float
+) -> dict[str, float | None]:
     times: dict[str, float | None] = dict.fromkeys(ways)
     racing = {}
     for way, run in ways.items():
         distance = (run() - right).norm() / right.norm().clamp_min(1e-12)  # and the warm-up
-        if distance < WRONG:
+        if distance < wrong:
             racing[way] = run
+    if not racing:
+        return times
     best = dict.fromkeys(racing, math.inf)
     for turn in range(1, ROUNDS + 1):
         for way, run in racing.items():
@@ -202,7 +225,9 @@ def fastest(ways: dict[str, float | None]) -> str:
 def _right(table: Any) -> bool:
     """Whether a table from the cache can be one that :func:`measure` made."""
     return isinstance(table, dict) and all(
-        part in PARTS and isinstance(ways, dict) and isinstance(ways.get("direct"), float)
+        part in PARTS
+        and isinstance(ways, dict)
+        and all(way in WAYS and isinstance(t, float | None) for way, t in ways.items())
         for part, ways in table.items()
     )
 

@@ -50,10 +50,10 @@ def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, DTYPES[precision], enabled=precision != "float32")
 
 
-def engine(model: nn.Module, ways: str) -> nn.Module:
+def engine(model: nn.Module, ways: str, precision: str = "float32") -> nn.Module:
     """The network as it is run on this machine: over the same weights, with its passes over memory
-    fused and its convolutions computed as a recipe's ``kernels`` say. ``plain`` is the network
-    itself.
+    fused and its convolutions computed as a recipe's ``kernels`` say in its ``precision``; in
+    another one PyTorch computes them. ``plain`` is the network itself.
 
     >>> engine(nn.Sequential(nn.Conv2d(8, 8, 3)), "fused 0=matmul,direct,direct")[0].ways
     ('matmul', 'direct', 'direct')
@@ -63,13 +63,15 @@ def engine(model: nn.Module, ways: str) -> nn.Module:
     twin = fusion.fuse(model)
     for module in twin.modules() if twin is not model else ():
         if convolution.usual(module):
-            convolution.Planned.of(module, convolution.DIRECT)  # type: ignore[arg-type]
+            convolution.Planned.of(module)  # type: ignore[arg-type]
     for entry in ways.split():
         name, _, parts = entry.partition("=")
         if parts and twin is not model:
             layer = twin.get_submodule(name)
             output, into, kernel = parts.split(",")
-            convolution.Planned.of(layer, (output, into, kernel))  # type: ignore[arg-type]
+            ways_of = (output, into, kernel)
+            convolution.Planned.of(layer, ways_of, DTYPES[precision])  # type: ignore[arg-type]
+    convolution.follow(twin)
     return twin
 
 
@@ -148,8 +150,9 @@ def _candidates(recipe: Recipe, model: nn.Module, inputs: Tensor, emit: Emit) ->
             if train.kernels == "auto":
                 compiled = inputs.device.type == "cpu" and kernels.available()
                 ways = ["fused" if compiled else "plain"]
-                if compiled and (precision, memory_format) == ("float32", "channels_last"):
-                    ways = list(dict.fromkeys([layers.plan(model, inputs, emit), "fused", "plain"]))
+                if compiled and memory_format == "channels_last":
+                    chosen = layers.plan(model, inputs, emit, DTYPES[precision])
+                    ways = list(dict.fromkeys([chosen, "fused", "plain"]))
             found += [f"{precision} {memory_format} {way}" for way in ways]
     return found
 
@@ -171,7 +174,7 @@ def _measure(
     for key in candidates:
         precision, memory_format, ways = key.split(maxsplit=2)
         layout = FORMATS[memory_format]
-        twin = engine(copy.deepcopy(model).to(memory_format=layout).train(), ways)
+        twin = engine(copy.deepcopy(model).to(memory_format=layout).train(), ways, precision)
         pixels = few.contiguous(memory_format=layout)
         distance = (
             _gradient(twin, pixels, some, precision) - expected

@@ -18,6 +18,7 @@ from convscope.data.loader import Loader, seed_of
 from convscope.recipe import Train
 from convscope.training import layers, loop, optim
 from convscope.training.checkpoint import State
+from convscope.training.precision import DTYPES
 
 WARM = 3  # steps before the clock runs
 KINDS = (
@@ -138,7 +139,8 @@ def profile(model: nn.Module, loader: Loader, train: Train, steps: int = 20) -> 
         recorder.stop()
     whole = statistics.fmean(taken)
     found = Profile(whole, images // steps, _kinds(recorder, steps, whole, statistics.fmean(data)))
-    found.convolutions = _convolutions(twin, batch.inputs[0][: train.micro_batch or None], clocks)
+    inputs = batch.inputs[0][: train.micro_batch or None]
+    found.convolutions = _convolutions(twin, inputs, clocks, DTYPES[train.precision])
     return found
 
 
@@ -230,7 +232,7 @@ def _add(clock: dict[str, float], way: str, seconds: float) -> None:
 
 
 def _convolutions(
-    model: nn.Module, inputs: Tensor, clocks: dict[str, dict[str, float]]
+    model: nn.Module, inputs: Tensor, clocks: dict[str, dict[str, float]], dtype: torch.dtype
 ) -> list[dict[str, Any]]:
     """A row a convolution: its shape, and GFLOP/s in training and alone, forward and backward."""
     rows = []
@@ -238,7 +240,7 @@ def _convolutions(
         clock = clocks.get(name, {})
         if not clock.get("forward passes"):
             continue
-        alone = layers.measure(layer, shape, learns)
+        alone = layers.measure(layer, shape, learns, dtype)
         operations = 2 * layers.multiply_adds(layer, shape)
         backward = operations * ((1 if learns else 0) + 1)
         rows.append(
