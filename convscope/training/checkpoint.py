@@ -26,6 +26,7 @@ from convscope.errors import RunError
 from convscope.events import Emit, Notice
 from convscope.models import store
 from convscope.recipe import Train
+from convscope.training.optim import Optimizer
 
 KEEP = 2
 WEIGHTS, STATE = "state.safetensors", "state.json"
@@ -64,12 +65,12 @@ class State:
     weights, and its ``best`` weights so far; the last two where the recipe asks for them."""
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     average: nn.Module | None = None
     best: nn.Module | None = None
 
     @classmethod
-    def of(cls, model: nn.Module, optimizer: torch.optim.Optimizer, train: Train) -> State:
+    def of(cls, model: nn.Module, optimizer: Optimizer, train: Train) -> State:
         """A run before its first step."""
         average, best = (
             copy.deepcopy(model) if on else None for on in (train.ema, train.early_stopping)
@@ -115,10 +116,10 @@ def save(folder: Path, position: Position, run: State, total: int) -> Path:
         for kind, network in run.networks().items()
         for name, value in network.state_dict().items()
     }
-    for index, parameter in enumerate(_parameters(run.optimizer)):
+    for index, parameter in enumerate(run.optimizer.parameters):
         for name, value in run.optimizer.state[parameter].items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{name}"] = value
+            if isinstance(value, Tensor):  # the count of steps may be one for all
+                tensors[f"optimizer.{index}.{name}"] = value if value.ndim else value.clone()
     content = store.to_bytes(tensors)
     state = {"position": asdict(position), "weights_sha256": hashlib.sha256(content).hexdigest()}
     with files.whole_folder(path) as temporary:
@@ -146,7 +147,7 @@ def restore(folder: Path, run: State, emit: Emit) -> Position | None:
         tensors = store.from_bytes((path / WEIGHTS).read_bytes(), path / WEIGHTS)
         for kind, network in run.networks().items():
             store.fill(network, _under(f"{kind}.", tensors), path / WEIGHTS)
-        for index, parameter in enumerate(_parameters(run.optimizer)):
+        for index, parameter in enumerate(run.optimizer.parameters):
             run.optimizer.state[parameter] = {
                 name: _like(value, parameter)
                 for name, value in _under(f"optimizer.{index}.", tensors).items()
@@ -162,10 +163,6 @@ def restore(folder: Path, run: State, emit: Emit) -> Position | None:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

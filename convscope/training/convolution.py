@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope.training import kernels
+from convscope.training import kernels, weights
 
 WAYS = ("direct", "turned", "winograd", "matmul")
 PARTS = ("output", "input", "kernel")
 DIRECT = ("direct", "direct", "direct")
+FEW = 1 << 19  # numbers that PyTorch adds up in less time than a kernel takes to be called
 BLOCK = 2 << 20  # bytes of transformed tiles at a time, which a second-level cache holds
 
 
@@ -49,9 +50,7 @@ class Planned(nn.Conv2d):
         return plain
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype = self.weight.dtype
-        if torch.is_autocast_enabled("cpu"):
-            dtype = torch.get_autocast_dtype("cpu")
+        dtype = weights.working_dtype(self.weight)
         fits = (
             dtype in kernels.MAPS
             and x.dtype in kernels.MAPS
@@ -76,12 +75,13 @@ def follow(model: nn.Module) -> None:
     for sequence in model.modules():
         if type(sequence) is nn.Sequential:
             layers = [m for m in sequence if not isinstance(m, nn.Identity)]
-            for layer, *rest in (layers[i : i + 3] for i in range(len(layers))):
-                if rest and (isinstance(rest[0], nn.MaxPool2d) or getattr(rest[0], "pools", False)):
-                    rest = rest[1:]
-                once = isinstance(layer, Planned) and seen[id(layer)] == 1
-                if once and rest and isinstance(rest[0], nn.BatchNorm2d):
-                    layer.followers = (rest[0],)
+            for i, layer in enumerate(layers):
+                pools = [
+                    isinstance(m, nn.MaxPool2d) or getattr(m, "pools", 0) for m in layers[i + 1 :]
+                ]
+                after = layers[i + 1 + bool(pools and pools[0]) :]
+                if isinstance(layer, Planned) and seen[id(layer)] == 1:
+                    layer.followers = tuple(m for m in after[:1] if isinstance(m, nn.BatchNorm2d))
 
 
 def usual(module: nn.Module) -> bool:
@@ -109,7 +109,9 @@ def suits(module: nn.Conv2d, part: str, way: str, dtype: torch.dtype = torch.flo
     )
     if way == "winograd":
         enough = min(module.in_channels, module.out_channels) >= 8
-        return dtype is torch.float32 and close and enough and module.kernel_size in ((3, 3), (5, 5))
+        return (
+            dtype is torch.float32 and close and enough and module.kernel_size in ((3, 3), (5, 5))
+        )
     return close if part == "input" else way == "matmul"
 
 
@@ -126,7 +128,7 @@ class _Convolution(torch.autograd.Function):
         idle: bool,
     ) -> Tensor:
         if weight.dtype is not x.dtype:
-            weight = weight.to(x.dtype, memory_format=torch.channels_last)
+            weight = weights.half(weight)
             bias = None if bias is None else bias.to(x.dtype)
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding, ctx.ways, ctx.idle = stride, padding, ways, idle
@@ -196,6 +198,8 @@ def gradients(
 
 def _totals(g: Tensor) -> Tensor:
     """The sums over images and places, float32 [K], of g [B,K,h,w]."""
+    if g.numel() < FEW:
+        return g.sum((0, 2, 3))
     if not kernels.available():
         return g.sum((0, 2, 3), dtype=torch.float32)
     n, channels = g.numel() // g.shape[1], g.shape[1]

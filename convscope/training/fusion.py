@@ -10,13 +10,15 @@ sees.
 from __future__ import annotations
 
 import copy
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convscope.training import kernels
+from convscope.models.parts import Normalise
+from convscope.training import kernels, weights
 from convscope.training.kernels import GELU, LINEAR, RELU
 
 
@@ -37,6 +39,9 @@ def fuse(model: nn.Module) -> nn.Module:
     seen: dict[int, int] = {}
     for _, module in twin.named_modules(remove_duplicate=False):
         seen[id(module)] = seen.get(id(module), 0) + 1
+    for module in twin.modules():
+        if type(module) is Normalise:
+            module.__class__ = Standardise
     for sequence in [m for m in twin.modules() if type(m) is nn.Sequential]:
         layers = [None if seen[id(m)] > 1 else _kind(m) for m in sequence]
         at = 0
@@ -118,6 +123,13 @@ def _unfused(x: Tensor, kind: int, pool: bool) -> Tensor:
     return functional.gelu(x) if kind == GELU else x
 
 
+@functools.cache
+def _identity(channels: int) -> tuple[Tensor, Tensor]:
+    """The scale and the shift that change nothing."""
+    with torch.inference_mode(False):
+        return torch.ones(channels), torch.zeros(channels)
+
+
 class Activation(nn.Module):
     """An activation, a pool, or both: [B,C,H,W] -> [B,C,H,W], or [B,C,H//2,W//2]."""
 
@@ -133,8 +145,7 @@ class Activation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not _fits(x) or (self.pool and min(x.shape[2:]) < 2):
             return _unfused(x, self.kind, self.pool)
-        one = torch.ones(x.shape[1])
-        y: Tensor = _Fused.apply(x, one, torch.zeros_like(one), None, self.kind, self.pool)
+        y: Tensor = _Fused.apply(x, *_identity(x.shape[1]), None, self.kind, self.pool)
         return y
 
 
@@ -166,7 +177,7 @@ class _Drop(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, seed: int, p: float, kind: int) -> Tensor:
         y, scale = torch.empty_like(x), torch.tensor([1 / (1 - p)])
         ctx.save_for_backward(x, scale)
-        ctx.rest = x.numel(), seed, round(p * 2**32), kind
+        ctx.rest = x.numel(), seed, round(p * 2**16), kind
         kernels.drop(x, y, scale, *ctx.rest)
         return y
 
@@ -178,6 +189,24 @@ class _Drop(torch.autograd.Function):
         dx = torch.empty_like(x)
         kernels.drop_slope(g, x, dx, scale, *ctx.rest)
         return dx, None, None, None
+
+
+class Standardise(Normalise):
+    """The network's first layer in one pass, straight to the number format of the next."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not _fits(x) or x.dtype is not torch.float32 or x.requires_grad:
+            return super().forward(x)
+        batch, channels, height, width = x.shape
+        y = torch.empty_like(x, dtype=weights.working_dtype(x))
+        scale = (1 / self.std).view(channels)
+        shift = -self.mean.view(channels) * scale
+        line = (
+            scale.repeat(width),
+            shift.repeat(width),
+        )  # a row's: loops over channels are too short
+        kernels.standardise(y, x, *line, batch * height, width * channels)
+        return y
 
 
 class Norm(nn.BatchNorm2d):

@@ -140,7 +140,7 @@ try:
         return pointer
 
     _floats, _bytes, _doubles = map(_pointer, (types.float32, types.uint8, types.float64))
-    _maps, _halves = _floats, _pointer(types.uint16)
+    _maps, _halves, _words = _floats, _pointer(types.uint16), _pointer(types.int64)
 
     @intrinsic
     def _float_of_bits(context: Any, bits: Any) -> Any:
@@ -212,6 +212,7 @@ try:
     put0, put1, put2, put3, put4, put5 = (_putter(types.float32, i) for i in range(6))
     put_byte = _putter(types.uint8, 1)
     look, set0, set1, set2, set3 = get, put0, put1, put2, put3
+    look_half, set_half = _getter(types.float32, half=True), _putter(types.float32, 3, half=True)
     HALF = {f"set{i}": _putter(types.float32, i, half=True) for i in range(4)}
     HALF |= {"look": _getter(types.float32, half=True), "_maps": _halves}
     keep0, keep1, keep2, keep3, keep4, keep5 = (_putter(types.float32, i) for i in range(6, 12))
@@ -843,18 +844,26 @@ def _bits(index, seed):
 
 @kernel(tensors=3, sizes=4)
 def drop(p):
-    """x, y [n], scale [1], n, seed, least, kind: y is scale f(x) where the random bits of its place
-    are at least `least` (of 2**32), else 0; f rectifies (1) or not (0)."""
+    """x, y [n], scale [1], n, seed, least, kind: y is scale f(x) where the sixteen random bits of
+    its place are at least `least` (of 2**16), else 0; f rectifies (1) or not (0)."""
     a = carray(p, (7,))
     n, seed, least = a[3], np.uint32(a[4]), np.uint32(a[5])
     x, y = _maps(a[0]), _maps(a[1])
     scale, floor = get(_floats(a[2]), 0), f4(0) if a[6] == 1 else f4(-np.inf)
     t, T = _thread(), _threads()
-    for i in range(t * n // T, (t + 1) * n // T):
-        v = look(x, i)
-        v = scale if v > floor else f4(0)
-        keep = f4(_bits(i, seed) >= least)
-        set0(y, i, look(x, i) * (v * keep))
+    m = n // 2  # the two halves share the bits of a place; the last of an odd number has its own
+    for i in range(t * m // T, (t + 1) * m // T):
+        bits = _bits(i, seed)
+        u = look(x, i)
+        v = scale if u > floor else f4(0)
+        set0(y, i, u * (v * f4((bits & np.uint32(0xFFFF)) >= least)))
+        u = look(x, m + i)
+        v = scale if u > floor else f4(0)
+        set1(y, m + i, u * (v * f4((bits >> np.uint32(16)) >= least)))
+    if t == 0 and n % 2:
+        u = look(x, n - 1)
+        v = scale if u > floor else f4(0)
+        set0(y, n - 1, u * (v * f4((_bits(n - 1, seed) >> np.uint32(16)) >= least)))
 
 
 @kernel(tensors=4, sizes=4)
@@ -866,7 +875,105 @@ def drop_slope(p):
     g, x, dx = _maps(a[0]), _maps(a[1]), _maps(a[2])
     scale, floor = get(_floats(a[3]), 0), f4(0) if a[7] == 1 else f4(-np.inf)
     t, T = _thread(), _threads()
-    for i in range(t * n // T, (t + 1) * n // T):
+    m = n // 2
+    for i in range(t * m // T, (t + 1) * m // T):
+        bits = _bits(i, seed)
         v = scale if look(x, i) > floor else f4(0)
-        keep = f4(_bits(i, seed) >= least)
-        set0(dx, i, look(g, i) * (v * keep))
+        set0(dx, i, look(g, i) * (v * f4((bits & np.uint32(0xFFFF)) >= least)))
+        v = scale if look(x, m + i) > floor else f4(0)
+        set1(dx, m + i, look(g, m + i) * (v * f4((bits >> np.uint32(16)) >= least)))
+    if t == 0 and n % 2:
+        v = scale if look(x, n - 1) > floor else f4(0)
+        keep = f4((_bits(n - 1, seed) >> np.uint32(16)) >= least)
+        set0(dx, n - 1, look(g, n - 1) * (v * keep))
+
+
+@kernel(tensors=4, sizes=2)
+def standardise(p):
+    """y [n,C], x float32 [n,C], scale, shift [C], n, C: y = scale x + shift."""
+    a = carray(p, (6,))
+    n, C = a[4], a[5]
+    y, x, scale, shift = _maps(a[0]), _floats(a[1]), _floats(a[2]), _floats(a[3])
+    t, T = _thread(), _threads()
+    for i in range(t * n // T, (t + 1) * n // T):
+        o = i * C
+        for c in range(C):
+            set0(y, o + c, get(x, o + c) * get(scale, c) + get(shift, c))
+
+
+# A row of these kernels' table is a parameter: the addresses of its weights, gradient and two
+# moments, that of its bfloat16 copy, and how many numbers it has. With a copy, the gradient is
+# bfloat16 too; without one (0) both are float32.
+
+
+@inline
+def _fall(w, wide, narrow, v, copy, i, end, rate, momentum, decay, one, two, half, moves):
+    """Numbers i to end of `sgd`; each call, its last two arguments known, is a loop of its own."""
+    for k in range(i, end):
+        g = look_half(narrow, k) if half else get(wide, k)
+        z = get(w, k)
+        g += decay * z
+        u = momentum * get(v, k) + g if moves else g
+        if moves:
+            put1(v, k, u)
+        z += rate * (one * u + two * g)
+        put0(w, k, z)
+        if half:
+            set_half(copy, k, z)
+
+
+@kernel(tensors=2, sizes=1)
+def sgd(p):
+    """table int64 [P,6], constants float64 [lr, momentum, share of the velocity, share of the
+    gradient, weight decay of each], P: a step of SGD, v = momentum v + g, w -= lr (share v + share
+    g); the first moment is the velocity v, address 0 without momentum."""
+    a = carray(p, (3,))
+    table, by = carray(_words(a[0]), (a[2], 6)), carray(_doubles(a[1]), (4 + a[2],))
+    rate, momentum, one, two = f4(-by[0]), f4(by[1]), f4(by[2]), f4(by[3])
+    t, T = _thread(), _threads()
+    for k in range(a[2]):
+        n = table[k, 5]
+        w, v, copy = _floats(table[k, 0]), _floats(table[k, 2]), _halves(table[k, 4])
+        wide, narrow, half = _floats(table[k, 1]), _halves(table[k, 1]), table[k, 4] != 0
+        i, end, decay = t * n // T, (t + 1) * n // T, f4(by[4 + k])
+        if table[k, 2] != 0 and half:
+            _fall(w, wide, narrow, v, copy, i, end, rate, momentum, decay, one, two, True, True)
+        elif table[k, 2] != 0:
+            _fall(w, wide, narrow, v, copy, i, end, rate, momentum, decay, one, two, False, True)
+        elif half:
+            _fall(w, wide, narrow, v, copy, i, end, rate, momentum, decay, one, two, True, False)
+        else:
+            _fall(w, wide, narrow, v, copy, i, end, rate, momentum, decay, one, two, False, False)
+
+
+@kernel(tensors=2, sizes=1)
+def adam(p):
+    """table int64 [P,6], constants float64 [lr, beta 1, beta 2, epsilon, whether decay is
+    decoupled, 1 - beta 1 ** step, 1 - beta 2 ** step, weight decay of each], P: a step of Adam
+    (Kingma & Ba 2015, algorithm 1) or AdamW (Loshchilov & Hutter 2019, algorithm 2)."""
+    a = carray(p, (3,))
+    table, by = carray(_words(a[0]), (a[2], 6)), carray(_doubles(a[1]), (7 + a[2],))
+    one, two, tiny = f4(by[1]), f4(by[2]), f4(by[3])
+    first, second = f4(1.0 - by[1]), f4(1.0 - by[2])
+    size, root = f4(by[0] / by[5]), f4(np.sqrt(by[6]))
+    t, T = _thread(), _threads()
+    for k in range(a[2]):
+        n = table[k, 5]
+        w, m, v = _floats(table[k, 0]), _floats(table[k, 2]), _floats(table[k, 3])
+        wide, narrow, copy = _floats(table[k, 1]), _halves(table[k, 1]), _halves(table[k, 4])
+        half = table[k, 4] != 0
+        coupled = f4(0) if by[4] != 0 else f4(by[7 + k])
+        shrink = f4(1.0 - by[0] * by[7 + k]) if by[4] != 0 else f4(1)
+        for i in range(t * n // T, (t + 1) * n // T):
+            g = look_half(narrow, i) if half else get(wide, i)
+            z = get(w, i)
+            g += coupled * z
+            z *= shrink
+            x = one * get(m, i) + first * g
+            y = two * get(v, i) + second * g * g
+            put1(m, i, x)
+            put2(v, i, y)
+            z -= size * x / (np.sqrt(y) / root + tiny)
+            put0(w, i, z)
+            if half:
+                set_half(copy, i, z)

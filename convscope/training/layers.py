@@ -1,4 +1,5 @@
-"""The fastest way to compute each convolution of a network on this machine, found by timing it."""
+"""The fastest way to compute each convolution and linear layer of a network on this machine, found
+by timing it."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import functools
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from convscope import files, machine
 from convscope.errors import ConvscopeError
 from convscope.events import Emit, Notice, Progress
-from convscope.training import convolution
-from convscope.training.convolution import PARTS, WAYS
+from convscope.training import convolution, linear
+from convscope.training.convolution import PARTS
 
 ROUNDS = 9  # timed runs a way, after one to warm up
 SURE = 3  # of them before a way can be out of the race
@@ -30,15 +31,14 @@ WRONG = {  # relative distance from the float32 result beyond which a way is not
     torch.bfloat16: 2e-2,
 }
 
+Layer = nn.Conv2d | nn.Linear
 Timings = dict[str, dict[str, float | None]]  # part -> way -> seconds, None where it is wrong
 
 
-def plan(
-    model: nn.Module, inputs: Tensor, emit: Emit, dtype: torch.dtype = torch.float32
-) -> str:
-    """The recipe's ``kernels`` for a network and a batch: 'fused', and of each convolution that is
-    better not computed as PyTorch does it, 'name=output,input,kernel' with a way for each part,
-    where convolutions are made in ``dtype``.
+def plan(model: nn.Module, inputs: Tensor, emit: Emit, dtype: torch.dtype = torch.float32) -> str:
+    """The recipe's ``kernels`` for a network and a batch: 'fused', and of each layer that is better
+    not computed as PyTorch does it, 'name=output,input,kernel' with a way for each part, where
+    layers are computed in ``dtype``.
 
     What was measured of a shape is kept in the cache for every network that has it.
     """
@@ -73,19 +73,20 @@ def plan(
         text = f"{len(found) - 1} of {len(layers)} are computed in other ways than PyTorch's own"
         share = f"in {1 - saved / spent:.0%} of the time of all (measured {when})"
         name = str(dtype).removeprefix("torch.")
-        emit(Notice(f"convolutions in {name}: {text}, {share}"))
+        emit(Notice(f"layers in {name}: {text}, {share}"))
     return " ".join(found)
 
 
-def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[nn.Conv2d, Any, bool]]:
-    """Each convolution by name, its input's shape, and whether that input needs a gradient."""
-    seen: dict[str, tuple[nn.Conv2d, Any, bool]] = {}
+def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[Layer, Any, bool]]:
+    """Each convolution and linear layer by name, its input's shape, and whether that input needs a
+    gradient."""
+    seen: dict[str, tuple[Layer, Any, bool]] = {}
     twin = copy.deepcopy(model).train()
 
     def note(name: str, module: nn.Module, arguments: tuple[Tensor, ...], result: Any) -> None:
-        assert isinstance(module, nn.Conv2d)
+        assert isinstance(module, Layer)
         (x,) = arguments
-        usual = x.dtype is torch.float32 and x.ndim == 4
+        usual = x.dtype is torch.float32 and x.ndim == (4 if isinstance(module, nn.Conv2d) else 2)
         if usual and name not in seen:
             seen[name] = (module, tuple(x.shape), x.requires_grad)
         elif name in seen:  # used twice, with who knows what
@@ -93,97 +94,124 @@ def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[nn.Conv2d, Any, 
 
     again: set[str] = set()
     for name, module in twin.named_modules():
-        if type(module).forward in (nn.Conv2d.forward, convolution.Planned.forward):
+        convolves = type(module).forward in (nn.Conv2d.forward, convolution.Planned.forward)
+        if convolves or linear.usual(module):
             module.register_forward_hook(functools.partial(note, name))
     twin(inputs)
     return {name: found for name, found in seen.items() if name not in again}
 
 
-def describe(layer: nn.Conv2d, shape: tuple[int, ...], learns: bool) -> str:
-    """A convolution's shape in words: the key under which its timings are kept."""
+def describe(layer: Layer, shape: tuple[int, ...], learns: bool) -> str:
+    """A layer's shape in words: the key under which its timings are kept."""
     size = "x".join(map(str, shape))
     frozen = "" if layer.weight.requires_grad else " frozen"
     first = "" if learns else " first"
-    return (
-        f"{size} -> {layer.out_channels}, kernel {layer.kernel_size}, stride {layer.stride}, "
-        f"padding {layer.padding}, dilation {layer.dilation}, groups {layer.groups}, "
-        f"bias {layer.bias is not None}{frozen}{first}"
-    )
+    if isinstance(layer, nn.Linear):
+        words = f"{size} -> {layer.out_features}, linear"
+    else:
+        words = (
+            f"{size} -> {layer.out_channels}, kernel {layer.kernel_size}, stride {layer.stride}, "
+            f"padding {layer.padding}, dilation {layer.dilation}, groups {layer.groups}"
+        )
+    return f"{words}, bias {layer.bias is not None}{frozen}{first}"
 
 
 def measure(
-    layer: nn.Conv2d, shape: tuple[int, ...], learns: bool, dtype: torch.dtype = torch.float32
+    layer: Layer, shape: tuple[int, ...], learns: bool, dtype: torch.dtype = torch.float32
 ) -> Timings:
-    """Seconds of each part of a convolution in each way that suits it, in turn, the best of a few;
-    every result is held against PyTorch's in float32."""
-    images, channels, height, width = shape
+    """Seconds of each part of a layer in each way that suits it, in turn, the best of a few; every
+    result is held against PyTorch's in float32."""
     layer = copy.deepcopy(layer)
-    with torch.no_grad():
-        y = nn.Conv2d.forward(layer, torch.zeros(1, channels, height, width))
-    images = max(1, round(images * share(layer, shape)))
-
-    def random(*size: int) -> Tensor:
-        return torch.randn(size).to(dtype).to(memory_format=torch.channels_last)
-
-    x, g = random(images, channels, height, width), random(images, *y.shape[1:])
-    weight = layer.weight.detach().to(dtype).to(memory_format=torch.channels_last)
-    bias = None if layer.bias is None else layer.bias.detach().to(dtype)
-    stride, padding = layer.stride, layer.padding
     wanted = {"output": True, "input": learns, "kernel": layer.weight.requires_grad}
-
-    def direct(part: str, x: Tensor, g: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        dilation, groups = layer.dilation, layer.groups
-        if part == "output":
-            return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
-        mask = [part == "input", part == "kernel", False]
-        found = torch.ops.aten.convolution_backward(
-            g, x, weight, [0], stride, padding, dilation, False, [0, 0], groups, mask
-        )
-        return found[0] if part == "input" else found[1]  # type: ignore[no-any-return]
-
-    def run(part: str, way: str) -> Tensor:
-        if way == "direct":
-            return direct(part, x, g, weight, bias)
-        if part == "output":
-            return convolution.output(x, weight, bias, stride, padding, way)  # type: ignore[arg-type]
-        ways = (way, "direct") if part == "input" else ("direct", way)
-        one = (part == "input", part == "kernel", False)
-        found = convolution.gradients(g, x, weight, stride, padding, ways, one)  # type: ignore[arg-type]
-        return found[0] if part == "input" else found[1]  # type: ignore[return-value]
-
-    if isinstance(padding, str) or layer.padding_mode != "zeros":
-        return {}
-    exact = (x.float(), g.float(), weight.float(), None if bias is None else bias.float())
     with torch.no_grad():
+        y = _plain(layer, torch.zeros(1, *shape[1:]))
+        images = max(1, round(shape[0] * share(layer, shape)))
+        x, g = torch.randn(images, *shape[1:]), torch.randn(images, *y.shape[1:])
+        x, g, weight = (_laid_out(t, dtype) for t in (x, g, layer.weight.detach()))
+        bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+
+        def run(part: str, way: str) -> Tensor:
+            return _part(layer, part, way, x, g, weight, bias)
+
+        def right(part: str) -> Tensor:
+            exact = (x.float(), g.float(), weight.float(), None if bias is None else bias.float())
+            return _part(layer, part, "direct", *exact)
+
         return {
             part: _race(
                 {
-                    w: functools.partial(run, part, w)
-                    for w in WAYS
-                    if convolution.suits(layer, part, w, dtype)
+                    way: functools.partial(run, part, way)
+                    for way in (linear if isinstance(layer, nn.Linear) else convolution).WAYS
+                    if isinstance(layer, nn.Linear) or convolution.suits(layer, part, way, dtype)
                 },
-                direct(part, *exact),
+                right(part),
                 WRONG[dtype],
             )
-            for part in PARTS
+            for part in (PARTS if _simple(layer) else ())
             if wanted[part]
         }
 
 
-def multiply_adds(layer: nn.Conv2d, shape: tuple[int, ...]) -> int:
-    """Multiply-adds of a convolution's forward pass over an input of that shape."""
+def _plain(layer: Layer, x: Tensor) -> Tensor:
+    """The layer's output as PyTorch computes it."""
+    if isinstance(layer, nn.Linear):
+        return nn.Linear.forward(layer, x)
+    return nn.Conv2d.forward(layer, x)
+
+
+def _laid_out(t: Tensor, dtype: torch.dtype) -> Tensor:
+    layout = torch.channels_last if t.ndim == 4 else torch.contiguous_format
+    return t.to(dtype).contiguous(memory_format=layout)
+
+
+def _simple(layer: Layer) -> bool:
+    padded = isinstance(layer, nn.Conv2d) and isinstance(layer.padding, str)
+    return not padded and getattr(layer, "padding_mode", "zeros") == "zeros"
+
+
+def _part(
+    layer: Layer, part: str, way: str, x: Tensor, g: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    """A part of a layer, computed in that way."""
+    if isinstance(layer, nn.Linear):
+        if part == "output":
+            return linear.output(x, weight, bias, way)
+        return linear.into(g, weight, way) if part == "input" else linear.kernel(g, x, way)
+    stride, padding = (layer.stride[0], layer.stride[1]), layer.padding
+    assert not isinstance(padding, str)
+    around = (padding[0], padding[1])
+    if part == "output" and way == "direct":
+        return torch.conv2d(x, weight, bias, stride, around, layer.dilation, layer.groups)
+    if part == "output":
+        return convolution.output(x, weight, bias, stride, around, way)
+    one = (part == "input", part == "kernel", False)
+    found: Any
+    if way == "direct":
+        dilation, groups = layer.dilation, layer.groups
+        found = torch.ops.aten.convolution_backward(
+            g, x, weight, [0], stride, padding, dilation, False, [0, 0], groups, one
+        )
+    else:
+        ways = (way, "direct") if part == "input" else ("direct", way)
+        found = convolution.gradients(g, x, weight, stride, around, ways, one)
+    result: Tensor = found[0] if part == "input" else found[1]
+    return result
+
+
+def multiply_adds(layer: Layer, shape: tuple[int, ...]) -> int:
+    """Multiply-adds of a layer's forward pass over an input of that shape."""
     with torch.no_grad():
-        y = nn.Conv2d.forward(layer, torch.zeros(1, *shape[1:]))
+        y = _plain(layer, torch.zeros(1, *shape[1:]))
     return shape[0] * y.numel() * layer.weight[0].numel()
 
 
-def share(layer: nn.Conv2d, shape: tuple[int, ...]) -> float:
+def share(layer: Layer, shape: tuple[int, ...]) -> float:
     """The share of a batch that is timed, so that no run takes long."""
     return min(1.0, max(2, int(WORK * shape[0] / multiply_adds(layer, shape))) / shape[0])
 
 
 def _race(
-    ways: dict[str, Callable[[], Tensor]], right: Tensor, wrong: float
+    ways: Mapping[str, Callable[[], Tensor]], right: Tensor, wrong: float
 ) -> dict[str, float | None]:
     times: dict[str, float | None] = dict.fromkeys(ways)
     racing = {}
@@ -227,7 +255,7 @@ def _right(table: Any) -> bool:
     return isinstance(table, dict) and all(
         part in PARTS
         and isinstance(ways, dict)
-        and all(way in WAYS and isinstance(t, float | None) for way, t in ways.items())
+        and all(isinstance(way, str) and isinstance(t, float | None) for way, t in ways.items())
         for part, ways in table.items()
     )
 

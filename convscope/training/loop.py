@@ -104,7 +104,11 @@ def update(
     """One step of training, after ``done`` of them, on a batch; ``seed`` is that of dropout."""
     for group in state.optimizer.param_groups:
         group["lr"] = lr
-    torch.manual_seed(seed)
+    if batch.inputs[0].device.type == "cpu":  # PyTorch's own seeds every device, and takes its time
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+    state.optimizer.zero_grad()
     gradients(state.model, batch, train, sums)
     if train.clip_grad:
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
@@ -114,10 +118,8 @@ def update(
 
 
 def gradients(model: nn.Module, batch: Batch, train: Train, sums: Tensor) -> None:
-    """The gradient of the batch's mean loss, a ``micro_batch`` at a time; adds loss and correct
-    guesses to ``sums``, float64 [2]."""
-    for parameter in model.parameters():
-        parameter.grad = None
+    """Add the gradient of the batch's mean loss to those there are, a ``micro_batch`` at a time,
+    and loss and correct guesses to ``sums``, float64 [2]."""
     (targets,) = batch.targets  # int64 [B], or float [B,K] of mixed images
     size = train.micro_batch or len(batch)
     for inputs, wanted in zip(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from convscope.recipe import Train
+from convscope.training import kernels, weights
 
 
 def factor(schedule: str, step: int, steps: int, warmup: float) -> float:
@@ -67,25 +70,110 @@ def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> Non
             mine.copy_(new)
 
 
-def optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
+class Optimizer:
+    """SGD, Adam or AdamW as PyTorch defines them, with groups and state of the same form.
+
+    On the CPU a step is one compiled pass over all parameters, which takes gradients in bfloat16 as
+    well and writes the weights' bfloat16 copies. Elsewhere ``torch.optim`` takes it, which is not
+    imported before, since that takes a second.
+    """
+
+    def __init__(self, kind: str, groups: list[dict[str, Any]], **defaults: Any) -> None:
+        self.kind = kind
+        self.param_groups = [{**defaults, **group} for group in groups]
+        self.state: dict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.count = torch.zeros(())  # steps of Adam
+        self.compiled: bool | None = None
+        self.theirs: torch.optim.Optimizer | None = None
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """All that it moves, in the order of a checkpoint."""
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    def zero_grad(self) -> None:
+        """Drop all gradients."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the parameters by their gradients."""
+        if self.compiled is None:
+            here = all(p.dtype is torch.float32 and p.device.type == "cpu" for p in self.parameters)
+            self.compiled = here and kernels.available()
+        if self.compiled:
+            self._step()
+            return
+        if self.theirs is None:
+            kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+            self.theirs = kinds[self.kind](self.param_groups, lr=0.0, fused=True)
+            self.theirs.state = self.state
+        self.theirs.step()
+
+    def _step(self) -> None:
+        adam = self.kind != "sgd"
+        rows, decays, kept = [], [], []
+        for group in self.param_groups:
+            moments = ["exp_avg", "exp_avg_sq"] if adam else ["momentum_buffer"]
+            moments = moments if adam or group["momentum"] else []
+            decay = group["weight_decay"]
+            for parameter in group["params"]:
+                gradient = parameter.grad
+                if gradient is None:
+                    continue
+                if gradient.stride() != parameter.stride():
+                    gradient = torch.empty_like(parameter, dtype=gradient.dtype).copy_(gradient)
+                state = self.state[parameter]
+                if not state and moments:
+                    state.update({name: torch.zeros_like(parameter) for name in moments})
+                both = [*(state[name].data_ptr() for name in moments), 0, 0][:2]
+                copy = 0
+                if gradient.dtype is torch.bfloat16:
+                    copy = weights.half(parameter).data_ptr()
+                else:
+                    weights.forget(parameter)
+                address = parameter.data_ptr(), gradient.data_ptr()
+                rows.append((*address, *both, copy, parameter.numel()))
+                decays.append(decay)
+                kept.append(gradient)  # until the kernel has run
+                if adam:
+                    self._count(state)
+        if not rows:
+            return
+        table, group = torch.tensor(rows, dtype=torch.int64), self.param_groups[0]
+        if adam:
+            self.count += 1
+            done, (one, two) = float(self.count), group["betas"]
+            by = [group["lr"], one, two, group["eps"], self.kind == "adamw"]
+            by += [1 - one**done, 1 - two**done, *decays]
+            kernels.adam(table, torch.tensor(by, dtype=torch.float64), len(rows))
+        else:
+            shares = [group["momentum"], 1.0] if group["nesterov"] else [1.0, 0.0]
+            by = [group["lr"], group["momentum"], *shares, *decays]
+            kernels.sgd(table, torch.tensor(by, dtype=torch.float64), len(rows))
+
+    def _count(self, state: dict[str, Any]) -> None:
+        """Let a parameter count its steps together with all others."""
+        if state.get("step") is not self.count:
+            self.count = state.setdefault("step", self.count)
+
+
+def optimizer(model: nn.Module, train: Train) -> Optimizer:
     """The recipe's optimiser; weight decay acts on weights and spares biases and normalisation (1-d
     parameters)."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": train.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    assert train.lr is not None
-    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in trained)
+    if train.precision == "bfloat16" and not (train.micro_batch or train.clip_grad):
+        for parameter in groups[0]["params"]:
+            parameter.grad_dtype = None  # any
+    momentum = train.momentum or 0.0
     if train.optimizer == "sgd":
-        momentum = train.momentum or 0.0
-        return torch.optim.SGD(
-            groups,
-            lr=train.lr,
-            momentum=momentum,
-            nesterov=train.nesterov and momentum > 0,
-            fused=fused,
-        )
-    kind = torch.optim.Adam if train.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=train.lr, fused=fused)
+        nesterov = train.nesterov and momentum > 0
+        return Optimizer("sgd", groups, lr=train.lr, momentum=momentum, nesterov=nesterov)
+    return Optimizer(train.optimizer, groups, lr=train.lr, betas=(0.9, 0.999), eps=1e-8)

@@ -18,7 +18,7 @@ from convscope import files, machine
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit, Notice
 from convscope.recipe import Recipe
-from convscope.training import convolution, fusion, kernels, layers
+from convscope.training import convolution, fusion, kernels, layers, linear
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -52,8 +52,8 @@ def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
 
 def engine(model: nn.Module, ways: str, precision: str = "float32") -> nn.Module:
     """The network as it is run on this machine: over the same weights, with its passes over memory
-    fused and its convolutions computed as a recipe's ``kernels`` say in its ``precision``; in
-    another one PyTorch computes them. ``plain`` is the network itself.
+    fused, its convolutions and linear layers computed as a recipe's ``kernels`` say in its
+    ``precision``, and as PyTorch does in another one. ``plain`` is the network itself.
 
     >>> engine(nn.Sequential(nn.Conv2d(8, 8, 3)), "fused 0=matmul,direct,direct")[0].ways
     ('matmul', 'direct', 'direct')
@@ -64,13 +64,18 @@ def engine(model: nn.Module, ways: str, precision: str = "float32") -> nn.Module
     for module in twin.modules() if twin is not model else ():
         if convolution.usual(module):
             convolution.Planned.of(module)  # type: ignore[arg-type]
+        elif linear.usual(module):
+            linear.Dense.of(module)  # type: ignore[arg-type]
     for entry in ways.split():
         name, _, parts = entry.partition("=")
         if parts and twin is not model:
             layer = twin.get_submodule(name)
             output, into, kernel = parts.split(",")
-            ways_of = (output, into, kernel)
-            convolution.Planned.of(layer, ways_of, DTYPES[precision])  # type: ignore[arg-type]
+            chosen = (output, into, kernel)
+            if isinstance(layer, nn.Linear):
+                linear.Dense.of(layer, chosen, DTYPES[precision])
+            elif isinstance(layer, nn.Conv2d):
+                convolution.Planned.of(layer, chosen, DTYPES[precision])
     convolution.follow(twin)
     return twin
 

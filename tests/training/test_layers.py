@@ -42,6 +42,7 @@ def test_shapes_are_those_of_a_step():
     assert {name: (shape, learns) for name, (_, shape, learns) in found.items()} == {
         "features.0": ((4, 1, 12, 12), False),
         "features.4": ((4, 16, 6, 6), True),
+        "head.1": ((4, 288), True),
     }
     odd = layers.shapes(Odd(), torch.rand(2, 3, 6, 6))
     assert list(odd) == ["usual", "grouped", "same"]
@@ -54,7 +55,7 @@ def test_a_plan_is_measured_once_and_kept_by_shape(fresh, monkeypatch, events):
     assert first.split()[0] == "fused"
     (kept,) = fresh.glob("precision/layers-*.json")
     table = json.loads(kept.read_text())
-    assert len(table) == 2 and all("direct" in ways for t in table.values() for ways in t.values())
+    assert len(table) == 3 and all("direct" in ways for t in table.values() for ways in t.values())
     monkeypatch.setattr(layers, "measure", lambda *rest: pytest.fail("measured again"))
     assert layers.plan(network, images, emit) == first
 
@@ -90,13 +91,22 @@ def test_a_way_that_computes_something_else_is_not_taken(monkeypatch):
         return output(x, weight, bias, stride, padding, "direct") * (1.01 if way == "matmul" else 1)
 
     monkeypatch.setattr(convolution, "output", wrong)
-    found = layers.measure(nn.Conv2d(8, 8, 3), (2, 8, 6, 6), True)
-    assert found["output"]["matmul"] is None and found["output"]["direct"] is not None
+    for dtype in (torch.float32, torch.bfloat16):
+        found = layers.measure(nn.Conv2d(8, 8, 3), (2, 8, 6, 6), True, dtype)
+        assert (found["output"]["matmul"] is None) == (dtype is torch.float32)
+        assert found["output"]["direct"] is not None
 
 
-@pytest.mark.parametrize("layer", [Odd().usual, Odd().grouped, Odd().same])
-def test_every_kind_of_layer_can_be_measured(layer):
-    found = layers.measure(layer, (2, layer.in_channels, 6, 6), learns=True)
+def test_where_pytorchs_own_way_is_wrong_another_is_taken():
+    ways = {"direct": None, "matmul": 3.0, "turned": 2.0}
+    assert layers.fastest(ways) == "turned"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layer", [Odd().usual, Odd().grouped, Odd().same, nn.Linear(8, 3)])
+def test_every_kind_of_layer_can_be_measured(layer, dtype):
+    shape = (2, 8) if isinstance(layer, nn.Linear) else (2, layer.in_channels, 6, 6)
+    found = layers.measure(layer, shape, True, dtype)
     assert set(found) in ({"output", "input", "kernel"}, set())
     for ways in found.values():
         assert all(seconds is None or seconds > 0 for seconds in ways.values())

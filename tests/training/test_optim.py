@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from convscope.recipe import Train
-from convscope.training import optim
+from convscope.training import optim, weights
 
 
 def test_one_cycle_is_torchs():
@@ -58,23 +58,91 @@ def test_weight_decay_spares_biases_and_normalisation():
         assert decay[id(parameter)] == expected, name
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
-def test_fused_steps_are_the_plain_ones(kind):
-    """Also in channels-last, where a fused step could mix up the layouts of weight, gradient and
-    moment."""
+KINDS = {
+    "sgd": {"optimizer": "sgd", "momentum": 0.0},
+    "momentum": {"optimizer": "sgd", "momentum": 0.9},
+    "nesterov": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True},
+    "adam": {"optimizer": "adam"},
+    "adamw": {"optimizer": "adamw"},
+}
+
+
+def network() -> nn.Module:
+    """Odd sizes, one layer in channels-last, one parameter without a gradient."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 49, 7)
+    model = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    model.register_parameter("idle", nn.Parameter(torch.ones(3)))
+    return model
+
+
+def losses(model: nn.Module, seed: int) -> torch.Tensor:
+    images = torch.rand(8, 3, 9, 9, generator=torch.Generator().manual_seed(seed))
+    return model(images).square().sum()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiled_steps_are_torchs(kind, decay):
+    """Both sides from the same state in the middle of the run too: what one keeps, the other
+    takes up."""
+    train = Train(lr=0.05, weight_decay=decay, **KINDS[kind])
     ends = []
-    for fused in (True, False):
-        torch.manual_seed(0)
-        model = nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last)
-        momentum = 0.9 if kind == "sgd" else None
-        optimizer = optim.optimizer(model, Train(optimizer=kind, lr=0.05, momentum=momentum))
-        for group in optimizer.param_groups:
-            assert group["fused"]
-            group["fused"] = fused
-        images = torch.rand(8, 4, 9, 9).to(memory_format=torch.channels_last)
-        for _ in range(5):
+    for compiled in ((True,) * 6, (False,) * 6, (True,) * 3 + (False,) * 3):
+        model = network()
+        optimizer = optim.optimizer(model, train)
+        for seed, mine in enumerate(compiled):
+            optimizer.compiled = mine and optimizer.compiled is not False
+            if not mine and seed and compiled[seed - 1]:  # as after a checkpoint
+                for state in optimizer.state.values():
+                    state.update({k: v.clone() for k, v in state.items()})
             optimizer.zero_grad()
-            model(images).square().mean().backward()
+            losses(model, seed).backward()
             optimizer.step()
-        ends.append(model.weight.detach().clone())
-    torch.testing.assert_close(*ends)
+        assert model.idle.tolist() == [1, 1, 1]
+        ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    torch.testing.assert_close(ends[0], ends[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ends[2], ends[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_with_gradients_in_bfloat16(kind):
+    """The weight moves as from the same gradient in float32, and its copy with it."""
+    train = Train(lr=0.05, **KINDS[kind])
+    ends = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = network()
+        optimizer = optim.optimizer(model, train)
+        weight = model[3].weight
+        for seed in range(3):
+            weight.grad_dtype = None
+            generator = torch.Generator().manual_seed(seed)
+            weight.grad = torch.randn(weight.shape, generator=generator).bfloat16().to(dtype)
+            optimizer.step()
+            assert torch.equal(weights.half(weight), weight.bfloat16())
+        ends.append(weight.detach())
+    assert torch.equal(*ends)
+
+
+def test_a_copy_is_made_anew_when_the_weight_was_changed():
+    weight = nn.Parameter(torch.ones(4))
+    first = weights.half(weight)
+    assert weights.half(weight) is first
+    nn.init.zeros_(weight)
+    assert weights.half(weight).tolist() == [0, 0, 0, 0]
+    optimizer = optim.optimizer(nn.ParameterList([weight]), Train(optimizer="sgd", lr=1.0))
+    weight.grad = torch.ones(4)
+    optimizer.step()
+    assert weights.half(weight).tolist() == [-1, -1, -1, -1]
+
+
+def test_a_bfloat16_step_asks_for_gradients_in_that_format_unless_they_are_summed_or_clipped():
+    for more, wanted in (
+        ({}, None),
+        ({"micro_batch": 2}, torch.float32),
+        ({"clip_grad": 1.0}, torch.float32),
+    ):
+        model = network()
+        optim.optimizer(model, Train(precision="bfloat16", lr=0.1, **more))
+        assert model[3].weight.grad_dtype == wanted
+        assert model[3].bias.grad_dtype == torch.float32
