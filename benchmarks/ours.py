@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from convscope import api, machine, models, recipe
+from convscope import api, machine, recipe
 from convscope.data import sources
 from convscope.data.loader import Loader
 from convscope.evaluation import metrics, predictions
@@ -141,19 +141,20 @@ def options_of(args: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def kept_networks() -> Iterator[list[nn.Module]]:
-    """The networks that are built meanwhile, so that one can be judged between two steps."""
+    """The networks that are made ready meanwhile, so that the last one, which is trained, can be
+    judged between two steps."""
     kept: list[nn.Module] = []
-    build = models.build
+    engine = precision.engine
 
     def keeping(*args: Any, **named: Any) -> nn.Module:
-        kept.append(build(*args, **named))
+        kept.append(engine(*args, **named))
         return kept[-1]
 
-    models.build = keeping
+    precision.engine = keeping
     try:
         yield kept
     finally:
-        models.build = build
+        precision.engine = engine
 
 
 def train(args: argparse.Namespace) -> None:

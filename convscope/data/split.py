@@ -15,7 +15,7 @@ from convscope.data.pack import Pack, Split
 from convscope.errors import BadArgument
 from convscope.recipe import Recipe
 
-PIECE = 1 << 22  # pixels that statistics look at together
+PIECE = 1 << 19  # pixels that statistics look at together: what a second-level cache holds
 
 
 class Part:

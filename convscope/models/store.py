@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,21 @@ from convscope.run import RunFolder
 
 def to_bytes(tensors: dict[str, Tensor]) -> bytes:
     """Tensors as one safetensors file, each contiguous and with its own memory."""
-    return safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+    return safetensors.torch.save(_plain(tensors))
+
+
+def write(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Write such a file straight to disk; its SHA-256. Raises OSError."""
+    try:
+        safetensors.torch.save_file(_plain(tensors), path)
+    except SafetensorError as why:
+        number = re.search(r"os error (\d+)", str(why))
+        raise OSError(int(number[1]) if number else errno.EIO, str(why)) from None
+    return files.sha256(path)
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def architecture(

@@ -120,10 +120,9 @@ def save(folder: Path, position: Position, run: State, total: int) -> Path:
         for name, value in run.optimizer.state[parameter].items():
             if isinstance(value, Tensor):  # the count of steps may be one for all
                 tensors[f"optimizer.{index}.{name}"] = value if value.ndim else value.clone()
-    content = store.to_bytes(tensors)
-    state = {"position": asdict(position), "weights_sha256": hashlib.sha256(content).hexdigest()}
     with files.whole_folder(path) as temporary:
-        (temporary / WEIGHTS).write_bytes(content)
+        digest = store.write(temporary / WEIGHTS, tensors)
+        state = {"position": asdict(position), "weights_sha256": digest}
         (temporary / STATE).write_bytes(_sealed(state))
     for old in _found(folder)[KEEP:]:
         _remove(old)

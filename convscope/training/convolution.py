@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope.training import kernels, weights
+from convscope import kernels
+from convscope.training import weights
 
 WAYS = ("direct", "turned", "winograd", "matmul")
 PARTS = ("output", "input", "kernel")

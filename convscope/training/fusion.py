@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from convscope import kernels
+from convscope.kernels import GELU, LINEAR, RELU
 from convscope.models.parts import Normalise
-from convscope.training import kernels, weights
-from convscope.training.kernels import GELU, LINEAR, RELU
+from convscope.training import weights
 
 
 def fuse(model: nn.Module) -> nn.Module:

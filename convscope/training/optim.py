@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope import kernels
 from convscope.recipe import Train
-from convscope.training import kernels, weights
+from convscope.training import weights
 
 
 def factor(schedule: str, step: int, steps: int, warmup: float) -> float:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.dropout import _DropoutNd
 
-from convscope import files, machine
+from convscope import files, kernels, machine
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit, Notice
 from convscope.recipe import Recipe
-from convscope.training import convolution, fusion, kernels, layers, linear
+from convscope.training import convolution, fusion, layers, linear
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}

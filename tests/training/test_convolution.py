@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.training import convolution, kernels
+from convscope import kernels
+from convscope.training import convolution
 from convscope.training.convolution import PARTS, WAYS, Planned, suits
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from convscope import models
-from convscope.training import fusion, kernels
+from convscope import kernels, models
+from convscope.training import fusion
 from convscope.training.fusion import Activation, Norm, fuse
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from convscope import kernels
 from convscope.events import Notice, silent
 from convscope.models import build
-from convscope.training import convolution, kernels, layers, precision
+from convscope.training import convolution, layers, precision
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 

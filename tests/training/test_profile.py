@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from convscope import kernels
 from convscope.data.loader import Loader
 from convscope.models.parts import Classifier
 from convscope.recipe import Augment, Train
-from convscope.training import kernels, precision
+from convscope.training import precision
 from convscope.training.profile import KINDS, Profile, profile
 
 TRAIN = Train(epochs=1, batch_size=40, lr=0.01, warmup=0.0, precision="float32")

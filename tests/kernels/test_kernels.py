@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from convscope.training import kernels
-from convscope.training.kernels import GELU, LINEAR, RELU
+from convscope import kernels
+from convscope.kernels import GELU, LINEAR, RELU
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 SHAPES = [(3, 16, 6, 8), (2, 5, 7, 9), (1, 1, 2, 2), (4, 24, 5, 3), (2, 33, 4, 1)]

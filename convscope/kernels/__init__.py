@@ -1,0 +1,89 @@
+"""Compiled loops for what PyTorch does in many passes over memory: on the CPU, channels-last.
+
+They run on PyTorch's own OpenMP threads, so that no second pool of threads fights with the first.
+Where numba or GNU OpenMP are not at hand, :func:`available` says so and callers use PyTorch's
+operators. Every sum is made in an order that depends on the number of threads alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import torch
+
+from convscope.kernels import compiled
+from convscope.kernels.compiled import scratch
+from convscope.kernels.images import BLACK, EDGE, REFLECT, gather, scaled
+from convscope.kernels.passes import (
+    activate,
+    combine,
+    drop,
+    drop_slope,
+    normalise,
+    pool,
+    pool_sums,
+    settle,
+    slopes,
+    standardise,
+    statistics,
+    totals,
+    unpool,
+    unpool_plain,
+)
+from convscope.kernels.steps import adam, sgd
+from convscope.kernels.winograd import patches, tiles_in, tiles_out, tiles_slope
+
+__all__ = [
+    "BLACK",
+    "EDGE",
+    "GELU",
+    "LINEAR",
+    "MAPS",
+    "REFLECT",
+    "RELU",
+    "activate",
+    "adam",
+    "available",
+    "combine",
+    "drop",
+    "drop_slope",
+    "gather",
+    "normalise",
+    "patches",
+    "pool",
+    "pool_sums",
+    "scaled",
+    "scratch",
+    "settle",
+    "sgd",
+    "slopes",
+    "standardise",
+    "statistics",
+    "tiles_in",
+    "tiles_out",
+    "tiles_slope",
+    "totals",
+    "unpool",
+    "unpool_plain",
+]
+
+MAPS = (torch.float32, torch.bfloat16)  # what maps may be made of
+LINEAR, RELU, GELU = 0, 1, 2  # what follows scale and shift
+
+
+@functools.cache
+def available() -> bool:
+    """Whether kernels can be compiled and run here; one is, to be sure."""
+    if os.environ.get("CONVSCOPE_KERNELS") == "off" or not compiled.READY:
+        return False
+    if "OpenMP" not in torch.__config__.parallel_info().split("backend:")[-1]:
+        return False
+    try:
+        x = torch.arange(12, dtype=torch.float32)
+        y = torch.empty(12)
+        one, zero = torch.ones(3), torch.zeros(3)
+        activate(x, one, zero, y, 4, 3, LINEAR)
+    except Exception:  # whatever a foreign compiler, linker or loader may raise
+        return False
+    return torch.equal(x, y)

@@ -1,0 +1,497 @@
+"""Normalisation, activation, pooling and dropout over maps, forward and back."""
+
+# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
+# ruff: noqa: PLW3301
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import numpy as np
+
+from convscope.kernels.compiled import (
+    carray,
+    doubles,
+    f4,
+    float_of_bits,
+    floats,
+    get,
+    get_byte,
+    held0,
+    held1,
+    hold0,
+    hold1,
+    inline,
+    kernel,
+    look,
+    maps,
+    octets,
+    put0,
+    put1,
+    put2,
+    put3,
+    put_byte,
+    set0,
+    set1,
+    set2,
+    set3,
+    thread,
+    threads,
+)
+
+
+@inline
+def _exp(x):
+    """e**x for x <= 0, to 2 ulp: 2**n, set as its exponent's bits, times a polynomial."""
+    x = max(x, f4(-87.0))
+    n = np.floor(x * f4(1.44269504088896341) + f4(0.5))
+    r = x - n * f4(0.693359375) + n * f4(2.12194440e-4)
+    p = f4(1.9875691500e-4)
+    p = p * r + f4(1.3981999507e-3)
+    p = p * r + f4(8.3334519073e-3)
+    p = p * r + f4(4.1665795894e-2)
+    p = p * r + f4(1.6666665459e-1)
+    p = p * r + f4(5.0000001201e-1)
+    p = p * r * r + r + f4(1.0)
+    return p * float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
+
+
+@inline
+def _tail(z, e):
+    """1 - Phi(|z|) for e = exp(-z z / 2) / sqrt(2 pi), to 7.5e-8 (Abramowitz & Stegun 26.2.17)."""
+    k = f4(1) / (f4(1) + f4(0.2316419) * abs(z))
+    q = k * f4(1.330274429) - f4(1.821255978)
+    q = q * k + f4(1.781477937)
+    q = q * k - f4(0.356563782)
+    q = q * k + f4(0.319381530)
+    return e * q * k
+
+
+@kernel(tensors=3, sizes=2)
+def statistics(p):
+    """x [n,C], sums float64 [T,2,C], scratch 2C, n, C -> per thread the sums of v and v**2 over its
+    rows, where v is x less the first row, which keeps the variance of large means exact."""
+    a = carray(p, (5,))
+    n, C = a[3], a[4]
+    t, T = thread(), threads()
+    x, one = maps(a[0]), floats(a[2] + 8 * C * t)
+    two = floats(a[2] + 8 * C * t + 4 * C)
+    sums = carray(doubles(a[1]), (T, 2, C))
+    for c in range(C):
+        sums[t, 0, c] = 0.0
+        sums[t, 1, c] = 0.0
+    i, end = t * n // T, (t + 1) * n // T
+    while i < end:
+        stop = min(i + 128, end)
+        for c in range(C):
+            hold0(one, c, f4(0))
+            hold1(two, c, f4(0))
+        for j in range(i, stop):
+            o = j * C
+            for c in range(C):
+                v = look(x, o + c) - look(x, c)
+                hold0(one, c, held0(one, c) + v)
+                hold1(two, c, held1(two, c) + v * v)
+        for c in range(C):
+            sums[t, 0, c] += held0(one, c)
+            sums[t, 1, c] += held1(two, c)
+        i = stop
+
+
+@kernel(tensors=3, sizes=2)
+def totals(p):
+    """x [n,C], sums float64 [T,C], scratch C, n, C -> per thread the sums of x over its rows."""
+    a = carray(p, (5,))
+    n, C = a[3], a[4]
+    t, T = thread(), threads()
+    x, one = maps(a[0]), floats(a[2] + 4 * C * t)
+    sums = carray(doubles(a[1]), (T, C))
+    for c in range(C):
+        sums[t, c] = 0.0
+    i, end = t * n // T, (t + 1) * n // T
+    while i < end:
+        stop = min(i + 128, end)
+        for c in range(C):
+            hold0(one, c, f4(0))
+        for j in range(i, stop):
+            o = j * C
+            for c in range(C):
+                hold0(one, c, held0(one, c) + look(x, o + c))
+        for c in range(C):
+            sums[t, c] += held0(one, c)
+        i = stop
+
+
+@kernel(tensors=11, sizes=2)
+def normalise(p):
+    """x [n,C], sums float64 [T,2,C], weight, bias, running mean, running variance [C], constants
+    float64 [momentum, eps], scale, shift [C], mean, inverse float64 [C], n, C -> from the sums of
+    `statistics` the batch's mean and 1 / sqrt(variance + eps), the scale and shift that normalise
+    with them, and the running statistics moved, the variance without bias."""
+    a = carray(p, (13,))
+    n, C = a[11], a[12]
+    t, T = thread(), threads()
+    x, weight, bias, running, spread = (
+        maps(a[0]),
+        floats(a[2]),
+        floats(a[3]),
+        floats(a[4]),
+        floats(a[5]),
+    )
+    sums, constants = carray(doubles(a[1]), (T, 2, C)), carray(doubles(a[6]), (2,))
+    scale, shift = floats(a[7]), floats(a[8])
+    mean, inverse = carray(doubles(a[9]), (C,)), carray(doubles(a[10]), (C,))
+    momentum, eps = constants[0], constants[1]
+    if t == 0:
+        for c in range(C):
+            one, two = 0.0, 0.0
+            for i in range(T):
+                one += sums[i, 0, c]
+                two += sums[i, 1, c]
+            one /= n
+            variance = max(two / n - one * one, 0.0)
+            middle = one + look(x, c)
+            turned = 1.0 / np.sqrt(variance + eps)
+            by = get(weight, c) * turned
+            mean[c], inverse[c] = middle, turned
+            put0(scale, c, f4(by))
+            put1(shift, c, f4(get(bias, c) - middle * by))
+            before, was = np.float64(get(running, c)), np.float64(get(spread, c))
+            put2(running, c, f4(before + momentum * (middle - before)))
+            put3(spread, c, f4(was + momentum * (variance * n / max(n - 1, 1) - was)))
+
+
+@kernel(tensors=8, sizes=2)
+def settle(p):
+    """sums float64 [T,2,C] of the slopes d and of d x, mean, inverse float64 [C], scale [C], the
+    gradients of weight and bias [C], v, r [C], n, C -> those gradients, and v and r such that the
+    input's gradient is scale d + v x + r."""
+    a = carray(p, (10,))
+    n, C = a[8], a[9]
+    t, T = thread(), threads()
+    sums = carray(doubles(a[0]), (T, 2, C))
+    mean, inverse, scale = carray(doubles(a[1]), (C,)), carray(doubles(a[2]), (C,)), floats(a[3])
+    weight, bias, v, r = floats(a[4]), floats(a[5]), floats(a[6]), floats(a[7])
+    if t == 0:
+        for c in range(C):
+            one, two = 0.0, 0.0
+            for i in range(T):
+                one += sums[i, 0, c]
+                two += sums[i, 1, c]
+            by = np.float64(get(scale, c))
+            d_weight = inverse[c] * (two - mean[c] * one)
+            slope = -by * inverse[c] * d_weight / n
+            put0(weight, c, f4(d_weight))
+            put1(bias, c, f4(one))
+            put2(v, c, f4(slope))
+            put3(r, c, f4(-by * one / n - slope * mean[c]))
+
+
+@kernel(tensors=4, sizes=3)
+def activate(p):
+    """x [n,C], scale [C], shift [C], y [n,C], n, C, kind: y = f(scale x + shift)."""
+    a = carray(p, (7,))
+    n, C, kind = a[4], a[5], a[6]
+    x, scale, shift, y = maps(a[0]), floats(a[1]), floats(a[2]), maps(a[3])
+    t, T = thread(), threads()
+    for i in range(t * n // T, (t + 1) * n // T):
+        o = i * C
+        if kind == 1:
+            for c in range(C):
+                z = look(x, o + c) * get(scale, c) + get(shift, c)
+                set0(y, o + c, max(z, f4(0)))
+        elif kind == 2:
+            for c in range(C):
+                z = look(x, o + c) * get(scale, c) + get(shift, c)
+                tail = _tail(z, f4(0.3989422804) * _exp(f4(-0.5) * z * z))
+                set0(y, o + c, z * (f4(1) - tail if z > 0 else tail))
+        else:
+            for c in range(C):
+                set0(y, o + c, look(x, o + c) * get(scale, c) + get(shift, c))
+
+
+@kernel(tensors=5, sizes=5)
+def pool(p):
+    """x [B,H,W,C], scale, shift [C], y [B,H//2,W//2,C], place uint8 like y, B, H, W, C, kind: y is
+    the largest of each 2x2 window of f(scale x + shift), f rectifying (1) or not (0); place says
+    which of the four it was, and 4 where it is cut to zero."""
+    a = carray(p, (10,))
+    B, H, W, C, kind = a[5], a[6], a[7], a[8], a[9]
+    h, w = H // 2, W // 2
+    x, scale, shift, y = maps(a[0]), floats(a[1]), floats(a[2]), maps(a[3])
+    place = octets(a[4])
+    least = f4(0) if kind == 1 else f4(-np.inf)
+    t, T = thread(), threads()
+    for row in range(t * B * h // T, (t + 1) * B * h // T):
+        b, i = row // h, row % h
+        for j in range(w):
+            o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
+            r = q + W * C
+            for c in range(C):
+                s, d = get(scale, c), get(shift, c)
+                v0, v1 = look(x, q + c) * s + d, look(x, q + C + c) * s + d
+                v2, v3 = look(x, r + c) * s + d, look(x, r + C + c) * s + d
+                m = max(max(v0, v1), max(v2, v3))
+                k = np.int32(3)
+                k = np.int32(2) if v2 == m else k
+                k = np.int32(1) if v1 == m else k
+                k = np.int32(0) if v0 == m else k
+                k = k if m > least else np.int32(4)
+                set0(y, o + c, max(m, least))
+                put_byte(place, o + c, np.uint8(k))
+
+
+@kernel(tensors=5, sizes=4)
+def pool_sums(p):
+    """g [B,h,w,C], place, x [B,H,W,C], sums float64 [T,2,C], scratch 2C, B, H, W, C -> per thread
+    the sums over its rows of g and of g times the x it came from."""
+    a = carray(p, (9,))
+    B, H, W, C = a[5], a[6], a[7], a[8]
+    h, w = H // 2, W // 2
+    t, T = thread(), threads()
+    g, place, x = maps(a[0]), octets(a[1]), maps(a[2])
+    one, two = floats(a[4] + 8 * C * t), floats(a[4] + 8 * C * t + 4 * C)
+    sums = carray(doubles(a[3]), (T, 2, C))
+    for c in range(C):
+        sums[t, 0, c] = 0.0
+        sums[t, 1, c] = 0.0
+    for row in range(t * B * h // T, (t + 1) * B * h // T):
+        b, i = row // h, row % h
+        for c in range(C):
+            hold0(one, c, f4(0))
+            hold1(two, c, f4(0))
+        for j in range(w):
+            o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
+            r = q + W * C
+            for c in range(C):
+                k = np.int32(get_byte(place, o + c))
+                v, v1 = look(x, q + c), look(x, q + C + c)
+                v2, v3 = look(x, r + c), look(x, r + C + c)
+                v = v1 if k == 1 else v
+                v = v2 if k == 2 else v
+                v = v3 if k == 3 else v
+                d = look(g, o + c)
+                d = d if k < 4 else f4(0)
+                hold0(one, c, held0(one, c) + d)
+                hold1(two, c, held1(two, c) + d * v)
+        for c in range(C):
+            sums[t, 0, c] += held0(one, c)
+            sums[t, 1, c] += held1(two, c)
+
+
+@kernel(tensors=7, sizes=4)
+def unpool(p):
+    """g [B,h,w,C], place, x, dx [B,H,W,C], u, v, r [C], B, H, W, C: dx = u (g where it came from,
+    else 0) + v x + r, rows and columns left over included."""
+    a = carray(p, (11,))
+    B, H, W, C = a[7], a[8], a[9], a[10]
+    h, w = H // 2, W // 2
+    g, place, x, dx = maps(a[0]), octets(a[1]), maps(a[2]), maps(a[3])
+    u, v, r = floats(a[4]), floats(a[5]), floats(a[6])
+    t, T = thread(), threads()
+    rows, zero = (H + 1) // 2, f4(0)
+    for row in range(t * B * rows // T, (t + 1) * B * rows // T):
+        b, i = row // rows, row % rows
+        top = (b * H + 2 * i) * W * C
+        if i < h:
+            for j in range(w):
+                o, q = ((b * h + i) * w + j) * C, top + 2 * j * C
+                s = q + W * C
+                for c in range(C):
+                    k = np.int32(get_byte(place, o + c))
+                    d, m, e = look(g, o + c) * get(u, c), get(v, c), get(r, c)
+                    set0(dx, q + c, (d if k == 0 else zero) + (look(x, q + c) * m + e))
+                    set1(dx, q + C + c, (d if k == 1 else zero) + (look(x, q + C + c) * m + e))
+                    set2(dx, s + c, (d if k == 2 else zero) + (look(x, s + c) * m + e))
+                    set3(dx, s + C + c, (d if k == 3 else zero) + (look(x, s + C + c) * m + e))
+            if W % 2:
+                q = top + (W - 1) * C
+                s = q + W * C
+                for c in range(C):
+                    set0(dx, q + c, look(x, q + c) * get(v, c) + get(r, c))
+                    set1(dx, s + c, look(x, s + c) * get(v, c) + get(r, c))
+        else:
+            for j in range(W):
+                q = top + j * C
+                for c in range(C):
+                    set0(dx, q + c, look(x, q + c) * get(v, c) + get(r, c))
+
+
+@kernel(tensors=3, sizes=4)
+def unpool_plain(p):
+    """g [B,h,w,C], place, dx [B,H,W,C], B, H, W, C: dx = g where it came from, else 0."""
+    a = carray(p, (7,))
+    B, H, W, C = a[3], a[4], a[5], a[6]
+    h, w = H // 2, W // 2
+    g, place, dx = maps(a[0]), octets(a[1]), maps(a[2])
+    t, T = thread(), threads()
+    rows, zero = (H + 1) // 2, f4(0)
+    for row in range(t * B * rows // T, (t + 1) * B * rows // T):
+        b, i = row // rows, row % rows
+        top = (b * H + 2 * i) * W * C
+        if i < h:
+            for j in range(w):
+                o, q = ((b * h + i) * w + j) * C, top + 2 * j * C
+                s = q + W * C
+                for c in range(C):
+                    k, d = np.int32(get_byte(place, o + c)), look(g, o + c)
+                    set0(dx, q + c, d if k == 0 else zero)
+                    set1(dx, q + C + c, d if k == 1 else zero)
+                    set2(dx, s + c, d if k == 2 else zero)
+                    set3(dx, s + C + c, d if k == 3 else zero)
+            if W % 2:
+                q = top + (W - 1) * C
+                for c in range(C):
+                    set0(dx, q + c, zero)
+                    set1(dx, q + W * C + c, zero)
+        else:
+            for c in range(W * C):
+                set0(dx, top + c, zero)
+
+
+@kernel(tensors=7, sizes=3)
+def slopes(p):
+    """g [n,C], x [n,C], scale, shift [C], d [n,C], sums float64 [T,2,C], scratch 2C, n, C, kind ->
+    per thread the sums of s and of s x over its rows, where s is g times the slope of f at scale x
+    + shift; d = s for GELU, whose slope is dear, and is left alone otherwise."""
+    a = carray(p, (10,))
+    n, C, kind = a[7], a[8], a[9]
+    t, T = thread(), threads()
+    g, x, scale, shift, d = (
+        maps(a[0]),
+        maps(a[1]),
+        floats(a[2]),
+        floats(a[3]),
+        maps(a[4]),
+    )
+    one, two = floats(a[6] + 8 * C * t), floats(a[6] + 8 * C * t + 4 * C)
+    sums = carray(doubles(a[5]), (T, 2, C))
+    for c in range(C):
+        sums[t, 0, c] = 0.0
+        sums[t, 1, c] = 0.0
+    i, end = t * n // T, (t + 1) * n // T
+    while i < end:
+        stop = min(i + 128, end)
+        for c in range(C):
+            hold0(one, c, f4(0))
+            hold1(two, c, f4(0))
+        for j in range(i, stop):
+            o = j * C
+            if kind == 1:
+                for c in range(C):
+                    v, s = look(x, o + c), look(g, o + c)
+                    s = s if v * get(scale, c) + get(shift, c) > 0 else f4(0)
+                    hold0(one, c, held0(one, c) + s)
+                    hold1(two, c, held1(two, c) + s * v)
+            elif kind == 2:
+                for c in range(C):
+                    v = look(x, o + c)
+                    z = v * get(scale, c) + get(shift, c)
+                    e = f4(0.3989422804) * _exp(f4(-0.5) * z * z)
+                    tail = _tail(z, e)
+                    s = look(g, o + c) * ((f4(1) - tail if z > 0 else tail) + z * e)
+                    set2(d, o + c, s)
+                    hold0(one, c, held0(one, c) + s)
+                    hold1(two, c, held1(two, c) + s * v)
+            else:
+                for c in range(C):
+                    s = look(g, o + c)
+                    hold0(one, c, held0(one, c) + s)
+                    hold1(two, c, held1(two, c) + s * look(x, o + c))
+        for c in range(C):
+            sums[t, 0, c] += held0(one, c)
+            sums[t, 1, c] += held1(two, c)
+        i = stop
+
+
+@kernel(tensors=7, sizes=3)
+def combine(p):
+    """g [n,C], x [n,C], u, shift, v, r [C], out [n,C], n, C, kind: out = u g + v x + r, with zero
+    for g where u x + shift is cut off by f if that rectifies (1); out may be g."""
+    a = carray(p, (10,))
+    n, C, kind = a[7], a[8], a[9]
+    g, x, out = maps(a[0]), maps(a[1]), maps(a[6])
+    u, shift, v, r = floats(a[2]), floats(a[3]), floats(a[4]), floats(a[5])
+    t, T = thread(), threads()
+    for i in range(t * n // T, (t + 1) * n // T):
+        o = i * C
+        if kind == 1:
+            for c in range(C):
+                z, by = look(x, o + c), get(u, c)
+                s = look(g, o + c) * by
+                s = s if z * by + get(shift, c) > 0 else f4(0)
+                set0(out, o + c, s + (z * get(v, c) + get(r, c)))
+        else:
+            for c in range(C):
+                s = look(g, o + c) * get(u, c)
+                set0(out, o + c, s + (look(x, o + c) * get(v, c) + get(r, c)))
+
+
+@inline
+def _bits(index, seed):
+    """32 random bits that depend on index and seed alone: two rounds of multiplying and folding
+    (the 32-bit mixer of Wellons' hash prospector, bias 0.17)."""
+    h = np.uint32(np.uint32(index) * np.uint32(0x9E3779B9) + seed)
+    h = np.uint32(h ^ (h >> np.uint32(16)))
+    h = np.uint32(h * np.uint32(0x7FEB352D))
+    h = np.uint32(h ^ (h >> np.uint32(15)))
+    h = np.uint32(h * np.uint32(0x846CA68B))
+    return np.uint32(h ^ (h >> np.uint32(16)))
+
+
+@kernel(tensors=3, sizes=4)
+def drop(p):
+    """x, y [n], scale [1], n, seed, least, kind: y is scale f(x) where the sixteen random bits of
+    its place are at least `least` (of 2**16), else 0; f rectifies (1) or not (0)."""
+    a = carray(p, (7,))
+    n, seed, least = a[3], np.uint32(a[4]), np.uint32(a[5])
+    x, y = maps(a[0]), maps(a[1])
+    scale, floor = get(floats(a[2]), 0), f4(0) if a[6] == 1 else f4(-np.inf)
+    t, T = thread(), threads()
+    m = n // 2  # the two halves share the bits of a place; the last of an odd number has its own
+    for i in range(t * m // T, (t + 1) * m // T):
+        bits = _bits(i, seed)
+        u = look(x, i)
+        v = scale if u > floor else f4(0)
+        set0(y, i, u * (v * f4((bits & np.uint32(0xFFFF)) >= least)))
+        u = look(x, m + i)
+        v = scale if u > floor else f4(0)
+        set1(y, m + i, u * (v * f4((bits >> np.uint32(16)) >= least)))
+    if t == 0 and n % 2:
+        u = look(x, n - 1)
+        v = scale if u > floor else f4(0)
+        set0(y, n - 1, u * (v * f4((_bits(n - 1, seed) >> np.uint32(16)) >= least)))
+
+
+@kernel(tensors=4, sizes=4)
+def drop_slope(p):
+    """g, x, dx [n], scale [1], n, seed, least, kind: the gradient of `drop`'s x from that of its
+    y."""
+    a = carray(p, (8,))
+    n, seed, least = a[4], np.uint32(a[5]), np.uint32(a[6])
+    g, x, dx = maps(a[0]), maps(a[1]), maps(a[2])
+    scale, floor = get(floats(a[3]), 0), f4(0) if a[7] == 1 else f4(-np.inf)
+    t, T = thread(), threads()
+    m = n // 2
+    for i in range(t * m // T, (t + 1) * m // T):
+        bits = _bits(i, seed)
+        v = scale if look(x, i) > floor else f4(0)
+        set0(dx, i, look(g, i) * (v * f4((bits & np.uint32(0xFFFF)) >= least)))
+        v = scale if look(x, m + i) > floor else f4(0)
+        set1(dx, m + i, look(g, m + i) * (v * f4((bits >> np.uint32(16)) >= least)))
+    if t == 0 and n % 2:
+        v = scale if look(x, n - 1) > floor else f4(0)
+        keep = f4((_bits(n - 1, seed) >> np.uint32(16)) >= least)
+        set0(dx, n - 1, look(g, n - 1) * (v * keep))
+
+
+@kernel(tensors=4, sizes=2)
+def standardise(p):
+    """y [n,C], x float32 [n,C], scale, shift [C], n, C: y = scale x + shift."""
+    a = carray(p, (6,))
+    n, C = a[4], a[5]
+    y, x, scale, shift = maps(a[0]), floats(a[1]), floats(a[2]), floats(a[3])
+    t, T = thread(), threads()
+    for i in range(t * n // T, (t + 1) * n // T):
+        o = i * C
+        for c in range(C):
+            set0(y, o + c, get(x, o + c) * get(scale, c) + get(shift, c))
