@@ -245,6 +245,8 @@ def _compiled(
 ) -> Tensor:
     """What :func:`_drawn` makes of what was drawn, uint8 images in one pass of a kernel."""
     batch, (channels, height, width) = len(chosen), source.shape[1:]
+    if batch and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(source):
+        raise IndexError(f"images {chosen.tolist()} of {len(source)}")
     plan = np.zeros((batch, 6), np.int64)
     plan[:, 0], plan[:, 1] = chosen.numpy(), mirrored
     if place is not None:

@@ -94,12 +94,20 @@ def _folder() -> Path:
     return files.cache_root() / "kernels" / found.hexdigest()[:16]
 
 
+def _sealed(named: bytes) -> bytes:
+    """Bytes behind their SHA-256."""
+    return hashlib.sha256(named).digest() + named
+
+
 def _load(kept: bytes) -> tuple[int, Any]:
     """The address of kept machine code, and the engine that it lives in.
 
     Raises ValueError for what is damaged, or linked with what is not there.
     """
-    name, _, content = kept.partition(b"\0")
+    named = kept[32:]
+    if kept != _sealed(named):  # LLVM ends the process over a damaged object
+        raise ValueError("damaged")
+    name, _, content = named.partition(b"\0")
     try:
         held = llvmlite.binding.ObjectFileRef.from_data(content)
         sections = {section.name(): section.data() for section in held.sections()}

@@ -8,8 +8,10 @@ import random
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from power import Disk
+from safetensors import SafetensorError
 from torch import nn
 
 from convscope.errors import ConvscopeError, RunError
@@ -135,15 +137,14 @@ def test_a_full_disk_in_the_middle_of_a_save(tmp_path, monkeypatch):
     """The old checkpoint stays whole wherever the disk fills up, and nothing half-written stays."""
     run = network()
     checkpoint.save(tmp_path, Position(step=1), run, 1)
-    write_bytes = Path.write_bytes
+    save_file = safetensors.torch.save_file
 
-    def full(path: Path, content: bytes) -> int:
-        if path.suffix == ".safetensors":
-            write_bytes(path, content[: len(content) // 2])
-            raise OSError(28, "No space left on device")
-        return write_bytes(path, content)
+    def full(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        save_file(tensors, path)
+        os.truncate(path, path.stat().st_size // 2)
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
     with pytest.raises(ConvscopeError, match=r"step-000000002: no room left on the disk"):
         checkpoint.save(tmp_path, Position(step=2), run, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000001"]
