@@ -78,7 +78,7 @@ class Kernel:
                     made.native_name,
                     made._library.serialize_using_object_code()[2],
                 )
-                files.write_whole(kept, name.encode() + b"\0" + content)
+                files.write_whole(kept, _sealed(made.native_name.encode() + b"\0" + content))
         return self.versions[half]
 
 
