@@ -17,6 +17,7 @@ from convscope.kernels.compiled import scratch
 from convscope.kernels.images import BLACK, EDGE, REFLECT, gather, scaled
 from convscope.kernels.passes import (
     activate,
+    average,
     combine,
     drop,
     drop_slope,
@@ -45,6 +46,7 @@ __all__ = [
     "activate",
     "adam",
     "available",
+    "average",
     "combine",
     "drop",
     "drop_slope",

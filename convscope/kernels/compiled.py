@@ -73,11 +73,8 @@ class Kernel:
             with machine.muted():  # LLVM remarks on every loop that is none for vectors
                 made = numba.cfunc(signature, fastmath=EXACT, error_model="numpy")(plain)
             self.versions[half] = made.address, made
-            with contextlib.suppress(Exception):  # numba's insides may change: then nothing is kept
-                name, (content, _) = (
-                    made.native_name,
-                    made._library.serialize_using_object_code()[2],
-                )
+            with contextlib.suppress(Exception):  # numba's insides may change: nothing is kept then
+                _, _, (content, _) = made._library.serialize_using_object_code()
                 files.write_whole(kept, _sealed(made.native_name.encode() + b"\0" + content))
         return self.versions[half]
 
@@ -179,6 +176,7 @@ try:
 
     thread = types.ExternalFunction("omp_get_thread_num", types.int32())
     threads = types.ExternalFunction("omp_get_num_threads", types.int32())
+    barrier = types.ExternalFunction("GOMP_barrier", types.void())
 
     def _pointer(kind: Any) -> Any:
         """A function in kernels that takes an address for a pointer to numbers of that kind."""
@@ -276,7 +274,8 @@ try:
     READY = True
     inline = njit(fastmath=EXACT, error_model="numpy", inline="always")
 except ImportError:  # pragma: no cover
-    READY, carray, thread, threads = False, None, None, None
+    READY = False
+    carray = thread = threads = barrier = None
     floats = octets = doubles = maps = halves = words = float_of_bits = None
     get = get_byte = look = look_half = put_byte = set_half = None
     put0 = put1 = put2 = put3 = put4 = put5 = set0 = set1 = set2 = set3 = None

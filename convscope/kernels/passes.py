@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from convscope.kernels.compiled import (
+    barrier,
     carray,
     doubles,
     f4,
@@ -97,14 +98,14 @@ def statistics(p):
         i = stop
 
 
-@kernel(tensors=3, sizes=2)
+@kernel(tensors=4, sizes=2)
 def totals(p):
-    """x [n,C], sums float64 [T,C], scratch C, n, C -> per thread the sums of x over its rows."""
-    a = carray(p, (5,))
-    n, C = a[3], a[4]
+    """x [n,C], out [C], sums float64 [T,C], scratch C, n, C: out is the sum of x over its rows."""
+    a = carray(p, (6,))
+    n, C = a[4], a[5]
     t, T = thread(), threads()
-    x, one = maps(a[0]), floats(a[2] + 4 * C * t)
-    sums = carray(doubles(a[1]), (T, C))
+    x, out, sums = maps(a[0]), floats(a[1]), carray(doubles(a[2]), (T, C))
+    one = floats(a[3] + 4 * C * t)
     for c in range(C):
         sums[t, c] = 0.0
     i, end = t * n // T, (t + 1) * n // T
@@ -112,13 +113,23 @@ def totals(p):
         stop = min(i + 128, end)
         for c in range(C):
             hold0(one, c, f4(0))
-        for j in range(i, stop):
+        if (stop - i) % 2:
+            for c in range(C):
+                hold0(one, c, look(x, i * C + c))
+        for j in range(i + (stop - i) % 2, stop, 2):
             o = j * C
             for c in range(C):
-                hold0(one, c, held0(one, c) + look(x, o + c))
+                hold0(one, c, held0(one, c) + (look(x, o + c) + look(x, o + C + c)))
         for c in range(C):
             sums[t, c] += held0(one, c)
         i = stop
+    barrier()
+    if t == 0:
+        for c in range(C):
+            total = 0.0
+            for i in range(T):
+                total += sums[i, c]
+            put0(out, c, f4(total))
 
 
 @kernel(tensors=11, sizes=2)
@@ -495,3 +506,30 @@ def standardise(p):
         o = i * C
         for c in range(C):
             set0(y, o + c, get(x, o + c) * get(scale, c) + get(shift, c))
+
+
+@kernel(tensors=3, sizes=4)
+def average(p):
+    """x, y [B,H,W,C], shift [C], B, H, W, C: y is the mean of each 3x3 window of x, zeros beyond
+    the edge counted, plus shift."""
+    a = carray(p, (7,))
+    B, H, W, C = a[3], a[4], a[5], a[6]
+    x, y, shift = maps(a[0]), maps(a[1]), floats(a[2])
+    t, T = thread(), threads()
+    ninth = f4(1 / 9)
+    for row in range(t * B * H // T, (t + 1) * B * H // T):
+        i = row % H
+        up, down = f4(i > 0), f4(i < H - 1)
+        above, below = (-W * C if i > 0 else 0), (W * C if i < H - 1 else 0)
+        for j in range(W):
+            left, right = f4(j > 0), f4(j < W - 1)
+            before, after = (-C if j > 0 else 0), (C if j < W - 1 else 0)
+            o = (row * W + j) * C
+            for c in range(C):
+                k = o + c
+                middle = look(x, k) + up * look(x, k + above) + down * look(x, k + below)
+                one = look(x, k + before) + up * look(x, k + before + above)
+                two = look(x, k + after) + up * look(x, k + after + above)
+                one += down * look(x, k + before + below)
+                two += down * look(x, k + after + below)
+                set0(y, k, (middle + left * one + right * two) * ninth + get(shift, c))

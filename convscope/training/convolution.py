@@ -25,7 +25,6 @@ from convscope.training import weights
 WAYS = ("direct", "turned", "winograd", "matmul")
 PARTS = ("output", "input", "kernel")
 DIRECT = ("direct", "direct", "direct")
-FEW = 1 << 19  # numbers that PyTorch adds up in less time than a kernel takes to be called
 BLOCK = 2 << 20  # bytes of transformed tiles at a time, which a second-level cache holds
 
 
@@ -130,7 +129,7 @@ class _Convolution(torch.autograd.Function):
     ) -> Tensor:
         if weight.dtype is not x.dtype:
             weight = weights.half(weight)
-            bias = None if bias is None else bias.to(x.dtype)
+            bias = None if bias is None else weights.half(bias)
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding, ctx.ways, ctx.idle = stride, padding, ways, idle
         return output(x, weight, bias, stride, padding, ways[0])
@@ -194,19 +193,18 @@ def gradients(
             g, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, left
         )
         dx, dw = found[0] if left[0] else dx, found[1] if left[1] else dw
-    return dx, dw, _totals(g) if wants_b else None
+    return dx, dw, totals(g) if wants_b else None
 
 
-def _totals(g: Tensor) -> Tensor:
+def totals(g: Tensor) -> Tensor:
     """The sums over images and places, float32 [K], of g [B,K,h,w]."""
-    if g.numel() < FEW:
-        return g.sum((0, 2, 3))
     if not kernels.available():
         return g.sum((0, 2, 3), dtype=torch.float32)
-    n, channels = g.numel() // g.shape[1], g.shape[1]
+    channels = g.shape[1]
+    found = torch.empty(channels)
     sums = torch.empty(torch.get_num_threads(), channels, dtype=torch.float64)
-    kernels.totals(g, sums, kernels.scratch(channels), n, channels)
-    return sums.sum(0).float()
+    kernels.totals(g, found, sums, kernels.scratch(channels), g.numel() // channels, channels)
+    return found
 
 
 def _rows(

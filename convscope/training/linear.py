@@ -63,7 +63,7 @@ class _Linear(torch.autograd.Function):
     ) -> Tensor:
         if weight.dtype is not x.dtype:
             weight = weights.half(weight)
-            bias = None if bias is None else bias.to(x.dtype)
+            bias = None if bias is None else weights.half(bias)
         ctx.save_for_backward(x, weight)
         ctx.ways = ways
         return output(x, weight, bias, ways[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import signal
 import threading
@@ -57,7 +58,7 @@ def fit(
     pace = Pace(total, steps, at.epoch * steps + at.step, train.checkpoint_seconds, judged)
     saved_as = f"saved in {{}}; go on with --out {run.path} --resume"
     sums, lr = at.sums(loader.device), 0.0
-    with _signals() as caught:
+    with _signals() as caught, _settled():
         while at.epoch * steps + at.step < total and not at.stopped:
             model.train()
             pace.begin()
@@ -182,6 +183,17 @@ def _guard(model: nn.Module, at: Position, lr: float, weights: bool) -> None:
             f"at learning rate {lr:g}; nothing of it was saved, the last checkpoint stands. Try a "
             "lower --lr or --clip-grad 1, or look for images or targets that are not numbers"
         )
+
+
+@contextlib.contextmanager
+def _settled() -> Iterator[None]:
+    """Spare the garbage collector what is there by now: it would look through it every few hundred
+    steps."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

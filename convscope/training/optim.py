@@ -115,7 +115,7 @@ class Optimizer:
 
     def _step(self) -> None:
         adam = self.kind != "sgd"
-        rows, decays, kept = [], [], []
+        rows, decays, kept, stale = [], [], [], []
         for group in self.param_groups:
             moments = ["exp_avg", "exp_avg_sq"] if adam else ["momentum_buffer"]
             moments = moments if adam or group["momentum"] else []
@@ -133,8 +133,8 @@ class Optimizer:
                 copy = 0
                 if gradient.dtype is torch.bfloat16:
                     copy = weights.half(parameter).data_ptr()
-                else:
-                    weights.forget(parameter)
+                elif (other := weights.kept(parameter)) is not None:
+                    stale.append((other, parameter))
                 address = parameter.data_ptr(), gradient.data_ptr()
                 rows.append((*address, *both, copy, parameter.numel()))
                 decays.append(decay)
@@ -154,6 +154,10 @@ class Optimizer:
             shares = [group["momentum"], 1.0] if group["nesterov"] else [1.0, 0.0]
             by = [group["lr"], group["momentum"], *shares, *decays]
             kernels.sgd(table, torch.tensor(by, dtype=torch.float64), len(rows))
+
+        if stale:
+            copies, moved = map(list, zip(*stale, strict=True))
+            torch._foreach_copy_(copies, moved)
 
     def _count(self, state: dict[str, Any]) -> None:
         """Let a parameter count its steps together with all others."""

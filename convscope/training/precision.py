@@ -18,7 +18,7 @@ from convscope import files, kernels, machine
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit, Notice
 from convscope.recipe import Recipe
-from convscope.training import convolution, fusion, layers, linear
+from convscope.training import branches, convolution, fusion, layers, linear
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -76,7 +76,9 @@ def engine(model: nn.Module, ways: str, precision: str = "float32") -> nn.Module
                 linear.Dense.of(layer, chosen, DTYPES[precision])
             elif isinstance(layer, nn.Conv2d):
                 convolution.Planned.of(layer, chosen, DTYPES[precision])
-    convolution.follow(twin)
+    if twin is not model:
+        branches.join(twin)
+        convolution.follow(twin)
     return twin
 
 

@@ -29,14 +29,15 @@ def half(weight: Tensor) -> Tensor:
     >>> half(weight).tolist()
     [1.0, 1.0]
     """
-    copy, version, address = getattr(weight, "half_copy", (None, -1, 0))
-    if copy is None or version != weight._version or address != weight.data_ptr():
+    copy = kept(weight)
+    if copy is None:
         copy = weight.detach().to(torch.bfloat16)
         weight.half_copy = (copy, weight._version, weight.data_ptr())  # type: ignore[attr-defined]
     return copy
 
 
-def forget(weight: Tensor) -> None:
-    """Let the copy be made anew: the weight is changed in a way that PyTorch does not count."""
-    if hasattr(weight, "half_copy"):
-        del weight.half_copy
+def kept(weight: Tensor) -> Tensor | None:
+    """The copy that there is, if PyTorch knows of no change of the weight since; whoever changes it
+    otherwise changes the copy too."""
+    copy, version, address = getattr(weight, "half_copy", (None, -1, 0))
+    return copy if version == weight._version and address == weight.data_ptr() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from convscope import kernels
-from convscope.training import convolution
+from convscope.training import convolution, precision
 from convscope.training.convolution import PARTS, WAYS, Planned, suits
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
@@ -104,3 +105,62 @@ def test_other_numbers_and_layouts_fall_back():
     assert torch.equal(layer(x), plain)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x.to(memory_format=torch.channels_last)).dtype is torch.bfloat16
+
+
+def test_in_bfloat16_every_way_is_as_near_as_pytorchs_own():
+    torch.manual_seed(0)
+    plain = nn.Conv2d(8, 12, 3, padding=1).to(memory_format=torch.channels_last)
+    images = torch.randn(4, 8, 9, 9).to(memory_format=torch.channels_last)
+    exact = copy.deepcopy(plain).double()
+    expected = exact(images.double())
+    g = torch.randn_like(expected)
+    expected.backward(g)
+    for way in ("direct", "matmul"):
+        layer = Planned.of(copy.deepcopy(plain), (way, way, way), torch.bfloat16)
+        with precision.autocast("cpu", "bfloat16"):
+            y = layer(images)
+        assert y.dtype is torch.bfloat16 and far(y.double(), expected) < 0.01
+        y.backward(g.to(torch.bfloat16))
+        for (name, one), two in zip(layer.named_parameters(), exact.parameters(), strict=True):
+            assert far(one.grad.double(), two.grad) < 0.01, name
+
+
+def test_ways_of_one_number_format_are_not_taken_in_another(monkeypatch):
+    layer = Planned.of(nn.Conv2d(8, 8, 3), ("matmul",) * 3, torch.bfloat16)
+    monkeypatch.setattr(convolution, "_rows", lambda *rest: pytest.fail("another way"))
+    layer(torch.rand(2, 8, 6, 6).to(memory_format=torch.channels_last))
+
+
+@pytest.mark.parametrize("between", [[], [nn.MaxPool2d(2)], [nn.MaxPool2d(3, 1)]])
+def test_a_bias_before_batch_norm_has_no_gradient(between):
+    """PyTorch finds nothing but rounding there; in evaluation mode the bias counts."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3), *copy.deepcopy(between), nn.BatchNorm2d(8), nn.ReLU()
+    plain = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    twin = precision.engine(copy.deepcopy(plain), "fused")
+    images = torch.rand(4, 3, 8, 8).to(memory_format=torch.channels_last)
+    for network in (plain, twin):
+        network(images).square().sum().backward()
+    assert float(plain[0].bias.grad.abs().max()) < 1e-4 * float(plain[0].weight.grad.abs().max())
+    assert twin[0].bias.grad.tolist() == [0.0] * 8
+    assert far(twin[0].weight.grad, plain[0].weight.grad) < 1e-4
+    for network in (plain.eval(), twin.eval()):
+        network.zero_grad()
+        network(images).square().sum().backward()
+    assert far(twin[0].bias.grad, plain[0].bias.grad) < 1e-3
+
+
+def test_a_convolution_that_is_used_twice_keeps_its_bias_gradient():
+    shared = nn.Conv2d(3, 3, 3, padding=1)
+    model = nn.Sequential(shared, nn.BatchNorm2d(3), nn.Sequential(shared, nn.ReLU()))
+    twin = precision.engine(model, "fused")
+    assert twin[0].followers == ()
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (1, 16, 13, 11), (2, 24, 1, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_totals(shape, dtype):
+    torch.manual_seed(0)
+    g = torch.randn(shape).to(dtype).to(memory_format=torch.channels_last)
+    found = convolution.totals(g)
+    assert torch.allclose(found.double(), g.double().sum((0, 2, 3)), atol=1e-4)

@@ -1,0 +1,53 @@
+"""A linear layer in both ways and both number formats."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from convscope.training import linear, precision
+from convscope.training.linear import Dense
+
+
+def far(one: torch.Tensor, two: torch.Tensor) -> float:
+    return float(((one.double() - two) / two.norm()).norm().detach())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("ways", list(itertools.product(linear.WAYS, repeat=3)))
+def test_every_way(ways, dtype, bias):
+    torch.manual_seed(0)
+    plain = nn.Linear(7, 5, bias=bias)
+    exact = copy.deepcopy(plain).double()
+    layer = Dense.of(copy.deepcopy(plain), ways, precision.DTYPES[dtype])
+    x = torch.randn(6, 7)
+    inputs, doubles = x.clone().requires_grad_(), x.double().requires_grad_()
+    with precision.autocast("cpu", dtype):
+        y = layer(inputs)
+    expected = exact(doubles)
+    limit = 1e-6 if dtype == "float32" else 0.02
+    assert y.is_contiguous() and far(y, expected) < limit
+    g = torch.randn(6, 5)
+    y.backward(g.to(y.dtype))
+    expected.backward(g.double())
+    assert far(inputs.grad, doubles.grad) < limit
+    for one, two in zip(layer.parameters(), exact.parameters(), strict=True):
+        assert far(one.grad, two.grad) < limit and one.grad.stride() == one.stride()
+
+
+def test_what_it_does_not_know_is_pytorchs():
+    layer = Dense.of(nn.Linear(4, 3), ("turned",) * 3)
+    x = torch.randn(2, 5, 4)
+    assert torch.equal(layer(x), nn.Linear.forward(layer, x))
+    assert linear.usual(layer) and linear.usual(nn.Linear(2, 2))
+
+    class Own(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) / 9
+
+    assert not linear.usual(Own(2, 2))
