@@ -172,3 +172,24 @@ def test_a_device_that_is_not_there_is_named():
 
 def test_the_cache_is_where_it_is_said_to_be(fresh):
     assert files.cache_root() == fresh
+
+
+def _cases() -> list[tuple[str, str]]:
+    fast = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+    formats = ["float32", "bfloat16"] if fast else ["float32"]  # the probe takes no other there
+    return [(name, form) for name in recipe.names() for form in formats]
+
+
+@pytest.mark.parametrize(("name", "form"), _cases())
+def test_no_step_of_a_recipe_runs_a_reference_implementation(name, form, capfd):
+    """oneDNN says of each primitive what computes it; ``ref`` is a loop that nobody made fast."""
+    asked = recipe.load(name)
+    channels, size = (3, 32) if asked.data.name.startswith("cifar") else (1, 28)
+    network = build(asked.model.name, 10, channels, (size, size), asked.model.arguments)
+    network = precision.engine(network.to(memory_format=torch.channels_last), "fused", form)
+    images = torch.rand(16, channels, size, size).to(memory_format=torch.channels_last)
+    with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+        precision._pass(network, images, torch.arange(16) % 10, form)
+    lines = [text.split(",") for text in capfd.readouterr().out.splitlines() if ",exec," in text]
+    ran = {fields[fields.index("exec") + 3] for fields in lines}
+    assert ran and not any(name.startswith("ref") for name in ran), ran
