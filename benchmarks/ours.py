@@ -133,10 +133,18 @@ def options_of(args: argparse.Namespace) -> dict[str, Any]:
         "threads": args.threads,
         "val": args.val,
         "epochs": args.epochs,
+        **{key: _value(text) for key, _, text in (one.partition("=") for one in args.set)},
     }
     if args.turns:  # a wait for the next turn is no time at work that a checkpoint would save
         asked |= {"epochs": FOREVER, "checkpoint_seconds": 3600.0, "val": args.val or 0.0}
     return asked
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 @contextlib.contextmanager
@@ -255,6 +263,9 @@ def main() -> None:
             options.add_argument("model")
             options.add_argument("--no-augment", dest="augment", action="store_false")
             options.add_argument("--precision", default="auto")
+            options.add_argument(
+                "--set", action="append", default=[], metavar="OPTION=VALUE", help="of train"
+            )
             options.add_argument("--val", type=float)
         if job is folder:
             options.add_argument("root")

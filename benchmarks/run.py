@@ -85,6 +85,13 @@ class Couple:
 
 MNIST, CIFAR = (copies.mnist_idx,), (copies.cifar_pickles,)
 PLAIN = ("--no-augment",)
+SGD = tuple(  # the script's optimiser with a schedule, in place of the default, AdamW
+    f"--set={option}"
+    for option in (
+        *("optimizer=sgd", "momentum=0.9", "nesterov=true", "lr=0.01", "weight_decay=0.0001"),
+        "shift=2",
+    )
+)
 COUPLES = {
     "a": Couple("system_a.py", ("train", "mnist", "cnn", "--batch-size=100"), MNIST, epochs=5),
     "b-inception": Couple(
@@ -108,7 +115,10 @@ COUPLES = {
         epochs=15,
     ),
     "e": Couple(
-        "system_e.py", ("train", "cifar10", "cifar_cnn", "--batch-size=32"), CIFAR, epochs=10
+        "system_e.py",
+        ("train", "cifar10", "cifar_cnn", "--batch-size=32", *SGD),
+        CIFAR,
+        epochs=10,
     ),
     "resnet18": Couple(
         "resnet18.py", ("train", "cifar10", "resnet18_small", "--batch-size=128", *PLAIN), CIFAR
