@@ -41,13 +41,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--threads", type=int, default=0, help="0: one a core")
     args = parser.parse_args()
     runs: dict[str, list[dict[str, Any]]] = {form: [] for form in FORMATS}
     for seed in args.seeds:
         for form in FORMATS:
             with tempfile.TemporaryDirectory() as folder:
                 out = Path(folder) / "run"
-                run = api.train(recipe=args.recipe, seed=seed, precision=form, out=out)
+                asked = {"recipe": args.recipe, "seed": seed, "threads": args.threads}
+                run = api.train(**asked, precision=form, out=out)
                 found = run.metrics.accuracy, run.metrics.train_seconds
             runs[form].append(dict(zip(("accuracy", "seconds"), found, strict=True)))
             print(f"seed {seed}, {form}: {found[0]:.2%}, {found[1]:.1f} s", file=sys.stderr)
