@@ -128,7 +128,7 @@ def _changes(
     if not small_stem:
         if stem.in_channels == in_channels:
             return {}
-        shape = (stem.kernel_size, stem.stride, stem.padding)
+        shape: Any = (stem.kernel_size, stem.stride, stem.padding)
         return {place: nn.Conv2d(in_channels, stem.out_channels, *shape, bias=bias)}
     if stem.stride == (1, 1):
         rule = f"is of no use: the stem of {PREFIX}{bare} keeps the size of the image already"

@@ -25,15 +25,14 @@ class WideBlock(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
         )
-        self.shortcut = None
+        self.shortcut: nn.Module | None = None
         if stride > 1 or channels != width:
             self.shortcut = nn.Conv2d(channels, width, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.activate(x)
-        if self.shortcut is not None:
-            x = self.shortcut(y)
-        return x + self.residual(y)
+        y: Tensor = self.activate(x)
+        residual: Tensor = self.residual(y)
+        return residual + (x if self.shortcut is None else self.shortcut(y))
 
 
 def wide_resnet(
