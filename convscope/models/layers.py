@@ -47,7 +47,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 NUMBER = "[0-9]{1,9}"
 PAIR = f"{NUMBER}(?:x{NUMBER})?"
 KNOWN = ("c5-16", "mp2", "ap2", "gmp", "gap", "bn", *ACTIVATIONS, "drop0.5", "flatten", "fc10")
-MOST = 2**30  # weights of one layer: 4 GB
+MOST = 2**28  # weights of one layer: 1 GiB of them
 
 
 class Residual(nn.Module):

@@ -67,7 +67,11 @@ def builder(name: str) -> Callable[..., Classifier]:
 
 
 def make(
-    bare: str, num_classes: int, in_channels: int, image_size: tuple[int, int], small_stem: bool
+    bare: str,
+    num_classes: int,
+    in_channels: int,
+    image_size: tuple[int, int],
+    small_stem: bool = False,
 ) -> tuple[nn.Module, Plan]:
     """The network, and how it was made. Raises BadArgument where it cannot take such images."""
     from torchvision import models

@@ -91,10 +91,9 @@ def _text(network: Classifier, info: Mapping[str, Any], weights: str) -> str:
     )
     uses = "from torch.nn import functional\n" if "functional." in code else ""
     uses += "from torchvision import models\n" if "models." in code else ""
-    parameters = sum(p.numel() for p in network.parameters())
+    count = sum(p.numel() for p in network.parameters())
     return HEAD.format(
-        title=f"{_plain(built['name'])} on {_plain(info['data']['name'])}, {parameters:,} "
-        "parameters",
+        title=f"{_plain(built['name'])} on {_plain(info['data']['name'])}: {count:,} parameters",
         uses=uses,
         weights=weights,
         classes=_listed(info["classes"]),
@@ -107,7 +106,7 @@ def _text(network: Classifier, info: Mapping[str, Any], weights: str) -> str:
     )
 
 
-HEAD = '''"""{title}: load the trained network, predict, train on."""
+HEAD = '''"""{title}; load, predict, train."""
 
 from pathlib import Path
 
@@ -156,8 +155,8 @@ if __name__ == "__main__":
 
 
 def _plain(name: str) -> str:
-    """A name that is safe within a docstring."""
-    return re.sub(r"[^\w .:/+-]", "_", name, flags=re.ASCII)
+    """A name that is safe within a docstring, and no longer than there is room for."""
+    return re.sub(r"[^\w .:/+-]", "_", name[:24], flags=re.ASCII)
 
 
 def _quoted(text: str) -> str:

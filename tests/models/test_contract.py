@@ -24,19 +24,22 @@ WHOLE = ("preact_resnet20", "densenet40", *SMALLEST)
 NETWORKS = [
     *((name, SMALLEST.get(name, {}), ()) for name in MODELS if name not in WHOLE[:2]),
     ("layers", {"layers": "c3x2-6s2 [ bn gelu c3-6g2 ]+ ap2 drop0.1 c1-9 gmp flatten fc"}, ()),
-    ("tv:shufflenet_v2_x0_5", {"small_stem": True}, ()),
+    ("tv:squeezenet1_1", {"small_stem": True}, ()),
     *((name, {}, pytest.mark.slow) for name in WHOLE),
 ]
-CASES = [
-    pytest.param(
-        (name, arguments, channels, size),
-        id=f"{name}{'-small' * (name in SMALLEST and bool(arguments))}-{channels}x{size[0]}x{size[1]}",
-        marks=marks,
-    )
-    for name, arguments, marks in NETWORKS
-    for channels in (1, 3)
-    for size in SIZES.get(name, ((28, 28), (32, 32), (19, 31)))
-]
+
+
+def cases(name, arguments, marks):
+    """Each size with one and with three channels; of what is large, each size and each number."""
+    sizes = SIZES.get(name, ((28, 28), (32, 32), (19, 31)))
+    both = [(channels, size) for channels in (1, 3) for size in sizes]
+    for channels, size in both if name in STAGED else [both[0], both[-1]]:
+        label = f"{name}{'-small' if arguments else ''}-{channels}x{size[0]}x{size[1]}"
+        yield pytest.param((name, arguments, channels, size), id=label, marks=marks)
+
+
+STAGED = ("mlp", "cnn", "inception", "resnet", "keras_cnn", "cifar_cnn", "record")
+CASES = [case for network in NETWORKS for case in cases(*network)]
 
 
 @pytest.fixture(params=CASES)

@@ -105,7 +105,7 @@ def test_widths_make_stages():
         (
             "tv:alexnet",
             {},
-            r"model=tv:alexnet: cannot take images of 28x28 pixels .*small_stem=True \(--small-stem\)",
+            r"tv:alexnet: cannot take images of 28x28 pixels .*small_stem=True \(--small-stem\)",
         ),
         ("tv:vit_b_16", {}, "cuts square images into patches of 16x16, and these are 28x28"),
     ],
