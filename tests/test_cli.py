@@ -317,7 +317,7 @@ def test_a_line_of_layers_is_trained_and_written_as_code(bars, run):
     assert said.code == 2 and "--out net.py: is there already" in said.err
     assert run("script", "a", "-o", "net.py", "--force").code == 0
     assert run("script", "a", "-o", "code/net.py").code == 0
-    assert "Path(__file__).parent / \"../a/model.safetensors\"" in Path("code/net.py").read_text()
+    assert 'Path(__file__).parent / "../a/model.safetensors"' in Path("code/net.py").read_text()
 
 
 @pytest.mark.parametrize(
