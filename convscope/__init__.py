@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from convscope.api import LearningRate, Metrics, Run, evaluate, find_lr, predict, train
+    from convscope.api import LearningRate, Metrics, Run, evaluate, find_lr, predict, script, train
     from convscope.data.sources import open_data
     from convscope.errors import (
         BadArgument,
@@ -40,6 +40,7 @@ _HOME = {
     "evaluate": "api",
     "predict": "api",
     "find_lr": "api",
+    "script": "api",
     "Run": "api",
     "Metrics": "api",
     "LearningRate": "api",
@@ -85,6 +86,7 @@ __all__ = [
     "load",
     "open_data",
     "predict",
+    "script",
     "train",
 ]
 

@@ -3,6 +3,7 @@ these."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -27,9 +28,10 @@ from convscope.evaluation import metrics, predictions
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
 from convscope.job import Job, Limits, same_data, write_pages
-from convscope.models import store
+from convscope.models import store, tv
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
+from convscope.shipping import script as scripts
 from convscope.trained import Guess, load
 from convscope.training import budget, finder, memory, precision
 
@@ -129,9 +131,10 @@ def train(
 
     ``data`` is a data set by name, or a folder of images. ``options`` are the recipe's fields
     (``epochs``, ``lr``, ``batch_size``, ``shift`` ...) and the network's own arguments
-    (``kernel_size``, ``widths``). With ``resume`` and ``out`` a run that was stopped goes on, to
-    the same weights to the bit; one that is finished is returned as it is; one that never began
-    begins. With ``check`` the recipe's claim is held against the result.
+    (``kernel_size``, ``widths``); ``layers="c5-16 bn relu mp2 flatten fc"`` is a network in one
+    line (see :mod:`convscope.models.layers`). With ``resume`` and ``out`` a run that was stopped
+    goes on, to the same weights to the bit; one that is finished is returned as it is; one that
+    never began begins. With ``check`` the recipe's claim is held against the result.
 
     ``time_budget`` (seconds, or ``10m``) fits the epochs so that the whole job ends with it, from
     this call, or from ``began`` of ``time.perf_counter``, to the report. ``max_memory`` (bytes, or
@@ -197,6 +200,11 @@ def _given(
     flat = recipes.options()
     fields = {name: value for name, value in options.items() if name in flat}
     arguments = {k: v for k, v in options.items() if k not in flat and v is not None}
+    if "layers" in arguments:
+        if model not in (None, "layers"):
+            rule = f"is a network of its own, and so is model={model}"
+            raise BadArgument("layers", arguments["layers"], rule, "leave one of them out")
+        model = "layers"
     return {"data": None if data is None else _full(data), "model": model} | fields, arguments
 
 
@@ -396,6 +404,59 @@ def predict(
 ) -> list[Guess]:
     """Guesses of a run's network for image files and folders; see :meth:`Trained.predict`."""
     return load(path, model=model).predict(list(images), top_k, invert, emit)
+
+
+def script(path: str | Path, out: str | Path | None = None, *, force: bool = False) -> str:
+    """A run as one plain PyTorch file, which needs torch and safetensors (and torchvision for
+    ``tv:``): it loads the run's weights, predicts what the run predicts, and can train on.
+
+    Gives the text, and writes it to ``out`` if that is given; its path to the weights is then from
+    that file on, else from the working folder. Raises BadArgument where ``out`` is there already
+    and ``force`` is not given, and for a run of a user's own class; RunError.
+    """
+    file = None if out is None else Path(out)
+    if file is not None and file.exists() and not force:
+        remedy = "name another file, or add force (--force)"
+        raise BadArgument("out", file, "is there already", remedy)
+    text = scripts.script(run.find(Path(path)), file)
+    if file is not None:
+        with files.explained(file):
+            files.write_whole(file, text)
+    return text
+
+
+SIZES = {"mnist": (1, (28, 28)), "cifar10": (3, (32, 32))}  # channels, height and width
+
+
+def networks() -> dict[str, dict[str, Any]]:
+    """Each network of the registry, and torchvision's as one: its ``arguments`` and their defaults,
+    its number of ``parameters`` on MNIST and CIFAR-10, what it is ``about``."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, builder in models.MODELS.items():
+        with torch.device("meta"):  # shapes without values
+            built = {on: models.build(name, 10, *size) for on, size in SIZES.items()}
+        parameters = {on: sum(p.numel() for p in m.parameters()) for on, m in built.items()}
+        found[name] = {
+            "arguments": models.arguments_of(name),
+            "parameters": parameters,
+            "about": _first(builder.__doc__ or ""),
+        }
+    found[f"{tv.PREFIX}NAME"] = {
+        "arguments": {"small_stem": False},
+        "parameters": dict.fromkeys(SIZES),
+        "about": "any classifier of torchvision, untrained: tv:resnet18, tv:mobilenet_v2, ...",
+    }
+    return found
+
+
+def _first(docstring: str) -> str:
+    """The first clause of a docstring, without marks.
+
+    >>> _first(":func:`net` of 20 layers (He et al. 2016); 5 parameters.")
+    'net of 20 layers (He et al. 2016)'
+    """
+    text = re.split(r"(?<! al)\.(?:\s|$)|;|, such as", " ".join(docstring.split()))[0]
+    return re.sub(r":func:|`", "", text)
 
 
 def _checked(result: Run, check: bool) -> Run:

@@ -82,7 +82,8 @@ def train(
         under("Network", help="A recipe by name (see `recipes`) or a .toml file."),
     ] = None,
     model: Annotated[
-        str | None, under("Network", help="A network by name (see `models`), or file.py:Class.")
+        str | None,
+        under("Network", help="A network by name (see `models`), tv:NAME, or file.py:Class."),
     ] = None,
     kernel_size: Annotated[
         str | None, under("Network", metavar="N|HxW", help="cnn: kernel of each convolution.")
@@ -90,7 +91,6 @@ def train(
     widths: Annotated[
         str | None, under("Network", metavar="N,N,...", help="cnn: channels of each stage.")
     ] = None,
-    hidden: Annotated[int | None, under("Network", help="mlp: hidden units.")] = None,
     augment: Annotated[
         bool, under("Augmentation", help="The data set's own, or none but what is typed.")
     ] = True,
@@ -134,7 +134,6 @@ def train(
         **fields,
         "kernel_size": _sizes(kernel_size, "kernel_size", "x"),
         "widths": _sizes(widths, "widths", ","),
-        "hidden": hidden,
     }
     if data is None and recipe is None and not (resume and out):
         raise BadArgument(
@@ -269,20 +268,42 @@ def predict(
 
 
 @app.command()
-def models(as_json: Json = False, debug: Debug = False) -> None:
-    """List the networks and their arguments."""
-    from convscope import console
-    from convscope.models import MODELS, arguments_of
+def script(
+    run: RunPath,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where it goes; else stdout.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Write a run as one plain PyTorch file: network, weights, predicting and training."""
+    from convscope import api
 
-    found = {name: arguments_of(name) for name in MODELS}
+    text = api.script(run, out, force=force)
+    typer.echo(text if out is None else out, nl=out is not None)
+
+
+@app.command()
+def models(as_json: Json = False, debug: Debug = False) -> None:
+    """List the networks: their arguments, their parameters on MNIST and on CIFAR-10."""
+    from convscope import api, console
+
+    found = api.networks()
     if as_json:
         _print_json(found)
         return
-    rows = []
-    for name, arguments in found.items():
-        about = (MODELS[name].__doc__ or "").splitlines()[0]
-        rows.append((name, ", ".join(f"{k}={v}" for k, v in arguments.items()), about))
-    console.table(("network", "arguments", "what it is"), rows)
+    console.table(
+        ("network", "arguments", "on mnist", "on cifar10", "what it is"),
+        [
+            (
+                name,
+                ", ".join(f"{k}={v}" for k, v in one["arguments"].items()),
+                *("-" if n is None else f"{n:,}" for n in one["parameters"].values()),
+                one["about"],
+            )
+            for name, one in found.items()
+        ],
+    )
 
 
 @app.command()

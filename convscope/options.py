@@ -1,5 +1,5 @@
-"""The options of `train`, made from the fields of a recipe: one table, no signature to keep in
-step."""
+"""The options of `train`, made from the fields of a recipe and the arguments of networks: tables,
+no signature to keep in step."""
 
 from __future__ import annotations
 
@@ -71,12 +71,34 @@ FIELDS: dict[str, dict[str, str]] = {
         "checkpoint_seconds": "At most so much work is lost to a power cut.",
     },
 }
+ARGUMENTS: dict[str, tuple[type, str]] = {  # of networks -> type, help
+    "hidden": (int, "mlp: hidden units."),
+    "depth": (int, "preact_resnet, densenet, wide_resnet: layers."),
+    "width": (int, "resnet18_small, preact_resnet: channels; wide_resnet: times 16."),
+    "growth": (int, "densenet: maps that a layer adds."),
+    "bottleneck": (bool, "densenet: 1x1 before 3x3."),
+    "compression": (float, "densenet: share of maps kept between blocks."),
+    "small_stem": (bool, "tv:NAME: fit the stem to images of up to 64 pixels."),
+    "layers": (str, 'A network in one line, "c5-16 bn relu mp2 flatten fc"; its words are below.'),
+}
+WORDS = {  # of --layers -> what it stands for
+    "c5-16": "Convolution, 5x5 to 16 channels, that keeps the size; c5x3-16: 5 high, 3 wide.",
+    "c5-16p0s2g4": "The same with padding 0, stride 2, in 4 groups; each may be left out.",
+    "mp2, ap2": "Max- or average-pool over 2x2; mp3s2p1: with a stride and a padding.",
+    "gmp, gap": "Global max- or average-pool.",
+    "bn": "Batch normalisation.",
+    "relu": "Activation; also gelu, silu, elu, leaky, tanh, sigmoid.",
+    "drop0.5": "Dropout of half of the values.",
+    "[ ... ]+": "Residual: what comes out is added to what went in.",
+    "flatten": "Maps to vectors.",
+    "fc500, fc": "Linear layer to 500 values; fc alone: as many as there are classes.",
+}
 HEADINGS = ("Arguments", "Network", *FIELDS, "Limits", "Run")  # what has none comes last
 FLAGS = {"batch_size": ("--batch-size", "-b"), "optimizer": ("--optimizer", "--opt")}
 
 
 class Headed(TyperCommand):
-    """A command whose help lists its options under headings."""
+    """A command whose help lists its options under headings, and the words of --layers."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write each group of options under its heading."""
@@ -90,10 +112,13 @@ class Headed(TyperCommand):
             if heading in groups:
                 with formatter.section(heading):
                     formatter.write_dl(groups[heading])
+        with formatter.section("Words of --layers"):
+            formatter.write_dl(list(WORDS.items()))
 
 
 def with_fields(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command an option for every field of a recipe, in the place of its ``**fields``."""
+    """Give a command an option for every field of a recipe and every argument of a network, in the
+    place of its ``**fields``."""
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     types_of = {
@@ -101,15 +126,21 @@ def with_fields(command: Callable[..., Any]) -> Callable[..., Any]:
         for kind in SECTIONS.values()
         for f in fields(kind)
     }
+    wanted: list[tuple[str, Any, str, str]]
+    wanted = [(name, kind, text, "Network") for name, (kind, text) in ARGUMENTS.items()]
+    wanted += [
+        (name, types_of[name], text, heading)
+        for heading, group in FIELDS.items()
+        for name, text in group.items()
+    ]
     made = [
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=_option(name, types_of[name], text, heading),
+            annotation=_option(name, hint, text, heading),
         )
-        for heading, group in FIELDS.items()
-        for name, text in group.items()
+        for name, hint, text, heading in wanted
     ]
     command.__signature__ = signature.replace(parameters=[*own, *made])  # type: ignore[attr-defined]
     return command

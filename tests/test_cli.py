@@ -22,7 +22,8 @@ import convscope as cs
 from convscope import cli, recipe
 from convscope.api import Metrics
 from convscope.data import sources
-from convscope.options import FIELDS
+from convscope.models import MODELS, arguments_of
+from convscope.options import FIELDS, WORDS
 
 OPEN_DATA = sources.open_data
 
@@ -58,7 +59,7 @@ def run(capsys, monkeypatch):
 def test_help_names_every_verb(run):
     said = run("--help")
     assert said.code == 0
-    for verb in ("train", "eval", "predict", "models", "recipes", "data"):
+    for verb in ("train", "eval", "predict", "script", "models", "recipes", "data"):
         assert f"  {verb}  " in said.out
 
 
@@ -69,10 +70,10 @@ def test_every_field_of_a_recipe_is_an_option(run):
     said = run("train", "--help")
     for name in listed:
         assert f" --{name.replace('_', '-')}" in said.out, name
-    headings = re.findall(r"^(\w[\w ]*):$", said.out, re.M)
+    headings = re.findall(r"^(\w[\w -]*):$", said.out, re.M)
     assert headings == [
         *("Arguments", "Network", "Data", "Training", "Augmentation", "This machine"),
-        *("Limits", "Run", "Options"),
+        *("Limits", "Run", "Options", "Words of --layers"),
     ]
 
 
@@ -268,10 +269,55 @@ def test_an_option_before_the_verb_is_not_swallowed(run):
 
 def test_models_and_recipes_are_listed(run):
     found = json.loads(run("models", "--json").out)
-    assert found["cnn"] == {"kernel_size": 5, "widths": [16, 32]}
+    assert found["cnn"]["arguments"] == {"kernel_size": 5, "widths": [16, 32]}
+    assert found["cnn"]["parameters"] == {"mnist": 29_034, "cifar10": 34_634}
+    assert set(found) == {*MODELS, "tv:NAME"} and all(one["about"] for one in found.values())
+    assert found["tv:NAME"]["parameters"] == {"mnist": None, "cifar10": None}
+    assert re.search("preact_resnet +depth=110, width=16 +1,727,674 +1,727,962", run("models").out)
     assert "mnist-cnn" in json.loads(run("recipes", "--json").out)
     assert "kernel_size=5" in run("models").out
     assert "mnist-cnn" in run("recipes").out
+
+
+def test_every_argument_of_a_network_is_an_option(run):
+    said = run("train", "--help").out
+    for name in [*MODELS, "tv:resnet18"]:
+        for key in arguments_of(name):
+            assert f" --{key.replace('_', '-')}" in said, (name, key)
+    for word in WORDS:
+        assert f"  {word}  " in said
+
+
+def test_arguments_of_networks_reach_the_job(run, monkeypatch):
+    got: dict[str, object] = {}
+
+    def train(data: str, **options: object) -> None:
+        got.update(options)
+        raise cs.RunError("enough")
+
+    monkeypatch.setattr("convscope.api.train", train)
+    run(
+        "train", "mnist", "--no-bottleneck", "--depth", "40", "--compression", "1", "--layers", "fc"
+    )
+    assert {key: got[key] for key in ("bottleneck", "depth", "compression", "layers")} == {
+        **{"bottleneck": False, "depth": 40, "compression": 1.0, "layers": "fc"},
+    }
+    assert {got[key] for key in ("width", "growth", "small_stem", "hidden", "widths")} == {None}
+
+
+def test_a_line_of_layers_is_trained_and_written_as_code(bars, run):
+    words = ["train", "mnist", "--layers", "c3-4 relu mp2 flatten fc3", "--epochs", "1"]
+    assert run(*words, "--out", "a", "--kernels", "plain", "--precision", "float32").code == 0
+    said = run("script", "a")
+    assert said.code == 0 and "nn.Conv2d(1, 4, 3, padding=1),  # [B,4,12,12]" in said.out
+    assert said.out.endswith("\n") and not said.out.endswith("\n\n")
+    assert run("script", "a", "-o", "net.py").out == "net.py\n"
+    assert "class Net(nn.Module):" in Path("net.py").read_text().splitlines()
+    said = run("script", "a", "-o", "net.py")
+    assert said.code == 2 and "--out net.py: is there already" in said.err
+    assert run("script", "a", "-o", "net.py", "--force").code == 0
+    assert run("script", "a", "-o", "code/net.py").code == 0
+    assert 'Path(__file__).parent / "../a/model.safetensors"' in Path("code/net.py").read_text()
 
 
 @pytest.mark.parametrize(
@@ -304,6 +350,39 @@ def test_models_and_recipes_are_listed(run):
             2,
             "--shift 12: must be smaller than the image, 12x12",
         ),
+        (
+            ["train", "mnist", "--layers", "c3-8 relo"],
+            2,
+            "--layers relo: is no layer, and [B,8,12,12] arrived there; did you mean relu?",
+        ),
+        (
+            ["train", "mnist", "--layers", "c3-8 mp2 fc3"],
+            2,
+            "takes a vector, and [B,8,6,6] arrived; write flatten before it\n"
+            "  c3-8 mp2 fc3\n           ^^^\n",
+        ),
+        (
+            ["train", "mnist", "--layers", "flatten fc", "--model", "mlp"],
+            2,
+            "--layers flatten fc: is a network of its own, and so is model=mlp",
+        ),
+        (["train", "mnist", "--model", "tv:resnet19"], 2, "--model tv:resnet19: is no classifier"),
+        (
+            ["train", "mnist", "--model", "tv:alexnet"],
+            2,
+            "--model tv:alexnet: cannot take images of 12x12 pixels",
+        ),
+        (
+            ["train", "mnist", "--model", "preact_resnet", "--depth", "21"],
+            2,
+            "--depth 21: must be 6n + 2, n from 1; try 20, 32, 56 or 110",
+        ),
+        (
+            ["train", "mnist", "--small-stem"],
+            2,
+            "--small-stem True: is neither an option nor an argument of cnn",
+        ),
+        (["script", "gone"], 1, "gone: is no run folder (there is no such folder)"),
         (["train", "mnist", "--resume"], 2, "needs the run folder to go on with; add out=DIR"),
         (["train", "mnist", "--check"], 2, "needs a recipe with a [claim]"),
         (

@@ -33,6 +33,7 @@ def test_the_public_names():
         "load",
         "open_data",
         "predict",
+        "script",
         "train",
     ]
     for name in convscope.__all__:

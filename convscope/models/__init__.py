@@ -1,4 +1,5 @@
-"""Networks by name: one visible dict, and one way to build from it."""
+"""Networks by name: one visible dict, and one way to build from it; beside it torchvision's, as
+``tv:NAME``, and the user's own, as ``file.py:Class``."""
 
 from __future__ import annotations
 
@@ -14,11 +15,16 @@ from typing import Any
 from torch import nn
 
 from convscope.errors import BadArgument, nearest
+from convscope.models import tv
+from convscope.models.densenet import densenet, densenet40
 from convscope.models.inception import inception
+from convscope.models.layers import layers
 from convscope.models.parts import Classifier
 from convscope.models.plain import cifar_cnn, cnn, keras_cnn, mlp
+from convscope.models.preact import preact_resnet, preact_resnet20
 from convscope.models.record import record
 from convscope.models.resnet import resnet, resnet18_small
+from convscope.models.wide_resnet import wide_resnet
 
 MODELS: dict[str, Callable[..., Classifier]] = {
     "mlp": mlp,
@@ -28,7 +34,13 @@ MODELS: dict[str, Callable[..., Classifier]] = {
     "keras_cnn": keras_cnn,
     "cifar_cnn": cifar_cnn,
     "resnet18_small": resnet18_small,
+    "preact_resnet20": preact_resnet20,
+    "preact_resnet": preact_resnet,
+    "densenet40": densenet40,
+    "densenet": densenet,
+    "wide_resnet": wide_resnet,
     "record": record,
+    "layers": layers,
 }
 
 _GIVEN = ("num_classes", "in_channels", "image_size")  # what the data decides, not the user
@@ -52,7 +64,8 @@ def build(
     image_size: tuple[int, int],
     arguments: Mapping[str, Any] | None = None,
 ) -> Classifier:
-    """A network by its registered name, or the user's own class as ``path/to/file.py:ClassName``.
+    """A network by its registered name, torchvision's as ``tv:NAME``, or the user's own class as
+    ``path/to/file.py:ClassName``.
 
     A class from a file is called with those of ``num_classes``, ``in_channels`` and ``image_size``
     that its signature names; it takes float 0..1 [B,C,H,W], normalised, and gives logits [B,K].
@@ -81,12 +94,14 @@ def is_own(name: str) -> bool:
 
 
 def _builder(name: str) -> Callable[..., Classifier]:
+    if name.startswith(tv.PREFIX):
+        return tv.builder(name)
     if name not in MODELS:
         raise BadArgument(
             "model",
             name,
             "is no registered network",
-            nearest(name, MODELS) + ", or file.py:ClassName",
+            nearest(name, MODELS) + ", tv:NAME of torchvision, or file.py:ClassName",
         )
     return MODELS[name]
 
@@ -98,12 +113,21 @@ def _fitting(key: str, value: Any, hint: Any) -> Any:
     one = tuple(kind for kind in kinds if isinstance(kind, type) and not typing.get_origin(kind))
     if many and isinstance(value, list | tuple) and all(type(item) is int for item in value):
         return tuple(value)
+    if float in one and type(value) is int:
+        return float(value)
     if one and type(value) in one:
         return value
-    rules = [f"one {kind.__name__}" for kind in one] + ["several whole numbers"] * many
-    raise BadArgument(
-        key, value, f"must be {' or '.join(rules)}", "try 16,32" if many else "try 500"
-    )
+    rules = [KINDS[kind][0] for kind in one] + ["several whole numbers"] * many
+    remedy = "try 16,32" if many else KINDS[one[0]][1]
+    raise BadArgument(key, value, f"must be {' or '.join(rules)}", remedy)
+
+
+KINDS = {  # of an argument -> what it must be, an example
+    int: ("a whole number", "try 16"),
+    float: ("a number", "try 0.5"),
+    bool: ("true or false", "write true or false"),
+    str: ("a line of words", "write it in quotes"),
+}
 
 
 def _own(name: str, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Classifier:

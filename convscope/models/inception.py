@@ -19,6 +19,7 @@ class InceptionA(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.channels = channels
         self.branch1x1 = nn.Conv2d(channels, 16, 1)
         self.branch5x5 = nn.Sequential(nn.Conv2d(channels, 16, 1), nn.Conv2d(16, 24, 5, padding=2))
         self.branch3x3 = nn.Sequential(

@@ -1,4 +1,8 @@
-"""What every network of the registry is made of."""
+"""What every network of the registry is made of.
+
+A block keeps the arguments it was made with under their names, as PyTorch's own layers do, so that
+``convscope script`` can write the call that makes it again.
+"""
 
 from __future__ import annotations
 
@@ -75,3 +79,36 @@ def require_size(model: str, image_size: tuple[int, int], least: int) -> None:
             f"{image_size[0]}x{image_size[1]}",
             "take another network, or larger images",
         )
+
+
+def same_convolution(
+    channels: int,
+    out: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> nn.Module:
+    """A convolution with bias that keeps the size at stride 1: [B,C,h,w] -> [B,out,h,w]. An even
+    kernel cannot be centred: it is padded one more below and to the right.
+
+    >>> same_convolution(1, 16, (5, 3))
+    Conv2d(1, 16, kernel_size=(5, 3), stride=(1, 1), padding=(2, 1))
+    """
+    height, width = kernel
+    if height % 2 and width % 2:
+        padding = (height // 2, width // 2)
+        return nn.Conv2d(channels, out, kernel, stride, padding, groups=groups)
+    before_h, before_w = (height - 1) // 2, (width - 1) // 2
+    sides = (before_w, width - 1 - before_w, before_h, height - 1 - before_h)
+    return nn.Sequential(
+        nn.ZeroPad2d(sides), nn.Conv2d(channels, out, kernel, stride, groups=groups)
+    )
+
+
+def initialise(model: Classifier) -> Classifier:
+    """Draw every convolution from a normal distribution of variance 2 / fan-out (He et al. 2015,
+    arXiv 1502.01852, eq. 14), in place."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return model

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from convscope.errors import BadArgument
-from convscope.models.parts import Classifier, require_size
+from convscope.models.parts import Classifier, require_size, same_convolution
 
 
 def mlp(
@@ -72,7 +72,7 @@ def cnn(
                 f"give at most {min(image_size).bit_length() - 1}",
             )
         layers += [
-            _same_convolution(channels, out, kernel),  # [B,out,h,w]
+            same_convolution(channels, out, kernel),  # [B,out,h,w]
             nn.BatchNorm2d(out),
             nn.MaxPool2d(2),  # [B,out,h/2,w/2]
             nn.ReLU(inplace=True),
@@ -128,13 +128,3 @@ def cifar_cnn(num_classes: int, in_channels: int, image_size: tuple[int, int]) -
         nn.Linear(512, num_classes),  # [B,K]
     )
     return Classifier(in_channels, features, head)
-
-
-def _same_convolution(channels: int, out: int, kernel: tuple[int, int]) -> nn.Module:
-    """A convolution whose output is as large as its input, for odd and even kernels."""
-    height, width = kernel
-    if height % 2 and width % 2:
-        return nn.Conv2d(channels, out, kernel, padding=(height // 2, width // 2))
-    before_h, before_w = (height - 1) // 2, (width - 1) // 2
-    sides = (before_w, width - 1 - before_w, before_h, height - 1 - before_h)
-    return nn.Sequential(nn.ZeroPad2d(sides), nn.Conv2d(channels, out, kernel))

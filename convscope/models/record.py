@@ -19,8 +19,8 @@ class Whitening(nn.Conv2d):
     images they are random.
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, 8 * channels, 2)
+    def __init__(self, in_channels: int) -> None:
+        super().__init__(in_channels, 8 * in_channels, 2)
         self.weight.requires_grad = False
 
     @torch.no_grad()
@@ -37,8 +37,8 @@ class Whitening(nn.Conv2d):
 class BiasNorm(nn.BatchNorm2d):
     """Batch normalisation that learns a bias and no scale, with statistics that follow quickly."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-12, momentum=0.4)
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features, eps=1e-12, momentum=0.4)
         self.weight.requires_grad = False
 
 

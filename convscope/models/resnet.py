@@ -13,6 +13,7 @@ class PlainResidual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.channels = channels
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
@@ -50,6 +51,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
+        self.channels, self.width, self.stride = channels, width, stride
         self.residual = nn.Sequential(
             nn.Conv2d(channels, width, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(width),

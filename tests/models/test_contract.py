@@ -14,19 +14,39 @@ from convscope.models.parts import Classifier
 from convscope.run import RunFolder
 
 SIZES = {"record": ((28, 28), (32, 32), (27, 41))}  # it needs 25 pixels
-CASES = [
-    (name, channels, size)
-    for name in MODELS
-    for channels in (1, 3)
-    for size in SIZES.get(name, ((28, 28), (32, 32), (19, 31)))
+SMALLEST = {  # of a family: what is tested in every run; the whole ones are slow
+    "resnet18_small": {"width": 8},
+    "preact_resnet": {"depth": 8},
+    "densenet": {"depth": 10, "growth": 4},
+    "wide_resnet": {"depth": 10, "width": 1},
+}
+WHOLE = ("preact_resnet20", "densenet40", *SMALLEST)
+NETWORKS = [
+    *((name, SMALLEST.get(name, {}), ()) for name in MODELS if name not in WHOLE[:2]),
+    ("layers", {"layers": "c3x2-6s2 [ bn gelu c3-6g2 ]+ ap2 drop0.1 c1-9 gmp flatten fc"}, ()),
+    ("tv:squeezenet1_1", {"small_stem": True}, ()),
+    *((name, {}, pytest.mark.slow) for name in WHOLE),
 ]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}x{case[2][0]}x{case[2][1]}")
+def cases(name, arguments, marks):
+    """Each size with one and with three channels; of what is large, each size and each number."""
+    sizes = SIZES.get(name, ((28, 28), (32, 32), (19, 31)))
+    both = [(channels, size) for channels in (1, 3) for size in sizes]
+    for channels, size in both if name in STAGED else [both[0], both[-1]]:
+        label = f"{name}{'-small' if arguments else ''}-{channels}x{size[0]}x{size[1]}"
+        yield pytest.param((name, arguments, channels, size), id=label, marks=marks)
+
+
+STAGED = ("mlp", "cnn", "inception", "resnet", "keras_cnn", "cifar_cnn", "record")
+CASES = [case for network in NETWORKS for case in cases(*network)]
+
+
+@pytest.fixture(params=CASES)
 def built(request: pytest.FixtureRequest) -> tuple[Classifier, torch.Tensor]:
-    name, channels, size = request.param
+    name, arguments, channels, size = request.param
     torch.manual_seed(0)
-    return build(name, 7, channels, size), torch.rand(4, channels, *size)
+    return build(name, 7, channels, size, arguments), torch.rand(4, channels, *size)
 
 
 def test_gives_a_logit_a_class(built):
@@ -77,11 +97,11 @@ def test_normalises_in_its_first_layer(built):
 
 def test_is_saved_and_loaded_as_it_is(built, tmp_path: Path, request: pytest.FixtureRequest):
     model, images = built
-    name, channels, size = request.node.callspec.params["built"]
+    name, arguments, channels, size = request.node.callspec.params["built"]
     model.normalise.set([0.3] * channels, [0.6] * channels)
     model(images)  # moves batch normalisation's statistics
     info = {
-        "architecture": store.architecture(name, {}, 7, channels, size),
+        "architecture": store.architecture(name, arguments, 7, channels, size),
         "classes": list("abcdefg"),
         "preprocessing": {"channels": channels, "size": list(size), "fit": "pad"},
         "temperature": 1.0,
@@ -102,8 +122,9 @@ def test_is_saved_and_loaded_as_it_is(built, tmp_path: Path, request: pytest.Fix
 @pytest.mark.parametrize("name", MODELS)
 def test_says_what_it_is_and_what_it_takes(name):
     assert MODELS[name].__doc__
-    for key, default in arguments_of(name).items():
-        assert build(name, 3, 1, (28, 28), {key: default})
+    with torch.device("meta"):  # shapes without values
+        for key, default in arguments_of(name).items():
+            assert build(name, 3, 1, (28, 28), {key: default})
 
 
 def test_exports_to_a_graph(built):

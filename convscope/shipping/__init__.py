@@ -1,0 +1,1 @@
+"""Leaving: what a trained network becomes outside of convscope."""

@@ -1,0 +1,189 @@
+"""A run as one plain file: over the whole registry, it predicts what the run predicts."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import convscope as cs
+from convscope.errors import BadArgument
+from convscope.models import MODELS, build, store
+from convscope.run import RunFolder
+from convscope.shipping.script import script
+
+PUBLISHED = ("mlp", "cnn", "inception", "resnet", "keras_cnn", "cifar_cnn")
+SMALLER = {
+    "resnet18_small": {"width": 4},
+    "preact_resnet": {"depth": 26, "width": 4},
+    "densenet": {"depth": 40, "growth": 4},
+    "wide_resnet": {"depth": 28, "width": 1},
+}
+LONG = "c2-8s2 [ bn relu c3-8 bn relu c3-8 bn relu c3-8 bn relu c3-8 ]+ mp3s2 gmp flatten bn fc"
+CASES = [
+    *((name, SMALLER.get(name, {})) for name in MODELS),
+    ("layers", {"layers": LONG}),
+    ("layers", {"layers": "flatten fc9 leaky [ elu fc9 ]+ drop0.25 fc"}),
+    ("cnn", {"kernel_size": (4, 3), "widths": (5,)}),
+    ("densenet", {"depth": 22, "growth": 3, "bottleneck": False}),
+    ("tv:squeezenet1_1", {}),
+    ("tv:mobilenet_v3_small", {"small_stem": True}),
+    *(
+        pytest.param(f"tv:{name}", {"small_stem": True}, marks=pytest.mark.slow)
+        for name in ("googlenet", "inception_v3", "densenet121", "convnext_tiny", "vit_b_16")
+    ),
+    *(pytest.param(name, {}, marks=pytest.mark.slow) for name in SMALLER),
+]
+
+
+def saved(folder: Path, name: str, arguments: dict, classes=tuple("abcdefghij"), data="mnist"):
+    """A run folder with a network whose every weight and statistic is its own."""
+    channels, size = (3, (32, 32)) if name in ("cifar_cnn", "record") else (1, (28, 28))
+    torch.manual_seed(3)
+    model = build(name, len(classes), channels, size, arguments)
+    model.normalise.set([0.3] * channels, [0.6] * channels)
+    with torch.no_grad():
+        model.train()(torch.rand(8, channels, *size))  # moves batch normalisation's statistics
+    info = {
+        "architecture": store.architecture(name, arguments, len(classes), channels, size),
+        "classes": list(classes),
+        "preprocessing": {"channels": channels, "size": list(size), "fit": "pad"},
+        "temperature": 1.7,
+        "parameters": 1,
+        "versions": {},
+        "machine": {},
+        "data": {"name": data, "fingerprint": ""},
+        "created": "",
+        "command": "",
+    }
+    folder.mkdir(exist_ok=True)
+    store.save(RunFolder(folder), model, info)
+    return model.eval(), torch.randint(0, 256, (5, channels, *size), dtype=torch.uint8)
+
+
+def executed(text: str, file: Path) -> dict:
+    space = {"__name__": "net", "__file__": str(file)}
+    exec(compile(text, str(file), "exec"), space)
+    return space
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES)
+def test_it_predicts_exactly_what_the_run_predicts(tmp_path, name, arguments):
+    model, images = saved(tmp_path / "run", name, arguments)
+    text = script(RunFolder(tmp_path / "run"), tmp_path / "net.py")
+    net = executed(text, tmp_path / "net.py")
+    loaded = net["load"]()
+    assert list(loaded.state_dict()) == list(model.state_dict())
+    with torch.inference_mode():
+        logits = model(images / 255)
+        torch.testing.assert_close(loaded(images / 255), logits, rtol=1e-6, atol=1e-6)
+    found = net["predict"](loaded, images)
+    torch.testing.assert_close(found, (logits / 1.7).softmax(1), rtol=1e-5, atol=1e-6)
+    frozen = {key for key, p in model.named_parameters() if not p.requires_grad}
+    assert {key for key, p in loaded.named_parameters() if not p.requires_grad} == frozen
+    modules = {
+        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    allowed = {"pathlib", "torch", "safetensors"} | (
+        {"torchvision"} if name[:3] == "tv:" else set()
+    )
+    assert modules == allowed
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert len(lines) < (100 if name in PUBLISHED or name.startswith("tv:") else 130)
+
+
+def test_shapes_stand_where_they_change(tmp_path):
+    saved(tmp_path / "run", "cnn", {})
+    lines = [line.strip() for line in script(RunFolder(tmp_path / "run")).splitlines()]
+    for line in (
+        "nn.Conv2d(1, 16, 5, padding=2),  # [B,16,28,28]",
+        "nn.BatchNorm2d(16),",
+        "nn.MaxPool2d(2),  # [B,16,14,14]",
+        "self.head = nn.Sequential(nn.Flatten(), nn.Linear(1568, 10))  # [B,1568], [B,10]",
+    ):
+        assert line in lines
+
+
+def test_layers_alike_are_a_loop(tmp_path):
+    saved(tmp_path / "run", "densenet40", {})
+    text = script(RunFolder(tmp_path / "run"))
+    assert "*[DenseLayer(16 + 12 * i, 12) for i in range(12)],  # [B,160,28,28]" in text
+    saved(tmp_path / "two", "preact_resnet", {"depth": 26})
+    text = script(RunFolder(tmp_path / "two"))
+    assert "*[PreactBlock(16, 16) for _ in range(3)],\n" in text
+
+
+def test_names_are_text_and_no_code(tmp_path):
+    """Class names and data come from folders and files: whatever they hold stays a string."""
+    names = ('"""', "it's", 'a"b', "back\\slash", "new\nline", "\u2028", "é") + ("long" * 9,) * 6
+    saved(tmp_path / "run", "mlp", {"hidden": 2}, names, '"""\nraise SystemExit\n"""')
+    text = script(RunFolder(tmp_path / "run"), tmp_path / "net.py")
+    assert executed(text, tmp_path / "net.py")["CLASSES"] == names
+    assert [line for line in text.split("\n") if len(line) > 100] == []
+
+
+def test_a_single_class_is_a_tuple_too(tmp_path):
+    saved(tmp_path / "run", "mlp", {"hidden": 2}, ("all",))
+    assert executed(script(RunFolder(tmp_path / "run")), tmp_path)["CLASSES"] == ("all",)
+
+
+def test_it_trains_on(tmp_path):
+    saved(tmp_path / "run", "cnn", {"widths": (4, 4)})
+    net = executed(script(RunFolder(tmp_path / "run"), tmp_path / "net.py"), tmp_path / "net.py")
+    labels = torch.arange(300) % 10
+    images = (torch.rand(300, 1, 28, 28) * 100).byte()
+    images[torch.arange(300), 0, labels * 2] = 255  # a row a class
+    model = net["load"]()
+    before = net["predict"](model, images)[torch.arange(300), labels].log().mean()
+    net["train"](model, images, labels, epochs=3, lr=0.01)
+    assert net["predict"](model, images)[torch.arange(300), labels].log().mean() > before + 0.5
+
+
+def test_a_run_is_written_and_runs_from_everywhere(bars, workplace):
+    run = cs.train(
+        *("mnist",),
+        **{"model": "cnn", "widths": (4,), "epochs": 1, "batch_size": 60, "kernels": "plain"},
+        **{"precision": "float32", "memory_format": "contiguous"},
+    )
+    (workplace / "code").mkdir()
+    text = cs.script(run.path, "code/net.py")
+    assert Path("code/net.py").read_text(encoding="utf-8") == text
+    with pytest.raises(BadArgument, match=r"out=code/net.py: is there already; .*\(--force\)"):
+        cs.script(run.path, "code/net.py")
+    assert cs.script(run.path, "code/net.py", force=True) == text
+    done = subprocess.run(
+        [sys.executable, "-I", str(workplace / "code" / "net.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(line.split()[0] for line in done.stdout.splitlines()) == sorted(bars.classes)
+    net = executed(cs.script(run.path), Path("elsewhere.py"))  # its path is from here
+    images = bars.splits["test"].images
+    found = net["predict"](net["load"](), torch.from_numpy(np.array(images)))
+    for row, guess in zip(found, cs.load(run.path).predict(images), strict=True):
+        expected = dict(guess.top)
+        assert [float(p) for p in row] == pytest.approx(
+            [expected[c] for c in bars.classes], abs=1e-6
+        )
+
+
+def test_a_users_own_class_is_code_already(bars, workplace):
+    code = "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self, num_classes):\n"
+    code += "        super().__init__(nn.Flatten(), nn.LazyLinear(num_classes))"
+    Path("mine.py").write_text(code)
+    cs.train("mnist", model="mine.py:Net", epochs=1, out="a", kernels="plain")
+    text = "RUN=a: its network is the class Net of mine.py, which is plain PyTorch already; .*"
+    with pytest.raises(BadArgument, match=text + "; import Net from there and load into it"):
+        cs.script("a", "net.py")
+    assert not Path("net.py").exists()
