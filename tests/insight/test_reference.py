@@ -7,8 +7,8 @@ shapes, values and of every argument, forward and, where there is one, backward,
 @@PROOF@@
 
 ``onnx_cases.json`` holds what ONNX Runtime 1.32.0 gives (CPU, opset 22) for small whole numbers;
-auto_pad goes there without dilation and ceil_mode, where it departs from ONNX's formulas (or, Conv
-with dilation, refuses).
+auto_pad goes there without dilation, without ceil_mode and, where SAME, with strides that no kernel
+is smaller than: with these it departs from ONNX's formulas, or refuses.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ def axes_of(
     There are floor((n - span + p) / s) + 1 of them, p being the padding of both sides together;
     with ``ceil_mode`` the division is rounded up, and a window that would begin in the padding at
     the end is left out. ``SAME_UPPER`` and ``SAME_LOWER`` give ceil(n / s) windows and as much
-    padding as these need. ONNX: Conv, MaxPool and AveragePool, version 22.
+    padding as these need, none where they need less than none. ONNX: Conv, MaxPool and AveragePool,
+    version 22.
 
     Raises BadArgument for a kernel that is larger than the padded input, a stride, dilation or
     kernel below 1, negative padding, and padding given twice.
