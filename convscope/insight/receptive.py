@@ -29,6 +29,14 @@ _POOLS: dict[Any, type[nn.Module]] = {
 _METHODS = {"flatten", "view", "reshape", "mean", "amax"}
 
 
+class _Tracer(fx.Tracer):
+    """Leaves layers whole, also those that a network derives from PyTorch's."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        layer = isinstance(m, (*_SLIDING, *_WHOLE, nn.modules.batchnorm._BatchNorm))
+        return layer or super().is_leaf_module(m, module_qualified_name)
+
+
 def receptive_fields(model: nn.Module, size: tuple[int, int]) -> list[Seen]:
     """The convolutions, pools and joins of a network for images of ``size``, and what their units
     see.
@@ -41,7 +49,7 @@ def receptive_fields(model: nn.Module, size: tuple[int, int]) -> list[Seen]:
     [('input', 1), ('0', 3), ('2', 4)]
     """
     try:
-        graph = fx.symbolic_trace(model).graph
+        graph = _Tracer().trace(model)
     except Exception as why:  # a network may do anything with its input
         rule = f"cannot be followed from image to logits ({type(why).__name__}: {why})"
         kind = type(model).__name__

@@ -5,5 +5,5 @@ here needs torch.
 - ``sliding``: a kernel or a pool that moves over an image, step by step
 - ``counting``: what a 1x1 convolution saves
 - ``stack``: what a unit sees through a stack of layers
-- ``drawing``, ``movie``, ``page``: PNG, GIF, HTML
+- ``drawing``, ``page``: PNG and GIF, HTML
 """
