@@ -207,7 +207,7 @@ class _Board:
         self.values = found.Y[0]
         low, high = _range(found.Y[0], picture=not self.numbers)
         self.image = axes.imshow(
-            np.ma.masked_all(self.values.shape), cmap=_cmap(self.numbers), vmin=low, vmax=high,
+            np.ma.masked_array(self.values, True), cmap=_cmap(self.numbers), vmin=low, vmax=high,
             interpolation="nearest",
         )  # fmt: skip
         axes.set_facecolor(_EMPTY)
@@ -385,7 +385,7 @@ def _outline(axes: Axes, colour: str) -> Any:
 def _pixels(figure: Figure) -> Image.Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB")
 
@@ -396,7 +396,7 @@ def _gif(figure: Figure, moving: Sequence[Any], frames: Iterator[list[Any]], pac
 
     for artist in moving:
         artist.set_animated(True)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     still = canvas.copy_from_bbox(figure.bbox)
     pictures = []
