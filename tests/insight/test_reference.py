@@ -634,7 +634,7 @@ X5, W3 = np.zeros((1, 4, 5, 5)), np.zeros((2, 4, 3, 3))
         (lambda: ref.max_pool2d(X5, 0), r"kernel_shape=0: must be whole numbers of at least 1"),
         (lambda: ref.max_pool2d_indices(X5, 2, storage_order=2), r"storage_order=2"),
         (lambda: ref.max_pool2d_indices_loops(X5, 2, storage_order=2), r"storage_order=2"),
-        (lambda: ref.average_pool2d(X5, 2, pads=3), r"pads=too wide: leaves windows that lie whol"),
+        (lambda: ref.average_pool2d(X5, 2, pads=3), r"pads=\(3, 3, 3, 3\): leaves windows that"),
         (lambda: ref.average_pool2d(X5, 2, divisor_override=0), r"divisor_override=0"),
         (lambda: ref.axes_of((0, 4), 2), r"size=\(0, 4\)"),
         (lambda: ref.batch_norm(X5, [1], [1], [1], [1]), r"scale=an array \[1\]: .*\[4\]"),

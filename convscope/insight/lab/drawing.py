@@ -410,7 +410,11 @@ def _gif(figure: Figure, moving: Sequence[Any], frames: Iterator[list[Any]], pac
 
 def _encoded(pictures: Sequence[Image.Image], pace: int) -> bytes:
     """A GIF that rests on its last picture and begins again."""
-    palette = pictures[-1].quantize(128, dither=Image.Dither.NONE)
+    colours = pictures[-1].quantize(128, dither=Image.Dither.NONE).getpalette() or []
+    lightest = max(range(0, len(colours), 3), key=lambda at: sum(colours[at : at + 3]))
+    colours[lightest : lightest + 3] = [255, 255, 255]  # paper, which the choice of 128 has dimmed
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colours)
     coded = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     file = io.BytesIO()
     times = [pace] * (len(coded) - 1) + [2000]

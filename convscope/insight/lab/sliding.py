@@ -10,6 +10,7 @@ import numpy as np
 
 from convscope.errors import BadArgument
 from convscope.insight import reference
+from convscope.insight.reference.pooling import counts_of
 from convscope.insight.reference.windows import Array, Axis, Size, axes_of, padded
 
 TERMS = 27  # of a step that are written out
@@ -200,14 +201,19 @@ def pool(
         "dilations": dilations, "auto_pad": auto_pad, "ceil_mode": ceil_mode,
     }  # fmt: skip
     axes = axes_of(X.shape[1:], kernel_shape, **how)
-    ones = np.ones((1, 1, *X.shape[1:]))
-    counted: dict[str, Any] = {"count_include_pad": count_include_pad and kind == "average"}
-    mean = reference.average_pool2d(ones, kernel_shape, **how, **counted)  # refuses empty windows
+    with_pads = count_include_pad and kind == "average"
+    try:
+        counts = counts_of(axes, with_pads, None)
+    except BadArgument as why:
+        if kind == "average":
+            raise
+        rule = "leaves windows that lie wholly in the padding, where there is no largest pixel"
+        raise BadArgument(why.argument, why.value, rule, "pad less") from None
     if kind == "max":
         Y = reference.max_pool2d(X[None], kernel_shape, **how)[0]
     else:
-        Y = reference.average_pool2d(X[None], kernel_shape, **how, **counted)[0]
-    inside = reference.average_pool2d(ones, kernel_shape, **how, divisor_override=1)
+        how["count_include_pad"] = with_pads
+        Y = reference.average_pool2d(X[None], kernel_shape, **how)[0]
     ceil = ceil_mode and auto_pad.upper() == "NOTSET"
     return Sliding(
         kind,
@@ -216,8 +222,8 @@ def pool(
         axes,
         ceil_mode=ceil,
         same=auto_pad.upper().startswith("SAME"),
-        with_pads=count_include_pad,
-        counts=np.round((inside / mean)[0, 0]),
+        with_pads=with_pads,
+        counts=counts,
     )
 
 

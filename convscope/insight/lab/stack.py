@@ -19,7 +19,8 @@ _POOL = re.compile(r"([ma])p(\d+)(?:x(\d+))?((?:[spd]\d+)*)")
 @dataclass(frozen=True)
 class View:
     """What the units of a map see along one axis: the i-th the pixels ``low + i * stride`` to
-    ``high + i * stride`` of the image, which may lie in the padding. ``size`` units in all."""
+    ``high + i * stride`` of the image, which may lie in the padding: at the edges it sees less.
+    ``size`` units in all."""
 
     size: int
     low: int = 0

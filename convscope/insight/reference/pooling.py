@@ -235,7 +235,7 @@ def average_pool2d_loops(
     X = images(X)
     axes = axes_of(X.shape[2:], kernel_shape, pads=pads, strides=strides, dilations=dilations,
                    auto_pad=auto_pad, ceil_mode=ceil_mode)  # fmt: skip
-    counts = _counts_loops(axes, count_include_pad, divisor_override)
+    counts = counts_of_loops(axes, count_include_pad, divisor_override)
     Y = np.zeros((*X.shape[:2], axes[0].out, axes[1].out), X.dtype)
     for n, c, i, j in np.ndindex(Y.shape):
         for _, y in axes[0].taps(i):
@@ -266,7 +266,7 @@ def average_pool2d(
     X = images(X)
     axes = axes_of(X.shape[2:], kernel_shape, pads=pads, strides=strides, dilations=dilations,
                    auto_pad=auto_pad, ceil_mode=ceil_mode)  # fmt: skip
-    counts = _counts(axes, count_include_pad, divisor_override).astype(X.dtype)  # [oh,ow]
+    counts = counts_of(axes, count_include_pad, divisor_override).astype(X.dtype)  # [oh,ow]
     Y: Array = patches(padded(X, axes), axes).sum(axis=(-2, -1)) / counts
     return Y
 
@@ -293,7 +293,7 @@ def average_pool2d_backward_loops(
     X = images(X)
     axes = axes_of(X.shape[2:], kernel_shape, pads=pads, strides=strides, dilations=dilations,
                    auto_pad=auto_pad, ceil_mode=ceil_mode)  # fmt: skip
-    counts = _counts_loops(axes, count_include_pad, divisor_override)
+    counts = counts_of_loops(axes, count_include_pad, divisor_override)
     dY = gradient(dY, (*X.shape[:2], axes[0].out, axes[1].out))
     dX: Array = np.zeros_like(X)
     for n, c, i, j in np.ndindex(dY.shape):
@@ -324,7 +324,7 @@ def average_pool2d_backward(
     X = images(X)
     axes = axes_of(X.shape[2:], kernel_shape, pads=pads, strides=strides, dilations=dilations,
                    auto_pad=auto_pad, ceil_mode=ceil_mode)  # fmt: skip
-    counts = _counts(axes, count_include_pad, divisor_override).astype(X.dtype)  # [oh,ow]
+    counts = counts_of(axes, count_include_pad, divisor_override).astype(X.dtype)  # [oh,ow]
     share: Array = gradient(dY, (*X.shape[:2], *counts.shape)) / counts
     dX = np.zeros_like(padded(X, axes))
     for u, v in np.ndindex(axes[0].kernel, axes[1].kernel):
@@ -420,7 +420,7 @@ def global_average_pool2d_backward(dY: Any, X: Any) -> Array:
     return np.broadcast_to(share, X.shape).astype(X.dtype)
 
 
-def _counts_loops(axes: tuple[Axis, Axis], with_pads: bool, divisor: int | None) -> Array:
+def counts_of_loops(axes: tuple[Axis, Axis], with_pads: bool, divisor: int | None) -> Array:
     """What each sum is divided by, [oh,ow]. Raises BadArgument where there is nothing to count."""
     counts = np.zeros((axes[0].out, axes[1].out))
     for i, j in np.ndindex(counts.shape):
@@ -430,11 +430,11 @@ def _counts_loops(axes: tuple[Axis, Axis], with_pads: bool, divisor: int | None)
             on_image = 0 <= y < axes[0].size and 0 <= x < axes[1].size
             in_padding = y < axes[0].size + axes[0].end and x < axes[1].size + axes[1].end
             counts[i, j] += on_image or (with_pads and in_padding)
-    return _checked(counts, divisor)
+    return _checked(counts, axes, divisor)
 
 
-def _counts(axes: tuple[Axis, Axis], with_pads: bool, divisor: int | None) -> Array:
-    """:func:`_counts_loops`, computed with whole arrays."""
+def counts_of(axes: tuple[Axis, Axis], with_pads: bool, divisor: int | None) -> Array:
+    """:func:`counts_of_loops`, computed with whole arrays."""
     counted = np.ones((1, 1, axes[0].size, axes[1].size))
     if with_pads:
         ends = [(axis.begin, axis.end) for axis in axes]
@@ -443,17 +443,18 @@ def _counts(axes: tuple[Axis, Axis], with_pads: bool, divisor: int | None) -> Ar
         counted = np.pad(counted, [(0, 0), (0, 0), *((0, more) for more in begins)])
     else:
         counted = padded(counted, axes)
-    return _checked(patches(counted, axes).sum(axis=(-2, -1))[0, 0], divisor)
+    return _checked(patches(counted, axes).sum(axis=(-2, -1))[0, 0], axes, divisor)
 
 
-def _checked(counts: Array, divisor: int | None) -> Array:
+def _checked(counts: Array, axes: tuple[Axis, Axis], divisor: int | None) -> Array:
     if divisor == 0:
         raise BadArgument("divisor_override", 0, "must not be zero", "leave it out")
     if divisor is not None:
         return np.full_like(counts, divisor)
     if counts.min() < 1:
         rule = "leaves windows that lie wholly in the padding, where there is no pixel to average"
-        raise BadArgument("pads", "too wide", rule, "pad less, or let count_include_pad count them")
+        pads = *(axis.begin for axis in axes), *(axis.end for axis in axes)
+        raise BadArgument("pads", pads, rule, "pad less, or count the padding too")
     return counts
 
 

@@ -223,5 +223,7 @@ def _auto_pad(value: str) -> str:
     known = str(value).upper().replace("-", "_")
     known = "SAME_UPPER" if known == "SAME" else known
     if known not in AUTO_PADS:
-        raise BadArgument("auto_pad", value, "is no way to pad", nearest(known, AUTO_PADS))
+        raise BadArgument(
+            "auto_pad", value, "is no way to pad", nearest(known, (*AUTO_PADS, "SAME"))
+        )
     return known
