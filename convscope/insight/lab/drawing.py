@@ -410,12 +410,16 @@ def _gif(figure: Figure, moving: Sequence[Any], frames: Iterator[list[Any]], pac
 
 def _encoded(pictures: Sequence[Image.Image], pace: int) -> bytes:
     """A GIF that rests on its last picture and begins again."""
-    colours = pictures[-1].quantize(128, dither=Image.Dither.NONE).getpalette() or []
-    lightest = max(range(0, len(colours), 3), key=lambda at: sum(colours[at : at + 3]))
-    colours[lightest : lightest + 3] = [255, 255, 255]  # paper, which the choice of 128 has dimmed
+    colours = (pictures[-1].quantize(127, dither=Image.Dither.NONE).getpalette() or [])[: 127 * 3]
+    colours += [0] * (127 * 3 - len(colours)) + [255, 255, 255]  # the 128th is white, untouched
     palette = Image.new("P", (1, 1))
     palette.putpalette(colours)
-    coded = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    coded = []
+    for picture in pictures:
+        numbers = np.array(picture.quantize(palette=palette, dither=Image.Dither.NONE))
+        numbers[(np.asarray(picture) == 255).all(axis=2)] = 127
+        coded.append(Image.fromarray(numbers))
+        coded[-1].putpalette(colours)
     file = io.BytesIO()
     times = [pace] * (len(coded) - 1) + [2000]
     coded[0].save(file, "GIF", save_all=True, append_images=coded[1:], duration=times, loop=0)
