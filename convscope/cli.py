@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
+from convscope import lab
 from convscope.errors import BadArgument, ConvscopeError, TargetMissed
 from convscope.options import Headed, with_fields
 
@@ -40,6 +41,7 @@ data_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(lab.app, name="lab")
 
 
 def under(heading: str, *flags: str, **more: Any) -> Any:

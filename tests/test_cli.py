@@ -59,7 +59,7 @@ def run(capsys, monkeypatch):
 def test_help_names_every_verb(run):
     said = run("--help")
     assert said.code == 0
-    for verb in ("train", "eval", "predict", "script", "models", "recipes", "data"):
+    for verb in ("train", "eval", "predict", "script", "models", "recipes", "data", "lab"):
         assert f"  {verb}  " in said.out
 
 

@@ -37,7 +37,7 @@ def prepared(bars, workplace: Path) -> Path:
     Path("photos").mkdir()
     Path("flowers").mkdir()
     picture = Image.fromarray(bars.splits["test"].images[0, 0])
-    for name in ("digit.png", "paper.jpg", "photos/one.png"):
+    for name in ("digit.png", "paper.jpg", "photos/one.png", "cat.png"):
         picture.save(name)
     return workplace
 
