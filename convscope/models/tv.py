@@ -132,8 +132,12 @@ def _changes(
     if not small_stem:
         if stem.in_channels == in_channels:
             return {}
-        shape: Any = (stem.kernel_size, stem.stride, stem.padding)
-        return {place: nn.Conv2d(in_channels, stem.out_channels, *shape, bias=bias)}
+        kernel: Any = stem.kernel_size
+        stride: Any = stem.stride
+        padding: Any = stem.padding
+        return {
+            place: nn.Conv2d(in_channels, stem.out_channels, kernel, stride, padding, bias=bias)
+        }
     if stem.stride == (1, 1):
         rule = f"is of no use: the stem of {PREFIX}{bare} keeps the size of the image already"
         raise BadArgument("small_stem", small_stem, rule, "leave it out")
