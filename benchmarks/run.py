@@ -438,8 +438,9 @@ def table(found: Iterable[dict[str, Any]]) -> str:
             each = [f"{row[key]:,.0f} images/s" for key in keys]
             spread = f"{ratio['low']:.2f} to {ratio['high']:.2f}"
         kinds = {row[key].get("precision") for key in ("peer_about", "our_about")} - {None}
+        judged = row["row"].startswith("evaluate")  # in float32, whatever it was trained in
         what = row["what"] + (
-            f" ({row['our_about'].get('precision')})" if "bfloat16" in kinds else ""
+            f" ({row['our_about'].get('precision')})" if "bfloat16" in kinds and not judged else ""
         )
         if "float32" in row["row"] and "bfloat16" not in kinds:
             what += " (float32)"
