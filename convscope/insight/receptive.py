@@ -100,7 +100,17 @@ def _after(
         module = _POOLS[node.target](*arguments, **options)
     if isinstance(module, _SLIDING):
         return _slid(module, first, name), True
-    return first, False
+    index = node.args[1] if node.target is operator.getitem else None
+    return (_sliced(first, name, index) if isinstance(index, tuple) else first), False
+
+
+def _sliced(before: Seen, name: str, index: tuple[Any, ...]) -> Seen:
+    """Every n-th row and column, as ``x[:, :, ::n, ::n]``, which a shortcut takes."""
+    steps = [s.step or 1 if isinstance(s, slice) else 1 for s in (*index, None, None)[2:4]]
+    return slid(
+        before, name, "subsampled", kernel_shape=(1, 1), strides=(steps[0], steps[1]),
+        dilations=(1, 1), pads=(0, 0, 0, 0), ceil_mode=False,
+    )  # fmt: skip
 
 
 def _slid(module: nn.Module, before: Seen, name: str) -> Seen:
