@@ -160,8 +160,15 @@ def output(
     if way == "matmul":
         rows, size = _rows(x, weight.shape[2:], stride, padding)
         flat = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))  # [k*l*C,K]
-        y = rows @ flat if bias is None else torch.addmm(bias, rows, flat)
-        return y.view(len(x), *size, -1).permute(0, 3, 1, 2)
+        y = torch.empty(
+            (len(x), len(weight), *size), dtype=x.dtype, memory_format=torch.channels_last
+        )  # no view of the product: a layer after it may work in place
+        into = y.permute(0, 2, 3, 1).view(-1, len(weight))
+        if bias is None:
+            torch.mm(rows, flat, out=into)
+        else:
+            torch.addmm(bias, rows, flat, out=into)
+        return y
     return torch.conv2d(x, weight, bias, stride, padding)
 
 

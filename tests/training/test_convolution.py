@@ -164,3 +164,12 @@ def test_totals(shape, dtype):
     g = torch.randn(shape).to(dtype).to(memory_format=torch.channels_last)
     found = convolution.totals(g)
     assert torch.allclose(found.double(), g.double().sum((0, 2, 3)), atol=1e-4)
+
+
+@pytest.mark.parametrize("way", ["direct", "matmul", "winograd"])
+def test_a_layer_after_it_may_work_in_place(way):
+    size = 3 if way == "winograd" else 1
+    layer = Planned.of(nn.Conv2d(8, 8, size), (way, "direct", "direct"))
+    images = torch.rand(2, 8, 6, 6).to(memory_format=torch.channels_last)
+    nn.Sequential(layer, nn.ReLU(inplace=True))(images).sum().backward()
+    assert layer.weight.grad is not None

@@ -153,13 +153,13 @@ def _sliding(before: Seen, word: str) -> Seen:
         kind = "max pool" if pooled[1] == "m" else "average pool"
     else:
         known = ["c5-16", "c3-16s2", "mp2", "ap2", *ALIKE, *WHOLE]
-        raise BadArgument("layers", word, "is no layer", nearest(word, known))
+        raise BadArgument("LAYERS", word, "is no layer", nearest(word, known))
     kernel = int(high), int(wide or high)
     given = {mark[0]: int(mark[1:]) for mark in re.findall(r"[spd]\d+", marks)}
     d = given.get("d", 1)
     if min(*kernel, d, given.get("s", 1)) < 1:
         rule = "has a kernel, stride or dilation of 0"
-        raise BadArgument("layers", word, rule, "make it at least 1")
+        raise BadArgument("LAYERS", word, rule, "make it at least 1")
     strides = (given.get("s", 1),) * 2 if conv or "s" in given else kernel
     if "p" in given or pooled:
         pads = (given.get("p", 0),) * 4
@@ -170,4 +170,4 @@ def _sliding(before: Seen, word: str) -> Seen:
         return slid(before, word, kind, kernel_shape=kernel, strides=strides, dilations=(d, d),
                     pads=pads)  # fmt: skip
     except BadArgument as why:
-        raise BadArgument("layers", word, why.rule, why.remedy) from None
+        raise BadArgument("LAYERS", word, why.rule, why.remedy) from None
