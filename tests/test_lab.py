@@ -237,7 +237,7 @@ def test_saving(lab, name, form):
         ("edges --steps 0", "--steps 0: must be a whole number of at least 1"),
         ("receptive-field", "LAYERS=(not given): must be given, or a network: one of the two"),
         ("receptive-field c3 --model cnn", "LAYERS=c3: must be given, or a network"),
-        ("receptive-field c3 q", "layers=q: is no layer"),
+        ("receptive-field c3 q", "LAYERS=q: is no layer"),
         ("receptive-field --model cn", "--model cn: is no registered network; did you mean cnn?"),
         ("receptive-field c3 --input 0x4", "--input 0x4: must be height and width, at least 1"),
     ],

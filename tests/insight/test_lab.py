@@ -174,10 +174,10 @@ def test_a_network_that_looks_at_its_data_says_so():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("c3-4 quux", "layers=quux: is no layer"),
-        ("c9-4p0 c9-4p0 c9-4p0 c9-4p0", "layers=c9-4p0: spans 9 pixels of height"),
-        ("c0-4", "layers=c0-4: has a kernel, stride or dilation of 0"),
-        ("mp2s0", "layers=mp2s0: has a kernel"),
+        ("c3-4 quux", "LAYERS=quux: is no layer"),
+        ("c9-4p0 c9-4p0 c9-4p0 c9-4p0", "LAYERS=c9-4p0: spans 9 pixels of height"),
+        ("c0-4", "LAYERS=c0-4: has a kernel, stride or dilation of 0"),
+        ("mp2s0", "LAYERS=mp2s0: has a kernel"),
     ],
 )
 def test_stacks_that_are_refused(text, message):
