@@ -114,6 +114,8 @@ def test_one_by_one(lab):
         "straight": 120_422_400, "through": 12_443_648,
         "one_by_one": 2_408_448, "after_it": 10_035_200,
     }  # fmt: skip
+    assert found["saving"] == pytest.approx(0.8967, abs=1e-4)
+    assert 0 < found["linear_difference"] < 1e-12
     wide = json.loads(lab("one-by-one", "--input", "100x500x500", "--through", "20", "--json").out)
     assert wide["one_by_one_shape"] == [20, 500, 500]
     assert "more)" in lab("one-by-one", "--kernel", "1", "--through", "400").out

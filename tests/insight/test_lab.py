@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
@@ -41,6 +41,7 @@ cases = st.tuples(
 
 @settings(max_examples=60, deadline=None)
 @given(cases, st.sampled_from(["conv", "max", "average"]))
+@example((3, 2, 1, 1, True), "average")  # the last window reaches beyond the padding
 def test_every_step_is_what_the_output_holds(case, kind):
     kernel, stride, padding, dilation, extra = case
     X = np.round(np.random.default_rng(0).normal(size=(2, 7, 6)) * 9)
@@ -61,6 +62,8 @@ def test_every_step_is_what_the_output_holds(case, kind):
         if "more)" not in text:
             assert worked_out(text) == pytest.approx(found.Y[place], rel=1e-4, abs=1e-4), text
         assert text.endswith(f" = {sliding.written(found.Y[place])}")
+        if kind == "average":  # as many terms as it is divided by
+            assert text.count(" + ") + 1 == found.counts[place[1:]], text
 
 
 def test_formulas_hold():
@@ -316,7 +319,10 @@ DONE = {  # what is done to a page by hand, and what it says then
     "conv": ("key(output, 'Home'); key(output, 'ArrowRight')", "row 0, column 1: 1·0 + 2·1 + "),
     "many": ("point(output, 0.99, 0.01)", "row 0, column 4: 4·0 + 6·1 + "),
     "max": ("point(input0, 0.1, 0.5)", "row 2, column 0: "),
-    "average": ("play.click(); key(input0, 'Home'); key(input0, 'ArrowUp')", "row 0, column 0: "),
+    "average": (
+        "play.click(); key(input0, 'Home'); key(input0, 'ArrowUp')",
+        "row 0, column 0: (0 + 0 + 0 + 0) / 4 = 0",
+    ),
     "fields": (
         "document.querySelector('[data-layer=\"1\"]').click(); key(map, 'End')",
         "c5-16, unit 27,27 of 28 x 28 sees 5 x 5 pixels, rows 25 to 29",

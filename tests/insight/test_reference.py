@@ -1,6 +1,6 @@
 """The reference operators: loops against arrays, both against PyTorch and ONNX Runtime.
 
-Each test draws ``CASES`` cases (``CONVSCOPE_CASES``, 120 without it); a case is one choice of
+Each test draws ``CASES`` cases (``CONVSCOPE_CASES``, 200 without it); a case is one choice of
 shapes, values and of every argument, forward and, where there is one, backward, in float64 within
 1e-10 and in float32 within the rounding of the sum's length. The long proof:
 
@@ -31,7 +31,7 @@ from torch.nn import functional
 from convscope.errors import BadArgument
 from convscope.insight import reference as ref
 
-CASES = int(os.environ.get("CONVSCOPE_CASES", "120"))
+CASES = int(os.environ.get("CONVSCOPE_CASES", "200"))
 many = settings(
     max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
@@ -100,12 +100,13 @@ maps = st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(1, 7), st.int
 
 
 def roomy(shape: tuple[int, ...], kernel: Any, at: dict[str, Any], seed: int) -> tuple[int, ...]:
-    """In seven cases of eight at least as large as a window needs; else refusals are tested too."""
+    """In seven cases of eight as large as a window needs or larger; else refusals are met too."""
     if seed % 8 == 0:
         return shape
     around = sides(shape[2:], kernel, {**at, "auto_pad": "VALID"})
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, two(at["dilations"]), strict=True)]
-    least = [span - around[i] - around[i + 2] for i, span in enumerate(spans)]
+    extra = seed // 8 % 5
+    least = [span - around[i] - around[i + 2] + extra for i, span in enumerate(spans)]
     return *shape[:2], max(shape[2], least[0]), max(shape[3], least[1])
 
 
@@ -376,6 +377,30 @@ def test_every_window_lies_where_torch_puts_it():
         assert axis.out == y.shape[2], (n, k, s, d, p, ceil)
         tried += 1
     assert tried > 650
+
+
+def test_same_is_as_many_windows_as_the_stride_leaves_and_no_more_padding_than_they_need():
+    for n, k, s, d in np.ndindex(9, 4, 5, 3):
+        size, kernel, stride, dilation = n + 1, k + 1, s + 1, d + 1
+        upper, lower = (
+            ref.axes_of((size, 9), (kernel, 1), strides=(stride, 1), dilations=(dilation, 1),
+                        auto_pad=name)[0]
+            for name in ("SAME_UPPER", "SAME_LOWER")
+        )  # fmt: skip
+        assert upper.out == lower.out == math.ceil(size / stride)
+        needed = (upper.out - 1) * stride + upper.span
+        assert upper.padded == lower.padded == max(size, needed)
+        assert (upper.begin, upper.end) == (lower.end, lower.begin)
+        assert upper.end - upper.begin in (0, 1)
+
+
+def test_padding_counts_but_not_what_rounding_up_adds():
+    """The second window has a pixel, one of padding, and one that is neither."""
+    X = np.full((1, 1, 1, 4), 6.0)
+    at = {"pads": (0, 1), "strides": (1, 4), "ceil_mode": True}
+    for pool in (ref.average_pool2d, ref.average_pool2d_loops):
+        assert pool(X, (1, 3), **at, count_include_pad=True).tolist() == [[[[4, 3]]]]
+        assert pool(X, (1, 3), **at).tolist() == [[[[6, 6]]]]
 
 
 def test_a_map_with_a_hole_in_it():

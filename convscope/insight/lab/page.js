@@ -149,8 +149,9 @@ function moves() {
     } else if (data.kind === "max") {
       sum = `max(${under.filter((t) => t.value !== null).map((t) => text(t.value)).join(", ")})`;
     } else {
-      const in_ = under.filter((t) => t.value !== null || data.with_pads);
-      sum = `(${in_.map((t) => factor(t.value || 0)).join(" + ")}) / ${counts[i][j]}`;
+      const padding = (t) => data.with_pads && t.y < vertical.size + vertical.end && t.x < across.size + across.end;
+      const counted = under.filter((t) => t.value !== null || padding(t));
+      sum = `(${counted.map((t) => factor(t.value || 0)).join(" + ")}) / ${counts[i][j]}`;
     }
     $("said").innerHTML = "";
     $("said").append(`row ${i}, column ${j}: ${sum} = `, Object.assign(document.createElement("b"), { textContent: result }));

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convscope.errors import BadArgument
 from convscope.insight import reference
@@ -97,9 +98,18 @@ class Sliding:
         if self.kind == "max":
             return f"max({_listed([written(x) for x in patch[~np.isnan(patch)]], ', ')}) = {result}"
         assert self.counts is not None
-        inside = np.nan_to_num(patch).ravel() if self.with_pads else patch[~np.isnan(patch)]
-        terms = [_factor(x) for x in inside]
+        inside = patch[0][self._counted(i, j) | ~np.isnan(patch[0])]
+        terms = [_factor(x) for x in np.nan_to_num(inside)]
         return f"({_listed(terms, ' + ')}) / {written(self.counts[i, j])} = {result}"
+
+    def _counted(self, i: int, j: int) -> NDArray[np.bool_]:
+        """Which taps [h,w] an average counts as padding too: none beyond its end."""
+        rows, columns = (
+            at * axis.stride + axis.dilation * np.arange(axis.kernel) < axis.padded
+            for at, axis in zip((i, j), self.axes, strict=True)
+        )
+        both: NDArray[np.bool_] = rows[:, None] & columns & self.with_pads
+        return both
 
     def as_json(self, most: int) -> dict[str, Any]:
         """The experiment as one object; ``output`` is None where it is more than 10,000 numbers."""
