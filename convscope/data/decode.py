@@ -12,7 +12,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,6 +48,14 @@ _COPY_AGAIN = "copy it again from where it came, or leave it out"
 
 Pixels = npt.NDArray[np.uint8]
 ImageSource = Path | str | bytes | Image.Image | npt.NDArray[Any]
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+Resize = Callable[[Image.Image, tuple[int, int], Box], Pixels]
+
+
+def resized(image: Image.Image, size: tuple[int, int], box: Box) -> Pixels:
+    """A part of an image of mode L or RGB as uint8 ``[C,H,W]`` of ``size`` (width, height):
+    bilinear with antialiasing."""
+    return _planes(image.resize(size, Image.Resampling.BILINEAR, box=box))
 
 
 def decode(
@@ -58,6 +66,7 @@ def decode(
     fit: str = "pad",
     invert: bool = False,
     name: str | None = None,
+    resize: Resize = resized,
 ) -> Pixels:
     """One image as uint8 ``[channels,H,W]`` for ``size=(H, W)``: upright, and opaque on white.
 
@@ -72,7 +81,7 @@ def decode(
 
     16 bits become 8 by v / 257, rounded. Of an animation the first frame is taken. ``invert=True``
     turns black into white. ``name`` stands for the image in errors; it is the path where there is
-    one.
+    one. ``resize`` is for callers with a faster way to the pixels that :func:`resized` gives.
 
     Raises ImageError for whatever cannot be read, and BadArgument for a value of the others that
     makes no sense.
@@ -90,9 +99,8 @@ def decode(
     name = name or (str(source) if isinstance(source, Path | str) else "the image")
     with _explaining(name), _quiet():
         image = _as_mode(_flat(source, name, (width, height), fit), "L" if channels == 1 else "RGB")
-        pixels = np.asarray(_fitted(image, (width, height), fit))  # [H,W] or [H,W,3]
-    pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)  # [C,H,W]
-    return np.ascontiguousarray(~pixels if invert else pixels)
+        pixels = _fitted(image, (width, height), fit, resize)  # [C,H,W]
+    return ~pixels if invert else pixels
 
 
 def look(path: Path | str) -> tuple[int, tuple[int, int]]:
@@ -179,7 +187,7 @@ def _opened(path: Path | str, name: str) -> IO[bytes]:
         problem = "is not a file" if Path(path).exists() else "is not there"
         raise ImageError(name, problem, "check the path")
     try:
-        return Path(path).open("rb")
+        return Path(path).open("rb", buffering=1 << 16)  # what Pillow reads at once
     except OSError as why:
         raise ImageError(
             name, f"cannot be opened ({why.strerror})", "check its permissions"
@@ -291,10 +299,16 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
-def _fitted(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
-    """Bring an image of mode L or RGB to ``size`` (width, height)."""
+def _planes(image: Image.Image) -> Pixels:
+    """The pixels of an image of mode L or RGB as ``[C,H,W]``."""
+    pixels = np.asarray(image)  # [H,W] or [H,W,3]
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def _fitted(image: Image.Image, size: tuple[int, int], fit: str, resize: Resize) -> Pixels:
+    """Bring an image of mode L or RGB to ``size`` (width, height), as ``[C,H,W]``."""
     if image.size == size:
-        return image
+        return _planes(image)
     (width, height), (to_width, to_height) = image.size, size
     inner, box = size, (0.0, 0.0, float(width), float(height))
     if fit == "pad":
@@ -304,20 +318,21 @@ def _fitted(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
         scale = max(to_width / width, to_height / height)
         left, top = (width - to_width / scale) / 2, (height - to_height / scale) / 2
         box = max(0.0, left), max(0.0, top), min(width, width - left), min(height, height - top)
-    resized = image.resize(inner, Image.Resampling.BILINEAR, box=box)
+    pixels = resize(image, inner, box)
     if inner == size:
-        return resized
-    canvas = Image.new(image.mode, size, _edge_colour(resized))
-    canvas.paste(resized, ((to_width - inner[0]) // 2, (to_height - inner[1]) // 2))
+        return pixels
+    left, top = (to_width - inner[0]) // 2, (to_height - inner[1]) // 2
+    canvas = np.empty((len(pixels), to_height, to_width), np.uint8)
+    canvas[:] = _edge_colour(pixels)[:, None, None]
+    canvas[:, top : top + inner[1], left : left + inner[0]] = pixels
     return canvas
 
 
-def _edge_colour(image: Image.Image) -> int | tuple[int, ...]:
-    """The median colour of the outermost pixels."""
-    pixels = np.asarray(image).reshape(image.height, image.width, -1)  # [H,W,C]
-    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])  # [2W+2H,C]
-    colour = tuple(round(float(value)) for value in np.median(edge, axis=0))
-    return colour if len(colour) > 1 else colour[0]
+def _edge_colour(pixels: Pixels) -> Pixels:
+    """The median colour ``[C]`` of the outermost pixels."""
+    sides = pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]
+    colour: npt.NDArray[np.float64] = np.median(np.concatenate(sides, axis=1), axis=1)
+    return colour.round().astype(np.uint8)
 
 
 @contextlib.contextmanager

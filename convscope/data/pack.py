@@ -101,16 +101,18 @@ def fingerprint(splits: Splits) -> str:
     """
     return _combined(
         {
-            split: (images.shape[1:], list(_record_hashes(images, labels)))
+            split: (images.shape[1:], list(record_hashes(images, labels)))
             for split, (images, labels) in splits.items()
         }
     )
 
 
-def _record_hashes(images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Iterator[bytes]:
+def record_hashes(images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Iterator[bytes]:
     """The SHA-256 of each label and its image."""
     for label, image in zip(np.asarray(labels, "<i8"), images, strict=True):
-        yield hashlib.sha256(label.tobytes() + image.tobytes()).digest()
+        found = hashlib.sha256(label.tobytes())
+        found.update(np.ascontiguousarray(image).data)
+        yield found.digest()
 
 
 def _combined(hashes: Mapping[str, tuple[Sequence[int], list[bytes]]]) -> str:
@@ -123,11 +125,13 @@ def _combined(hashes: Mapping[str, tuple[Sequence[int], list[bytes]]]) -> str:
 
 
 class Chunk(NamedTuple):
-    """Some images of a split, uint8 ``[n,C,H,W]``, their labels ``[n]``, and the file of each."""
+    """Some images of a split, uint8 ``[n,C,H,W]``, their labels ``[n]``, the file of each, and what
+    :func:`record_hashes` gives, where that is known already."""
 
     images: Images
     labels: npt.NDArray[Any]
     files: Sequence[str] = ()
+    hashes: Sequence[bytes] = ()
 
 
 def write_pack(
@@ -292,7 +296,7 @@ def _write_split(
             found.update(images.data)
             labels.append(np.asarray(chunk.labels, np.int64))
             names += chunk.files
-            hashes += _record_hashes(images, labels[-1])
+            hashes += chunk.hashes or record_hashes(images, labels[-1])
         if len(hashes) != expected:  # the head has room for any number
             file.seek(0)
             file.write(_head((len(hashes), *shape), np.uint8))

@@ -62,21 +62,32 @@ class Kernel:
 
     def _version(self, half: bool) -> tuple[int, Any]:
         _openmp()  # its symbols are what kernels are linked with
-        kept = _folder() / f"{self.__name__}{'-bf16' if half else ''}.o"
-        try:
-            self.versions[half] = _load(kept.read_bytes())
-        except (OSError, ValueError):
-            plain = self.function
-            if half:
-                plain = FunctionType(plain.__code__, {**plain.__globals__, **HALF}, plain.__name__)
-            signature = types.void(types.CPointer(types.int64))
-            with machine.muted():  # LLVM remarks on every loop that is none for vectors
-                made = numba.cfunc(signature, fastmath=EXACT, error_model="numpy")(plain)
-            self.versions[half] = made.address, made
-            with contextlib.suppress(Exception):  # numba's insides may change: nothing is kept then
-                _, _, (content, _) = made._library.serialize_using_object_code()
-                files.write_whole(kept, _sealed(made.native_name.encode() + b"\0" + content))
+        name, plain = self.__name__, self.function
+        if half:
+            name = f"{name}-bf16"
+            plain = FunctionType(plain.__code__, {**plain.__globals__, **HALF}, plain.__name__)
+        self.versions[half] = code(plain, name)
         return self.versions[half]
+
+
+def code(
+    function: Callable[[Any], None], name: str, fastmath: bool | set[str] = EXACT
+) -> tuple[int, Any]:
+    """The address of a function of a table of int64, compiled, and what it lives in.
+
+    It is kept under this name, and taken from there where it is not damaged.
+    """
+    kept = _folder() / f"{name}.o"
+    try:
+        return _load(kept.read_bytes())
+    except (OSError, ValueError):
+        signature = types.void(types.CPointer(types.int64))
+        with machine.muted():  # LLVM remarks on every loop that is none for vectors
+            made = numba.cfunc(signature, fastmath=fastmath, error_model="numpy")(function)
+        with contextlib.suppress(Exception):  # numba's insides may change: nothing is kept then
+            _, _, (content, _) = made._library.serialize_using_object_code()
+            files.write_whole(kept, _sealed(made.native_name.encode() + b"\0" + content))
+        return made.address, made
 
 
 @functools.cache
@@ -178,7 +189,7 @@ try:
     threads = types.ExternalFunction("omp_get_num_threads", types.int32())
     barrier = types.ExternalFunction("GOMP_barrier", types.void())
 
-    def _pointer(kind: Any) -> Any:
+    def pointer_to(kind: Any) -> Any:
         """A function in kernels that takes an address for a pointer to numbers of that kind."""
 
         @intrinsic
@@ -190,8 +201,8 @@ try:
 
         return pointer
 
-    floats, octets, doubles = map(_pointer, (types.float32, types.uint8, types.float64))
-    maps, halves, words = floats, _pointer(types.uint16), _pointer(types.int64)
+    floats, octets, doubles = map(pointer_to, (types.float32, types.uint8, types.float64))
+    maps, halves, words = floats, pointer_to(types.uint16), pointer_to(types.int64)
 
     @intrinsic
     def float_of_bits(context: Any, bits: Any) -> Any:

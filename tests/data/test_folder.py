@@ -16,9 +16,10 @@ from PIL import Image
 
 from convscope import files
 from convscope.data import folder as folders
+from convscope.data import resample
 from convscope.data.decode import decode
 from convscope.data.folder import open_folder, pack_folder
-from convscope.data.pack import read_meta, verify
+from convscope.data.pack import fingerprint, read_meta, verify
 from convscope.errors import BadArgument, ConvscopeError, DataError
 from convscope.events import Notice, Progress
 
@@ -91,6 +92,8 @@ def test_every_image_is_what_decode_makes_of_it(tmp_path):
     there = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
     assert sorted(seen) == sorted(there)
     verify(pack.folder)
+    arrays = {name: (split.images, split.labels) for name, split in pack.splits.items()}
+    assert pack.fingerprint == fingerprint(arrays)
     assert not warnings_in(events)
     for stage in ("look at photos", "read photos"):
         steps = [e for e in events if isinstance(e, Progress) and e.stage == stage]
@@ -107,6 +110,27 @@ def test_more_images_than_are_written_at_once(tmp_path, monkeypatch):
         pieces, _ = opened(root)
         assert (pieces.digest, pieces.fingerprint) == (whole.digest, whole.fingerprint)
         assert pieces.splits["train"].files == whole.splits["train"].files
+
+
+def test_the_pack_is_the_same_with_the_compiled_resize(tmp_path, monkeypatch):
+    if not resample.available():
+        pytest.skip("no kernels on this machine")
+    root = photos(tmp_path / "photos", size=(50, 40))
+    plain, _ = opened(root, size=(16, 16))
+    used: list[tuple[int, int]] = []
+
+    def resized(image, size, box):
+        used.append(image.size)
+        return real(image, size, box)
+
+    real = resample.resized
+    monkeypatch.setattr(resample, "resized", resized)
+    for many, expected in ((24, 24), (25, 0)):
+        used.clear()
+        monkeypatch.setattr(folders, "MANY", many)
+        monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / f"cache-{many}"))
+        assert opened(root, size=(16, 16))[0].digest == plain.digest
+        assert len(used) == expected
 
 
 def test_the_order_is_that_of_the_names_whoever_is_decoded_first(tmp_path, monkeypatch):
@@ -126,6 +150,7 @@ def test_the_order_is_that_of_the_names_whoever_is_decoded_first(tmp_path, monke
     first, _, _, fourth, *_ = whole.splits["train"].files
     monkeypatch.setattr(folders._Job, "_decoded", slow_first)
     monkeypatch.setattr(folders, "_cores", lambda: 2)
+    monkeypatch.setattr(folders, "GROUP", 1)  # the fourth image is another thread's
     monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "again"))
     assert opened(root)[0].digest == whole.digest
 
@@ -191,6 +216,28 @@ def test_grey_if_all_are(tmp_path):
     pack, events = opened(grey)
     assert pack.channels == 3
     assert any(text.endswith("in colour") for text in notices(events))
+
+
+def test_no_more_heads_are_read_than_tell_the_channels(tmp_path, monkeypatch):
+    root = photos(tmp_path / "photos", ("a", "b"), 100, mode="L", size=(4, 4))
+    for path in sorted((root / "b").iterdir())[50:]:
+        path.write_bytes(image_file(size=(4, 4)))
+    seen: list[str] = []
+    real = folders._Job._look
+
+    def look(job, sample):
+        seen.append(sample.path)
+        return real(job, sample)
+
+    monkeypatch.setattr(folders._Job, "_look", look)
+    pack, events = opened(root, size=(4, 4))
+    assert pack.channels == 3
+    assert 0 < len(seen) < 200
+    (*_, last) = [e for e in events if isinstance(e, Progress) and e.stage == "look at photos"]
+    assert (last.done, last.total) == (200, 200)  # the bar is taken away
+    seen.clear()
+    opened(root)
+    assert len(seen) == 200
 
 
 def test_what_is_asked_for_has_a_pack_of_its_own(tmp_path):
@@ -419,7 +466,9 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from convscope.data import folder, pack
+from convscope.data import folder, pack, resample
+
+resample.available()  # what a compiler takes does not grow with the images
 
 def held():
     lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())

@@ -15,6 +15,7 @@ from convscope.data.pack import (
     fingerprint,
     open_pack,
     read_meta,
+    record_hashes,
     verify,
     write_pack,
     write_stream,
@@ -169,6 +170,18 @@ def test_what_is_said_about_a_pack_is_looked_at_last(tmp_path):
     assert read_meta(made.folder)["skipped"] == ["a.png"]
     assert made.fit == "crop"
     assert len(made.splits["train"]) == 1
+
+
+def test_hashes_that_come_with_a_chunk_are_not_made_again(tmp_path, monkeypatch):
+    images, labels = some_splits()["train"]
+    hashes = list(record_hashes(images, labels))
+    monkeypatch.setattr("convscope.data.pack.record_hashes", lambda *_: pytest.fail("made again"))
+    stream = {"train": [Chunk(images[:4], labels[:4], (), hashes[:4])]}
+    stream["train"] += [Chunk(images[4:], labels[4:], (), hashes[4:])]
+    shape, counts = (3, 5, 7), {"train": 11}
+    made = write_stream(tmp_path / "p", "pets", CLASSES, shape, stream, counts, {})
+    monkeypatch.undo()
+    assert made.fingerprint == fingerprint({"train": (images, labels)})
 
 
 def test_a_source_that_breaks_off_leaves_nothing(tmp_path):
