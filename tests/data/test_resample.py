@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from convscope import kernels
 from convscope.data import decode, resample
 from convscope.kernels import resize
 
@@ -23,6 +24,10 @@ def asked_anew():
     resample.available.cache_clear()
     yield
     resample.available.cache_clear()
+
+
+def test_it_is_there_where_kernels_are():
+    assert resample.available() or not kernels.available()
 
 
 sides = st.integers(1, 150)
@@ -66,17 +71,19 @@ def test_decode_is_the_same_with_it(fit):
     [
         (noise(90, 60, "L"), (30, 20)),
         (noise(50, 61), (40, 40)),  # whose columns Pillow reduces first
+        (noise(39, 41), (40, 40)),
         (noise(2500, 1700), (250, 170)),  # 17 MB, which Pillow keeps in two pieces
     ],
 )
 def test_what_is_left_to_pillow(monkeypatch, image, size):
     expected = image.resize(size, Image.Resampling.BILINEAR)
     monkeypatch.setattr(resample, "resize", lambda *_: pytest.fail("was resized here"))
-    found = resample.resized(image, size, (0.0, 0.0, float(image.width), float(image.height)))
+    box = (0.0, 0.0, float(image.width), float(image.height))
+    found = resample.resized(image, size, box)
     assert np.array_equal(found.transpose(1, 2, 0).squeeze(), np.asarray(expected))
     if image.mode == "RGB" and image.width < 2500:
         with pytest.raises(pytest.fail.Exception):
-            resample.resized(image, (size[0], size[1] + 1), (0.0, 0.0, 50.0, 61.0))
+            resample.resized(image, (size[0], size[1] + 1), box)
 
 
 @needs_it
