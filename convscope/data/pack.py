@@ -24,6 +24,7 @@ import numpy.typing as npt
 from convscope import files
 from convscope.errors import DataError
 
+BUFFER = 8 << 20  # bytes that go to the system at once: small pieces are slower to read back
 FORMAT_VERSION = 1
 SPLITS = ("train", "val", "test")
 _NO_COMMITMENT = 1455  # Windows: the paging file is too small
@@ -288,7 +289,7 @@ def _write_split(
     path = folder / _file(split, "images")
     head = _head((expected, *shape), np.uint8)
     found = hashlib.sha256(head)
-    with path.open("wb") as file:
+    with path.open("wb", buffering=BUFFER) as file:
         file.write(head)
         for chunk in chunks:
             images = np.ascontiguousarray(chunk.images, np.uint8)
