@@ -115,6 +115,8 @@ class Optimizer:
 
     def _step(self) -> None:
         adam = self.kind != "sgd"
+        if adam:
+            self._count()
         rows, decays, kept, stale = [], [], [], []
         for group in self.param_groups:
             moments = ["exp_avg", "exp_avg_sq"] if adam else ["momentum_buffer"]
@@ -140,7 +142,7 @@ class Optimizer:
                 decays.append(decay)
                 kept.append(gradient)  # until the kernel has run
                 if adam:
-                    self._count(state)
+                    state["step"] = self.count
         if not rows:
             return
         table, group = torch.tensor(rows, dtype=torch.int64), self.param_groups[0]
@@ -159,10 +161,15 @@ class Optimizer:
             copies, moved = map(list, zip(*stale, strict=True))
             torch._foreach_copy_(copies, moved)
 
-    def _count(self, state: dict[str, Any]) -> None:
-        """Let a parameter count its steps together with all others."""
-        if state.get("step") is not self.count:
-            self.count = state.setdefault("step", self.count)
+    def _count(self) -> None:
+        """Count on from the steps of a restored state; from then on all parameters count together,
+        by one tensor, which each of them keeps as its own."""
+        counts = [state["step"] for state in self.state.values() if "step" in state]
+        if counts and any(count is not self.count for count in counts):
+            self.count = max(counts).clone()
+            for state in self.state.values():
+                if "step" in state:
+                    state["step"] = self.count
 
 
 def optimizer(model: nn.Module, train: Train) -> Optimizer:

@@ -105,6 +105,22 @@ def test_compiled_steps_are_torchs(kind, decay):
     torch.testing.assert_close(ends[2], ends[1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("adam")])
+def test_every_parameter_counts_on_from_a_restored_step(kind):
+    """A checkpoint keeps the count of each parameter; the next one must hold the right ones."""
+    model = network()
+    optimizer = optim.optimizer(model, Train(lr=0.05, **KINDS[kind]))
+    for seed in range(4):
+        if seed == 2:
+            for state in optimizer.state.values():
+                state.update({k: v.clone() for k, v in state.items()})
+        optimizer.zero_grad()
+        losses(model, seed).backward()
+        optimizer.step()
+    moved = [p for p in model.parameters() if p.grad is not None]
+    assert [float(optimizer.state[p]["step"]) for p in moved] == [4.0] * len(moved)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_with_gradients_in_bfloat16(kind):
     """The weight moves as from the same gradient in float32, and its copy with it."""
