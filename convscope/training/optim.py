@@ -115,8 +115,7 @@ class Optimizer:
 
     def _step(self) -> None:
         adam = self.kind != "sgd"
-        if adam:
-            self._count()
+        self._count()
         rows, decays, kept, stale = [], [], [], []
         for group in self.param_groups:
             moments = ["exp_avg", "exp_avg_sq"] if adam else ["momentum_buffer"]
@@ -163,7 +162,7 @@ class Optimizer:
 
     def _count(self) -> None:
         """Count on from the steps of a restored state; from then on all parameters count together,
-        by one tensor, which each of them keeps as its own."""
+        by one tensor, which each of them keeps as its own. SGD counts nothing."""
         counts = [state["step"] for state in self.state.values() if "step" in state]
         if counts and any(count is not self.count for count in counts):
             self.count = max(counts).clone()

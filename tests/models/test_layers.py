@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 import convscope as cs
+from convscope.cli.options import WORDS
 from convscope.errors import BadArgument
 from convscope.models import build
 from convscope.models.layers import ACTIVATIONS, KNOWN
-from convscope.options import WORDS
 
 LINES = {  # the sequential published networks
     "mlp": "flatten fc500 relu fc10",

@@ -21,9 +21,9 @@ from PIL import Image
 import convscope as cs
 from convscope import cli, recipe
 from convscope.api import Metrics
+from convscope.cli.options import FIELDS, WORDS
 from convscope.data import sources
 from convscope.models import MODELS, arguments_of
-from convscope.options import FIELDS, WORDS
 
 OPEN_DATA = sources.open_data
 
@@ -485,7 +485,7 @@ def test_stopped_while_starting_up(tmp_path):
 
 def test_a_killed_process_goes_on_to_the_bit(tmp_path):
     """A short form of benchmarks/kill.py: two kills, one of them inside a save."""
-    bench = Path(__file__).parent.parent / "benchmarks" / "kill.py"
+    bench = Path(__file__).parents[2] / "benchmarks" / "kill.py"
     done = subprocess.run(
         [sys.executable, str(bench), "--kills", "2", "--no-record"],
         capture_output=True,

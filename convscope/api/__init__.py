@@ -1,0 +1,20 @@
+"""The whole jobs. Python, the command line and the page all call these."""
+
+from convscope.api.judging import evaluate, predict
+from convscope.api.results import LearningRate, Metrics, Run
+from convscope.api.showing import describe_data, networks, script, show_data
+from convscope.api.training import find_lr, train
+
+__all__ = [
+    "LearningRate",
+    "Metrics",
+    "Run",
+    "describe_data",
+    "evaluate",
+    "find_lr",
+    "networks",
+    "predict",
+    "script",
+    "show_data",
+    "train",
+]

@@ -1,0 +1,120 @@
+"""What is asked for, every value checked: the recipe of a job, its data, where its figure goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convscope import files, models
+from convscope import recipe as recipes
+from convscope.data import sources
+from convscope.data.folder import absolute
+from convscope.data.pack import Pack
+from convscope.errors import BadArgument, nearest
+from convscope.events import Emit
+from convscope.recipe import Recipe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def given(
+    data: str | Path | None, model: str | None, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What was typed: the recipe's fields, and the network's own arguments."""
+    flat = recipes.options()
+    fields = {name: value for name, value in options.items() if name in flat}
+    arguments = {k: v for k, v in options.items() if k not in flat and v is not None}
+    if "layers" in arguments:
+        if model not in (None, "layers"):
+            rule = f"is a network of its own, and so is model={model}"
+            raise BadArgument("layers", arguments["layers"], rule, "leave one of them out")
+        model = "layers"
+    return {"data": None if data is None else full(data), "model": model} | fields, arguments
+
+
+def full(data: str | Path) -> str:
+    """A folder of images by its full path, so that a run finds it from everywhere."""
+    return str(absolute(Path(data)) if sources.is_folder(data) else data)
+
+
+def resolved(
+    typed: Mapping[str, Any], arguments: Mapping[str, Any], base: Recipe | None, augment: bool
+) -> Recipe:
+    """The recipe that is asked for. Raises BadArgument."""
+    asked = spelt_out(recipes.resolve(typed, arguments, base, augment))
+    known_arguments(asked, arguments)
+    return asked
+
+
+def spelt_out(asked: Recipe) -> Recipe:
+    """The recipe with its folder and its image size as a run's own recipe has them."""
+    name, size = full(asked.data.name), asked.data.image_size
+    size = f"{size}x{size}" if size.isdecimal() else size
+    return replace(asked, data=replace(asked.data, name=name, image_size=size))
+
+
+def opened(asked: Recipe, emit: Emit) -> Pack:
+    """The data of a recipe, its images of the size that is asked for."""
+    size = asked.data.image_size
+    if size == "auto" or asked.origin.get("data.image_size") == "measured":
+        return sources.open_data(asked.data.name, emit)
+    height, width = size.split("x")
+    try:
+        return sources.open_data(asked.data.name, emit, size=(int(height), int(width)))
+    except BadArgument as why:
+        if why.argument != "size":
+            raise
+        raise BadArgument("image_size", size, why.rule, why.remedy) from None
+
+
+def named(asked: Recipe, model: str | None) -> None:
+    """Refuse a user's own class that a recipe names and the caller does not: it would be code that
+    runs because a file says so."""
+    if models.is_own(asked.model.name) and model is None:
+        raise BadArgument(
+            "model",
+            "(not given)",
+            f"the recipe names the class {asked.model.name}, and no code is loaded that you do not "
+            "name",
+            f"add --model {asked.model.name}, if you trust that file",
+        )
+
+
+def short(name: str) -> str:
+    return name.rpartition(":")[2]
+
+
+def known_arguments(asked: Recipe, arguments: Mapping[str, Any]) -> None:
+    """Refuse an option that is neither the recipe's nor the network's, naming the nearest of
+    both."""
+    if models.is_own(asked.model.name):
+        return
+    known = models.arguments_of(asked.model.name)
+    for name, value in arguments.items():
+        if name not in known:
+            rule = f"is neither an option nor an argument of {asked.model.name}"
+            raise BadArgument(name, value, rule, nearest(name, [*known, *recipes.options()]))
+
+
+def figure_path(out: str | Path | None, name: str, force: bool) -> Path:
+    """Where a figure goes: ``out``, a file or a folder, or ``name``. Raises BadArgument where
+    something is there already, or no figure can be."""
+    path = Path(name) if out is None else Path(out)
+    if path.is_dir() or (out is not None and not path.suffix):
+        path = path / name
+    kinds = (".png", ".svg", ".pdf")
+    if path.suffix not in kinds:
+        raise BadArgument("out", path, f"must end in {', '.join(kinds)}", f"try {path.stem}.png")
+    if path.exists() and not force:
+        raise BadArgument(
+            "out", path, "is there already", "name another file, or add force (--force)"
+        )
+    return path
+
+
+def draw(figure: Figure, path: Path) -> None:
+    with files.whole_file(path) as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=100)

@@ -1,0 +1,113 @@
+"""Judge a run's network on a split of its data, or on images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope import files, machine, run
+from convscope.api.asked import opened
+from convscope.data.pack import Pack
+from convscope.data.split import part
+from convscope.errors import BadArgument, DataError
+from convscope.evaluation import metrics, predictions
+from convscope.events import Emit, silent
+from convscope.job import same_data, write_pages
+from convscope.models import store
+from convscope.run import RunFolder
+from convscope.trained import Guess, load
+from convscope.training import precision
+
+
+def evaluate(
+    path: str | Path,
+    split: str = "test",
+    *,
+    model: str | None = None,
+    device: str = "auto",
+    emit: Emit = silent,
+) -> dict[str, Any]:
+    """The figures of a run on a split of its data, as ``metrics.json`` holds them, and ``run``.
+
+    Each look at the test split is counted in ``metrics.json``, in the model card and in the report,
+    which are written anew, as is ``predictions.csv``, before it is shown. Raises BadArgument,
+    RunError, and DataError where the data are not those the run was made with.
+    """
+    if split not in ("train", "val", "test"):
+        raise BadArgument("split", split, "must be train, val or test", "try test")
+    place = run.find(Path(path))
+    kept, info, stored = place.read_recipe(), place.read_model(), place.read_metrics()
+    network = store.load(place, model)
+    pack = opened(kept, emit)
+    same_data(pack, info["data"]["fingerprint"])
+    images, labels = _images_of(pack, place, split)
+    began = time.perf_counter()
+    where, layout = precision.device_of(device), precision.FORMATS[kept.train.memory_format]
+    with machine.at_work(kept.train.threads):
+        network.to(where).to(memory_format=layout)
+        logits = predictions.logits_of(
+            precision.engine(network, kept.train.kernels, kept.train.precision),
+            images,
+            batch_size=kept.train.eval_batch,
+            device=where,
+            memory_format=layout,
+            emit=emit,
+        )
+    found = {
+        "split": split,
+        **metrics.measure(logits, labels, pack.classes, info["temperature"]),
+        "test_looks": place.read_metrics()["test_looks"] + (split == "test"),
+        "train_seconds": stored["train_seconds"],
+        "eval_seconds": time.perf_counter() - began,
+        "images_per_second": stored["images_per_second"],
+    }
+    if split == "test":
+        files.write_json(place.metrics, found)
+        predictions.write_predictions(
+            place.predictions,
+            logits,
+            labels,
+            pack.classes,
+            info["temperature"],
+            names=pack.splits["test"].files,
+        )
+        write_pages(place, network.cpu(), pack)
+    return {"run": str(place.path), **found}
+
+
+def _images_of(
+    pack: Pack, place: RunFolder, split: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images and labels of a split as the run divided its data. Raises BadArgument, DataError."""
+    whole = pack.splits.get(split)
+    if whole is not None and split != "train":
+        return whole.images, whole.labels
+    begun = place.read_split()
+    if begun["digest"] != pack.digest:
+        raise DataError(
+            f"{pack.name}: its images are in another order than when the run was made, so that "
+            f"its {split} split cannot be told; put that copy back, or use the test split"
+        )
+    val = np.array(begun["val"], dtype=np.int64)
+    if split == "val" and not val.size:
+        raise BadArgument("split", split, "is empty: the run was trained with val=0", "try test")
+    train = pack.splits["train"]
+    return part(train, val if split == "val" else np.setdiff1d(np.arange(len(train)), val))
+
+
+def predict(
+    path: str | Path,
+    images: Iterable[Any],
+    *,
+    top_k: int = 5,
+    invert: bool = False,
+    model: str | None = None,
+    emit: Emit = silent,
+) -> list[Guess]:
+    """Guesses of a run's network for image files and folders; see :meth:`Trained.predict`."""
+    return load(path, model=model).predict(list(images), top_k, invert, emit)

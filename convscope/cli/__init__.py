@@ -1,0 +1,91 @@
+"""The command line: parse, call the API, render. Results go to stdout, everything else to
+stderr."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+
+from convscope.cli import data, judging, lab, showing, training
+from convscope.cli.options import Headed
+from convscope.errors import BadArgument, ConvscopeError
+
+app = typer.Typer(
+    name="convscope",
+    help="Train, understand and ship convolutional image classifiers, "
+    "fast, on the machine you have.",
+    epilog="Start with: convscope train mnist --recipe mnist-cnn",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+)
+app.command(cls=Headed)(training.train)
+app.command("eval")(judging.evaluate)
+app.command()(judging.predict)
+app.command()(showing.script)
+app.command()(showing.models)
+app.command()(showing.recipes)
+app.add_typer(data.app, name="data")
+app.add_typer(lab.app, name="lab")
+
+
+def _spell(why: ConvscopeError) -> str:
+    """The error as the command line says it: an option by its flag."""
+    if isinstance(why, BadArgument) and why.argument.replace("_", "").isalpha():
+        options = {name for command in _commands() for name in command}
+        flag = f"--{why.argument.replace('_', '-')}"
+        if flag in options:
+            return f"{flag} {why.value}: {why.rule}; {why.remedy}"
+    return str(why)
+
+
+def _commands() -> list[list[str]]:
+    command = typer.main.get_command(app)
+    found: list[Any] = list(getattr(command, "commands", {}).values())
+    found += [c for group in found for c in getattr(group, "commands", {}).values()]
+    return [[o for p in c.params for o in p.opts] for c in found]
+
+
+def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
+    """Leave in good order; in any case within two seconds, should a library swallow the exit."""
+
+    def swallowed(unraisable: Any) -> None:  # as by a callback of an import that goes on
+        if isinstance(unraisable.exc_value, SystemExit):
+            os._exit(128 + signum)
+        sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = swallowed
+    late = threading.Timer(2, os._exit, (128 + signum,))
+    late.daemon = True
+    late.start()
+    sys.exit(128 + signum)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 target missed, 130 Ctrl-C, 143
+    SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name that is no text stops nothing
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except ConvscopeError as why:
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"error: {_spell(why)}", err=True)
+        sys.exit(why.exit_code)
+    except OSError as why:  # such as a folder that may not be entered
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"error: {why.filename or 'the system'}: {why.strerror or why}", err=True)
+        sys.exit(1)

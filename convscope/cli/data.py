@@ -1,0 +1,87 @@
+"""`convscope data`: the data sets, what is in one, what it looks like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convscope.cli.shared import Debug, Json, print_json
+from convscope.errors import BadArgument
+
+app = typer.Typer(
+    help="The data sets: what there is, what is in one, what it looks like.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def data(context: typer.Context, as_json: Json = False, debug: Debug = False) -> None:
+    """List the data sets and where each would come from."""
+    if context.invoked_subcommand:
+        if as_json:
+            raise BadArgument("json", "before the verb", "belongs to it", "write it at the end")
+        return
+    from convscope import console
+    from convscope.data import sources
+
+    found = [(name, source, sources.locate(name)) for name, source in sources.SOURCES.items()]
+    if as_json:
+        print_json({name: str(where) for name, _, where in found})
+        return
+    console.table(
+        ("data set", "what it is", "would come from"),
+        [(name, source.title, str(where)) for name, source, where in found],
+    )
+
+
+@app.command("info")
+def data_info(
+    name: Annotated[str, typer.Argument(help="A data set, or a folder of images.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Count a data set's images by class; shape, mean and standard deviation."""
+    from convscope import api, console
+
+    with console.Monitor() as emit:
+        info = api.describe_data(name, emit)
+    if as_json:
+        print_json(info)
+        return
+    splits = list(info["counts"])
+    rows = [
+        (label, *(info["counts"][split][label] for split in splits)) for label in info["classes"]
+    ]
+    console.table(("class", *splits), [*rows, ("all", *(info["images"][s] for s in splits))])
+    statistics = (f"{key} {', '.join(f'{v:.4f}' for v in info[key])}" for key in ("mean", "std"))
+    channels, height, width = info["shape"]
+    console.out().print(
+        f"images {channels} x {height} x {width} (channels, height, width)\n"
+        f"{'; '.join(statistics)} (training pixels, 0 to 1)\n"
+        f"fingerprint {info['fingerprint']}\nlicence {info['licence']}",
+        soft_wrap=True,
+    )
+
+
+@app.command("show")
+def data_show(
+    name: Annotated[str, typer.Argument(help="A data set, or a folder of images.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where the picture goes; else NAME.png.")
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many images.")] = 32,
+    seed: Annotated[int, typer.Option(help="Which ones, and how augmented.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a picture that is there.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Draw a labelled batch, as it is and as training sees it."""
+    from convscope import api, console
+
+    with console.Monitor() as emit:
+        path = api.show_data(name, out, count=count, seed=seed, force=force, emit=emit)
+    typer.echo(path)

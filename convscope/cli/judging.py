@@ -1,0 +1,72 @@
+"""`convscope eval` and `convscope predict`."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convscope.cli.shared import Debug, Json, OwnModel, RunPath, print_json
+from convscope.errors import BadArgument
+
+
+def evaluate(
+    run: RunPath,
+    split: Annotated[str, typer.Option(help="test (each look is counted), val or train.")] = "test",
+    model: OwnModel = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Judge a run's network on a split of its data."""
+    from convscope import api, console
+
+    with console.Monitor() as emit:
+        values = api.evaluate(run, split, model=model, device=device, emit=emit)
+    print_json(values) if as_json else console.figures(values)
+
+
+def predict(
+    run: RunPath,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Image files, and folders of them.")
+    ],
+    top_k: Annotated[int, typer.Option("--top-k", help="How many classes to show.")] = 3,
+    invert: Annotated[
+        bool, typer.Option("--invert", help="Swap dark and light: for dark ink on white paper.")
+    ] = False,
+    model: OwnModel = None,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Classify image files; exit 1 if any could not be read."""
+    if as_json and as_csv:
+        raise BadArgument("csv", "with --json", "only one form can be printed", "leave one out")
+    from convscope import api, console
+
+    with console.Monitor() as emit:
+        guesses = api.predict(run, files, top_k=top_k, invert=invert, model=model, emit=emit)
+    failed = [guess for guess in guesses if guess.error]
+    if as_json:
+        print_json({"results": [guess.as_json() for guess in guesses]})
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        width = max((len(g.top) for g in guesses), default=0)
+        heads = [h for i in range(1, width + 1) for h in (f"label_{i}", f"p_{i}")]
+        writer.writerow(["file", *heads, "unsure", "error"])
+        for g in guesses:
+            cells = [c for label, p in g.top for c in (label, f"{p:.6f}")]
+            cells += [""] * (2 * width - len(cells))
+            writer.writerow([g.file, *cells, str(g.unsure).lower(), g.error or ""])
+    else:
+        for g in guesses:
+            best = "   ".join(f"{label} {p:.1%}" for label, p in g.top)
+            typer.echo(f"{g.file}: {best or 'not read'}{'   (unsure)' if g.unsure else ''}")
+    for guess in failed:
+        typer.echo(f"error: {guess.file}: {guess.error}", err=True)
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,64 @@
+"""`convscope script`, `models` and `recipes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convscope.cli.shared import Debug, Json, RunPath, print_json
+
+
+def script(
+    run: RunPath,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where it goes; else stdout.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Write a run as one plain PyTorch file: network, weights, predicting and training."""
+    from convscope import api
+
+    text = api.script(run, out, force=force)
+    typer.echo(text if out is None else out, nl=out is not None)
+
+
+def models(as_json: Json = False, debug: Debug = False) -> None:
+    """List the networks: their arguments, their parameters on MNIST and on CIFAR-10."""
+    from convscope import api, console
+
+    found = api.networks()
+    if as_json:
+        print_json(found)
+        return
+    console.table(
+        ("network", "arguments", "on mnist", "on cifar10", "what it is"),
+        [
+            (
+                name,
+                ", ".join(f"{k}={v}" for k, v in one["arguments"].items()),
+                *("-" if n is None else f"{n:,}" for n in one["parameters"].values()),
+                one["about"],
+            )
+            for name, one in found.items()
+        ],
+    )
+
+
+def recipes(as_json: Json = False, debug: Debug = False) -> None:
+    """List the recipes and what each was measured to reach."""
+    from convscope import console, recipe
+
+    found = {name: recipe.load(name) for name in recipe.names()}
+    if as_json:
+        print_json({name: vars(r.claim) if r.claim else None for name, r in found.items()})
+        return
+    rows = []
+    for name, r in found.items():
+        claim = r.claim
+        says = f"{claim.accuracy:.2%} +/- {claim.sd:.2%}" if claim else "-"
+        took = f"{claim.seconds:.0f} s, {claim.machine}" if claim else "-"
+        rows.append((name, r.train.epochs, says, took))
+    console.table(("recipe", "epochs", "test accuracy (mean, sd)", "measured in"), rows)
