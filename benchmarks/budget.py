@@ -77,6 +77,7 @@ def main() -> None:
             )
     if args.record:
         path = HERE / "results" / "budget.json"
+        path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({"date": time.strftime("%Y-%m-%d"), "rows": found}, indent=1))
 
 

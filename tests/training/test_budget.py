@@ -90,6 +90,11 @@ def test_prices_are_of_what_is_warm_and_undisturbed(scripted):
     assert rehearsal.counts == [300, 300]
 
 
+def test_what_disturbs_the_first_steps_does_not_decide(scripted):
+    rehearsal = scripted([1.0] * 3 + [13.0] * budget.TIMED + [1.0])
+    assert budget.measure(rehearsal, 100_000, 100, 100).step == 1.0
+
+
 def test_measuring_takes_a_tenth_of_what_is_left_at_most(scripted):
     rehearsal = scripted([2.0])
     budget.measure(rehearsal, 100, 100, 100)
