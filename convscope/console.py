@@ -214,5 +214,21 @@ def figures(values: Mapping[str, Any]) -> None:
     )
 
 
+def study(parts: Sequence[Any]) -> None:
+    """Print what a sweep says: for each of its grids a table and its sentences."""
+    from convscope.studies import telling
+
+    for part in parts:
+        rows = [telling.cells(line) for line in part.lines]
+        kept = [i for i, name in enumerate(telling.COLUMNS) if name not in ("sd", "test loss")]
+        columns = [telling.COLUMNS[i] for i in kept]
+        table(columns, [[row[i] for i in kept] for row in rows], part.title)
+        for sentence in part.sentences:
+            out().print(f"- {sentence}", soft_wrap=True, markup=False)
+        if part.chosen is not None:
+            out().print(f"Chosen on validation: {part.chosen}", markup=False)
+        out().print()
+
+
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"

@@ -93,7 +93,7 @@ WORDS = {  # of --layers -> what it stands for
     "flatten": "Maps to vectors.",
     "fc500, fc": "Linear layer to 500 values; fc alone: as many as there are classes.",
 }
-HEADINGS = ("Arguments", "Network", *FIELDS, "Limits", "Run")  # what has none comes last
+HEADINGS = ("Arguments", "Sweep", "Network", *FIELDS, "Limits", "Run")  # what has none comes last
 FLAGS = {"batch_size": ("--batch-size", "-b"), "optimizer": ("--optimizer", "--opt")}
 
 

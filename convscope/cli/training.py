@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from convscope.api import Run
 
 
-def _sizes(text: str | None, argument: str, separator: str) -> int | list[int] | None:
+def sizes(text: str | None, argument: str, separator: str) -> int | list[int] | None:
     """'16,32' or '5x3' as whole numbers. Raises BadArgument."""
     if text is None:
         return None
@@ -91,8 +91,8 @@ def train(
     began = time.perf_counter()
     options = {
         **fields,
-        "kernel_size": _sizes(kernel_size, "kernel_size", "x"),
-        "widths": _sizes(widths, "widths", ","),
+        "kernel_size": sizes(kernel_size, "kernel_size", "x"),
+        "widths": sizes(widths, "widths", ","),
     }
     if data is None and recipe is None and not (resume and out):
         raise BadArgument(

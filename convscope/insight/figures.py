@@ -129,6 +129,85 @@ def where_time_goes(steps: Mapping[str, Mapping[str, float]]) -> Figure:
     return figure
 
 
+def trade_offs(
+    names: Sequence[str],
+    values: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    costs: Mapping[str, Sequence[float]],
+    title: str = "",
+) -> Figure:
+    """Accuracies with their intervals against each cost, a panel a cost; logarithmic where a cost
+    spans more than a factor of eight.
+
+    >>> costs = {"seconds": [3.0, 5.0], "parameters": [100.0, 20_000.0]}
+    >>> figure = trade_offs(["a", "b"], [0.91, 0.95], [(0.9, 0.92), (0.94, 0.96)], costs)
+    >>> [axes.get_xscale() for axes in figure.axes]
+    ['linear', 'log']
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    rows = -(-len(names) // 3)
+    figure = Figure(figsize=(3.6 * len(costs), 3.4 + 0.2 * rows), dpi=120, facecolor="white")
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    colours = mpl.colormaps["tab10"]
+    for axes, (cost, each) in zip(panels, costs.items(), strict=True):
+        for i, (x, y, (low, high)) in enumerate(zip(each, values, intervals, strict=True)):
+            around = [[max(0.0, y - low)], [max(0.0, high - y)]]
+            axes.errorbar(x, y, around, fmt="os^Dv"[i // 10 % 5], color=colours(i % 10), capsize=3)
+        if min(each) > 0 and max(each) / min(each) > 8:
+            axes.set_xscale("log")
+        axes.margins(x=0.15)
+        axes.set_xlabel(cost, color=_INK)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(colors=_QUIET)
+        axes.grid(axis="y", color="#e5e6ea", linewidth=0.8)
+    panels[0].set_ylabel("test accuracy, 95 % interval", color=_INK)
+    handles = [line[0] for line in panels[0].containers]
+    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    if title:
+        figure.suptitle(title, size=10, color=_INK, x=0.01, ha="left", parse_math=False)
+    return figure
+
+
+def curves(
+    x: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    x_label: str,
+    y_label: str,
+    *,
+    log: bool = False,
+    share: bool = False,
+) -> Figure:
+    """Named lines over a common ``x``, of which a shorter line takes the beginning.
+
+    ``log``: a logarithmic height; ``share``: heights are shares, shown in percent.
+
+    >>> len(curves(range(3), {"a": [1, 2, 3], "b": [4, 5]}, "x", "y").axes[0].lines)
+    2
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure(figsize=(7, 4.2), dpi=120, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    for i, (name, heights) in enumerate(lines.items()):
+        axes.plot(list(x)[: len(heights)], heights, marker="os^Dv"[i // 10 % 5], ms=4, label=name)
+    if log:
+        axes.set_yscale("log")
+    if share:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.set_xlabel(x_label, color=_INK)
+    axes.set_ylabel(y_label, color=_INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=_QUIET)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def _checked(images: np.ndarray, titles: Sequence[str], argument: str = "images") -> np.ndarray:
     """The images as uint8 [N,H,W,3]."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):

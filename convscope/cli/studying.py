@@ -1,0 +1,144 @@
+"""`convscope sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from convscope.cli.options import with_fields
+from convscope.cli.shared import Debug, Json, print_json, under
+from convscope.errors import BadArgument
+
+
+@with_fields
+def sweep(
+    data: Annotated[
+        str | None,
+        typer.Argument(metavar="DATA", help="A data set, see `convscope data`; or a folder."),
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        under(
+            "Sweep",
+            metavar="FIELD=A,B,C",
+            help="What is varied; again for a second field. ';' between values that hold commas.",
+        ),
+    ] = None,
+    study: Annotated[
+        str | None, under("Sweep", help="One that is ready; --list names them.")
+    ] = None,
+    seeds: Annotated[
+        str | None, under("Sweep", metavar="N|N,N,...", help="How many, or which; else 3.")
+    ] = None,
+    quick: Annotated[
+        bool, under("Sweep", "--quick", help="20 steps and one seed, to see what it looks like.")
+    ] = False,
+    preview: Annotated[
+        bool, under("Sweep", "--preview", help="Check and list the settings; train nothing.")
+    ] = False,
+    listed: Annotated[bool, under("Sweep", "--list", help="List the studies.")] = False,
+    out: Annotated[
+        Path | None, under("Sweep", metavar="DIR", help="Its folder; else runs/STUDY-DATA-N.")
+    ] = None,
+    resume: Annotated[
+        bool, under("Sweep", "--resume", help="Go on with the sweep in --out.")
+    ] = False,
+    recipe: Annotated[
+        str | None, under("Network", help="A recipe by name (see `recipes`) or a .toml file.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        under("Network", help="A network by name (see `models`), tv:NAME, or file.py:Class."),
+    ] = None,
+    kernel_size: Annotated[
+        str | None, under("Network", metavar="N|HxW", help="cnn: kernel of each convolution.")
+    ] = None,
+    widths: Annotated[
+        str | None, under("Network", metavar="N,N,...", help="cnn: channels of each stage.")
+    ] = None,
+    augment: Annotated[
+        bool, under("Augmentation", help="The data set's own, or none but what is typed.")
+    ] = True,
+    as_json: Json = False,
+    debug: Debug = False,
+    **fields: Any,
+) -> None:
+    """Train a grid of settings over several seeds: table, figure, and what the numbers support."""
+    from convscope import console
+    from convscope.cli.training import sizes
+    from convscope.studies import grid
+    from convscope.studies import sweep as studies
+
+    if listed:
+        found = {name: grid.load(name) for name in grid.names()}
+        if as_json:
+            print_json({name: {"title": s.title, "question": s.question, "runs": _runs(s)}
+                        for name, s in found.items()})  # fmt: skip
+            return
+        console.table(
+            ("study", "runs", "what it asks"),
+            [(name, _runs(s), s.question) for name, s in found.items()],
+        )
+        return
+    asked: dict[str, Any] = {
+        **{k: v for k, v in fields.items() if v is not None},
+        "data": data,
+        "vary": vary or (),
+        "study": study,
+        "seeds": _seeds(seeds),
+        "quick": quick,
+        "recipe": recipe,
+        "model": model,
+        "augment": augment,
+    }
+    for name, size in (
+        ("kernel_size", sizes(kernel_size, "kernel_size", "x")),
+        ("widths", sizes(widths, "widths", ",")),
+    ):
+        asked |= {} if size is None else {name: size}
+    if preview:
+        rows = studies.preview(**asked)
+        if as_json:
+            print_json({"settings": rows})
+            return
+        console.table(
+            ("part", "setting", "runs", "epochs", "parameters", "multiply-adds"),
+            [
+                (
+                    row["part"],
+                    ", ".join(f"{k} {v}" for k, v in row["values"].items()) or "as given",
+                    *(row[k] for k in ("runs", "epochs", "parameters", "multiply_adds")),
+                )
+                for row in rows
+            ],
+        )
+        return
+    try:
+        with console.Monitor() as emit:
+            done = studies.sweep(out=out, resume=resume, emit=emit, **asked)
+    except KeyboardInterrupt as why:
+        typer.echo("stopped; the same command with --out and --resume goes on", err=True)
+        raise typer.Exit(getattr(why, "exit_code", 130)) from None
+    if as_json:
+        print_json(done.as_json())
+        return
+    console.study(done.parts)
+    typer.echo(f"page          {done.page}")
+
+
+def _runs(study: Any) -> int:
+    return sum(len(part.settings) for part in study.parts) * len(study.seeds)
+
+
+def _seeds(text: str | None) -> int | list[int] | None:
+    """'3' as how many, '1,2,5' as which. Raises BadArgument."""
+    if text is None:
+        return None
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        rule = "must be whole numbers"
+        raise BadArgument("seeds", text, rule, "try 3, or 1,2,5") from None
+    return numbers if "," in text else numbers[0]

@@ -1,0 +1,98 @@
+"""What else is asked of a run: how it does on shifted images, and its gradients by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from convscope import models, run
+from convscope.data.loader import to_input
+from convscope.data.pack import Pack
+from convscope.evaluation import predictions
+from convscope.models import store
+from convscope.models.parts import Classifier
+
+PIXELS = range(9)  # that the images are shifted by
+JUDGED = 2000  # test images that are shifted
+LEARNT = 500  # training images whose gradient is taken
+
+
+def shift(folder: Path, pack: Pack) -> dict[str, Any]:
+    """Accuracy on the first 2,000 test images, each shifted by so many pixels up, down, left and
+    right (black beyond the edge), and the share whose prediction stays what it was unshifted."""
+    place = run.find(folder)
+    network = store.load(place)
+    test = pack.splits["test"]
+    images, labels = np.array(test.images[:JUDGED]), test.labels[:JUDGED]
+    found: dict[str, Any] = {"pixels": list(PIXELS), "accuracy": [], "unchanged": []}
+    unshifted = predictions.logits_of(network, images).argmax(1)
+    for pixels in PIXELS:
+        moves = [(pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)] if pixels else [(0, 0)]
+        guesses = np.stack(
+            [predictions.logits_of(network, moved(images, *by)).argmax(1) for by in moves]
+        )
+        found["accuracy"].append(float((guesses == labels).mean()))
+        found["unchanged"].append(float((guesses == unshifted).mean()))
+    return found
+
+
+def moved(images: np.ndarray, down: int, right: int) -> np.ndarray:
+    """Images [N,C,H,W] moved by so many pixels, black where nothing comes in.
+
+    >>> moved(np.arange(1, 5).reshape(1, 1, 2, 2), 1, 0).tolist()
+    [[[[0, 0], [1, 2]]]]
+    """
+    found = np.zeros_like(images)
+    height, width = images.shape[2:]
+    rows = slice(max(0, down), min(height, height + down))
+    columns = slice(max(0, right), min(width, width + right))
+    back = slice(rows.start - down, rows.stop - down)
+    aside = slice(columns.start - right, columns.stop - right)
+    found[:, :, rows, columns] = images[:, :, back, aside]
+    return found
+
+
+def gradients(folder: Path, pack: Pack) -> dict[str, Any]:
+    """The norm of the loss's gradient at the weights of each convolution and linear layer, for the
+    first 500 training images: at the weights that the run began with, and at those it ended with.
+    """
+    place = run.find(folder)
+    trained = store.load(place)
+    asked = place.read_recipe()
+    torch.manual_seed(asked.train.seed)
+    size = len(pack.classes), pack.channels, pack.image_size
+    begun = models.build(asked.model.name, *size, asked.model.arguments)
+    begun.normalise.load_state_dict(trained.normalise.state_dict())
+    train = pack.splits["train"]
+    images = torch.from_numpy(np.array(train.images[:LEARNT]))
+    inputs = to_input(images, "cpu", torch.contiguous_format)
+    targets = torch.from_numpy(np.array(train.labels[:LEARNT]))
+    return {
+        "layers": [name for name, _ in _weights(begun)],
+        "begun": _norms(begun, inputs, targets),
+        "trained": _norms(trained, inputs, targets),
+    }
+
+
+def _weights(network: Classifier) -> list[tuple[str, nn.Parameter]]:
+    return [(name, p) for name, p in network.named_parameters() if p.ndim > 1]
+
+
+def _norms(network: Classifier, inputs: torch.Tensor, targets: torch.Tensor) -> list[float]:
+    network.eval().zero_grad()
+    with torch.enable_grad():
+        loss = functional.cross_entropy(network(inputs), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+    return [0.0 if p.grad is None else float(p.grad.norm()) for _, p in _weights(network)]
+
+
+MEASURES: dict[str, Callable[[Path, Pack], dict[str, Any]]] = {
+    "shift": shift,
+    "gradients": gradients,
+}

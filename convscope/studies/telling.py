@@ -1,0 +1,347 @@
+"""Rows of runs -> a line a setting, a choice on validation, and the sentences that the numbers
+support, no more."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from convscope.insight import figures
+from convscope.studies.grid import Setting
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from convscope.studies.grid import Study
+
+LEVEL = 0.95
+SHOWN = (1, 2, 4, 8)  # pixels of shift that the page's table has
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A setting over its seeds: means, sample standard deviations, and the 95 % interval of the
+    mean test accuracy (Student's t), None with one seed."""
+
+    name: str
+    seeds: int
+    accuracy: float
+    sd: float | None
+    interval: tuple[float, float] | None
+    val_accuracy: float | None
+    loss: float
+    train_loss: float
+    seconds: float
+    seconds_an_epoch: float
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """A part of a study as it came out."""
+
+    title: str
+    index: int
+    rows: tuple[dict[str, Any], ...]
+    lines: tuple[Line, ...]
+    chosen: str | None
+    sentences: tuple[str, ...]
+    measures: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Lines, choice and sentences."""
+        lines = [vars(line) for line in self.lines]
+        return {"title": self.title, "settings": lines, "chosen": self.chosen,
+                "sentences": list(self.sentences)}  # fmt: skip
+
+    def figures(self) -> dict[str, Figure]:
+        """The pictures of this part by the names of their files."""
+        suffix = f"-{self.index + 1}" if self.index else ""
+        names = [line.name or "as given" for line in self.lines]
+        points = [line.interval or (line.accuracy, line.accuracy) for line in self.lines]
+        costs = {
+            "seconds of training": [line.seconds for line in self.lines],
+            "multiply-adds an image": [float(line.multiply_adds) for line in self.lines],
+            "parameters": [float(line.parameters) for line in self.lines],
+        }
+        means = [line.accuracy for line in self.lines]
+        found = {f"figure{suffix}": figures.trade_offs(names, means, points, costs, self.title)}
+        for measure in self.measures:
+            found[f"{measure}{suffix}"] = DRAWN[measure](names, _by_setting(self.rows, names))
+        return found
+
+
+def tell(
+    title: str, names: Sequence[str], rows: Sequence[dict[str, Any]], measures: Sequence[str],
+    index: int = 0,
+) -> Told:  # fmt: skip
+    """What the rows of one grid say; ``names`` are its settings in order."""
+    by_setting = _by_setting(rows, names)
+    lines = tuple(_line(name, each) for name, each in by_setting.items() if each)
+    judged = [line for line in lines if line.val_accuracy is not None]
+    chosen = max(judged, key=lambda line: line.val_accuracy or 0.0).name if judged else None
+    sentences = accuracy_sentences(by_setting) + time_sentences(by_setting)
+    for measure in measures:
+        sentences += SAID[measure](by_setting)
+    return Told(title, index, tuple(rows), lines, chosen if len(lines) > 1 else None,
+                tuple(sentences), tuple(measures))  # fmt: skip
+
+
+def _by_setting(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {name: [] for name in names}
+    for row in rows:
+        found[Setting(row["values"], {}).name].append(row)
+    return found
+
+
+def _line(name: str, rows: Sequence[Row]) -> Line:
+    values = [row["accuracy"] for row in rows]
+    judged = [row["val_accuracy"] for row in rows if row["val_accuracy"] is not None]
+    several = len(values) > 1
+
+    def mean(key: str) -> float:
+        return float(statistics.mean(row[key] for row in rows))
+
+    return Line(
+        name,
+        len(rows),
+        statistics.mean(values),
+        statistics.stdev(values) if several else None,
+        interval(values) if several else None,
+        statistics.mean(judged) if judged else None,
+        mean("loss"),
+        mean("train_loss"),
+        statistics.median(row["seconds"] for row in rows),
+        statistics.median(row["seconds"] / row["epochs"] for row in rows),
+        rows[0]["parameters"],
+        rows[0]["multiply_adds"],
+    )
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean of at least two values (Student's t).
+
+    >>> [round(end, 3) for end in interval([1.0, 2.0, 3.0])]
+    [-0.484, 4.484]
+    """
+    from scipy.stats import t
+
+    middle = statistics.mean(values)
+    half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * statistics.stdev(values)
+    half = float(half / math.sqrt(len(values)))
+    return middle - half, middle + half
+
+
+def difference(
+    one: Sequence[float], two: Sequence[float], comparisons: int = 1
+) -> tuple[float, float, float] | None:
+    """The mean of ``one`` less that of ``two``, and its interval (Welch's t; Welch 1947), at a
+    level of 1 - 0.05/comparisons (Bonferroni); None where neither side varies or has two values.
+
+    >>> [round(x, 2) for x in difference([3.0, 4.0, 5.0], [1.0, 2.0, 3.0])]
+    [2.0, -0.27, 4.27]
+    """
+    from scipy.stats import ttest_ind
+
+    if min(len(one), len(two)) < 2 or len(set(one)) == len(set(two)) == 1:
+        return None
+    test = ttest_ind(one, two, equal_var=False)
+    ends = test.confidence_interval(1 - (1 - LEVEL) / comparisons)
+    return statistics.mean(one) - statistics.mean(two), float(ends.low), float(ends.high)
+
+
+def accuracy_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
+    """The most accurate setting against each of the others."""
+    values = {name: [row["accuracy"] for row in rows] for name, rows in by_setting.items() if rows}
+    means = {name: statistics.mean(each) for name, each in values.items()}
+    if len(values) == 1:
+        ((name, each),) = values.items()
+        called = f"{name}: test" if name else "Test"
+        if len(each) == 1:
+            return [f"{called} accuracy {each[0]:.2%} with one seed."]
+        low, high = interval(each)
+        return [f"{called} accuracy {means[name]:.2%} (95 % interval of the mean {low:.2%} to "
+                f"{high:.2%}, {len(each)} seeds)."]  # fmt: skip
+    best = max(means, key=lambda name: means[name])
+    seeds = min(len(each) for each in values.values())
+    if seeds < 2:
+        return ["With one seed a setting, nothing tells chance from a difference."]
+    others = sorted((name for name in values if name != best), key=lambda name: -means[name])
+    alike, behind = [], []
+    for name in others:
+        found = difference(values[best], values[name], len(others))
+        if found is None or found[1] <= 0:
+            alike.append(name)
+            continue
+        by, low, high = (100 * x for x in found)
+        behind.append(f"{name} by {by:.2f} points ({low:.2f} to {high:.2f})")
+    sentences = []
+    if behind:
+        how = "interval" if len(others) == 1 else f"intervals, for all {len(others)} comparisons"
+        sentences.append(
+            f"{best}, at {means[best]:.2%}, is more accurate than {_listed(behind)}: 95 % {how}, "
+            f"{seeds} seeds."
+        )
+    if alike:
+        sentences.append(f"{seeds} seeds do not tell {best}, the best, from {_listed(alike)}.")
+    return sentences
+
+
+def time_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
+    """How long training takes, against the fastest, where every seed says the same."""
+    seconds = {name: [row["seconds"] for row in rows] for name, rows in by_setting.items() if rows}
+    if len(seconds) < 2 or min(len(each) for each in seconds.values()) < 2:
+        return []
+    middle = {name: statistics.median(each) for name, each in seconds.items()}
+    fast = min(middle, key=lambda name: middle[name])
+    slower = [
+        f"{name} {middle[name] / middle[fast]:.2f} times as long"
+        for name in sorted(middle, key=lambda name: middle[name])
+        if min(seconds[name]) > max(seconds[fast])
+    ]
+    if not slower:
+        return [f"The time of training tells no setting from {fast}, the fastest in the median."]
+    return [f"{fast} is the fastest ({middle[fast]:.1f} s); {_listed(slower)}."]
+
+
+def shift_sentences(by_setting: Mapping[str, Sequence[Row]], pixels: int = 2) -> list[str]:
+    """What a shift of the test images costs each setting, and whose predictions change least."""
+    said, kept = [], {}
+    for name, rows in by_setting.items():
+        curves = [row["shift"] for row in rows]
+        at = [statistics.mean(c["accuracy"][p] for c in curves) for p in (0, pixels, 4)]
+        kept[name] = [c["unchanged"][pixels] for c in curves]
+        said.append(
+            f"{name}: {at[0]:.1%} unshifted, {at[1]:.1%} shifted by {pixels} pixels, {at[2]:.1%} "
+            f"by 4; {1 - statistics.mean(kept[name]):.1%} of the predictions change at {pixels}."
+        )
+    if min(map(len, kept.values())) < 2 or len(kept) < 2:
+        return said
+    best = max(kept, key=lambda name: statistics.mean(kept[name]))
+    others = [name for name in kept if name != best]
+    worse = [
+        name
+        for name in others
+        if (found := difference(kept[best], kept[name], len(others))) and found[1] > 0
+    ]
+    if worse:
+        said.append(f"The predictions of {best} change less than those of {_listed(worse)}.")
+    most = max(statistics.mean(values) for values in kept.values())
+    if most < 1:
+        said.append(f"None of them is invariant: {1 - most:.1%} change at best.")
+    return said
+
+
+def gradient_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
+    """How large the gradient at the first layer is beside that at the last."""
+    said = []
+    for name, rows in by_setting.items():
+        shares = []
+        for when in ("begun", "trained"):
+            each = [row["gradients"][when] for row in rows]
+            ratios = [norms[0] / norms[-1] if norms[-1] else math.nan for norms in each]
+            good = [math.log(r) for r in ratios if math.isfinite(r) and r > 0]
+            shares.append(math.exp(statistics.mean(good)) if good else math.nan)
+        begun, trained = ("no number" if math.isnan(s) else f"{s:.2g}" for s in shares)
+        said.append(
+            f"{name}: the gradient at the first layer is {begun} of that at the last before "
+            f"training, {trained} after (geometric mean over seeds)."
+        )
+    return said
+
+
+SAID = {"shift": shift_sentences, "gradients": gradient_sentences}
+
+
+def _draw_shift(names: Sequence[str], by_setting: Mapping[str, Sequence[Row]]) -> Figure:
+    pixels = next(rows[0]["shift"]["pixels"] for rows in by_setting.values() if rows)
+    curves = {
+        name or names[0]: [
+            statistics.mean(row["shift"]["accuracy"][p] for row in rows) for p in pixels
+        ]
+        for name, rows in by_setting.items()
+        if rows
+    }
+    return figures.curves(pixels, curves, "pixels of shift", "accuracy", share=True)
+
+
+def _draw_gradients(names: Sequence[str], by_setting: Mapping[str, Sequence[Row]]) -> Figure:
+    curves = {}
+    for name, rows in by_setting.items():
+        each = [row["gradients"]["begun"] for row in rows]
+        curves[name] = [statistics.mean(norms) for norms in zip(*each, strict=True)]
+    longest = max(len(curve) for curve in curves.values())
+    return figures.curves(
+        range(1, longest + 1), curves, "layer with weights, from the input",
+        "norm of the gradient before training", log=True,
+    )  # fmt: skip
+
+
+DRAWN = {"shift": _draw_shift, "gradients": _draw_gradients}
+
+
+def _listed(words: Sequence[str]) -> str:
+    """
+    >>> _listed(["a"]), _listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def page(study: Study, told: Sequence[Told]) -> str:
+    """A sweep as Markdown: for each grid its table, its figures, its sentences."""
+    text = [f"# {study.title[:1].upper()}{study.title[1:]}", ""]
+    text += [study.question, ""] if study.question else []
+    for part in told:
+        text += [f"## {part.title}", ""] if part.title else []
+        text += table(part.lines, part.chosen)
+        text += ["", *(f"- {sentence}" for sentence in part.sentences), ""]
+        if part.chosen is not None:
+            text += [f"Chosen on validation: **{part.chosen}**.", ""]
+        suffix = f"-{part.index + 1}" if part.index else ""
+        for name in ("figure", *part.measures):
+            text += [f"![{name}]({name}{suffix}.svg)", ""]
+    text.append(
+        "Test accuracy is the mean over seeds, with its 95 % interval; the test split chose "
+        "nothing. Time is the median over seeds. A multiply-add is a multiplication and an "
+        "addition; they are counted for one image, forward."
+    )
+    return "\n".join(text) + "\n"
+
+
+COLUMNS = ("setting", "seeds", "test accuracy", "95 % interval", "sd", "validation", "test loss",
+           "seconds", "an epoch", "parameters", "multiply-adds")  # fmt: skip
+
+
+def cells(line: Line) -> list[str]:
+    """A line of the table as text, under ``COLUMNS``."""
+    return [
+        line.name or "as given",
+        str(line.seeds),
+        f"{line.accuracy:.2%}",
+        "-" if line.interval is None else f"{line.interval[0]:.2%} to {line.interval[1]:.2%}",
+        "-" if line.sd is None else f"{100 * line.sd:.2f}",
+        "-" if line.val_accuracy is None else f"{line.val_accuracy:.2%}",
+        f"{line.loss:.4f}",
+        f"{line.seconds:.1f}",
+        f"{line.seconds_an_epoch:.1f}",
+        f"{line.parameters:,}",
+        f"{line.multiply_adds:,}",
+    ]
+
+
+def table(lines: Sequence[Line], chosen: str | None) -> list[str]:
+    """The lines in Markdown; the chosen one is bold."""
+    text = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    for line in lines:
+        shown = cells(line)
+        if line.name == chosen:
+            shown[0] = f"**{shown[0]}**"
+        text.append(f"| {' | '.join(shown)} |")
+    return text
