@@ -20,7 +20,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from convscope.api import LearningRate, Metrics, Run, evaluate, find_lr, predict, script, train
+    from convscope.api import (
+        LearningRate,
+        Metrics,
+        Run,
+        evaluate,
+        find_lr,
+        predict,
+        script,
+        summary,
+        train,
+    )
     from convscope.data.sources import open_data
     from convscope.errors import (
         BadArgument,
@@ -41,6 +51,7 @@ _HOME = {
     "predict": "api",
     "find_lr": "api",
     "script": "api",
+    "summary": "api",
     "Run": "api",
     "Metrics": "api",
     "LearningRate": "api",
@@ -87,6 +98,7 @@ __all__ = [
     "open_data",
     "predict",
     "script",
+    "summary",
     "train",
 ]
 

@@ -34,6 +34,7 @@ def test_the_public_names():
         "open_data",
         "predict",
         "script",
+        "summary",
         "train",
     ]
     for name in convscope.__all__:

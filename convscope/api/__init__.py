@@ -2,7 +2,7 @@
 
 from convscope.api.judging import evaluate, predict
 from convscope.api.results import LearningRate, Metrics, Run
-from convscope.api.showing import describe_data, networks, script, show_data
+from convscope.api.showing import describe_data, networks, script, show_data, summary
 from convscope.api.training import find_lr, train
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "predict",
     "script",
     "show_data",
+    "summary",
     "train",
 ]

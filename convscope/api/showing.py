@@ -1,13 +1,15 @@
-"""Show what there is: data sets and networks; a run as plain PyTorch."""
+"""Show what there is: data sets and networks; what a network is made of; a run as plain PyTorch."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from convscope import files, models, run
 from convscope import recipe as recipes
@@ -19,8 +21,8 @@ from convscope.data.pack import verify
 from convscope.data.split import statistics
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
-from convscope.insight import figures
-from convscope.models import tv
+from convscope.insight import anatomy, figures
+from convscope.models import store, tv
 from convscope.shipping import script as scripts
 
 
@@ -75,6 +77,117 @@ def _first(docstring: str) -> str:
     """
     text = re.split(r"(?<! al)\.(?:\s|$)|;|, such as", " ".join(docstring.split()))[0]
     return re.sub(r":func:|`", "", text)
+
+
+def summary(
+    network: nn.Module | str | Path,
+    input_shape: anatomy.Given | None = None,
+    *,
+    num_classes: int | None = None,
+    model: str | None = None,
+    **arguments: Any,
+) -> anatomy.Summary:
+    """What a network is made of, row by row: shapes and why, parameters, multiply-adds, memory,
+    receptive fields; for one image.
+
+    ``network`` is any module; or a network by name with its own ``arguments``, ``tv:NAME``, or a
+    class as ``file.py:ClassName``, built without memory for its weights where it allows that; or a
+    run, whose ``model`` names a user's own class again. ``input_shape`` is (C, H, W), several such
+    for a module that takes several, or tensors; a network by name has 1x28x28, torchvision's the
+    size and the classes that its weights are for. A network that fails on the way gives the rows
+    up to there, and its ``failure``. Raises BadArgument, RunError.
+
+    >>> found = summary("cnn")
+    >>> found.total.parameters, found.total.multiply_adds
+    (29034, 2838080)
+    >>> [row.why for row in found.rows if row.kind == "Flatten"]
+    ['32 * 7 * 7 = 1568']
+    """
+    if isinstance(network, nn.Module):
+        _none_of({"num_classes": num_classes, "model": model, **arguments}, "a module")
+        if input_shape is None:
+            rule = "is needed for a module"
+            raise BadArgument("input_shape", "(not given)", rule, "give (channels, height, width)")
+        return anatomy.summarise(network, input_shape)
+    name = str(network)
+    built = name in models.MODELS or name.startswith(tv.PREFIX) or models.is_own(name)
+    if not built and (Path(name).is_dir() or re.search(r"[/\\]", name)):
+        given = {"num_classes": num_classes, "input_shape": input_shape, **arguments}
+        _none_of(given, "a run, which has its own")
+        return _of_run(Path(name), model)
+    if model is not None:
+        rule = "is for a run of a class of your own"
+        raise BadArgument("model", model, rule, "leave it out")
+    try:
+        return _of_name(name, input_shape, num_classes, arguments)
+    except BadArgument as why:
+        argument = "network" if why.argument == "model" else why.argument
+        raise BadArgument(argument, why.value, why.rule, why.remedy) from None
+
+
+def _none_of(given: dict[str, Any], what: str) -> None:
+    """Refuse what does not go with a module, or with a run."""
+    for name, value in given.items():
+        if value is not None:
+            raise BadArgument(name, value, f"does not go with {what}", "leave it out")
+
+
+def _of_run(path: Path, model: str | None) -> anatomy.Summary:
+    place = run.find(path)
+    built = place.read_model()["architecture"]
+    size = (built["in_channels"], *built["image_size"])
+    return anatomy.summarise(store.load(place, model), size, name=str(path))
+
+
+def _of_name(
+    name: str, given: anatomy.Given | None, num_classes: int | None, arguments: dict[str, Any]
+) -> anatomy.Summary:
+    """A network that is built for this, its weights left out where it allows that."""
+    bare = name.removeprefix(tv.PREFIX) if name.startswith(tv.PREFIX) else ""
+    if bare and bare not in tv.names():
+        tv.builder(name)
+    if given is None:
+        figures = tv.published(bare) if bare else None
+        given = (1, 28, 28) if figures is None else figures.size
+    classes = num_classes or (1000 if bare else 10)
+    if num_classes is not None and num_classes < 1:
+        raise BadArgument("num_classes", num_classes, "must be at least 1", "try 10")
+    parts = anatomy.inputs_of(given)
+    channels, *size = parts[0] if anatomy.is_image(parts[0]) else (1, 28, 28)
+    asked = {key: value for key, value in arguments.items() if value is not None}
+
+    def built() -> nn.Module:
+        made = models.build(name, classes, channels, (size[0], size[1]), asked)
+        return made.head if bare or models.is_own(name) else made
+
+    if not models.is_own(name):
+        with anatomy.weightless():
+            made = built()
+        found = anatomy.summarise(made, given, name=name)
+        return replace(found, notes=(*found.notes, *_published(bare, found, classes, asked)))
+    try:
+        with anatomy.weightless():
+            made = built()
+    except BadArgument:  # a class may want its weights' values while it is made
+        made = built()
+    return anatomy.summarise(made, given, name=name, rebuild=built)
+
+
+def _published(
+    bare: str, found: anatomy.Summary, classes: int, arguments: dict[str, Any]
+) -> list[str]:
+    """What torchvision publishes of a classifier, where it is that one."""
+    if not bare or arguments or classes != 1000 or found.failure is not None:
+        return []
+    figures = tv.published(bare, found.inputs[0])
+    if figures is None:
+        return []
+    said = f"torchvision publishes {figures.parameters:,} parameters and {figures.giga:g} G "
+    more = figures.parameters - found.total.parameters
+    if more and more == tv.auxiliary(bare):
+        return [f"{said}multiply-adds; {more:,} of the parameters are those of an auxiliary head, "
+                "which is for training alone and left out here."]  # fmt: skip
+    return [f"{said}multiply-adds."]
 
 
 def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:

@@ -277,10 +277,11 @@ def receptive_field(
         raise BadArgument("LAYERS", " ".join(words) or "(not given)", rule, "try c5-16 mp2")
     side = shape[-2], shape[-1]
     if model:
-        from convscope.insight.receptive import receptive_fields
+        from convscope.insight.anatomy import receptive_fields
         from convscope.models import build
 
-        rows = receptive_fields(build(model, 10, shape[0] if len(shape) == 3 else 1, side), side)
+        size = (shape[0] if len(shape) == 3 else 1, *side)
+        rows = receptive_fields(build(model, 10, size[0], side), size)
     else:
         rows = stack.follow(words, side)
     if path:

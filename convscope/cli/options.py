@@ -119,20 +119,35 @@ class Headed(TyperCommand):
 def with_fields(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command an option for every field of a recipe and every argument of a network, in the
     place of its ``**fields``."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     types_of = {
         f.name: typing.get_type_hints(kind)[f.name]
         for kind in SECTIONS.values()
         for f in fields(kind)
     }
-    wanted: list[tuple[str, Any, str, str]]
-    wanted = [(name, kind, text, "Network") for name, (kind, text) in ARGUMENTS.items()]
-    wanted += [
+    wanted = [
         (name, types_of[name], text, heading)
         for heading, group in FIELDS.items()
         for name, text in group.items()
     ]
+    return _with(command, [*_arguments(), *wanted])
+
+
+def with_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command an option for every argument of a network, in the place of its
+    ``**arguments``."""
+    return _with(command, _arguments())
+
+
+def _arguments() -> list[tuple[str, Any, str, str]]:
+    return [(name, kind, text, "Network") for name, (kind, text) in ARGUMENTS.items()]
+
+
+def _with(
+    command: Callable[..., Any], wanted: list[tuple[str, Any, str, str]]
+) -> Callable[..., Any]:
+    """Give a command options: name, type, help, heading."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     made = [
         inspect.Parameter(
             name,

@@ -14,6 +14,7 @@ from convscope.errors import BadArgument, nearest
 from convscope.models.parts import Classifier
 
 PREFIX = "tv:"
+AUXILIARY = ("googlenet", "inception_v3")  # have heads that are for training alone
 PATCH = 4  # pixels; what a vision transformer fitted to small images takes as one token
 
 
@@ -66,6 +67,49 @@ def builder(name: str) -> Callable[..., Classifier]:
     return torchvision
 
 
+@dataclass(frozen=True)
+class Published:
+    """What torchvision publishes of weights: their parameters, an auxiliary head's with them where
+    they have one, multiply-adds in units of 10**9, and the size of the images, (C, H, W)."""
+
+    parameters: int
+    giga: float
+    size: tuple[int, int, int]
+
+
+def published(bare: str, size: tuple[int, ...] | None = None) -> Published | None:
+    """The figures of the weights for images of a size, None where there are none; without a size
+    those of the default weights.
+
+    >>> published("resnet50")
+    Published(parameters=25557032, giga=4.089, size=(3, 224, 224))
+    """
+    from torchvision import models
+
+    weights: Any = models.get_model_weights(bare)
+    for one in [weights.DEFAULT] if size is None else weights:
+        side: int = one.transforms.keywords["crop_size"]
+        if size in (None, (3, side, side)):
+            return Published(one.meta["num_params"], one.meta["_ops"], (3, side, side))
+    return None
+
+
+def auxiliary(bare: str) -> int:
+    """The parameters of the heads that are for training alone, which :func:`make` leaves out.
+
+    >>> auxiliary("inception_v3"), auxiliary("resnet18")
+    (3326696, 0)
+    """
+    from torchvision import models
+
+    if bare not in AUXILIARY:
+        return 0
+    with torch.device("meta"):
+        network = models.get_model(bare, weights=None, init_weights=True, aux_logits=True)
+    heads = [module for name, module in network.named_children() if name.lower().startswith("aux")]
+    return sum(p.numel() for head in heads for p in head.parameters())
+
+
 def make(
     bare: str,
     num_classes: int,
@@ -77,7 +121,7 @@ def make(
     from torchvision import models
 
     arguments: dict[str, Any] = {"num_classes": num_classes}
-    if bare in ("googlenet", "inception_v3"):  # one output, in training too
+    if bare in AUXILIARY:  # one output, in training too
         arguments |= {"aux_logits": False, "init_weights": True}
     if bare.startswith("vit_"):
         arguments["image_size"] = _side(bare, image_size, small_stem)
@@ -89,10 +133,11 @@ def make(
         for place, value in changes.items():
             owner, _, attribute = place.rpartition(".")
             setattr(network.get_submodule(owner), attribute, value)
-        training = network.training
-        with torch.inference_mode():
-            network.eval()(torch.zeros(2, in_channels, *image_size))
-        network.train(training)
+        if next(network.parameters()).device.type != "meta":  # what has no weights is not tried
+            training = network.training
+            with torch.inference_mode():
+                network.eval()(torch.zeros(2, in_channels, *image_size))
+            network.train(training)
     except BadArgument:
         raise
     except (RuntimeError, ValueError, AssertionError) as why:

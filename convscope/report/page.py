@@ -370,8 +370,9 @@ def _network(run: RunFiles, anatomy: Sequence[Row]) -> str:
             (row.parameters, whole.parameters),
             (row.multiply_adds, whole.multiply_adds),
         ):
-            share = value / sum_ if sum_ and row is not whole else 0
-            cells.append(f'<span class="share" style="--p:{share:.3f}">{value:,}</span>')
+            share = value / sum_ if value and sum_ and row is not whole else 0
+            said = "unknown" if value is None else f"{value:,}"
+            cells.append(f'<span class="share" style="--p:{share:.3f}">{said}</span>')
         return cells + ([esc(row.note)] if noted else [])
 
     heads = ["layer", "kind", "output", "parameters", "multiply-adds"] + ["note"] * noted

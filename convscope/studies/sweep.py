@@ -231,7 +231,7 @@ def _checked(
             known.model.name, len(pack.classes), pack.channels, pack.image_size,
             known.model.arguments,
         )  # fmt: skip
-    work = sum(row.multiply_adds for row in anatomy.rows(network, size))
+    work = anatomy.summarise(network, size).total.multiply_adds or 0
     parameters = sum(p.numel() for p in network.parameters())
     return Cell(index, setting, 0, options, known, parameters, work)
 

@@ -20,8 +20,8 @@ from torch import nn
 
 from convscope.errors import BadArgument
 from convscope.insight import reference
+from convscope.insight.anatomy import receptive_fields
 from convscope.insight.lab import counting, drawing, page, sliding, stack
-from convscope.insight.receptive import receptive_fields
 from convscope.models import MODELS, build
 
 GRID = np.arange(9.0).reshape(1, 3, 3)
@@ -145,22 +145,22 @@ def test_a_unit_sees_what_its_gradient_reaches(text, seed):
             assert (reached[:, axis].min(), reached[:, axis].max()) == (low, high)
         else:  # at the edges padding cuts some ways off
             assert low <= reached[:, axis].min() and reached[:, axis].max() <= high
-    followed = receptive_fields(net, (40, 37))[-1]
+    followed = receptive_fields(net, (1, 40, 37))[-1]
     assert (followed.height, followed.width) == (last.height, last.width)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_networks_of_the_registry(name):
-    rows = receptive_fields(build(name, 10, 1, (28, 28)), (28, 28))
+    rows = receptive_fields(build(name, 10, 1, (28, 28)), (1, 28, 28))
     assert rows[0].layer == "input" and rows[-1].whole
     fields = {row.layer: row.height.field for row in rows}
     known = {
         "cnn": {"features.0": 5, "features.2": 6, "features.4": 14, "features.6": 16},
-        "resnet": {"features.3.conv2": 14, "add": 14, "add_1": 40},
-        "inception": {"cat": 14, "cat_1": 40, "features.3.branch1x1": 6},
+        "resnet": {"features.3.conv2": 14, "features.3.add": 14, "features.7.add": 40},
+        "inception": {"features.3.cat": 14, "features.7.cat": 40, "features.3.branch1x1": 6},
         "keras_cnn": {"features.4": 10},
         "record": {"features.0": 2},
-        "preact_resnet20": {"add": 7, "add_3": 21},
+        "preact_resnet20": {"features.3.add": 7, "features.6.add": 21},
     }.get(name, {})
     assert {key: fields[key] for key in known} == known
 
@@ -171,7 +171,7 @@ def test_a_network_that_looks_at_its_data_says_so():
             return x if x.sum() > 0 else -x
 
     with pytest.raises(BadArgument, match="model=Odd: cannot be followed .* give its layers"):
-        receptive_fields(Odd(), (8, 8))
+        receptive_fields(Odd(), (1, 8, 8))
 
 
 @pytest.mark.parametrize(

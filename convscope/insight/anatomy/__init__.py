@@ -1,0 +1,32 @@
+"""What a network is made of.
+
+A forward pass on shapes alone (``trace``) falls into ``steps``; what its operators multiply
+(``counting``), why their outputs have their shapes (``shapes``) and what their units see
+(``fields``) makes ``rows`` of them, and these a ``summary``, which is told in words (``telling``),
+drawn (``layout``, ``drawing``) and put on a page (``page``).
+"""
+
+from convscope.insight.anatomy.rows import Row, total
+from convscope.insight.anatomy.setting import weightless
+from convscope.insight.anatomy.summary import (
+    Given,
+    Summary,
+    inputs_of,
+    is_image,
+    receptive_fields,
+    summarise,
+)
+from convscope.insight.anatomy.trace import Failure
+
+__all__ = [
+    "Failure",
+    "Given",
+    "Row",
+    "Summary",
+    "inputs_of",
+    "is_image",
+    "receptive_fields",
+    "summarise",
+    "total",
+    "weightless",
+]

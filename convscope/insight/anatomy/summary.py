@@ -1,0 +1,324 @@
+"""The anatomy of any ``nn.Module``: traced, counted, and shown as a table, a picture, a page."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from convscope.errors import BadArgument
+from convscope.evaluation.predictions import evaluating
+from convscope.insight.anatomy import rows as table
+from convscope.insight.anatomy.rows import Row, total
+from convscope.insight.anatomy.setting import META
+from convscope.insight.anatomy.trace import Failure, Shape, trace
+from convscope.insight.lab.stack import Seen, start
+
+Given = Sequence[int] | Tensor | Sequence[Sequence[int] | Tensor]
+
+
+@dataclass(frozen=True, repr=False)
+class Summary:
+    """The rows of a network for one image, in the order of the calls, and what is to be said of
+    them.
+
+    ``failure`` says where the network failed, if it did: the rows are those up to there.
+    ``inputs`` are the shapes it got, ``kinds`` the class of each module by its path.
+    """
+
+    model: str
+    inputs: tuple[Shape, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    failure: Failure | None = None
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Row:
+        """The sums over all rows."""
+        return total(self.rows)
+
+    @property
+    def unused(self) -> int:
+        """Parameters that no call used, such as those of an auxiliary head."""
+        return sum(row.parameters for row in self.rows if row.output_shape is None)
+
+    def folded(self, level: int) -> Summary:
+        """The same with the rows of each module so many levels deep as one: its sums, what it gives
+        and what its units see. Raises BadArgument for a level below 1."""
+        if level < 1:
+            raise BadArgument("level", level, "must be a whole number of at least 1", "try 2")
+
+        def part(numbered: tuple[int, Row]) -> str:
+            return ".".join(numbered[1].name.split(".")[:level])
+
+        where = {-1: -1}
+        found: list[Row] = []
+        for name, group in groupby(enumerate(self.rows), part):
+            members = list(group)
+            where.update({i: len(found) for i, _ in members})
+            taken = {where[j] for i, row in members for j in row.inputs} - {len(found)}
+            last = members[-1][1]
+            if len(members) == 1 and last.name == name:
+                found.append(replace(last, inputs=tuple(sorted(taken))))
+                continue
+            sums = total([row for _, row in members])
+            found.append(
+                replace(
+                    sums, name=name, kind=self.kinds.get(name, last.kind), seen=last.seen,
+                    varies=last.varies, inputs=tuple(sorted(taken)),
+                    multiply_adds=None if sums.note else sums.multiply_adds,
+                    note="never called" if sums.output_shape is None else "",
+                )
+            )  # fmt: skip
+        return replace(self, rows=tuple(found))
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``convscope summary --json`` prints."""
+        sums = self.total
+        return {
+            "model": self.model,
+            "inputs": [list(shape) for shape in self.inputs],
+            "rows": [row.as_json() for row in self.rows],
+            "total": {
+                "parameters": sums.parameters,
+                "unused_parameters": self.unused,
+                "multiply_adds": sums.multiply_adds,
+                "uncounted_rows": sum(row.multiply_adds is None for row in self.rows),
+                "activation_bytes": sums.activation_bytes,
+                "output_shape": None if sums.output_shape is None else list(sums.output_shape),
+            },
+            "notes": list(self.notes),
+            "failure": None
+            if self.failure is None
+            else {**vars(self.failure), "shapes": [list(s) for s in self.failure.shapes]},
+        }
+
+    def text(self, width: int | None = None) -> str:
+        """The table in plain text, no wider than ``width`` columns where that can be."""
+        from convscope.insight.anatomy import telling
+
+        return telling.text(self, width)
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        from convscope.insight.anatomy import telling
+
+        return telling.markdown(self)
+
+    def svg(self) -> str:
+        """The network drawn, as SVG."""
+        from convscope.insight.anatomy import drawing
+
+        return drawing.svg(self)
+
+    def html(self) -> str:
+        """Picture and table as one page that asks the network for nothing."""
+        from convscope.insight.anatomy import page
+
+        return page.page(self)
+
+    def _repr_html_(self) -> str:
+        from convscope.insight.anatomy import page
+
+        return page.fragment(self)
+
+    def __repr__(self) -> str:
+        failed = "" if self.failure is None else f"\n{self.model} {self.failure}"
+        return self.text() + failed
+
+
+def summarise(
+    model: nn.Module,
+    given: Given,
+    *,
+    name: str = "",
+    rebuild: Callable[[], nn.Module] | None = None,
+) -> Summary:
+    """The anatomy of a model for an input of a shape without its batch, (C, H, W); several shapes
+    for a model that takes several; or tensors, which are taken as they are, batch and all.
+
+    Nothing is computed: it runs on shapes alone, in evaluation mode, and the model stays as it was.
+    Where it looks at the values of its input, it is run on zeros instead, and a note says so;
+    ``rebuild`` makes it again for that where it has no weights. A model that fails gives the rows
+    up to there. Raises BadArgument for shapes that are none, and for a number of inputs that the
+    model does not take.
+
+    >>> found = summarise(nn.Sequential(nn.Conv2d(1, 16, 5, padding=2), nn.ReLU()), (1, 28, 28))
+    >>> found.rows[0].why, found.total.parameters, found.total.multiply_adds
+    ('16 kernels; floor((28 + 2*2 - 5)/1) + 1 = 28', 416, 313600)
+    """
+    parts = inputs_of(given)
+    _fits(model, parts)
+    batch = not any(isinstance(part, Tensor) for part in parts)
+    model = _made_up(model, parts)
+    found = trace(model, _tensors(model, parts, META))
+    on_data = found.on_data
+    if found.failure is not None:
+        again = model if all(p.device != META for p in model.parameters()) else None
+        if again is None and rebuild is not None:
+            again = _made_up(rebuild(), parts)
+        if again is not None:
+            found = trace(again, _tensors(again, parts, _home(again)), real=True)
+    notes = []
+    if places := list(dict.fromkeys([*on_data, *found.on_data])):
+        notes.append(
+            f"The path depends on the values of the input ({'; '.join(places)}): shown is that of "
+            "zeros, and another input may take another."
+            if found.failure is None or found.on_data != on_data
+            else f"The path depends on the values of the input ({'; '.join(places)})."
+        )
+    shapes = [value.shape[1:] if batch else value.shape for value in found.inputs]
+    kinds = {path: type(module).__name__ for module, path in found.names.items()}
+    return Summary(
+        model=name or type(model).__name__,
+        inputs=tuple(shapes),
+        rows=tuple(table.rows_of(found, batch)),
+        notes=tuple(notes),
+        failure=found.failure,
+        kinds=kinds,
+    )
+
+
+def is_image(given: Any) -> bool:
+    """Whether an input is one shape (C, H, W).
+
+    >>> is_image((3, 32, 32)), is_image([(3, 32, 32), (10,)])
+    (True, False)
+    """
+    return (
+        isinstance(given, tuple | list)
+        and len(given) == 3
+        and all(isinstance(n, int) for n in given)
+    )
+
+
+def receptive_fields(model: nn.Module, input_shape: tuple[int, int, int]) -> list[Seen]:
+    """The convolutions, pools and joins of a network for images [C,H,W], and what their units see,
+    up to the layer that sees all of the image.
+
+    Where branches meet, a unit sees what any of them sees. Layers that see what the one before them
+    sees are left out, and those whose units do not all see alike. Raises BadArgument for a network
+    that cannot be followed.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    >>> [(seen.layer, seen.height.field) for seen in receptive_fields(net, (1, 8, 8))]
+    [('input', 1), ('0', 3), ('2', 4)]
+    """
+    found = summarise(model, input_shape)
+    why = str(found.failure) if found.failure is not None else "; ".join(found.notes)
+    if why:
+        remedy = "give its layers instead, such as c5-16 mp2"
+        rule = f"cannot be followed from image to logits ({why})"
+        raise BadArgument("model", found.model, rule, remedy)
+    seen = [start(input_shape[1:])]
+    for row in found.rows:
+        if row.seen is None or seen[-1].whole:
+            continue
+        views = (row.seen.height, row.seen.width, row.seen.whole)
+        if row.join or row.slides or views != (seen[-1].height, seen[-1].width, seen[-1].whole):
+            seen.append(row.seen)
+    return seen
+
+
+def inputs_of(given: Given) -> list[tuple[int, ...] | Tensor]:
+    """Each input as a shape or a tensor. Raises BadArgument."""
+    if isinstance(given, Tensor):
+        return [given]
+    try:
+        parts = list(given)
+        if parts and all(isinstance(part, int) for part in parts):
+            parts = [tuple(parts)]  # type: ignore[arg-type]
+        found = [part if isinstance(part, Tensor) else tuple(part) for part in parts]  # type: ignore[arg-type]
+    except TypeError:
+        found = []
+    for part in found:
+        if not isinstance(part, Tensor) and not all(isinstance(n, int) and n > 0 for n in part):
+            found = []
+    if not found:
+        rule = "must be a shape without the batch, several of them, or tensors"
+        raise BadArgument(
+            "input_shape", _said(given), rule, "try 3x224x224, in Python (3, 224, 224)"
+        )
+    return found
+
+
+def _said(given: object) -> str:
+    if isinstance(given, list | tuple) and given and all(isinstance(n, int) for n in given):
+        return "x".join(map(str, given))
+    return str(given) if isinstance(given, str | int | tuple | list) else type(given).__name__
+
+
+def _fits(model: nn.Module, parts: Sequence[tuple[int, ...] | Tensor]) -> None:
+    """Refuse what cannot be watched, and a number of inputs that the model does not take. Raises
+    BadArgument."""
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        rule = "is compiled to TorchScript, whose layers cannot be watched"
+        remedy = "give the module that it was made from"
+        raise BadArgument("network", type(model).__name__, rule, remedy)
+    try:
+        signature = inspect.signature(model.forward)
+    except (TypeError, ValueError):  # such as compiled code
+        return
+    try:
+        signature.bind(*parts)
+    except TypeError:
+        needed = [
+            p.name
+            for p in signature.parameters.values()
+            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        ]
+        only = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
+        kind, count = type(model).__name__, len(parts)
+        rule = (
+            f"{kind} takes {len(needed)} input{'s' * (len(needed) != 1)} "
+            f"({', '.join(needed)}), and {count} {'was' if count == 1 else 'were'} given"
+        )
+        remedy = "give a shape for each: --input 3x32x32 --input 10, or from Python a tuple of "
+        remedy += "shapes or tensors"
+        if set(only) & set(needed):
+            remedy = f"wrap it in a module that gives {', '.join(only)}"
+        shapes = ", ".join(
+            "x".join(map(str, p.shape if isinstance(p, Tensor) else p)) for p in parts
+        )
+        raise BadArgument("input_shape", shapes, rule, remedy) from None
+
+
+def _tensors(
+    model: nn.Module, parts: Sequence[tuple[int, ...] | Tensor], device: torch.device
+) -> list[Tensor]:
+    """Zeros for each shape, in the model's own kind of number; tensors as they are."""
+    kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
+    dtype = next(kinds, torch.get_default_dtype())
+    return [
+        part.detach().to(device)
+        if isinstance(part, Tensor)
+        else torch.zeros(1, *part, dtype=dtype, device=device)
+        for part in parts
+    ]
+
+
+def _home(model: nn.Module) -> torch.device:
+    tensors = (*model.parameters(), *model.buffers())
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def _made_up(model: nn.Module, parts: Sequence[tuple[int, ...] | Tensor]) -> nn.Module:
+    """A model whose lazy layers have their sizes: itself, or a copy that a first input went
+    through, where that can be."""
+    if not any(map(is_lazy, model.parameters())):
+        return model
+    made = copy.deepcopy(model)
+    try:
+        with evaluating(made), torch.no_grad():
+            made(*_tensors(made, parts, torch.device("cpu")))
+    except Exception:  # it fails in the trace again, and is told from there
+        return made
+    return made

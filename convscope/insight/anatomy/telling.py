@@ -1,0 +1,154 @@
+"""A summary in words: as plain text for a terminal, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from convscope.insight.anatomy import shapes
+from convscope.insight.anatomy.rows import Row
+
+if TYPE_CHECKING:
+    from convscope.insight.anatomy.summary import Summary
+
+HEADS = (
+    "name", "kind", "output", "parameters", "multiply-adds", "memory", "sees", "apart", "centre",
+)  # fmt: skip
+WORDS = 3  # the first columns, which hold words
+COUNTED = "Counted are the multiply-adds of convolutions and products of matrices"
+SEEN = (
+    "sees: what a unit sees of the image; apart: how far units lie from each other; centre: the "
+    "middle of what the first one sees; in pixels. What takes a mean over the map, as some "
+    "normalisations do, sees the whole image. varies: it differs from unit to unit"
+)
+
+
+def size(count: float) -> str:
+    """Bytes in words.
+
+    >>> size(0), size(50_176), size(5 * 2**20)
+    ('0', '49.0 KiB', '5.0 MiB')
+    """
+    if not count:
+        return "0"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{count:,.0f} B" if unit == "B" else f"{count:,.1f} {unit}"
+        count /= 1024
+    raise AssertionError
+
+
+def cells(row: Row) -> list[str]:
+    """What a row shows in each column."""
+    axes = [] if row.seen is None or row.seen.whole else [row.seen.height, row.seen.width]
+    return [
+        row.name,
+        row.kind,
+        shapes.text(row.output_shape),
+        f"{row.parameters:,}",
+        "unknown" if row.multiply_adds is None else f"{row.multiply_adds:,}",
+        size(row.activation_bytes),
+        row.sees or "-",
+        _both([f"{axis.stride}" for axis in axes]),
+        _both([f"{axis.centre:g}" for axis in axes]),
+    ]
+
+
+def _both(values: Sequence[str]) -> str:
+    return "x".join(values if len(set(values)) > 1 else values[:1]) or "-"
+
+
+JOINS = {
+    "residual": "residual",
+    "gate": "gate",
+    "branches": "branches meet",
+    "concatenated": "branches concatenated",
+}
+
+
+def more(rows: Sequence[Row]) -> list[str]:
+    """What else there is to say of each row: the formula of its shape, what meets in it, where it
+    comes from if not from the row before it."""
+    taken = {i for row in rows for i in row.inputs}
+    found, last = [], -1  # the last row that another one takes
+    for at, row in enumerate(rows):
+        said = [row.why] if row.why else []
+        if row.join:
+            said = [": ".join([JOINS[row.join], *said])]
+        elif row.inputs and row.inputs != (last,):
+            said.append(
+                f"from {' and '.join(rows[i].name if i >= 0 else 'input' for i in row.inputs)}"
+            )
+        if row.note:
+            said.append(row.note)
+        found.append("; ".join(said))
+        last = at if at in taken else last
+    return found
+
+
+def sums(summary: Summary) -> list[str]:
+    """The sums in words, and what is to be known of them."""
+    whole = summary.total
+    said = [f"{whole.parameters:,} parameter{'s' * (whole.parameters != 1)}"]
+    if summary.unused:
+        why = "are never called" if summary.failure is None else "were not reached"
+        said[0] += f", {summary.unused:,} of them in layers that {why}"
+    least = "at least " if whole.note else ""
+    inputs = " and ".join(map(shapes.text, summary.inputs))
+    said[0] += (
+        f"; {least}{whole.multiply_adds:,} multiply-adds and {size(whole.activation_bytes)} of "
+        f"activations for an input of {inputs}"
+    )
+    if whole.note:
+        said.append(f"{COUNTED}, {whole.note}.")
+    return [said[0] + ".", *said[1:], *summary.notes]
+
+
+def text(summary: Summary, width: int | None = None) -> str:
+    """The table, no wider than ``width`` columns where that can be."""
+    grid = [list(HEADS), *(cells(row) for row in summary.rows)]
+    foot = cells(summary.total)
+    wide = [max(len(row[i]) for row in [*grid, foot]) for i in range(len(HEADS))]
+    notes = more(summary.rows)
+    lines = [_line(grid[0], wide)]
+    room = sum(wide) + 2 * len(wide) + max(map(len, notes), default=0)
+    beside = width is None or room <= width
+    for row, note in zip(grid[1:], notes, strict=True):
+        line = _line(row, wide)
+        lines.append(f"{line.ljust(sum(wide) + 2 * len(wide))}{note}".rstrip() if beside else line)
+        if note and not beside:
+            lines.append(f"  = {note}")
+    return "\n".join([*lines, "", *sums(summary)])
+
+
+def _line(row: Sequence[str], wide: Sequence[int]) -> str:
+    return "  ".join(
+        cell.ljust(n) if i < WORDS else cell.rjust(n)
+        for i, (cell, n) in enumerate(zip(row, wide, strict=True))
+    ).rstrip()
+
+
+def markdown(summary: Summary) -> str:
+    """The table in Markdown, its sums below it."""
+    lines = [
+        f"| {' | '.join((*HEADS, 'why'))} |",
+        f"|{'|'.join(['---'] * WORDS + ['--:'] * (len(HEADS) - WORDS) + ['---'])}|",
+    ]
+    for row, said in zip(summary.rows, more(summary.rows), strict=True):
+        line = [*cells(row), said]
+        lines.append(f"| {' | '.join(_escaped(cell) for cell in line)} |")
+    foot = cells(summary.total)
+    lines.append(
+        f"| {' | '.join(f'**{cell}**' if cell not in ('', '-') else cell for cell in foot)} | |"
+    )
+    lines += ["", *sums(summary), "", f"{COUNTED}. {SEEN}."]
+    if summary.failure is not None:
+        lines += ["", f"**{_escaped(summary.model)} {_escaped(str(summary.failure))}**"]
+    return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown takes for nothing else."""
+    for mark in ("\\", "|", "*", "_", "<", "`"):
+        text = text.replace(mark, f"\\{mark}")
+    return text

@@ -1,0 +1,415 @@
+"""A forward pass as it happened: which operators ran, on what shapes, in which layer or function.
+
+It runs on PyTorch's ``meta`` device, where tensors have shapes and no values: whatever meets the
+image, weights included, becomes such a tensor on its way into an operator, and what does not
+depend on the image (tables of indices, sizes) is computed as ever. So nothing is allocated or
+multiplied, and the model is not touched. ``real`` runs it on numbers instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from convscope.evaluation.predictions import evaluating
+from convscope.insight.anatomy.setting import META, as_it_was, plainly
+
+_ON_DATA = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+_POINTWISE = {  # that lack PyTorch's tag
+    "hardswish", "hardsigmoid", "log_sigmoid_forward", "prelu_kernel", "rrelu_with_noise", "mish",
+    "threshold", "silu", "celu", "elu", "leaky_relu", "hardtanh",
+}  # fmt: skip
+_TO_NUMBERS = {"tolist", "numpy", "array"}  # functions that leave no operator behind
+Shape = tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor at one moment; a change in place makes another one of the same ``storage``.
+
+    ``parameters``: the names of the one that it is, if it is one; ``image``: it depends on the
+    input.
+    """
+
+    shape: Shape
+    itemsize: int
+    storage: int
+    parameters: frozenset[str] = frozenset()
+    image: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """What its numbers take."""
+        return self.itemsize * torch.Size(self.shape).numel()
+
+
+@dataclass(eq=False)
+class Op:
+    """A call of an operator: its arguments by position, each tensor as a Value."""
+
+    target: OpOverload
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    inputs: list[Value]
+    outputs: list[Value]
+    written: frozenset[int]  # storages that it changed
+
+    @property
+    def name(self) -> str:
+        """PyTorch's name; that of an operator of other libraries with theirs, ``lib::name``."""
+        return str(self.target._schema.name).removeprefix("aten::")
+
+    @property
+    def viewing(self) -> bool:
+        """Whether its output is only another look at its input."""
+        storages = {value.storage for value in self.inputs}
+        return (
+            not self.written
+            and bool(self.outputs)
+            and all(value.storage in storages for value in self.outputs)
+        )
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether it works on each value by itself, or on those in the same place."""
+        return torch.Tag.pointwise in self.target.tags or self.name.strip("_") in _POINTWISE
+
+    def __getitem__(self, name: str) -> Any:
+        """An argument by its name in the operator's schema; its default where it was not given."""
+        for at, argument in enumerate(self.target._schema.arguments):
+            if argument.name == name:
+                if at < len(self.args) and not argument.kwarg_only:
+                    return self.args[at]
+                return self.kwargs.get(name, argument.default_value)
+        raise KeyError(name)
+
+    def get(self, name: str, otherwise: Any = None) -> Any:
+        """The same; ``otherwise`` for an operator that has no such argument."""
+        try:
+            return self[name]
+        except KeyError:
+            return otherwise
+
+
+@dataclass(eq=False)
+class Frame:
+    """A call of a module, or of a function within one, and what was called in it, in order.
+
+    ``name`` is the module's path, or the function's name; ``again``: the module was called before.
+    """
+
+    name: str
+    module: nn.Module | None = None
+    parts: list[Frame | Op] = field(default_factory=list)
+    inputs: list[Value] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+    again: bool = False
+
+    def ops(self) -> Iterator[Op]:
+        """All operators in it, in the order of their calls."""
+        for part in self.parts:
+            if isinstance(part, Op):
+                yield part
+            else:
+                yield from part.ops()
+
+    def modules(self) -> Iterator[Frame]:
+        """The calls of modules in it."""
+        for part in self.parts:
+            if isinstance(part, Frame) and part.module is not None:
+                yield part
+            elif isinstance(part, Frame):
+                yield from part.modules()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where a forward pass ended: the ``module`` (its path, or its kind for the outermost one), the
+    ``function`` that was called there, the ``shapes`` that met, and the error's own words."""
+
+    module: str
+    kind: str
+    function: str
+    shapes: tuple[Shape, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        kind = "" if self.kind == self.module else f" ({self.kind})"
+        called = f", in {self.function}" if self.function else ""
+        wide = [shape for shape in self.shapes if len(shape) > 1]  # a bias met nothing
+        shown = wide if len(wide) > 1 else self.shapes
+        shapes = [f"[{','.join(map(str, shape))}]" for shape in shown]
+        met = f", where {' and '.join(shapes)} met" if len(shapes) > 1 else ""
+        met = f", which got {shapes[0]}" if len(shapes) == 1 else met
+        return f"fails in {self.module}{kind}{called}{met}: {self.reason}"
+
+
+@dataclass
+class Trace:
+    """What was recorded. ``on_data`` names the places where the path depended on values; a
+    ``failure`` ended the pass, for the reason ``error``."""
+
+    root: Frame
+    inputs: list[Value]
+    outputs: list[Value]
+    names: dict[nn.Module, str]
+    sizes: dict[str, int]  # numbers in each parameter
+    on_data: list[str] = field(default_factory=list)
+    failure: Failure | None = None
+    error: Exception | None = None
+
+
+class DependsOnDataError(RuntimeError):
+    """A path, or a shape, that depends on the values of the image."""
+
+
+def trace(model: nn.Module, inputs: Sequence[Tensor], *, real: bool = False) -> Trace:
+    """Run a model in evaluation mode and record it; the model stays as it was.
+
+    What goes wrong in the model is no error here: it is the trace's ``failure``.
+    """
+    recorder = _Recorder(model, real)
+    given = [tensor.clone() if real else tensor.to(META) for tensor in inputs]
+    found = recorder.found
+    found.inputs.extend(recorder.made(tensor, image=True) for tensor in given)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(as_it_was(model, real))
+        stack.enter_context(evaluating(model))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(plainly(model))
+        stack.callback(recorder.unhook)
+        recorder.hook()
+        stack.enter_context(_Operators(recorder))
+        stack.enter_context(_Functions(recorder))
+        try:
+            output = model(*given)
+        except Exception as why:  # a model may do anything with its input
+            found.error = why
+            found.failure = recorder.failure(why)
+        else:
+            found.outputs.extend(recorder.values_in(output))
+    return found
+
+
+class _Recorder:
+    """The calls that are open, and a Value for every tensor that was seen."""
+
+    def __init__(self, model: nn.Module, real: bool) -> None:
+        self.real = real
+        self.model = model
+        names = {
+            module: name
+            for name, module in model.named_modules()
+            if "parametrizations" not in name.split(".")
+        }
+        root = Frame("", model)
+        sizes = {name: p.numel() for name, p in model.named_parameters() if not is_lazy(p)}
+        self.found = Trace(root, [], [], names, sizes)
+        self.open = [root]
+        self.called: set[nn.Module] = set()
+        self.values: dict[int, Value] = {}  # by the identity of the tensor
+        self.kept: list[Tensor] = []  # so that no identity is given twice
+        self.parameters = {
+            _storage(p): name for name, p in model.named_parameters() if not is_lazy(p)
+        }
+        self.shapeless: set[int] = set()  # storages of real tensors that the image was written to
+        self.stands_for: dict[int, int] = {}  # storage of a stand-in -> that of the tensor itself
+        self.blamed: tuple[BaseException, str, tuple[Shape, ...]] | None = None
+        self.handles: list[Any] = []
+
+    # modules
+
+    def hook(self) -> None:
+        for module in self.found.names:
+            self.handles += [
+                module.register_forward_pre_hook(self._enter, prepend=True, with_kwargs=True),
+                module.register_forward_hook(self._leave),
+            ]
+
+    def unhook(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if module is self.model:
+            frame = self.found.root
+        else:
+            frame = Frame(self.found.names[module], module)
+            self.open[-1].parts.append(frame)
+            self.open.append(frame)
+        frame.again = module in self.called
+        self.called.add(module)
+        frame.inputs = list(self.values_in((args, kwargs)))
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        while self.open[-1].module is not module:  # left by an exception that the model caught
+            self.open.pop()
+        self.open[-1].outputs = list(self.values_in(output))
+        if len(self.open) > 1:
+            self.open.pop()
+
+    # functions and operators
+
+    @contextlib.contextmanager
+    def function(self, name: str, arguments: Any) -> Iterator[Frame]:
+        frame, holder = Frame(name), self.open[-1]
+        holder.parts.append(frame)
+        self.open.append(frame)
+        try:
+            yield frame
+        except BaseException as why:
+            if self.blamed is None or self.blamed[0] is not why:
+                self.blamed = why, name, tuple(_shapes(arguments))
+            raise
+        finally:
+            if self.open[-1] is frame:
+                self.open.pop()
+        if not frame.parts:
+            holder.parts.pop()
+
+    def noted(self, func: OpOverload, args: Any, kwargs: Any, out: Any) -> None:
+        """Record an operator that ran."""
+        args, kwargs = tree_map_only(Tensor, self.value, (tuple(args), dict(kwargs)))
+        before = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Value)]
+        before = [] if _makes(func) else before
+        image = any(value.image for value in before)
+        written = frozenset(value.storage for value in _changed(func, args, kwargs))
+        after = [
+            self.made(tensor, image) for tensor in tree_leaves(out) if isinstance(tensor, Tensor)
+        ]
+        if image:
+            self.shapeless |= written
+        self.open[-1].parts.append(Op(func, args, kwargs, before, after, written))
+
+    def value(self, tensor: Tensor) -> Value:
+        """The tensor as it is known; one that is new is a constant, or a parameter."""
+        if id(tensor) not in self.values:
+            name = self.parameters.get(_storage(tensor))
+            self.made(tensor, parameters=frozenset() if name is None else frozenset({name}))
+        return self.values[id(tensor)]
+
+    def values_in(self, nested: Any) -> Iterator[Value]:
+        for leaf in tree_leaves(nested):
+            if isinstance(leaf, Tensor):
+                yield self.value(leaf)
+
+    def made(
+        self, tensor: Tensor, image: bool = False, parameters: frozenset[str] = frozenset()
+    ) -> Value:
+        storage = _storage(tensor)
+        storage = self.stands_for.get(storage, storage)
+        value = Value(tuple(tensor.shape), tensor.element_size(), storage, parameters, image)
+        self.values[id(tensor)] = value
+        self.kept.append(tensor)
+        return value
+
+    def is_shapeless(self, tensor: Tensor) -> bool:
+        return tensor.device == META or _storage(tensor) in self.shapeless
+
+    def stand_in(self, tensor: Tensor) -> Tensor:
+        """The tensor without its values."""
+        if tensor.device == META:
+            return tensor
+        stand_in = tensor.detach().to(META)
+        self.stands_for[_storage(stand_in)] = _storage(tensor)
+        self.kept.append(stand_in)
+        return stand_in
+
+    def on_data(self, name: str) -> None:
+        """Note that the path depends on values here. Raises DependsOnDataError where there are
+        none."""
+        at = next(frame for frame in reversed(self.open) if frame.module is not None)
+        place = at.name or type(self.model).__name__
+        if f"{place}, {name}" not in self.found.on_data:
+            self.found.on_data.append(f"{place}, {name}")
+        if not self.real:
+            raise DependsOnDataError(f"{name} in {place} looks at values")
+
+    def failure(self, why: BaseException) -> Failure:
+        at = next(frame for frame in reversed(self.open) if frame.module is not None)
+        kind = type(at.module).__name__
+        function, shapes = "", tuple(value.shape for value in at.inputs)
+        if self.blamed is not None and self.blamed[0] is why:
+            _, function, shapes = self.blamed
+        reason = " ".join(str(why).split()) or type(why).__name__
+        return Failure(at.name or kind, kind, function, shapes, reason)
+
+
+class _Functions(TorchFunctionMode):
+    """Sees each function of PyTorch that is called, by the name that the caller used."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "call").strip("_")
+        with self.recorder.function(name, (args, kwargs)):
+            if name in _TO_NUMBERS and any(value.image for value in self.recorder.values_in(args)):
+                self.recorder.on_data(name)
+            return func(*args, **(kwargs or {}))
+
+
+class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees each operator that runs, and runs it on shapes alone where the image is involved."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.recorder = recorder
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        recorder, kwargs = self.recorder, kwargs or {}
+        with self:  # in inference mode operators arrive here that are made of others
+            parts = func.decompose(*args, **kwargs)
+        if parts is not NotImplemented:
+            return parts
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if _ON_DATA & set(func.tags) and any(recorder.value(t).image for t in tensors):
+            last = recorder.open[-1]
+            recorder.on_data(last.name if last.module is None else func._schema.name)
+        if recorder.real or not any(map(recorder.is_shapeless, tensors)):
+            out = func(*args, **kwargs)
+        else:
+            on_meta = tree_map_only(Tensor, recorder.stand_in, (args, kwargs))
+            if on_meta[1].get("device") is not None:
+                on_meta[1]["device"] = META
+            out = func(*on_meta[0], **on_meta[1])
+        recorder.noted(func, args, kwargs, out)
+        return out
+
+
+def _makes(func: OpOverload) -> bool:
+    """Whether an operator makes a tensor that has nothing of its arguments but their size."""
+    name = str(func._schema.name).removeprefix("aten::")
+    return name.startswith("new_") or name.endswith("_like")
+
+
+def _changed(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Value]:
+    """The arguments that an operator writes to."""
+    for at, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[at] if at < len(args) else kwargs.get(argument.name)
+            yield from (leaf for leaf in tree_leaves(value) if isinstance(leaf, Value))
+
+
+def _storage(tensor: Tensor) -> int:
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (RuntimeError, NotImplementedError):  # such as a sparse tensor, which has none
+        return -id(tensor)
+
+
+def _shapes(nested: Any) -> Iterator[Shape]:
+    for leaf in tree_leaves(nested):
+        if isinstance(leaf, Tensor):
+            yield tuple(leaf.shape)
