@@ -2,8 +2,8 @@
 
 The rules are those of PyTorch's own counter (``torch.utils.flop_counter``), halved, and a few that
 it lacks. What works on each value by itself, normalises, pools, resizes or sums is not counted, as
-it is not in published figures; an operator that is neither is said to be unknown. Pixels of the padding are
-multiplied like any others, and masked attention like any other.
+it is not in published figures; an operator that is neither is said to be unknown. Pixels of the
+padding are multiplied like any others, and masked attention like any other.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def terms(op: Op) -> str:
     """
     if op.name in ("convolution", "_convolution"):
         places = (op["input"] if op["transposed"] else op.outputs[0]).shape
-        return f"{_product(places)} * {_product(op['weight'].shape[1:])}"
+        return f"{_product(places)} * {'*'.join(map(str, op['weight'].shape[1:]))}"
     total = multiply_adds(op)
     outputs = math.prod(op.outputs[0].shape) if op.outputs else 0
     if not total or not outputs or total % outputs:

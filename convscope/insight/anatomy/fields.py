@@ -9,7 +9,8 @@ mean over the whole map, or a normalisation by one, it is the whole image.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -48,18 +49,30 @@ def follow(trace: Trace) -> dict[Value, Field]:
     image = next(iter(found.values()), None)
     if image is None:
         return found
+    current: dict[int, set[Value]] = {}  # of storages that were written to: who knows of it
     for op in trace.root.ops():
-        taken = [found[value] for value in op.inputs if value in found]
+        stale = {
+            value: _lost(found.get(value, image))
+            for value in op.inputs
+            if value not in current.get(value.storage, {value})
+        }
+        at = ChainMap(stale, found)
+        taken = [at[value] for value in op.inputs if value in at]
         if not taken:
             continue
         for value in op.outputs:
             if value.image:
-                found[value] = _after(op, value, found, taken, image)
+                found[value] = _after(op, value, at, taken, image)
+        for value in op.outputs:
+            if value.storage in op.written:
+                current[value.storage] = {value}
+            elif value.storage in current:
+                current[value.storage].add(value)
     return found
 
 
 def _after(
-    op: Op, out: Value, found: dict[Value, Field], taken: list[Field], image: Field
+    op: Op, out: Value, found: Mapping[Value, Field], taken: list[Field], image: Field
 ) -> Field:
     """What the units of an operator's output see."""
     rule = _RULES.get(op.name)
@@ -87,13 +100,13 @@ def _lost(field: Field) -> Field:
 # joins
 
 
-def _together(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _together(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     """Units that lie in the same place together, as in a sum."""
     fields = [found[value] for value in op.inputs if value in found]
     return union(fields, len(out.shape))
 
 
-def _concatenated(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _concatenated(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     fields = [found[value] for value in op.inputs if value in found]
     at = op["dim"] % len(out.shape)
     if op.name == "stack":
@@ -119,7 +132,7 @@ def _concatenated(op: Op, out: Value, found: dict[Value, Field]) -> Field:
 # another look at the same numbers
 
 
-def _reshaped(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _reshaped(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     """Rows of units cut and joined anew, in the same order."""
     field = found[op.inputs[0]]
     runs = [run for axis in known(field) for run in axis]
@@ -146,7 +159,7 @@ def _reshaped(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return replace(field, axes=tuple(axes))
 
 
-def _permuted(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _permuted(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     field = found[op.inputs[0]]
     axes = known(field)
     if op.name == "permute":
@@ -159,7 +172,7 @@ def _permuted(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return replace(field, axes=tuple(axes[i] for i in order))
 
 
-def _same_order(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _same_order(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     """Axes of size 1 that come or go."""
     field = found[op.inputs[0]]
     left = [axis for axis in known(field) if axis]
@@ -169,7 +182,7 @@ def _same_order(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return replace(field, axes=tuple(axes))
 
 
-def _expanded(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _expanded(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     field = found[op.inputs[0]]
     axes = tuple(
         axis or plain(size)
@@ -178,7 +191,7 @@ def _expanded(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return replace(field, axes=axes)
 
 
-def _sliced(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _sliced(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     """Some of the units along an axis: every n-th row and column, a part of the channels."""
     field, source = found[op.inputs[0]], op.inputs[0]
     at = op["dim"] % len(source.shape)
@@ -188,14 +201,14 @@ def _sliced(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return part(field, at, out.shape[at], size, start, step)
 
 
-def _split(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _split(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     field, source = found[op.inputs[0]], op.inputs[0]
     at = op["dim"] % len(source.shape)
     start = sum(value.shape[at] for value in op.outputs[: op.outputs.index(out)])
     return part(field, at, out.shape[at], source.shape[at], start, 1)
 
 
-def _selected(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _selected(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     field, source = found[op.inputs[0]], op.inputs[0]
     at = op["dim"] % len(source.shape)
     after = field
@@ -205,7 +218,7 @@ def _selected(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return replace(after, axes=(*axes[:at], *axes[at + 1 :]))
 
 
-def _unbound(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _unbound(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     field = found[op.inputs[0]]
     at = op["dim"] % len(op.inputs[0].shape)
     axes = known(field)
@@ -217,7 +230,7 @@ def _unbound(op: Op, out: Value, found: dict[Value, Field]) -> Field:
 # layers
 
 
-def _reduced(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _reduced(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     """A mean, a sum, a maximum over some axes."""
     field, source = found[op.inputs[0]], op.inputs[0]
     given = op.get("dim")
@@ -231,22 +244,22 @@ def _reduced(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return replace(after, axes=tuple(axis for i, axis in enumerate(axes) if i not in at))
 
 
-def _softmax(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _softmax(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     field = found[op.inputs[0]]
     return gathered(field, [op["dim"] % len(out.shape)], keep=True)
 
 
-def _layer_norm(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _layer_norm(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     rank = len(op.inputs[0].shape)
     at = range(rank - len(op["normalized_shape"]), rank)
     return gathered(found[op.inputs[0]], at, keep=True)
 
 
-def _group_norm(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _group_norm(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     return gathered(found[op.inputs[0]], range(1, len(op.inputs[0].shape)), keep=True)
 
 
-def _batch_norm(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _batch_norm(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     field = found[op.inputs[0]]
     if not op.get("training", False):
         return field
@@ -254,7 +267,7 @@ def _batch_norm(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return gathered(field, [i for i in range(rank) if i != 1], keep=True)
 
 
-def _product(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _product(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     """A product of matrices [..,n,k] and [..,k,m]."""
     a, b = op.inputs[-2:]
     factors = []
@@ -277,14 +290,14 @@ def _product(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return replace(union(filled, len(out.shape)), varies=True)
 
 
-def _vector_product(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _vector_product(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     """A linear layer that is one operator: the last axis is summed over."""
     field = found[op.inputs[0]]
     after = gathered(field, [len(op.inputs[0].shape) - 1])
     return replace(after, axes=(*known(after)[:-1], plain(out.shape[-1])))
 
 
-def _slid(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _slid(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     """A convolution or a pool over maps [B,C,h,w]."""
     source = op.inputs[0]
     if len(out.shape) != 4:
@@ -326,7 +339,7 @@ def _two(value: Any) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def _adaptive(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _adaptive(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     """A pool to a given size: windows of one size where that divides the map."""
     field = found[op.inputs[0]]
     axes = known(field)
@@ -342,7 +355,7 @@ def _adaptive(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return after if any(map(spatial, new)) else replace(after, whole=True)
 
 
-def _resized(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _resized(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     """Maps [B,C,h,w] of another size, whose units do not all see alike."""
     field = found[op.inputs[0]]
     if len(out.shape) != 4:
@@ -352,7 +365,7 @@ def _resized(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return replace(field, axes=axes, varies=True)
 
 
-def _padded(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _padded(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     field, source = found[op.inputs[0]], op.inputs[0]
     axes, pads = list(known(field)), op.get("pad") or op["padding"]
     views = list(field.views)
@@ -374,15 +387,15 @@ def _padded(op: Op, out: Value, found: dict[Value, Field]) -> Field:
     return settled(replace(field, height=views[0], width=views[1], axes=tuple(axes)))
 
 
-def _rolled(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _rolled(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     return replace(found[op.inputs[0]], varies=True)
 
 
-def _first(op: Op, out: Value, found: dict[Value, Field]) -> Field:
+def _first(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     return found[next(value for value in op.inputs if value in found)]
 
 
-Rule = Callable[[Op, Value, dict[Value, Field]], Field]
+Rule = Callable[[Op, Value, Mapping[Value, Field]], Field]
 _NAMES: dict[Rule, str] = {
     _slid: "convolution max_pool2d_with_indices avg_pool2d",
     _adaptive: "_adaptive_avg_pool2d adaptive_max_pool2d",

@@ -83,11 +83,9 @@ def _body(summary: Summary, links: str, heading: str) -> str:
 
 def _table(summary: Summary, links: str) -> str:
     whole = summary.total
-    heads = [*HEADS, "why this shape; where it comes from"]
-    wordy = (*range(WORDS), len(heads) - 1)
     top = "".join(
-        f'<th scope="col"{" class=word" if i in wordy else ""}>{head}</th>'
-        for i, head in enumerate(heads)
+        f'<th scope="col"{" class=word" if i < WORDS else ""}>{head}</th>'
+        for i, head in enumerate(HEADS)
     )
     lines = [
         _line(row, said, f' id="{links}{i}"', whole)
@@ -100,18 +98,21 @@ def _table(summary: Summary, links: str) -> str:
 
 
 def _line(row: Row, said: str, anchor: str, whole: Row) -> str:
+    """A row, with the formulas below its shape and its multiply-adds."""
     name, kind, output, parameters, work, *others = map(html.escape, cells(row))
-    formula = html.escape(row.work)
     look = ' class="join"' if row.join else ""
+    parts = _share(parameters, row.parameters, whole.parameters, row is whole)
+    works = _share(work, row.multiply_adds or 0, whole.multiply_adds or 0, row is whole)
     return (
         f'<tr{anchor}{look}><th scope="row" class="word">{name}</th><td class="word">{kind}</td>'
-        f'<td class="word">{output}</td>'
-        f"<td>{_share(parameters, row.parameters, whole.parameters, row is whole)}</td>"
-        f'<td title="{formula}">'
-        f"{_share(work, row.multiply_adds or 0, whole.multiply_adds or 0, row is whole)}</td>"
-        f'{"".join(f"<td>{cell}</td>" for cell in others)}<td class="word why">{html.escape(said)}'
-        "</td></tr>\n"
+        f'<td class="word">{output}{_small(said)}</td><td>{parts}</td>'
+        f"<td>{works}{_small(row.work)}</td>"
+        f"{''.join(f'<td>{cell}</td>' for cell in others)}</tr>\n"
     )
+
+
+def _small(said: str) -> str:
+    return f"<small>{html.escape(said)}</small>" if said else ""
 
 
 def _share(text: str, part: int, whole: int, bare: bool) -> str:

@@ -173,7 +173,7 @@ def _left(trace: Trace, owner: dict[str, str]) -> list[Row]:
         if own:
             owner.update(dict.fromkeys(own, name))
             kind = type(module).__name__
-            note = "parameters that are not used" if module in called else "never called"
+            note = "parameters that no row takes" if module in called else "never called"
             note = note if trace.failure is None else "not reached"
             size = sum(trace.sizes[key] for key in own)
             found.append(Row(name or kind, kind, None, size, 0, note))

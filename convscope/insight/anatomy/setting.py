@@ -69,14 +69,14 @@ def plainly(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def as_it_was(model: nn.Module, real: bool) -> Iterator[None]:
+def as_it_was(model: nn.Module) -> Iterator[None]:
     """Give every module back what it had, its buffers with their values."""
     kept: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (held, dict(held))
         for module in model.modules()
         for held in (vars(module), module._buffers, module._parameters)
     ]
-    values = [(buffer, buffer.clone()) for buffer in model.buffers() if real]
+    values = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         yield
     finally:

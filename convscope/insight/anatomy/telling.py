@@ -105,27 +105,24 @@ def sums(summary: Summary) -> list[str]:
 
 
 def text(summary: Summary, width: int | None = None) -> str:
-    """The table, no wider than ``width`` columns where that can be."""
+    """The table, no wider than ``width`` columns where that can be: the formulas go below their
+    rows, and the least of the columns go."""
     grid = [list(HEADS), *(cells(row) for row in summary.rows)]
-    foot = cells(summary.total)
-    wide = [max(len(row[i]) for row in [*grid, foot]) for i in range(len(HEADS))]
+    wide = [max(map(len, column)) for column in zip(*grid, cells(summary.total), strict=True)]
     notes = more(summary.rows)
-    lines = [_line(grid[0], wide)]
-    room = sum(wide) + 2 * len(wide) + max(map(len, notes), default=0)
-    beside = width is None or room <= width
-    for row, note in zip(grid[1:], notes, strict=True):
-        line = _line(row, wide)
-        lines.append(f"{line.ljust(sum(wide) + 2 * len(wide))}{note}".rstrip() if beside else line)
-        if note and not beside:
-            lines.append(f"  = {note}")
+    beside = width is None or sum(wide) + 2 * len(wide) + max(map(len, notes), default=0) <= width
+    kept = list(range(len(HEADS)))
+    for least in ("centre", "apart", "memory"):
+        if width is not None and sum(wide[i] + 2 for i in kept) - 2 > width:
+            kept.remove(HEADS.index(least))
+    lines = []
+    for row, note in zip(grid, ["", *notes], strict=True):
+        line = "  ".join(
+            row[i].ljust(wide[i]) if i < WORDS else row[i].rjust(wide[i]) for i in kept
+        )
+        lines.append(f"{line}  {note}".rstrip() if beside else line.rstrip())
+        lines += [f"  = {note}"] * bool(note and not beside)
     return "\n".join([*lines, "", *sums(summary)])
-
-
-def _line(row: Sequence[str], wide: Sequence[int]) -> str:
-    return "  ".join(
-        cell.ljust(n) if i < WORDS else cell.rjust(n)
-        for i, (cell, n) in enumerate(zip(row, wide, strict=True))
-    ).rstrip()
 
 
 def markdown(summary: Summary) -> str:

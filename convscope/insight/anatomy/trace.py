@@ -9,6 +9,7 @@ multiplied, and the model is not touched. ``real`` runs it on numbers instead.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ from convscope.evaluation.predictions import evaluating
 from convscope.insight.anatomy.setting import META, as_it_was, plainly
 
 _ON_DATA = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+_MASKED = {"aten::index", "aten::masked_select"}
 _POINTWISE = {  # that lack PyTorch's tag
     "hardswish", "hardsigmoid", "log_sigmoid_forward", "prelu_kernel", "rrelu_with_noise", "mish",
     "threshold", "silu", "celu", "elu", "leaky_relu", "hardtanh",
@@ -183,12 +185,14 @@ def trace(model: nn.Module, inputs: Sequence[Tensor], *, real: bool = False) -> 
     found = recorder.found
     found.inputs.extend(recorder.made(tensor, image=True) for tensor in given)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(as_it_was(model, real))
+        stack.enter_context(as_it_was(model))
         stack.enter_context(evaluating(model))
         stack.enter_context(torch.no_grad())
         stack.enter_context(plainly(model))
         stack.callback(recorder.unhook)
         recorder.hook()
+        if not real:
+            recorder.empty_recurrent()
         stack.enter_context(_Operators(recorder))
         stack.enter_context(_Functions(recorder))
         try:
@@ -258,6 +262,15 @@ class _Recorder:
         if len(self.open) > 1:
             self.open.pop()
 
+    def empty_recurrent(self) -> None:
+        """Put stand-ins into the layers that compare their weights' device with their input's; what
+        they had is given back with everything else."""
+        for module in self.found.names:
+            if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+                for name, parameter in list(module._parameters.items()):
+                    if parameter is not None:
+                        setattr(module, name, nn.Parameter(self.stand_in(parameter)))
+
     # functions and operators
 
     @contextlib.contextmanager
@@ -282,7 +295,7 @@ class _Recorder:
         args, kwargs = tree_map_only(Tensor, self.value, (tuple(args), dict(kwargs)))
         before = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Value)]
         before = [] if _makes(func) else before
-        image = any(value.image for value in before)
+        image = any(map(self.of_image, before))
         written = frozenset(value.storage for value in _changed(func, args, kwargs))
         after = [
             self.made(tensor, image) for tensor in tree_leaves(out) if isinstance(tensor, Tensor)
@@ -294,9 +307,14 @@ class _Recorder:
     def value(self, tensor: Tensor) -> Value:
         """The tensor as it is known; one that is new is a constant, or a parameter."""
         if id(tensor) not in self.values:
-            name = self.parameters.get(_storage(tensor))
+            storage = _storage(tensor)
+            name = self.parameters.get(self.stands_for.get(storage, storage))
             self.made(tensor, parameters=frozenset() if name is None else frozenset({name}))
         return self.values[id(tensor)]
+
+    def of_image(self, value: Value) -> bool:
+        """Whether a tensor depends on the image, or had a part of it written into it."""
+        return value.image or value.storage in self.shapeless
 
     def values_in(self, nested: Any) -> Iterator[Value]:
         for leaf in tree_leaves(nested):
@@ -353,11 +371,27 @@ class _Functions(TorchFunctionMode):
         self.recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", "call").strip("_")
+        name = _word(func)
         with self.recorder.function(name, (args, kwargs)):
-            if name in _TO_NUMBERS and any(value.image for value in self.recorder.values_in(args)):
+            if name in _TO_NUMBERS and any(
+                map(self.recorder.of_image, self.recorder.values_in(args))
+            ):
                 self.recorder.on_data(name)
             return func(*args, **(kwargs or {}))
+
+
+def _looked_at(func: OpOverload, args: Any, tensors: list[Tensor]) -> list[Tensor]:
+    """The tensors whose values an operator looks at: of those that take by a mask, the mask."""
+    if func._schema.name not in _MASKED:
+        return tensors
+    masks = [leaf for leaf in tree_leaves(args[1:]) if isinstance(leaf, Tensor)]
+    return [mask for mask in masks if mask.dtype in (torch.bool, torch.uint8)]
+
+
+def _word(func: Any) -> str:
+    """A function's name as it is called: ``add`` for ``+`` and ``+=``, whichever side it is on."""
+    name = getattr(func, "__name__", "call")
+    return re.sub(r"^__[ir]?(?=(add|sub|mul|truediv|div|matmul|pow)__)", "", name).strip("_")
 
 
 class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -369,14 +403,14 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         recorder, kwargs = self.recorder, kwargs or {}
-        with self:  # in inference mode operators arrive here that are made of others
-            parts = func.decompose(*args, **kwargs)
-        if parts is not NotImplemented:
-            return parts
+        if torch.is_inference_mode_enabled() and torch._C._dispatch_has_kernel_for_dispatch_key(
+            func.name(), "CompositeImplicitAutograd"
+        ):  # an operator that is made of others, which arrive here otherwise
+            with self:
+                return func.decompose(*args, **kwargs)
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        if _ON_DATA & set(func.tags) and any(recorder.value(t).image for t in tensors):
-            last = recorder.open[-1]
-            recorder.on_data(last.name if last.module is None else func._schema.name)
+        if _ON_DATA & set(func.tags):
+            self._look(func, [recorder.value(tensor) for tensor in _looked_at(func, args, tensors)])
         if recorder.real or not any(map(recorder.is_shapeless, tensors)):
             out = func(*args, **kwargs)
         else:
@@ -386,6 +420,16 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
             out = func(*on_meta[0], **on_meta[1])
         recorder.noted(func, args, kwargs, out)
         return out
+
+    def _look(self, func: OpOverload, values: list[Value]) -> None:
+        """An operator whose output's shape, or path, depends on values. Raises DependsOnDataError
+        where those are not there."""
+        recorder = self.recorder
+        if any(map(recorder.of_image, values)):
+            last = recorder.open[-1]
+            recorder.on_data(last.name if last.module is None else str(func._schema.name))
+        elif values and not recorder.real and func._schema.name in _MASKED:
+            raise DependsOnDataError(f"{func._schema.name} needs the mask's values")
 
 
 def _makes(func: OpOverload) -> bool:
