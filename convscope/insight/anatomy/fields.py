@@ -287,7 +287,7 @@ def _product(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     ]  # fmt: skip
     if len(filled) == 1:
         return filled[0]
-    return replace(union(filled, len(out.shape)), varies=True)
+    return union(filled, len(out.shape))
 
 
 def _vector_product(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:

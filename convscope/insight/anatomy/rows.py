@@ -114,13 +114,11 @@ def rows_of(trace: Trace, batch: bool = True) -> list[Row]:
     for step in steps:
         reach.append(step.inputs.union(*(reach[i] for i in step.inputs if i >= 0)))
         out = step.outputs[0] if step.outputs else None
-        fails = trace.failure is not None and step is steps[-1] and out is None
-        if fails and step.frame is not None:  # what its operators would have taken
+        if step.frame is not None and step.frame.failed:  # what its operators would have taken
             step.parameters |= _own(step.frame)
         parameters, notes = _counted(step, owner, trace)
         unknown = sorted({op.name for op in step.ops if multiply_adds(op) is None})
         notes += [f"no counting rule for {', '.join(unknown)}"] * bool(unknown)
-        notes += ["fails here"] * fails
         join = _join(step, reach)
         unit = seen.get(out) if out is not None else None
         row = Row(
@@ -151,8 +149,9 @@ def _counted(step: Step, owner: dict[str, str], trace: Trace) -> tuple[int, list
     new = [name for name in known if name not in owner]
     lenders = {owner[name] for name in known if name in owner} - {step.name}
     owner.update(dict.fromkeys(new, step.name))
-    again = step.frame is not None and step.frame.again
-    notes = ["called again"] * again
+    notes = []
+    if step.frame is not None:
+        notes += ["called again"] * step.frame.again + ["fails here"] * step.frame.failed
     notes += [f"shares the parameters of {lender}" for lender in sorted(lenders)]
     return sum(trace.sizes[name] for name in new), notes
 

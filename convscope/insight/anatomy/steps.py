@@ -100,7 +100,7 @@ def _called(trace: Trace, frame: Frame, path: str) -> Iterator[tuple[Step | None
 
 def _is_layer(frame: Frame, trace: Trace) -> bool:
     """Whether a module's call is one row: it calls no other module, and is PyTorch's own or does
-    one thing; what a user's module does in several functions is a row a function."""
+    one thing; what a user's module multiplies and joins in several functions is a row for each."""
     if any(True for _ in frame.modules()):
         return False
     module = frame.module
@@ -108,16 +108,18 @@ def _is_layer(frame: Frame, trace: Trace) -> bool:
         return not isinstance(module, nn.Sequential | nn.ModuleList) or bool(frame.parts)
     if frame is trace.root:
         return False
-    return sum(multiply_adds(op) != 0 for op in frame.ops()) <= 1 and not _failed(frame, trace)
+    works = [multiply_adds(op) != 0 for op in frame.ops()]
+    joins = any(
+        len({value for value in op.inputs if value.image}) > 1
+        for op, work in zip(frame.ops(), works, strict=True)
+        if not work
+    )
+    return sum(works) <= (0 if joins else 1) and not frame.failed
 
 
 def of_pytorch(module: nn.Module | None) -> bool:
     """Whether a module is of a class of ``torch.nn``."""
     return type(module).__module__.startswith("torch.nn.")
-
-
-def _failed(frame: Frame, trace: Trace) -> bool:
-    return trace.failure is not None and not frame.outputs
 
 
 def _counts(ops: Sequence[Op]) -> bool:
@@ -129,7 +131,8 @@ def _counts(ops: Sequence[Op]) -> bool:
         return False
     if any(_changes(op) for op in ops):
         return True
-    before, after = ops[0].inputs[0].shape, ops[-1].outputs[0].shape if ops[-1].outputs else ()
+    before = next(value.shape for op in ops for value in op.inputs if value.image)
+    after = ops[-1].outputs[0].shape if ops[-1].outputs else ()
     return len(after) == 2 < len(before) and math.prod(after) == math.prod(before)
 
 

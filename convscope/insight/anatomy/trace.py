@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,7 +108,8 @@ class Op:
 class Frame:
     """A call of a module, or of a function within one, and what was called in it, in order.
 
-    ``name`` is the module's path, or the function's name; ``again``: the module was called before.
+    ``name`` is the module's path, or the function's name; ``again``: the module was called before;
+    ``failed``: it was left by an exception.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Frame:
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
     again: bool = False
+    failed: bool = False
 
     def ops(self) -> Iterator[Op]:
         """All operators in it, in the order of their calls."""
@@ -228,6 +231,9 @@ class _Recorder:
         }
         self.shapeless: set[int] = set()  # storages of real tensors that the image was written to
         self.stands_for: dict[int, int] = {}  # storage of a stand-in -> that of the tensor itself
+        self.fell: tuple[BaseException, Frame] | None = (
+            None  # an exception, and where it was raised
+        )
         self.blamed: tuple[BaseException, str, tuple[Shape, ...]] | None = None
         self.handles: list[Any] = []
 
@@ -237,7 +243,7 @@ class _Recorder:
         for module in self.found.names:
             self.handles += [
                 module.register_forward_pre_hook(self._enter, prepend=True, with_kwargs=True),
-                module.register_forward_hook(self._leave),
+                module.register_forward_hook(self._leave, always_call=True),
             ]
 
     def unhook(self) -> None:
@@ -256,9 +262,12 @@ class _Recorder:
         frame.inputs = list(self.values_in((args, kwargs)))
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        while self.open[-1].module is not module:  # left by an exception that the model caught
-            self.open.pop()
-        self.open[-1].outputs = list(self.values_in(output))
+        """Close a module's call; also after an exception, which the model may catch."""
+        why, frame = sys.exc_info()[1], self.open[-1]
+        frame.failed = output is None and why is not None
+        if frame.failed and why is not None and (self.fell is None or self.fell[0] is not why):
+            self.fell = why, frame
+        frame.outputs = list(self.values_in(output))
         if len(self.open) > 1:
             self.open.pop()
 
@@ -354,7 +363,7 @@ class _Recorder:
             raise DependsOnDataError(f"{name} in {place} looks at values")
 
     def failure(self, why: BaseException) -> Failure:
-        at = next(frame for frame in reversed(self.open) if frame.module is not None)
+        at = self.fell[1] if self.fell is not None and self.fell[0] is why else self.open[0]
         kind = type(at.module).__name__
         function, shapes = "", tuple(value.shape for value in at.inputs)
         if self.blamed is not None and self.blamed[0] is why:
@@ -428,8 +437,6 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if any(map(recorder.of_image, values)):
             last = recorder.open[-1]
             recorder.on_data(last.name if last.module is None else str(func._schema.name))
-        elif values and not recorder.real and func._schema.name in _MASKED:
-            raise DependsOnDataError(f"{func._schema.name} needs the mask's values")
 
 
 def _makes(func: OpOverload) -> bool:

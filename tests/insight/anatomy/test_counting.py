@@ -56,6 +56,8 @@ a, b, v = torch.ones(3, 4), torch.ones(4, 5), torch.ones(4)
         (lambda x: torch.matmul(x, x.mT), (2, 3, 4), 2 * 3 * 3 * 4),
         (lambda x: torch.einsum("bnk,km->bmn", x, b), (3, 4), 3 * 4 * 5),
         (lambda x: torch.addmv(torch.ones(3), x[0], v), (3, 4), 12),
+        (lambda x: torch.addbmm(torch.ones(3, 3), x, x.mT), (3, 4), 36),
+        (lambda x: torch.addr(torch.ones(4, 4), x[0], v), (4,), 16),
         (lambda x: torch.baddbmm(torch.ones(1, 3, 3), x, x.mT), (3, 4), 36),
         (lambda x: functional.linear(x, b.T, torch.ones(5)), (3, 4), 60),
         (lambda x: functional.scaled_dot_product_attention(x, x, x), (2, 6, 8), 2 * 2 * 36 * 8),
@@ -107,6 +109,8 @@ def test_what_has_no_rule_is_said_to_be_unknown(what) -> None:
     assert "without 1 row that cannot be counted" in found.text()
     assert found.as_json()["total"]["uncounted_rows"] == 1
     assert found.folded(1).rows[1].multiply_adds is None
+    (block,) = summarise(nn.Sequential(model), (1, 8, 8)).folded(1).rows
+    assert block.multiply_adds is None
 
 
 ACTIVATIONS = (

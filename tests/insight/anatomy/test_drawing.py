@@ -191,7 +191,7 @@ def test_a_box_is_as_large_as_its_map() -> None:
     first, pooled, deep = fronts(svg)
     width = [box[2] - box[0] for box in (first, pooled, deep)]
     assert width[0] == pytest.approx(2 * width[1], rel=0.01)  # 64 and 16: the square root
-    assert width[1] == width[2]
+    assert width[1] == width[2] and 150 < width[0] < 250
     assert deep[3] - deep[1] > pooled[3] - pooled[1]  # more channels, a thicker box
 
 

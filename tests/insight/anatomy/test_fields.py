@@ -152,6 +152,8 @@ def back(x: Tensor, side: int, h: int, w: int) -> Tensor:
         (lambda x: functional.avg_pool2d(x, 8), "whole image", None),
         (lambda x: functional.adaptive_avg_pool2d(x, 4), "2x2", (2, 2)),
         (lambda x: functional.adaptive_avg_pool2d(x, 3), "varies", None),
+        (lambda x: functional.adaptive_max_pool2d(x, 1), "whole image", None),
+        (lambda x: x @ x, "varies", None),
         (lambda x: x * x.mean((2, 3), keepdim=True), "whole image", None),
         (lambda x: x + functional.avg_pool2d(x, 3, 1, 1), "3x3", (1, 1)),
         (lambda x: torch.cat([x, functional.max_pool2d(x, 5, 1, 2)], 1), "5x5", (1, 1)),

@@ -199,7 +199,27 @@ class Block(nn.Module):
         return functional.linear(x, self.weight) if self.several else x
 
 
+class Around(nn.Module):
+    """One product, and a way around it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + functional.linear(x, torch.ones(4, 4))
+
+
+class Gated(nn.Module):
+    """An activation in two functions is one thing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(x)
+
+
 def test_what_is_a_row() -> None:
+    found = rows(nn.Sequential(Around(), Gated()), (4,))
+    assert [(row.name, row.join) for row in found] == [
+        ("0.linear", ""),
+        ("0.add", "residual"),
+        ("1", ""),
+    ]
     found = rows(nn.Sequential(Block(False), Block(True)), (4,))
     assert [(row.name, row.kind, row.parameters) for row in found] == [
         ("0", "Block", 16),

@@ -69,6 +69,11 @@ def test_markdown() -> None:
     assert failed.endswith("shapes cannot be multiplied (1x3 and 4x1)**")
 
 
+def test_directions_that_differ() -> None:
+    text = summarise(nn.Conv2d(1, 1, (3, 5), (2, 1)), (1, 9, 9)).text()
+    assert re.search(r" 3x5 +2x1 +1x2 +1 kernels; height floor", text)
+
+
 def test_one_parameter() -> None:
     class One(nn.Module):
         def __init__(self) -> None:

@@ -122,8 +122,8 @@ def test_weights_are_shapes() -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first = nn.Parameter(torch.randn(3, 3))
-            self.second = self.first
+            weight = nn.Parameter(torch.randn(3, 3))
+            self.first, self.second = weight, weight
             self.layer = nn.Linear(3, 3)
             self.table = torch.arange(3).tolist()
             self.lazy = nn.LazyLinear(2)
@@ -179,6 +179,21 @@ def test_a_model_that_fails_shows_the_rows_up_to_there(
     assert repr(found).splitlines()[-1].startswith(f"Broken {said}")
 
 
+class Half(nn.Module):
+    """Fails between its functions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(functional.conv2d(x, torch.ones(2, 1, 3, 3)))
+        return x + torch.ones(5, 5)
+
+
+def test_a_module_of_functions_that_fails_shows_those_that_did_not() -> None:
+    found = summarise(nn.Sequential(nn.ReLU(), Half(), nn.ReLU()), (1, 8, 8))
+    assert [row.name for row in found.rows] == ["0", "1.conv2d", "1.tanh"]
+    assert found.failure is not None and found.failure.module == "1"
+    assert found.failure.shapes == ((1, 2, 6, 6), (5, 5))
+
+
 class Caught(nn.Module):
     """Tries one layer, and takes the other."""
 
@@ -191,13 +206,18 @@ class Caught(nn.Module):
             torch.ones(3) @ x[0]
         except RuntimeError:
             x = x * 2
-        return self.good(x)
+        try:
+            x = self.bad(x)
+        except RuntimeError:
+            x = self.good(x)
+        return x * 2
 
 
 def test_an_error_that_the_model_catches_is_none() -> None:
     found = summarise(nn.Sequential(Caught(), nn.ReLU()), (4,))
     assert found.failure is None
-    assert [row.name for row in found.rows] == ["0.mul", "0.good", "1", "0.bad"]
+    assert [row.name for row in found.rows] == ["0.mul", "0.bad", "0.good", "0.mul_1", "1"]
+    assert (found.rows[1].note, found.rows[1].parameters) == ("fails here", 8)
 
 
 class Inference(nn.Module):
@@ -235,6 +255,25 @@ def test_what_is_written_into_a_constant_is_of_the_image() -> None:
     ]
     root = trace(Writes(), [torch.zeros(1, 4)]).root
     assert all(value.image for op in root.ops() if op.name == "mm" for value in op.outputs)
+
+
+@torch.library.custom_op("convscope_tests::twice", mutates_args=())
+def twice(x: Tensor) -> Tensor:
+    """An operator that PyTorch knows no shape of."""
+    return x * 2
+
+
+class Custom(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(twice(x))
+
+
+def test_an_operator_without_a_shape_rule_is_run() -> None:
+    found = summarise(nn.Sequential(nn.Linear(4, 3), Custom()), (4,))
+    assert found.failure is None and found.notes == ()
+    assert [row.output_shape for row in found.rows] == [(3,)] * len(found.rows)
+    assert [row.multiply_adds for row in found.rows][:2] == [12, None]
+    assert "no counting rule for convscope_tests::twice" in found.text()
 
 
 def test_half_precision_and_other_devices() -> None:
