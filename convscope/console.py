@@ -214,13 +214,21 @@ def figures(values: Mapping[str, Any]) -> None:
     )
 
 
+ASIDE = (
+    "seeds",
+    "sd",
+    "test loss",
+    "an epoch",
+)  # columns of a study that its page has and a terminal not
+
+
 def study(parts: Sequence[Any]) -> None:
     """Print what a sweep says: for each of its grids a table and its sentences."""
     from convscope.studies import telling
 
     for part in parts:
         rows = [telling.cells(line) for line in part.lines]
-        kept = [i for i, name in enumerate(telling.COLUMNS) if name not in ("sd", "test loss")]
+        kept = [i for i, name in enumerate(telling.COLUMNS) if name not in ASIDE]
         columns = [telling.COLUMNS[i] for i in kept]
         table(columns, [[row[i] for i in kept] for row in rows], part.title)
         for sentence in part.sentences:

@@ -27,6 +27,7 @@ from convscope.studies import grid, measures, telling
 from convscope.studies.grid import Part, Setting, Study
 
 QUICK = {"steps": 20, "val": 0.02}  # enough to see what a study looks like, and nothing more
+NOTHING = "(Quick: 20 steps a run show what the study looks like; nothing follows from them.)"
 NOT_A_RUNS = ("data", "model", "recipe", "augment")
 
 
@@ -107,6 +108,8 @@ def sweep(
     fixed |= {} if augment else {"augment": False}
     fixed |= QUICK if quick else {}
     wanted = _wanted(study, vary, fixed, _seeds(seeds, quick))
+    if quick:
+        wanted = replace(wanted, question=f"{wanted.question} {NOTHING}".strip())
     if resume and out is None:
         rule = "needs the folder of the sweep to go on with"
         raise BadArgument("resume", True, rule, "add out=DIR (--out DIR)")
@@ -124,11 +127,19 @@ def sweep(
         name = study or "sweep"
         folder = run.create(name, _common(cells), folder, Path("runs")).path
         files.write_json(folder / "sweep.json", spec)
-    each = f"{len(cells)} runs, {len(wanted.seeds)} seed{'s' * (len(wanted.seeds) > 1)} a setting"
+    each = f"{_count(len(cells), 'run')}, {_count(len(wanted.seeds), 'seed')} a setting"
     emit(Notice(f"{wanted.title}: {each}, into {folder}"))
     rows = _run_all(folder, wanted, cells, packs, emit)
     told = _tell(folder, wanted, rows)
     return Sweep(folder, wanted, told)
+
+
+def _count(number: int, what: str) -> str:
+    """
+    >>> _count(1, "run"), _count(2, "run")
+    ('1 run', '2 runs')
+    """
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def preview(**asked_for: Any) -> list[dict[str, Any]]:

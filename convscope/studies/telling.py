@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convscope.studies.grid import Study
 
 LEVEL = 0.95
-SHOWN = (1, 2, 4, 8)  # pixels of shift that the page's table has
+SHIFTED = (2, 4)  # pixels of shift that are spoken of
 
 Row = Mapping[str, Any]
 
@@ -73,7 +73,9 @@ class Told:
         means = [line.accuracy for line in self.lines]
         found = {f"figure{suffix}": figures.trade_offs(names, means, points, costs, self.title)}
         for measure in self.measures:
-            found[f"{measure}{suffix}"] = DRAWN[measure](names, _by_setting(self.rows, names))
+            found[f"{measure}{suffix}"] = DRAWN[measure](
+                _by_setting(self.rows, [line.name for line in self.lines])
+            )
         return found
 
 
@@ -125,17 +127,17 @@ def _line(name: str, rows: Sequence[Row]) -> Line:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean of at least two values (Student's t).
+    """The 95 % interval of the mean of at least two shares (Student's t), within 0 and 1.
 
-    >>> [round(end, 3) for end in interval([1.0, 2.0, 3.0])]
-    [-0.484, 4.484]
+    >>> [round(end, 3) for end in interval([0.4, 0.5, 0.6])], interval([0.1, 0.9])
+    ([0.252, 0.748], (0.0, 1.0))
     """
     from scipy.stats import t
 
     middle = statistics.mean(values)
     half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * statistics.stdev(values)
     half = float(half / math.sqrt(len(values)))
-    return middle - half, middle + half
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def difference(
@@ -201,7 +203,7 @@ def time_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     middle = {name: statistics.median(each) for name, each in seconds.items()}
     fast = min(middle, key=lambda name: middle[name])
     slower = [
-        f"{name} {middle[name] / middle[fast]:.2f} times as long"
+        f"{name} takes {middle[name] / middle[fast]:.2f} times as long"
         for name in sorted(middle, key=lambda name: middle[name])
         if min(seconds[name]) > max(seconds[fast])
     ]
@@ -210,16 +212,19 @@ def time_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     return [f"{fast} is the fastest ({middle[fast]:.1f} s); {_listed(slower)}."]
 
 
-def shift_sentences(by_setting: Mapping[str, Sequence[Row]], pixels: int = 2) -> list[str]:
+def shift_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     """What a shift of the test images costs each setting, and whose predictions change least."""
     said, kept = [], {}
     for name, rows in by_setting.items():
         curves = [row["shift"] for row in rows]
-        at = [statistics.mean(c["accuracy"][p] for c in curves) for p in (0, pixels, 4)]
-        kept[name] = [c["unchanged"][pixels] for c in curves]
+        pixels = curves[0]["pixels"]
+        near, far = (pixels.index(p) for p in SHIFTED)
+        at = [statistics.mean(c["accuracy"][i] for c in curves) for i in (0, near, far)]
+        kept[name] = [c["unchanged"][near] for c in curves]
         said.append(
-            f"{name}: {at[0]:.1%} unshifted, {at[1]:.1%} shifted by {pixels} pixels, {at[2]:.1%} "
-            f"by 4; {1 - statistics.mean(kept[name]):.1%} of the predictions change at {pixels}."
+            f"{name}: {at[0]:.1%} unshifted, {at[1]:.1%} shifted by {SHIFTED[0]} pixels, "
+            f"{at[2]:.1%} by {SHIFTED[1]}; {1 - statistics.mean(kept[name]):.1%} of the "
+            f"predictions change at {SHIFTED[0]}."
         )
     if min(map(len, kept.values())) < 2 or len(kept) < 2:
         return said
@@ -259,19 +264,18 @@ def gradient_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
 SAID = {"shift": shift_sentences, "gradients": gradient_sentences}
 
 
-def _draw_shift(names: Sequence[str], by_setting: Mapping[str, Sequence[Row]]) -> Figure:
-    pixels = next(rows[0]["shift"]["pixels"] for rows in by_setting.values() if rows)
+def _draw_shift(by_setting: Mapping[str, Sequence[Row]]) -> Figure:
+    pixels = next(rows[0]["shift"]["pixels"] for rows in by_setting.values())
     curves = {
-        name or names[0]: [
-            statistics.mean(row["shift"]["accuracy"][p] for row in rows) for p in pixels
+        name: [
+            statistics.mean(at) for at in zip(*(r["shift"]["accuracy"] for r in rows), strict=True)
         ]
         for name, rows in by_setting.items()
-        if rows
     }
     return figures.curves(pixels, curves, "pixels of shift", "accuracy", share=True)
 
 
-def _draw_gradients(names: Sequence[str], by_setting: Mapping[str, Sequence[Row]]) -> Figure:
+def _draw_gradients(by_setting: Mapping[str, Sequence[Row]]) -> Figure:
     curves = {}
     for name, rows in by_setting.items():
         each = [row["gradients"]["begun"] for row in rows]
@@ -288,10 +292,14 @@ DRAWN = {"shift": _draw_shift, "gradients": _draw_gradients}
 
 def _listed(words: Sequence[str]) -> str:
     """
-    >>> _listed(["a"]), _listed(["a", "b", "c"])
-    ('a', 'a, b and c')
+    >>> _listed(["a"]), _listed(["a", "b", "c"]), _listed(["lr 1, a", "lr 2, b", "lr 3, c"])
+    ('a', 'a, b and c', 'lr 1, a; lr 2, b; and lr 3, c')
     """
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    if len(words) < 2:
+        return words[0]
+    if any("," in word for word in words):
+        return "; ".join([*words[:-1], f"and {words[-1]}"])
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def page(study: Study, told: Sequence[Told]) -> str:
