@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from convscope.events import EpochEnd, Look, Notice, Progress
+    from convscope.studies.sweep import Sweep, sweep
     from convscope.trained import Guess, Trained, load
 
 _HOME = {
@@ -55,6 +56,8 @@ _HOME = {
     "Run": "api",
     "Metrics": "api",
     "LearningRate": "api",
+    "sweep": "studies.sweep",
+    "Sweep": "studies.sweep",
     "load": "trained",
     "Trained": "trained",
     "Guess": "trained",
@@ -88,6 +91,7 @@ __all__ = [
     "Progress",
     "Run",
     "RunError",
+    "Sweep",
     "TargetMissed",
     "Trained",
     "TrainingError",
@@ -99,6 +103,7 @@ __all__ = [
     "predict",
     "script",
     "summary",
+    "sweep",
     "train",
 ]
 

@@ -24,6 +24,7 @@ def test_the_public_names():
         "Progress",
         "Run",
         "RunError",
+        "Sweep",
         "TargetMissed",
         "Trained",
         "TrainingError",
@@ -35,6 +36,7 @@ def test_the_public_names():
         "predict",
         "script",
         "summary",
+        "sweep",
         "train",
     ]
     for name in convscope.__all__:

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import convscope as cs
-from convscope import cli, recipe
+from convscope import recipe
 from convscope.api import Metrics
 from convscope.cli.options import FIELDS, WORDS
 from convscope.data import sources
@@ -31,35 +31,10 @@ SMALL = ["--epochs", "1", "--hidden", "16", "--model", "mlp", "-b", "60", "--pre
 SMALL += ["--memory-format", "contiguous", "--kernels", "plain"]
 
 
-class Said:
-    """What a command left behind."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run the command line in this process: one import of torch for all."""
-
-    def call(*args: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["convscope", *map(str, args)])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as left:
-                cli.main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        out, err = capsys.readouterr()
-        return Said(left.value.code or 0, out, err)
-
-    return call
-
-
 def test_help_names_every_verb(run):
     said = run("--help")
     assert said.code == 0
-    for verb in ("train", "eval", "predict", "script", "models", "recipes", "data", "lab"):
+    for verb in ("train", "eval", "predict", "sweep", "script", "models", "recipes", "data", "lab"):
         assert f"  {verb}  " in said.out
 
 

@@ -1,0 +1,146 @@
+"""A grid of runs: made once, resumed, refused before anything is written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import convscope as cs
+from convscope import api
+from convscope.errors import BadArgument
+from convscope.studies import grid, sweep
+
+FAST = {
+    **{"model": "mlp", "hidden": 8, "steps": 3, "val": 0.02, "kernels": "plain", "threads": 1},
+    **{"precision": "float32", "memory_format": "contiguous"},
+}
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The runs that are trained, by the names of their folders."""
+    trained: list[str] = []
+    train = api.train
+
+    def counting(**options):
+        trained.append(options["out"].name)
+        return train(**options)
+
+    monkeypatch.setattr(api, "train", counting)
+    return trained
+
+
+def test_every_combination_over_every_seed(tmp_path, counted):
+    out = tmp_path / "sweep"
+    done = sweep.sweep("mnist", vary={"lr": [0.001, 0.01]}, seeds=2, out=out, **FAST)
+    assert counted == ["1-lr-0.001-seed1", "1-lr-0.01-seed1", "1-lr-0.001-seed2", "1-lr-0.01-seed2"]
+    assert [(row["values"]["lr"], row["seed"]) for row in done.rows] == [
+        *(("0.001", 1), ("0.01", 1), ("0.001", 2), ("0.01", 2)),
+    ]
+    for row in done.rows:
+        metrics = json.loads((out / row["run"] / "metrics.json").read_text())
+        assert row["accuracy"] == metrics["accuracy"] and row["seconds"] == metrics["train_seconds"]
+        recipe = (out / row["run"] / "recipe.toml").read_text()
+        assert f"lr = {row['values']['lr']}" in recipe and f"seed = {row['seed']}" in recipe
+        assert row["parameters"] == 784 * 8 + 8 + 8 * 10 + 10
+        assert row["multiply_adds"] == 784 * 8 + 8 * 10
+    kept = json.loads((out / "results.json").read_text())
+    assert kept["rows"] == done.rows and kept["parts"][0]["chosen"] in ("lr 0.001", "lr 0.01")
+    assert (out / "figure.png").exists() and (out / "figure.svg").exists()
+    page = done.page.read_text()
+    assert "lr 0.001" in page and all(s in page for s in done.parts[0].sentences)
+    assert done.as_json()["rows"] == done.rows
+
+
+def test_a_sweep_that_was_stopped_goes_on_and_repeats_nothing(tmp_path, counted, monkeypatch):
+    out = tmp_path / "sweep"
+    wanted = {"vary": {"lr": [0.001, 0.01]}, "seeds": 2, "out": out, **FAST}
+    going = api.train
+
+    def stopping(**options):
+        if len(counted) == 2:
+            raise KeyboardInterrupt
+        return going(**options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "train", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.sweep("mnist", **wanted)
+    assert len(json.loads((out / "results.json").read_text())["rows"]) == 2
+    weights = (out / "runs/1-lr-0.001-seed1/model.safetensors").stat().st_mtime_ns
+    with pytest.raises(BadArgument, match="out=.*holds a sweep already; add resume"):
+        sweep.sweep("mnist", **wanted)
+    done = sweep.sweep("mnist", resume=True, **wanted)
+    assert len(counted) == len(set(counted)) == 4 and len(done.rows) == 4
+    assert (out / "runs/1-lr-0.001-seed1/model.safetensors").stat().st_mtime_ns == weights
+    more = sweep.sweep("mnist", resume=True, **{**wanted, "seeds": 3})
+    assert len(counted) == 6 and len(more.rows) == 6
+
+
+def test_another_sweep_is_not_gone_on_with(tmp_path):
+    out = tmp_path / "sweep"
+    sweep.sweep("mnist", seeds=1, out=out, **FAST)
+    with pytest.raises(BadArgument, match="was begun otherwise"):
+        sweep.sweep("mnist", seeds=1, out=out, resume=True, **{**FAST, "hidden": 9})
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"vary": {"learning": [1, 2]}}, "learning=1: is neither an option nor an argument of mlp"),
+        ({"vary": {"lr": [0.1, -1.0]}}, "lr=-1.0: must be a finite number above 0"),
+        ({"vary": {"hidden": [8, 0]}, "hidden": None}, "hidden=0: must be a whole number"),
+        ({"vary": {"lr": [0.1]}, "lr": 0.2}, "lr=0.2: is varied, and given as well"),
+        ({"seeds": 0}, "seeds=0: must be how many seeds"),
+        ({"seeds": [1, 1]}, "must be how many seeds, at least 1, or which, each once"),
+        ({"seed": 3}, "seed=3: is for one run; use seeds"),
+        ({"resume": True, "out": None}, "resume=True: needs the folder of the sweep"),
+        ({"study": "pooling", "vary": {"lr": [1]}}, "cannot be given with study=pooling"),
+        ({"study": "poling"}, "study=poling: is no study that is ready; .*pooling"),
+        ({"vary": {"layers": {"a": "mp2 mp2 mp2 mp2 mp2 mp2 flatten fc"}}, "model": None,
+          "hidden": None}, "layers"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_swept_is_refused_before_anything_is_written(tmp_path, asked, says):
+    out = tmp_path / "sweep"
+    wanted = {"seeds": 1, "out": out, **FAST, **asked}
+    with pytest.raises(BadArgument, match=says):
+        sweep.sweep("mnist", **wanted)
+    assert not out.exists()
+
+
+def test_a_sweep_needs_data_a_recipe_or_a_study():
+    with pytest.raises(
+        BadArgument, match="is needed, or a recipe, or a study; studies: batch-norm"
+    ):
+        sweep.sweep(vary={"lr": [1]})
+
+
+@pytest.mark.parametrize("name", grid.names())
+def test_every_ready_study_can_be_trained(name):
+    """Its recipes are right and its networks fit; nothing is trained."""
+    rows = sweep.preview(study=name)
+    study = grid.load(name)
+    assert len(rows) == sum(len(part.settings) for part in study.parts)
+    assert all(row["parameters"] > 0 and row["multiply_adds"] > 0 for row in rows)
+
+
+def test_a_ready_study_from_end_to_end(tmp_path, monkeypatch):
+    out = tmp_path / "study"
+    told: list[cs.Notice] = []
+    short = {
+        "threads": 1,
+        "kernels": "plain",
+        "precision": "float32",
+        "memory_format": "contiguous",
+    }
+    done = sweep.sweep(study="pooling", quick=True, out=out, emit=told.append, **short)
+    assert [line.name for line in done.parts[0].lines] == [
+        *("max", "average", "global max", "global average"),
+    ]
+    assert len({line.parameters for line in done.parts[0].lines}) == 2
+    assert "nothing follows from them" in done.page.read_text()
+    notices = [event.text for event in told if isinstance(event, cs.Notice)]
+    assert any("4 runs, 1 seed a setting" in text for text in notices)
+    assert any(text.startswith("run 4 of 4: global average, seed 1; about") for text in notices)
