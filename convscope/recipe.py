@@ -14,7 +14,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,8 @@ class Augment:
 @dataclass(frozen=True)
 class Claim:
     """What this recipe was measured to reach: mean and sample standard deviation of test accuracy
-    over seeds."""
+    over seeds, the median seconds of training, and by which ``command``; the mean test ``loss``,
+    and what was ``published`` of it, where that is known."""
 
     accuracy: float
     sd: float
@@ -125,6 +126,8 @@ class Claim:
     machine: str
     date: str
     command: str
+    loss: float | None = None
+    published: float | None = None
 
 
 @dataclass(frozen=True)
@@ -474,12 +477,13 @@ def parse(text: str, where: str) -> Recipe:
 def _claim(table: Any, where: str) -> Claim | None:
     if table is None:
         return None
-    wanted = typing.get_type_hints(Claim)
-    fits = isinstance(table, dict) and set(table) == set(wanted)
-    if not fits or any(
-        not isinstance(table[name], (int, float) if kind is float else kind)
-        for name, kind in wanted.items()
-    ):
+    wanted = {  # field -> the kinds that its value may be of
+        name: (int, float) if kind in (float, float | None) else kind
+        for name, kind in typing.get_type_hints(Claim).items()
+    }
+    needed = {f.name for f in fields(Claim) if f.default is MISSING}
+    fits = isinstance(table, dict) and needed <= set(table) <= set(wanted)
+    if not fits or any(not isinstance(value, wanted[name]) for name, value in table.items()):
         rule = "has a [claim] with other fields, or of other kinds, than it must have"
         raise BadArgument("recipe", where, rule, f"give {', '.join(wanted)}")
     return Claim(**table)
@@ -500,7 +504,7 @@ def dumps(recipe: Recipe) -> str:
         table |= dict(getattr(part, "arguments", {}))
         tables[section] = {name: value for name, value in table.items() if value is not None}
     if recipe.claim:
-        tables["claim"] = vars(recipe.claim).copy()
+        tables["claim"] = {k: v for k, v in vars(recipe.claim).items() if v is not None}
     if recipe.origin:
         tables["origin"] = dict(recipe.origin)
     return tomli_w.dumps(tables)

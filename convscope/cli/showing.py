@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convscope.cli.shared import Debug, Json, RunPath, print_json
+
+if TYPE_CHECKING:
+    from convscope.recipe import Claim
 
 
 def script(
@@ -57,8 +60,26 @@ def recipes(as_json: Json = False, debug: Debug = False) -> None:
         return
     rows = []
     for name, r in found.items():
-        claim = r.claim
-        says = f"{claim.accuracy:.2%} +/- {claim.sd:.2%}" if claim else "-"
-        took = f"{claim.seconds:.0f} s, {claim.machine}" if claim else "-"
-        rows.append((name, r.train.epochs, says, took))
-    console.table(("recipe", "epochs", "test accuracy (mean, sd)", "measured in"), rows)
+        if name.endswith("-published") and name.removesuffix("-published") in found:
+            continue  # stands beside the better one
+        theirs = found.get(f"{name.removesuffix('-published')}-published")
+        own = None if theirs is r else r
+        published = theirs.claim.published if theirs and theirs.claim else None
+        rows.append(
+            (
+                name,
+                r.train.epochs,
+                "-" if published is None else f"{published:.2%}",
+                *(_reached(one.claim if one else None) for one in (theirs, own)),
+            )
+        )
+    heads = ("recipe", "epochs", "published", "as published, here (NAME-published)", "better")
+    console.table(heads, rows)
+
+
+def _reached(claim: Claim | None) -> str:
+    """A claim in a cell: mean and standard deviation over seeds, and the time."""
+    if claim is None:
+        return "-"
+    loss = "" if claim.loss is None else f", loss {claim.loss:.4f}"
+    return f"{claim.accuracy:.2%} +/- {claim.sd:.2%}{loss}, {claim.seconds:.0f} s"

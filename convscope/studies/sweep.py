@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -96,7 +97,8 @@ def sweep(
     ``vary`` maps fields of a recipe or arguments of the network to their values (or lists
     ``"lr=0.01,0.1"``); ``options`` are those of :func:`convscope.train`, the same for every run.
     ``seeds``: how many, or which; 3 if it is not given. ``quick`` trains 20 steps with one seed.
-    With ``resume`` and ``out`` a sweep that was stopped goes on. The best setting is chosen on the
+    With ``resume`` and ``out`` a sweep that was stopped goes on. A sweep of nothing but a recipe's
+    seeds leaves ``claim.toml``, the [claim] that the recipe may bear. The best setting is chosen on the
     validation split; the test split is looked at once a run, and chooses nothing.
 
     Raises BadArgument, before anything is written, for a setting that cannot be trained, and
@@ -110,14 +112,8 @@ def sweep(
     wanted = _wanted(study, vary, fixed, _seeds(seeds, quick))
     if quick:
         wanted = replace(wanted, question=f"{wanted.question} {NOTHING}".strip())
-    if resume and out is None:
-        rule = "needs the folder of the sweep to go on with"
-        raise BadArgument("resume", True, rule, "add out=DIR (--out DIR)")
     folder = None if out is None else Path(out)
-    begun = folder is not None and (folder / "sweep.json").exists()
-    if begun and not resume:
-        rule = "holds a sweep already"
-        raise BadArgument("out", folder, rule, "add resume (--resume), or name another folder")
+    begun = _begun(folder, resume)
     packs: dict[tuple[str, str], Pack] = {}
     cells = list(_cells(wanted, packs, emit))  # everything that can be refused is refused here
     spec = _spec(wanted, cells)
@@ -131,7 +127,21 @@ def sweep(
     emit(Notice(f"{wanted.title}: {each}, into {folder}"))
     rows = _run_all(folder, wanted, cells, packs, emit)
     told = _tell(folder, wanted, rows)
+    if "recipe" in fixed and len(cells) == len(rows) == len(wanted.seeds) > 1 and not quick:
+        files.write_whole(folder / "claim.toml", _claim(folder, rows, fixed, wanted.seeds))
     return Sweep(folder, wanted, told)
+
+
+def _begun(folder: Path | None, resume: bool) -> bool:
+    """Whether the folder holds a sweep, to be gone on with. Raises BadArgument."""
+    if resume and folder is None:
+        rule = "needs the folder of the sweep to go on with"
+        raise BadArgument("resume", True, rule, "add out=DIR (--out DIR)")
+    begun = folder is not None and (folder / "sweep.json").exists()
+    if begun and not resume:
+        rule = "holds a sweep already"
+        raise BadArgument("out", folder, rule, "add resume (--resume), or name another folder")
+    return begun
 
 
 def _count(number: int, what: str) -> str:
@@ -382,3 +392,31 @@ def _tell(folder: Path, wanted: Study, rows: Sequence[Mapping[str, Any]]) -> tup
         folder / "results.json", {"title": wanted.title, "rows": list(rows), "parts": parts}
     )
     return tuple(told)
+
+
+def _claim(
+    folder: Path, rows: Sequence[Mapping[str, Any]], fixed: Mapping[str, Any], seeds: Sequence[int]
+) -> str:
+    """What a recipe was measured to reach, as the table that it may bear."""
+    last = RunFolder(folder / rows[-1]["run"])
+    info, train = last.read_model(), last.read_recipe().train
+    where, values = info["machine"], [row["accuracy"] for row in rows]
+    threads = f"{train.threads} thread{'s' * (train.threads != 1)}"
+    which = (
+        str(len(seeds)) if seeds == tuple(range(1, len(seeds) + 1)) else ",".join(map(str, seeds))
+    )
+    words = ["convscope", "sweep"]
+    for name, value in {**fixed, "seeds": which}.items():
+        words += [str(value)] if name == "data" else [f"--{name.replace('_', '-')}", str(value)]
+    claim = recipes.Claim(
+        accuracy=round(statistics.mean(values), 5),
+        sd=round(statistics.stdev(values), 5),
+        seeds=len(values),
+        seconds=round(statistics.median(row["seconds"] for row in rows), 1),
+        machine=f"{threads} of {where['processor']}, {where['vectors']}, {where['system']}, "
+        f"torch {info['versions']['torch'].partition('+')[0]}, {train.precision}",
+        date=info["created"][:10],
+        command=shlex.join(words),
+        loss=round(statistics.mean(row["loss"] for row in rows), 5),
+    )
+    return recipes.dumps(Recipe(claim=claim)).partition("[claim]")[2].join(["[claim]", ""])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,28 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convscope import cli
 from convscope.insight import reference
 
 
-class Said:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
 @pytest.fixture
-def lab(capsys, monkeypatch, workplace):
-    def call(*args: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["convscope", "lab", *map(str, args)])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as left:
-                cli.main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return Said(left.value.code or 0, *capsys.readouterr())
-
-    return call
+def lab(run, workplace):
+    return lambda *args: run("lab", *args)
 
 
 def test_system_d_in_words(lab):

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-
-from convscope import cli
 
 OWN = """
 from torch import nn
@@ -33,25 +29,10 @@ class Bad(nn.Module):
 """
 
 
-class Said:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
 @pytest.fixture
-def summary(capsys, monkeypatch, workplace):
-    def call(*args: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["convscope", "summary", *map(str, args)])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as left:
-                cli.main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return Said(left.value.code or 0, *capsys.readouterr())
-
+def summary(run, workplace):
     Path("mine.py").write_text(OWN)
-    return call
+    return lambda *args: run("summary", *args)
 
 
 def test_in_words(summary) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import convscope as cs
 from convscope import api
+from convscope import recipe as recipes
 from convscope.errors import BadArgument
 from convscope.studies import grid, sweep
 
@@ -144,3 +145,22 @@ def test_a_ready_study_from_end_to_end(tmp_path, monkeypatch):
     notices = [event.text for event in told if isinstance(event, cs.Notice)]
     assert any("4 runs, 1 seed a setting" in text for text in notices)
     assert any(text.startswith("run 4 of 4: global average, seed 1; about") for text in notices)
+
+
+def test_a_recipes_seeds_leave_the_claim_that_it_may_bear(tmp_path):
+    lines = [
+        *('[data]\nname = "mnist"\nval = 0.02', '[model]\nname = "mlp"\nhidden = 8'),
+        '[train]\nsteps = 3\nkernels = "plain"\nprecision = "float32"',
+        'memory_format = "contiguous"\nthreads = 1',
+    ]
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("\n".join(lines))
+    done = sweep.sweep(recipe=recipe, seeds=2, out=tmp_path / "sweep")
+    text = (tmp_path / "sweep/claim.toml").read_text()
+    claim = recipes.parse(text, "claim").claim
+    values = [row["accuracy"] for row in done.rows]
+    assert claim.accuracy == pytest.approx(sum(values) / 2, abs=1e-5) and claim.seeds == 2
+    assert claim.command == f"convscope sweep --recipe {recipe} --seeds 2"
+    assert claim.machine.startswith("1 thread of ") and claim.machine.endswith("float32")
+    claimed = recipes.parse(recipe.read_text() + "\n" + text, "mine")
+    assert claimed.claim == claim and claimed.train.steps == 3
