@@ -98,8 +98,8 @@ def sweep(
     ``"lr=0.01,0.1"``); ``options`` are those of :func:`convscope.train`, the same for every run.
     ``seeds``: how many, or which; 3 if it is not given. ``quick`` trains 20 steps with one seed.
     With ``resume`` and ``out`` a sweep that was stopped goes on. A sweep of nothing but a recipe's
-    seeds leaves ``claim.toml``, the [claim] that the recipe may bear. The best setting is chosen on the
-    validation split; the test split is looked at once a run, and chooses nothing.
+    seeds leaves ``claim.toml``, the [claim] that the recipe may bear. The best setting is chosen on
+    the validation split; the test split is looked at once a run, and chooses nothing.
 
     Raises BadArgument, before anything is written, for a setting that cannot be trained, and
     whatever ``train`` raises.
