@@ -289,9 +289,11 @@ def _made(
             continue
         one = f"        self.{place} = {_call(part).text}"
         comment = f"# {', '.join(dict.fromkeys(_shape(shapes[layer]) for layer in part))}"
-        if len(part) <= FEW and len(one) <= WIDTH:
-            above = len(one) + 2 + len(comment) > WIDTH
-            yield from [f"        {comment}", one] if above else [f"{one}  {comment}"]
+        above = len(one) + 2 + len(comment) > WIDTH
+        if len(part) <= FEW and not above:
+            yield f"{one}  {comment}"
+        elif len(part) <= FEW and place == "head" and len(one) <= WIDTH:
+            yield from (f"        {comment}", one)
         else:
             yield f"        self.{place} = nn.Sequential("
             yield from _layers(part, 12, before, shapes)
