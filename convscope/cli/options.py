@@ -83,7 +83,7 @@ ARGUMENTS: dict[str, tuple[type, str]] = {  # of networks -> type, help
 }
 WORDS = {  # of --layers -> what it stands for
     "c5-16": "Convolution, 5x5 to 16 channels, that keeps the size; c5x3-16: 5 high, 3 wide.",
-    "c5-16p0s2g4": "The same with padding 0, stride 2, in 4 groups; each may be left out.",
+    "c5-16p0s2g4d2": "With padding 0, stride 2, in 4 groups, dilation 2; each may be left out.",
     "mp2, ap2": "Max- or average-pool over 2x2; mp3s2p1: with a stride and a padding.",
     "gmp, gap": "Global max- or average-pool.",
     "bn": "Batch normalisation.",

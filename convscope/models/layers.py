@@ -1,37 +1,19 @@
 """Networks without code: one line of words, a layer a word, from pixels to classes.
 
-======================= ===========================================================================
-``c5-16``               convolution, 5x5 to 16 channels, that keeps the size; ``c5x3-16`` has a
-                        kernel 5 high and 3 wide
-``c5-16p0s2g4``         ... with padding 0, stride 2, in 4 groups; each of them may be left out, and
-                        ``p`` and ``s`` may be two numbers, ``p2x1``
-``mp2``, ``ap2``        max- or average-pool over windows of 2x2, one beside the other;
-                        ``mp3s2p1`` has a stride and a padding of its own
-``gmp``, ``gap``        global max- or average-pool: one value a channel
-``bn``                  batch normalisation
-``relu``                activation; also ``gelu silu elu leaky tanh sigmoid``
-``drop0.5``             dropout of half of the values
-``[ ... ]+``            residual: what comes out is added to what went in
-``flatten``             maps [B,C,h,w] to vectors [B,C*h*w]
-``fc500``, ``fc``       linear layer to 500 values; ``fc`` alone: as many as there are classes
-======================= ===========================================================================
-
-Letters, not positions, say what a number is, and no layer guesses its input: channels and sizes are
+:mod:`convscope.words` says what the words are. No layer guesses its input: channels and sizes are
 followed from the image on, and what does not fit is refused where it stands.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NoReturn
 
 from torch import Tensor, nn
 
-from convscope.errors import BadArgument, nearest
+from convscope import words
 from convscope.models.parts import Classifier, same_convolution
+from convscope.words import Word
 
 Shape = tuple[int, ...]  # of one image: (C, h, w), or (F,) once it is flat
 
@@ -44,9 +26,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
-NUMBER = "[0-9]{1,9}"
-PAIR = f"{NUMBER}(?:x{NUMBER})?"
-KNOWN = ("c5-16", "mp2", "ap2", "gmp", "gap", "bn", *ACTIVATIONS, "drop0.5", "flatten", "fc10")
 MOST = 2**28  # weights of one layer: 1 GiB of them
 
 
@@ -86,14 +65,10 @@ def layers(
       c3-32 relu fc10
                  ^^^^
     """
-    line = " ".join(layers.split())
-    found = list(re.finditer(r"\[|\]\+?|[^\s\[\]]+", line))
-    words = [_Word(match[0], match.start(), line, num_classes) for match in found]
-    if not words:
-        raise BadArgument("layers", repr(layers), "names no layer", "try c5-16 relu mp2 flatten fc")
-    made, shape = _sequence(iter(words), (in_channels, *image_size), None)
+    line = words.split(layers, "layers")
+    made, shape = _sequence(iter(line), (in_channels, *image_size), num_classes, None)
     if shape != (num_classes,):
-        words[-1].refuse(
+        line[-1].refuse(
             f"leaves {_text(shape)} at the end, where {num_classes} classes need [B,{num_classes}]",
             "end with fc" if len(shape) == 1 else "end with flatten fc",
         )
@@ -105,130 +80,107 @@ def layers(
     return Classifier(in_channels, features, nn.Sequential(*made[cut:]))
 
 
-@dataclass
-class _Word:
-    """A word of the line, where it stands, and what arrives there."""
-
-    text: str
-    at: int
-    line: str
-    classes: int
-    shape: Shape = ()
-
-    def refuse(self, rule: str, remedy: str) -> NoReturn:
-        """Raise BadArgument with the line and this word marked below it."""
-        marked = f"{self.line}\n  {' ' * self.at}{'^' * len(self.text)}"
-        raise BadArgument("layers", self.text, rule, f"{remedy}\n  {marked}")
-
-    def pair(self, text: str) -> tuple[int, int]:
-        """'5' or '5x3' as height and width."""
-        height, _, width = text.partition("x")
-        return int(height), int(width or height)
-
-    def options(self, text: str) -> dict[str, tuple[int, int]]:
-        """'p0s2' as {'p': (0, 0), 's': (2, 2)}."""
-        found = re.findall(f"([psg])({PAIR})", text)
-        if len({letter for letter, _ in found}) < len(found):
-            self.refuse("says one thing twice", "leave one of them out")
-        return {letter: self.pair(numbers) for letter, numbers in found}
-
-    def maps(self) -> tuple[int, int, int]:
-        """The maps that arrive: channels, height, width."""
-        if len(self.shape) != 3:
-            self.refuse(
-                f"takes maps [B,C,h,w], and {_text(self.shape)} arrived", "put it before flatten"
-            )
-        channels, height, width = self.shape
-        return channels, height, width
-
-    def weights(self, count: int) -> None:
-        """Refuse a layer that no machine of this kind holds."""
-        if count > MOST:
-            rule = f"would have {count:,} weights, with {_text(self.shape)} arriving"
-            self.refuse(rule, "write smaller numbers, or pool before it")
-
-
 def _text(shape: Shape) -> str:
     return f"[B,{','.join(map(str, shape))}]"
 
 
 def _sequence(
-    unread: Iterator[_Word], shape: Shape, opened: _Word | None
+    unread: Iterator[Word], shape: Shape, classes: int, opened: Word | None
 ) -> tuple[list[nn.Module], Shape]:
     """The layers up to the end, or to the ``]+`` of the bracket that was ``opened``."""
     made: list[nn.Module] = []
+    before = shape
     for word in unread:
-        word.shape = shape
+        word.arrived = _text(shape)
         if word.text == "[":
-            inner, after = _sequence(unread, shape, word)
-            module: nn.Module = Residual(nn.Sequential(*inner))
+            inner, shape = _sequence(unread, shape, classes, word)
+            made.append(Residual(nn.Sequential(*inner)))
         elif word.text in ("]+", "]"):
-            _closed(word, opened, bool(made))
+            words.closed(word, opened, bool(made))
+            if shape != before:
+                rule = f"cannot add: {_text(before)} went in at [ and {_text(shape)} came out"
+                word.refuse(rule, "keep channels and size within the brackets")
             return made, shape
         else:
-            module, after = _layer(word)
-        made.append(module)
-        shape = after
+            module, shape = _layer(word, shape, classes)
+            made.append(module)
     if opened is not None:
-        opened.refuse("is never closed", "write ]+ where the residual ends")
+        words.left_open(opened)
     return made, shape
 
 
-def _closed(word: _Word, opened: _Word | None, made: bool) -> None:
-    """Refuse the end of a residual that does not add up."""
-    if opened is None:
-        word.refuse("closes a bracket that was never opened", "write [ where the residual begins")
-    if word.text == "]":
-        word.refuse("does not say how the bracket joins what went in", "write ]+ to add the two")
-    if not made:
-        word.refuse("closes an empty residual", "write layers between [ and ]+")
-    if word.shape != opened.shape:
-        rule = f"cannot add: {_text(opened.shape)} went in at [ and {_text(word.shape)} came out"
-        word.refuse(rule, "keep channels and size within the brackets")
-
-
-def _layer(word: _Word) -> tuple[nn.Module, Shape]:
+def _layer(word: Word, shape: Shape, classes: int) -> tuple[nn.Module, Shape]:
     """The layer that a word stands for, and the shape that it leaves."""
-    for pattern, make in GRAMMAR.items():
-        if match := re.fullmatch(pattern, word.text):
-            return make(word, *match.groups())
-    return word.refuse(
-        f"is no layer, and {_text(word.shape)} arrived there", nearest(word.text, KNOWN)
-    )
+    module: nn.Module
+    after = shape
+    match word.layer():
+        case words.Convolution() as one:
+            module, after = _convolution(word, one, _maps(word, shape))
+        case words.Pool() as one:
+            after = (shape[0], *_windows(word, one, _maps(word, shape)))
+            pool = nn.MaxPool2d if one.kind == "max" else nn.AvgPool2d
+            module = pool(_short(one.window), _short(one.stride), _short(one.padding))
+        case words.GlobalPool(kind):
+            after = (_maps(word, shape)[0], 1, 1)
+            module = nn.AdaptiveMaxPool2d(1) if kind == "max" else nn.AdaptiveAvgPool2d(1)
+        case words.Dropout(share):
+            module = nn.Dropout(share)
+        case words.Linear(out):
+            after = (classes if out is None else out,)
+            module = _linear(word, shape, after[0])
+        case words.Named("bn"):
+            module = (nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(shape[0])
+        case words.Named("flatten"):
+            module, after = nn.Flatten(), (math.prod(_maps(word, shape)),)
+        case words.Named(name):
+            module = ACTIVATIONS[name]()
+    return module, after
 
 
-def _convolution(word: _Word, size: str, out: str, more: str) -> tuple[nn.Module, Shape]:
-    channels, height, width = word.maps()
-    kernel, filters, options = word.pair(size), int(out), word.options(more)
-    stride, (groups, again) = options.get("s", (1, 1)), options.get("g", (1, 1))
-    if min(*kernel, *stride, filters, groups) < 1:
-        word.refuse("has a kernel, stride, group or channel of 0", "write numbers of at least 1")
-    if groups != again or channels % groups or filters % groups:
-        rule = f"has groups that do not divide {channels} channels, which arrived, and {filters}"
-        word.refuse(f"{rule} ({_text(word.shape)})", "write a g that divides both")
-    word.weights(channels // groups * filters * math.prod(kernel))
-    if "p" not in options:
-        module = same_convolution(channels, filters, kernel, stride, groups)
-        after = tuple((n - 1) // s + 1 for n, s in zip((height, width), stride, strict=True))
-        return module, (filters, *after)
-    after = _windows(word, kernel, stride, options["p"])
-    return nn.Conv2d(channels, filters, kernel, stride, options["p"], groups=groups), (
-        filters,
-        *after,
-    )
+def _linear(word: Word, shape: Shape, out: int) -> nn.Module:
+    if len(shape) != 1:
+        word.refuse(f"takes a vector, and {word.arrived} arrived", "write flatten before it")
+    _weights(word, shape[0] * out)
+    return nn.Linear(shape[0], out)
 
 
-def _pool(word: _Word, kind: str, size: str, more: str) -> tuple[nn.Module, Shape]:
-    channels, _, _ = word.maps()
-    kernel, options = word.pair(size), word.options(more)
-    stride, padding = options.get("s", kernel), options.get("p", (0, 0))
-    if min(*kernel, *stride) < 1:
-        word.refuse("has a window or stride of 0", "write numbers of at least 1")
-    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
-        word.refuse("has a padding of more than half its window", "write a smaller p")
-    after = _windows(word, kernel, stride, padding)
-    pool = nn.MaxPool2d if kind == "m" else nn.AvgPool2d
-    return pool(_short(kernel), _short(stride), _short(padding)), (channels, *after)
+def _maps(word: Word, shape: Shape) -> tuple[int, int, int]:
+    """The maps that arrive: channels, height, width."""
+    if len(shape) != 3:
+        rule = f"takes maps [B,C,h,w], and {word.arrived} arrived"
+        word.refuse(rule, "put it before flatten")
+    channels, height, width = shape
+    return channels, height, width
+
+
+def _weights(word: Word, count: int) -> None:
+    """Refuse a layer that no machine of this kind holds."""
+    if count > MOST:
+        rule = f"would have {count:,} weights, with {word.arrived} arriving"
+        word.refuse(rule, "write smaller numbers, or pool before it")
+
+
+def _convolution(
+    word: Word, one: words.Convolution, shape: tuple[int, int, int]
+) -> tuple[nn.Module, Shape]:
+    channels, height, width = shape
+    if one.out is None:
+        word.refuse("does not say to how many channels", "write them after a dash, as in c5-16")
+    if channels % one.groups or one.out % one.groups:
+        rule = f"has groups that do not divide {channels} channels, which arrived, and {one.out}"
+        word.refuse(f"{rule} ({word.arrived})", "write a g that divides both")
+    _weights(word, channels // one.groups * one.out * math.prod(one.kernel))
+    if one.padding is None:
+        module = same_convolution(
+            channels, one.out, one.kernel, one.stride, one.groups, one.dilation
+        )
+        after = tuple((n - 1) // s + 1 for n, s in zip((height, width), one.stride, strict=True))
+    else:
+        after = _windows(word, one, shape)
+        module = nn.Conv2d(
+            *(channels, one.out, one.kernel, one.stride, one.padding, one.dilation, one.groups)
+        )
+    return module, (one.out, *after)
 
 
 def _short(pair: tuple[int, int]) -> int | tuple[int, int]:
@@ -237,59 +189,14 @@ def _short(pair: tuple[int, int]) -> int | tuple[int, int]:
 
 
 def _windows(
-    word: _Word, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
+    word: Word, one: words.Convolution | words.Pool, shape: tuple[int, int, int]
 ) -> tuple[int, ...]:
-    """How many windows there are each way: floor((n + 2p - k) / s) + 1."""
-    sides = [n + 2 * p for n, p in zip(word.maps()[1:], padding, strict=True)]
-    if any(k > n for k, n in zip(kernel, sides, strict=True)):
+    """How many windows there are each way: floor((n + 2p - d (k - 1) - 1) / s) + 1."""
+    padding = one.padding or (0, 0)
+    spans = one.spans
+    sides = [n + 2 * p for n, p in zip(shape[1:], padding, strict=True)]
+    if any(k > n for k, n in zip(spans, sides, strict=True)):
         padded = f", {sides[0]}x{sides[1]} with its padding" if any(padding) else ""
-        rule = f"is larger than what it slides over: {_text(word.shape)} arrived{padded}"
+        rule = f"is larger than what it slides over: {word.arrived} arrived{padded}"
         word.refuse(rule, "take a smaller kernel, more padding, or fewer pools before it")
-    return tuple((n - k) // s + 1 for n, k, s in zip(sides, kernel, stride, strict=True))
-
-
-def _global_pool(word: _Word, kind: str) -> tuple[nn.Module, Shape]:
-    pool = nn.AdaptiveMaxPool2d if kind == "m" else nn.AdaptiveAvgPool2d
-    return pool(1), (word.maps()[0], 1, 1)
-
-
-def _batch_norm(word: _Word) -> tuple[nn.Module, Shape]:
-    kind = nn.BatchNorm2d if len(word.shape) == 3 else nn.BatchNorm1d
-    return kind(word.shape[0]), word.shape
-
-
-def _activation(word: _Word, name: str) -> tuple[nn.Module, Shape]:
-    return ACTIVATIONS[name](), word.shape
-
-
-def _dropout(word: _Word, share: str) -> tuple[nn.Module, Shape]:
-    if not 0 < float(share) < 1:
-        word.refuse("must drop a share between 0 and 1", "write drop0.5, or leave it out")
-    return nn.Dropout(float(share)), word.shape
-
-
-def _flatten(word: _Word) -> tuple[nn.Module, Shape]:
-    return nn.Flatten(), (math.prod(word.maps()),)
-
-
-def _linear(word: _Word, number: str | None) -> tuple[nn.Module, Shape]:
-    out = word.classes if number is None else int(number)
-    if len(word.shape) != 1:
-        word.refuse(f"takes a vector, and {_text(word.shape)} arrived", "write flatten before it")
-    if out < 1:
-        word.refuse("has no outputs", "write a number of at least 1")
-    word.weights(word.shape[0] * out)
-    return nn.Linear(word.shape[0], out), (out,)
-
-
-# what a word looks like -> what makes its layer of its numbers
-GRAMMAR: dict[str, Callable[..., tuple[nn.Module, Shape]]] = {
-    f"c({PAIR})-({NUMBER})((?:[psg]{PAIR})*)": _convolution,
-    f"([ma])p({PAIR})((?:[ps]{PAIR})*)": _pool,
-    "g([ma])p": _global_pool,
-    "bn": _batch_norm,
-    f"({'|'.join(ACTIVATIONS)})": _activation,
-    r"drop([0-9]{0,9}\.?[0-9]{1,9})": _dropout,
-    "flatten": _flatten,
-    f"fc({NUMBER})?": _linear,
-}
+    return tuple((n - k) // s + 1 for n, k, s in zip(sides, spans, one.stride, strict=True))

@@ -87,21 +87,23 @@ def same_convolution(
     kernel: tuple[int, int],
     stride: tuple[int, int] = (1, 1),
     groups: int = 1,
+    dilation: tuple[int, int] = (1, 1),
 ) -> nn.Module:
-    """A convolution with bias that keeps the size at stride 1: [B,C,h,w] -> [B,out,h,w]. An even
-    kernel cannot be centred: it is padded one more below and to the right.
+    """A convolution with bias that keeps the size at stride 1: [B,C,h,w] -> [B,out,h,w]. A kernel
+    that spans an even number of pixels cannot be centred: it is padded one more below and to the
+    right.
 
     >>> same_convolution(1, 16, (5, 3))
     Conv2d(1, 16, kernel_size=(5, 3), stride=(1, 1), padding=(2, 1))
     """
-    height, width = kernel
-    if height % 2 and width % 2:
-        padding = (height // 2, width // 2)
-        return nn.Conv2d(channels, out, kernel, stride, padding, groups=groups)
-    before_h, before_w = (height - 1) // 2, (width - 1) // 2
-    sides = (before_w, width - 1 - before_w, before_h, height - 1 - before_h)
+    around_h, around_w = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
+    before_h, before_w = around_h // 2, around_w // 2
+    if around_h % 2 == 0 and around_w % 2 == 0:
+        padding = before_h, before_w
+        return nn.Conv2d(channels, out, kernel, stride, padding, dilation, groups)
+    sides = (before_w, around_w - before_w, before_h, around_h - before_h)
     return nn.Sequential(
-        nn.ZeroPad2d(sides), nn.Conv2d(channels, out, kernel, stride, groups=groups)
+        nn.ZeroPad2d(sides), nn.Conv2d(channels, out, kernel, stride, 0, dilation, groups)
     )
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from convscope.errors import BadArgument
 from convscope.models.parts import Classifier, initialise
 
 
 class PreactBlock(nn.Module):
-    """x + conv(f(conv(f(x)))), f being batch norm and ReLU: [B,C,h,w] ->
-    [B,width,h/stride,w/stride].
+    """x + conv(f(conv(f(x)))), f: batch norm, ReLU: [B,C,h,w] -> [B,width,h/stride,w/stride].
 
     Nothing stands on the way of x (He et al. 2016, arXiv 1603.05027, eq. 5 and fig. 4e); where the
     shape changes it is subsampled, and padded with channels of zeros (He et al. 2015, arXiv
@@ -33,7 +31,7 @@ class PreactBlock(nn.Module):
         y: Tensor = self.residual(x)
         if self.stride > 1 or self.channels < self.width:
             x = x[:, :, :: self.stride, :: self.stride]  # [B,C,h/stride,w/stride]
-            x = functional.pad(x, (0, 0, 0, 0, 0, self.width - self.channels))
+            x = nn.functional.pad(x, (0, 0, 0, 0, 0, self.width - self.channels))
         return x + y
 
 

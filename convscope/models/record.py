@@ -11,8 +11,7 @@ from convscope.models.parts import Classifier, require_size
 
 
 class Whitening(nn.Conv2d):
-    """A frozen 2x2 convolution to whitened patches, both signs of each: [B,C,H,W] ->
-    [B,8C,H-1,W-1].
+    """A frozen 2x2 convolution to whitened patches, both signs: [B,C,H,W] -> [B,8C,H-1,W-1].
 
     Its kernels are the eigenvectors of the covariance of the training images' 2x2 patches, each
     divided by the root of its eigenvalue; only the bias is learnt. Until :meth:`learn` has seen the

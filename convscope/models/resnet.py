@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from convscope.models.parts import Classifier, require_size
 
@@ -18,8 +17,8 @@ class PlainResidual(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv2(functional.relu(self.conv1(x), inplace=True))
-        return functional.relu(x + y, inplace=True)
+        y = self.conv2(nn.functional.relu(self.conv1(x), inplace=True))
+        return nn.functional.relu(x + y, inplace=True)
 
 
 def resnet(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> Classifier:
@@ -46,8 +45,10 @@ def resnet(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> C
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm and a shortcut (He et al. 2016, fig. 2, option B):
-    [B,C,h,w] -> [B,width,h/stride,w/stride]."""
+    """Two 3x3 convolutions, added to a shortcut: [B,C,h,w] -> [B,width,h/stride,w/stride].
+
+    With batch norm after each convolution (He et al. 2016, fig. 2, option B).
+    """
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.residual(x) + self.shortcut(x), inplace=True)
+        return nn.functional.relu(self.residual(x) + self.shortcut(x), inplace=True)
 
 
 def resnet18_small(

@@ -2,7 +2,8 @@
 
 What is written is read off the network itself: the layers it is made of, called with the arguments
 they keep, the source of convscope's own blocks, and the shapes that a forward pass has. There is no
-second description of any network that could come to differ from the first.
+second description of any network that could come to differ from the first. A block that computes
+nothing of its own, such as a frozen convolution, is written as the PyTorch layer that it is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from convscope.errors import BadArgument
 from convscope.models import is_own, store, tv
-from convscope.models.parts import Classifier
+from convscope.models.parts import Classifier, Normalise
 from convscope.run import RunFolder
 
 WIDTH = 100  # columns
@@ -68,29 +69,27 @@ def _text(network: Classifier, info: Mapping[str, Any], weights: str) -> str:
     shapes = _shapes(network, (channels, height, width))
     body = "\n\n\n".join(_source(kind) for kind in _blocks(network))
     made = list(_made(network, built, shapes))
-    forward = ["x = self.normalise(x)"]
-    if network.features is not None:
-        forward = [f"x = self.features(self.normalise(x))  # {_shape(shapes[network.features])}"]
-    forward.append(f"return self.head(x)  # [B,{classes}]")
+    last = "x" if network.features is None else "self.features(x)"
     code = "\n".join(
         [
-            body,
-            "",
-            "",
+            *([body, "", ""] if body else []),
             "class Net(nn.Module):",
             f'    """Float 0..1 [B,{size}] -> logits [B,{classes}]."""',
             "",
             "    def __init__(self) -> None:",
             "        super().__init__()",
-            f"        self.normalise = Normalise({channels})",
+            "        self.normalise = nn.Module()  # mean and deviation of the training pixels",
+            f'        self.normalise.register_buffer("mean", torch.zeros(1, {channels}, 1, 1))',
+            f'        self.normalise.register_buffer("std", torch.ones(1, {channels}, 1, 1))',
             *made,
+            *_frozen(network),
             "",
             "    def forward(self, x: Tensor) -> Tensor:",
-            *(f"        {line}" for line in forward),
+            "        x = (x - self.normalise.mean) / self.normalise.std",
+            f"        return self.head({last})  # [B,{classes}]",
         ]
     )
-    uses = "from torch.nn import functional\n" if "functional." in code else ""
-    uses += "from torchvision import models\n" if "models." in code else ""
+    uses = "from torchvision import models\n" if "models." in code else ""
     count = sum(p.numel() for p in network.parameters())
     return HEAD.format(
         title=f"{_plain(built['name'])} on {_plain(info['data']['name'])}: {count:,} parameters",
@@ -176,7 +175,7 @@ def _listed(names: list[str]) -> str:
         if lines[-1] and len(lines[-1]) + 1 + len(item) > WIDTH - 4:
             lines.append("")
         lines[-1] = f"{lines[-1]} {item}".strip()
-    return "(\n" + "".join(f"    {line}\n" for line in lines) + ")"
+    return "(\n" + "".join(f"    {line}\n" for line in lines) + ")  # fmt: skip"
 
 
 def _shapes(network: nn.Module, shape: tuple[int, int, int]) -> dict[nn.Module, tuple[int, ...]]:
@@ -203,13 +202,42 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _blocks(network: Classifier) -> list[type]:
-    """convscope's own layers that a network is made of."""
-    kinds = dict.fromkeys(type(m) for m in network.modules() if m is not network)
-    return [kind for kind in kinds if not _is_torchs(kind)]
+    """convscope's own layers that a network is made of, but for the first, which is written out."""
+    kinds = dict.fromkeys(_plainest(type(m)) for m in network.modules() if m is not network)
+    return [kind for kind in kinds if kind is not Normalise and not _is_torchs(kind)]
 
 
 def _is_torchs(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in ("torch", "torchvision")
+
+
+def _plainest(kind: type) -> type:
+    """The class that computes what this one does: the first of its line with a ``forward``."""
+    return next(k for k in kind.__mro__ if _is_torchs(k) or "forward" in vars(k))
+
+
+def _said(kind: type) -> str:
+    """The first paragraph of a block's docstring."""
+    return inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0]
+
+
+def _frozen(network: Classifier) -> Iterator[str]:
+    """The lines that keep weights from being trained, each below what its layer is."""
+    places: dict[tuple[str, type, str], list[str]] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            layer, _, weight = name.rpartition(".")
+            part, _, place = layer.partition(".")
+            kind = type(network.get_submodule(layer))
+            places.setdefault((part, kind, weight), []).append(place)
+    for (part, kind, weight), found in places.items():
+        if not _is_torchs(kind):
+            yield from (f"        # {line}" for line in _said(kind).splitlines())
+        at, space = found[0], "        "
+        if len(found) > 1:
+            at, space = "i", "            "
+            yield f"        for i in ({', '.join(found)}):"
+        yield f"{space}self.{part}[{at}].{weight}.requires_grad = False"
 
 
 def _source(kind: type) -> str:
@@ -218,8 +246,7 @@ def _source(kind: type) -> str:
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.ClassDef)
     lines = text.splitlines()
-    said = textwrap.indent((ast.get_docstring(tree) or "").split("\n\n")[0], "    ").strip()
-    kept = [lines[0], f'    """{said}"""']
+    kept = [lines[0], f'    """{textwrap.indent(_said(kind), "    ").strip()}"""']
     methods = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     for node in methods:
         if node.name in ("__init__", "forward"):
@@ -261,9 +288,12 @@ def _made(
         if part is None:
             continue
         one = f"        self.{place} = {_call(part).text}"
-        comment = f"  # {', '.join(dict.fromkeys(_shape(shapes[layer]) for layer in part))}"
-        if len(part) <= FEW and len(one + comment) <= WIDTH:
-            yield one + comment
+        comment = f"# {', '.join(dict.fromkeys(_shape(shapes[layer]) for layer in part))}"
+        above = len(one) + 2 + len(comment) > WIDTH
+        if len(part) <= FEW and not above:
+            yield f"{one}  {comment}"
+        elif len(part) <= FEW and place == "head" and len(one) <= WIDTH:
+            yield from (f"        {comment}", one)
         else:
             yield f"        self.{place} = nn.Sequential("
             yield from _layers(part, 12, before, shapes)
@@ -309,7 +339,7 @@ class _Call:
 
 def _call(module: nn.Module) -> _Call:
     """The call that makes a layer as it is; every layer keeps its arguments under their names."""
-    kind = type(module)
+    kind = _plainest(type(module))
     name = f"nn.{kind.__name__}" if _is_torchs(kind) else kind.__name__
     if kind is nn.Sequential:
         assert isinstance(module, nn.Sequential)
@@ -349,17 +379,17 @@ def _layers(
     at = 0
     while at < len(layers):
         calls = [_call(layer) for layer in layers[at:]]
-        count = _run(calls)
+        alike = _run(calls)
+        count = alike if alike >= FEW else 1
         after = shapes[layers[at + count - 1]]
         comment = f"  # {_shape(after)}" if after != before else ""
-        if count >= FEW:
+        if count > 1:
             words = calls[0].words(calls[1])
             i = "i" if words != calls[0].words() else "_"
             code = f"*[{calls[0].name}({', '.join(words)}) for {i} in range({count})],"
             yield " " * indent + code + comment
         else:
             yield from _broken(layers[at], indent, comment, before, shapes)
-            count, after = 1, shapes[layers[at]]
         at, before = at + count, after
 
 

@@ -228,11 +228,13 @@ def test_saving(lab, name, form):
     ],
 )  # fmt: skip
 def test_refusals(lab, typed, message):
-    """Said in one line, exit code 2 (1 for a file that cannot be read), nothing written."""
+    """Said in one line, a word of a line of layers with that line and a mark below it; exit code 2
+    (1 for a file that cannot be read), nothing written."""
     more = [] if "--save" in typed or "--force" in typed else ["--save", "out.gif"]
     said = lab(*typed.split(" "), *more)
     assert said.err.startswith(f"error: {message}"), said.err
-    assert said.err.count("\n") == 1 and said.out == ""
+    assert said.err.count("\n") == (3 if message.startswith("LAYERS=q") else 1)
+    assert said.out == ""
     assert said.code == (1 if "nothing.png" in typed else 2)
     assert not list(Path().iterdir())
 

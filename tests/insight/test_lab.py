@@ -177,15 +177,51 @@ def test_a_network_that_looks_at_its_data_says_so():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("c3-4 quux", "LAYERS=quux: is no layer"),
+        ("c3-4 quux", "LAYERS=quux: is no layer, and a map of 28 x 28 arrived there; Known: "),
+        ("mp2 relo", "LAYERS=relo: is no layer, and a map of 14 x 14 .* did you mean relu?"),
+        ("relu5", "LAYERS=relu5: is no layer"),
+        ("c3-4p1p2", "LAYERS=c3-4p1p2: says one thing twice"),
+        ("c3-4 [ mp2 ]+", r"LAYERS=]\+: cannot add: 28 x 28 went in at \[ and 14 x 14 came out"),
+        ("c3-4 [ ]+", "closes an empty residual"),
+        ("c3-4 ]+", "closes a bracket that was never opened"),
+        ("[ c3-4", r"LAYERS=\[: is never closed"),
+        ("c3-4 [ relu ]", "does not say how"),
         ("c9-4p0 c9-4p0 c9-4p0 c9-4p0", "LAYERS=c9-4p0: spans 9 pixels of height"),
-        ("c0-4", "LAYERS=c0-4: has a kernel, stride or dilation of 0"),
-        ("mp2s0", "LAYERS=mp2s0: has a kernel"),
+        ("c0-4", "LAYERS=c0-4: has a kernel, stride, dilation, group or channel of 0"),
+        ("mp2s0", "LAYERS=mp2s0: has a window or stride of 0"),
     ],
 )
 def test_stacks_that_are_refused(text, message):
-    with pytest.raises(BadArgument, match=message):
+    """Every refusal shows the line, and marks the word below it."""
+    with pytest.raises(BadArgument, match=message) as why:
         stack.follow(text.split(), (28, 28))
+    shown, marks = str(why.value).splitlines()[1:]
+    assert shown == f"  {text}"
+    assert shown[len(marks) - marks.count("^") : len(marks)] == why.value.value
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "c3-4 relu [ c3-4 bn c5-4 ]+ mp2 [ [ c3-4 ]+ c3x5-4d2 drop0.5 ]+ ap3s2p1 c2-6s2",
+        "c5x3-4p0d2x1s2 mp2 c3-4 [ c1-4 ]+",
+    ],
+)
+def test_a_line_is_followed_as_its_network_is(line):
+    """One language: what a unit sees is the same by the words and by the graph that they make."""
+    net = build("layers", 10, 1, (28, 28), {"layers": f"{line} gap flatten fc"})
+    by_words = stack.follow(f"{line} gap flatten fc".split())
+    by_graph = receptive_fields(net, (1, 28, 28))
+    sliding = [row for row in by_words if row.kind not in ("each by itself", "all of it")]
+    graph = [(row.height, row.width) for row in by_graph if not row.whole]
+    assert len(sliding) > 4 and (sliding[-1].height, sliding[-1].width) == graph[-1]
+    assert {(row.height, row.width) for row in sliding} <= set(graph)
+    assert by_words[-1].whole and by_words[-1].layer == "fc"
+
+
+def test_a_residual_of_one_unit_may_have_a_stride():
+    last = stack.follow(["mp28", "[", "c3-1s2", "]+"])[-1]
+    assert (last.layer, last.kind, last.height) == ("]+", "added", stack.View(1, -28, 55, 56))
 
 
 # pictures

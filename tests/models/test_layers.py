@@ -4,7 +4,6 @@ refused."""
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,12 @@ import torch
 from torch import nn
 
 import convscope as cs
+from convscope import words as language
 from convscope.cli.options import WORDS
 from convscope.errors import BadArgument
 from convscope.models import build
-from convscope.models.layers import ACTIVATIONS, KNOWN
+from convscope.models.layers import ACTIVATIONS
+from convscope.words import KNOWN
 
 LINES = {  # the sequential published networks
     "mlp": "flatten fc500 relu fc10",
@@ -65,6 +66,9 @@ def test_an_even_kernel_is_that_of_cnn():
         ("c3-8s2", nn.Conv2d(3, 8, 3, 2, padding=1), (8, 6, 7)),
         ("c3-8p0s2x1", nn.Conv2d(3, 8, 3, (2, 1)), (8, 5, 11)),
         ("c3-6g3p2x0", nn.Conv2d(3, 6, 3, padding=(2, 0), groups=3), (6, 14, 11)),
+        ("c3-8d2", nn.Conv2d(3, 8, 3, padding=2, dilation=2), (8, 12, 13)),
+        ("c3x2-8d1x2s2", nn.Conv2d(3, 8, (3, 2), 2, padding=1, dilation=(1, 2)), (8, 6, 7)),
+        ("c3-8p0d3", nn.Conv2d(3, 8, 3, dilation=3), (8, 6, 7)),
         ("mp2", nn.MaxPool2d(2), (3, 6, 6)),
         ("mp3s2p1", nn.MaxPool2d(3, 2, 1), (3, 6, 7)),
         ("ap2x3", nn.AvgPool2d((2, 3)), (3, 6, 4)),
@@ -114,7 +118,8 @@ def test_features_are_maps_and_the_head_begins_with_the_last_pool():
 
 
 def test_every_documented_word_is_one():
-    says = sys.modules["convscope.models.layers"].__doc__
+    says = language.__doc__
+    assert tuple(ACTIVATIONS) == language.ACTIVATIONS
     documented = [word for words in WORDS for word in words.split(", ") if "[" not in word]
     for word in [*documented, *KNOWN, "c5x3-16", "mp3s2p1"]:
         after = "c1-4 flatten {} fc" if word.startswith("fc") else "c1-4 {} flatten fc"
@@ -145,10 +150,14 @@ def test_every_documented_word_is_one():
         ("c3-8 [ ]+ flatten fc", 2, r"closes an empty residual"),
         ("c3-9g2 flatten fc", 0, r"c3-9g2: has groups that do not divide 1 channels.* and 9"),
         ("c3-8 c3-6g4 flatten fc", 1, "do not divide 8 channels, which arrived, and 6"),
+        ("mp4 c3-8p0d4 flatten fc", 1, r"c3-8p0d4: is larger than .*: \[B,1,7,7\] arrived; take"),
+        ("c3-8d0 flatten fc", 0, "c3-8d0: has a kernel, stride, dilation, group or channel of 0"),
+        ("c5 flatten fc", 0, "c5: does not say to how many channels; write them after a dash, as"),
+        ("c3-8g2x2 flatten fc", 0, "is no layer"),
         ("c3-8p1p2 flatten fc", 0, "c3-8p1p2: says one thing twice; leave one of them out"),
-        ("c0-8 flatten fc", 0, "c0-8: has a kernel, stride, group or channel of 0"),
-        ("c3-0 flatten fc", 0, "c3-0: has a kernel, stride, group or channel of 0"),
-        ("c3-8s0 flatten fc", 0, "c3-8s0: has a kernel, stride, group or channel of 0"),
+        ("c0-8 flatten fc", 0, "c0-8: has a kernel, stride, dilation, group or channel of 0"),
+        ("c3-0 flatten fc", 0, "c3-0: has a kernel, stride, dilation, group or channel of 0"),
+        ("c3-8s0 flatten fc", 0, "c3-8s0: has a kernel, stride, dilation, group or channel of 0"),
         ("mp0 flatten fc", 0, "mp0: has a window or stride of 0"),
         ("mp2p2 flatten fc", 0, "mp2p2: has a padding of more than half its window"),
         ("drop0 flatten fc", 0, "drop0: must drop a share between 0 and 1"),

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from convscope.errors import BadArgument, nearest
+from convscope import words
+from convscope.errors import BadArgument
 from convscope.insight.reference.windows import axes_of
-
-ALIKE = ("bn", "relu", "gelu", "silu", "elu", "tanh", "sigmoid", "dropout", "drop", "norm")
-WHOLE = ("flatten", "fc", "gap", "gmp")
-_CONV = re.compile(r"c(\d+)(?:x(\d+))?(?:-(\d+))?((?:[spd]\d+)*)")
-_POOL = re.compile(r"([ma])p(\d+)(?:x(\d+))?((?:[spd]\d+)*)")
+from convscope.words import Word
 
 
 @dataclass(frozen=True)
@@ -114,12 +110,12 @@ def whole(before: Seen, image: Seen, layer: str, kind: str) -> Seen:
 
 
 def follow(layers: Sequence[str], size: tuple[int, int] = (28, 28)) -> list[Seen]:
-    """The layers one after another, each with what its units see.
+    """The layers one after another, each with what its units see; :mod:`convscope.words` says what
+    the words are, and here a convolution need not name its channels.
 
-    ``c5-16`` is a 5x5 convolution that keeps the size (``p0``: no padding; ``s2``, ``d2``: stride,
-    dilation), ``mp2`` and ``ap2`` a max- and average-pool, ``bn``, ``relu``, ``drop`` and their
-    like change nothing, ``gap``, ``flatten`` and ``fc10`` see the whole image. Raises BadArgument
-    for another word, and where a layer does not fit the map before it.
+    Activations and their like change nothing, ``gap``, ``flatten`` and ``fc10`` see the whole
+    image, and ``]+`` what its branch or its shortcut sees. Raises BadArgument that points at the
+    word that is none, or does not fit the map before it.
 
     >>> for seen in follow(["c5-16", "mp2", "c5-32", "mp2"]):
     ...     print(seen.layer, seen.height.size, seen.height.field, seen.height.stride)
@@ -131,43 +127,59 @@ def follow(layers: Sequence[str], size: tuple[int, int] = (28, 28)) -> list[Seen
     """
     image = start(size)
     found = [image]
-    for word in layers:
+    opened: list[tuple[Word, int, Seen]] = []  # brackets: how many rows there were, what went in
+    for word in words.split(" ".join(layers), "LAYERS"):
         before = found[-1]
-        name = word.rstrip("0123456789.")
-        if word in WHOLE or name in WHOLE:
-            found.append(whole(before, image, word, "all of it"))
-        elif before.whole or word in ALIKE or name in ALIKE:
-            found.append(replace(before, layer=word, kind="each by itself"))
+        word.arrived = f"a map of {_size(before)}"
+        if word.text == "[":
+            opened.append((word, len(found), before))
+        elif word.text in ("]+", "]"):
+            bracket, rows, entered = opened.pop() if opened else (None, 0, before)
+            words.closed(word, bracket, len(found) > rows)
+            if _size(entered) != _size(before):
+                rule = f"cannot add: {_size(entered)} went in at [ and {_size(before)} came out"
+                word.refuse(rule, "keep the size within the brackets")
+            found.append(_added(entered, before, word.text))
         else:
-            found.append(_sliding(before, word))
+            found.append(_after(word, before, image))
+    if opened:
+        words.left_open(opened[-1][0])
     return found
 
 
-def _sliding(before: Seen, word: str) -> Seen:
-    """The layer that a word such as ``c5x3-16s2`` or ``mp3s2p1`` stands for."""
-    conv, pooled = _CONV.fullmatch(word), _POOL.fullmatch(word)
-    if conv:
-        high, wide, marks, kind = conv[1], conv[2], conv[4], "convolution"
-    elif pooled:
-        high, wide, marks = pooled[2], pooled[3], pooled[4]
-        kind = "max pool" if pooled[1] == "m" else "average pool"
+def _added(entered: Seen, left: Seen, layer: str) -> Seen:
+    """A unit of a residual sees what its shortcut and its branch see."""
+    if entered.whole or left.whole:
+        return replace(entered if entered.whole else left, layer=layer, kind="added")
+    pairs = ((entered.height, left.height), (entered.width, left.width))
+    height, width = (
+        replace(two, low=min(one.low, two.low), high=max(one.high, two.high)) for one, two in pairs
+    )
+    return Seen(layer, "added", height, width)
+
+
+def _size(seen: Seen) -> str:
+    return f"{seen.height.size} x {seen.width.size}"
+
+
+def _after(word: Word, before: Seen, image: Seen) -> Seen:
+    """What the units of a word's layer see."""
+    layer = word.layer()
+    if isinstance(layer, words.GlobalPool | words.Linear) or layer == words.Named("flatten"):
+        return whole(before, image, word.text, "all of it")
+    if before.whole or isinstance(layer, words.Named | words.Dropout):
+        return replace(before, layer=word.text, kind="each by itself")
+    if isinstance(layer, words.Pool):
+        kind, kernel, dilation = f"{layer.kind} pool", layer.window, (1, 1)
     else:
-        known = ["c5-16", "c3-16s2", "mp2", "ap2", *ALIKE, *WHOLE]
-        raise BadArgument("LAYERS", word, "is no layer", nearest(word, known))
-    kernel = int(high), int(wide or high)
-    given = {mark[0]: int(mark[1:]) for mark in re.findall(r"[spd]\d+", marks)}
-    d = given.get("d", 1)
-    if min(*kernel, d, given.get("s", 1)) < 1:
-        rule = "has a kernel, stride or dilation of 0"
-        raise BadArgument("LAYERS", word, rule, "make it at least 1")
-    strides = (given.get("s", 1),) * 2 if conv or "s" in given else kernel
-    if "p" in given or pooled:
-        pads = (given.get("p", 0),) * 4
-    else:  # keeps the size, an odd pixel of padding below and to the right
-        around = [d * (k - 1) for k in kernel]
-        pads = (around[0] // 2, around[1] // 2, -(-around[0] // 2), -(-around[1] // 2))
+        kind, kernel, dilation = "convolution", layer.kernel, layer.dilation
+    high, wide = layer.spans
+    if layer.padding is None:  # keeps the size, an odd pixel of padding below and to the right
+        pads = ((high - 1) // 2, (wide - 1) // 2, high // 2, wide // 2)
+    else:
+        pads = layer.padding * 2
     try:
-        return slid(before, word, kind, kernel_shape=kernel, strides=strides, dilations=(d, d),
-                    pads=pads)  # fmt: skip
+        return slid(before, word.text, kind, kernel_shape=kernel, strides=layer.stride,
+                    dilations=dilation, pads=pads)  # fmt: skip
     except BadArgument as why:
-        raise BadArgument("LAYERS", word, why.rule, why.remedy) from None
+        word.refuse(why.rule, why.remedy)
