@@ -58,6 +58,7 @@ def test_one_seed_tells_nothing():
     assert found.sentences == ("With one seed a setting, nothing tells chance from a difference.",)
     assert found.lines[0].interval is None and found.lines[0].sd is None
     assert telling.difference([0.9], [0.1]) is None
+    assert telling.difference([0.9], [0.1, 0.2]) is None
 
 
 def test_a_constant_that_differs_has_no_interval():
@@ -112,6 +113,10 @@ def test_shifted_images():
         "None of them is invariant: 2.0% change at best.",
     )
     assert set(part.figures()) == {"figure", "shift"}
+    for row, near in zip(found, (0.98, 0.9, 0.94, 0.97, 0.9, 0.94), strict=True):
+        row["shift"] = curve(near)
+    sentences = told(found, ["good", "bad"], ("shift",)).sentences
+    assert not any("change less" in sentence for sentence in sentences)
 
 
 def test_gradients_by_layer():
