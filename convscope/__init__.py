@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         LearningRate,
         Metrics,
         Run,
+        compare,
         evaluate,
         find_lr,
         predict,
@@ -42,12 +43,14 @@ if TYPE_CHECKING:
         TargetMissed,
         TrainingError,
     )
+    from convscope.evaluation.compare import Comparison
     from convscope.events import EpochEnd, Look, Notice, Progress
     from convscope.trained import Guess, Trained, load
 
 _HOME = {
     "train": "api",
     "evaluate": "api",
+    "compare": "api",
     "predict": "api",
     "find_lr": "api",
     "script": "api",
@@ -55,6 +58,7 @@ _HOME = {
     "Run": "api",
     "Metrics": "api",
     "LearningRate": "api",
+    "Comparison": "evaluation.compare",
     "load": "trained",
     "Trained": "trained",
     "Guess": "trained",
@@ -75,6 +79,7 @@ _HOME = {
 
 __all__ = [
     "BadArgument",
+    "Comparison",
     "ConvscopeError",
     "DataError",
     "EpochEnd",
@@ -92,6 +97,7 @@ __all__ = [
     "Trained",
     "TrainingError",
     "__version__",
+    "compare",
     "evaluate",
     "find_lr",
     "load",
