@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         LearningRate,
         Metrics,
         Run,
+        compare,
         evaluate,
         find_lr,
         predict,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         TargetMissed,
         TrainingError,
     )
+    from convscope.evaluation.compare import Comparison
     from convscope.events import EpochEnd, Look, Notice, Progress
     from convscope.studies.sweep import Sweep, sweep
     from convscope.trained import Guess, Trained, load
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 _HOME = {
     "train": "api",
     "evaluate": "api",
+    "compare": "api",
     "predict": "api",
     "find_lr": "api",
     "script": "api",
@@ -58,6 +61,7 @@ _HOME = {
     "LearningRate": "api",
     "sweep": "studies.sweep",
     "Sweep": "studies.sweep",
+    "Comparison": "evaluation.compare",
     "load": "trained",
     "Trained": "trained",
     "Guess": "trained",
@@ -78,6 +82,7 @@ _HOME = {
 
 __all__ = [
     "BadArgument",
+    "Comparison",
     "ConvscopeError",
     "DataError",
     "EpochEnd",
@@ -96,6 +101,7 @@ __all__ = [
     "Trained",
     "TrainingError",
     "__version__",
+    "compare",
     "evaluate",
     "find_lr",
     "load",

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -26,6 +26,9 @@ from rich.text import Text
 
 from convscope.events import EpochEnd, Event, Notice, in_words
 from convscope.events import Progress as Done
+
+if TYPE_CHECKING:
+    from convscope.evaluation.compare import Comparison
 
 
 class Left(TimeRemainingColumn):
@@ -186,7 +189,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         numbers = all(isinstance(row[i], int | float) for row in rows)
         drawn.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
+        drawn.add_row(*(Text(f"{v:,}" if isinstance(v, int) else str(v)) for v in row))
     out().print(drawn)
 
 
@@ -214,12 +217,67 @@ def figures(values: Mapping[str, Any]) -> None:
     )
 
 
-ASIDE = (
-    "seeds",
-    "sd",
-    "test loss",
-    "an epoch",
-)  # columns of a study that its page has and a terminal not
+def comparison(found: Comparison, show: int) -> None:
+    """Print how two runs differ: accuracies, the table of who is right, what it means; then classes
+    and images that changed, the first ``show`` of each."""
+    from convscope.evaluation.compare import p_in_words
+
+    low, high = found.difference_ci95
+    counts = found.counts
+    console = out()
+    rows = [
+        (name, str(run.path), f"{run.accuracy:.2%}",
+         "{:.2%} to {:.2%}".format(*run.accuracy_ci95), run.test_looks)
+        for name, run in (("A", found.a), ("B", found.b))
+    ]  # fmt: skip
+    table(("", "run", "accuracy", "95% interval", "looks at the test split"), rows)
+    console.print(
+        f"\nB - A {100 * found.difference:+.2f} points (95% interval {100 * low:+.2f} to "
+        f"{100 * high:+.2f}; McNemar's exact test {p_in_words(found.p)}; {found.n:,} images)",
+        style="bold",
+    )
+    sides = [("A right", counts.both, counts.only_a), ("A wrong", counts.only_b, counts.neither)]
+    table(("", "B right", "B wrong"), sides)
+    console.print(f"\n{found.verdict}", soft_wrap=True, markup=False)
+    console.print(
+        "These are two trained networks; another seed of a recipe gives another network.",
+        style="dim",
+    )
+    if found.note:
+        console.print(found.note, style="dim", soft_wrap=True)
+    changed = [row for row in found.per_class if row["only_a"] or row["only_b"]]
+    changed.sort(key=lambda row: (row["p"], -abs(row["difference"])))
+    columns: tuple[str, ...] = ("class", "images", "A right", "B right", "B - A", "p", "p (Holm)")
+    cells = [
+        (row["class"], row["images"], row["a_right"], row["b_right"],
+         f"{100 * row['difference']:+.2f}", *(_chance(row[key]) for key in ("p", "p_holm")))
+        for row in changed[:show]
+    ]  # fmt: skip
+    _headed("Classes in which an image changed", columns, cells, len(changed), "the most changed")
+    for right, wrong, images in (("A", "B", found.a_right), ("B", "A", found.b_right)):
+        columns = ("image", "class", "A says", "B says", f"{wrong} is sure")
+        cells = [(*row[:4], f"{row.p_wrong:.1%}") for row in images[:show]]
+        title = f"Only {right} is right: {len(images):,}"
+        _headed(title, columns, cells, len(images), f"the surest mistakes of {wrong}")
+    if found.figure:
+        console.print(f"\nfigure   {found.figure}", soft_wrap=True, markup=False)
+
+
+def _headed(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], count: int, which: str
+) -> None:
+    """A table below a title, which says how many of its ``count`` rows are left out."""
+    left_out = f"; {len(rows)} shown, {which} (--show N, or --json)" if len(rows) < count else ""
+    if rows:
+        out().print(f"\n{title}{left_out}", style="italic", markup=False)
+        table(columns, rows)
+
+
+def _chance(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+ASIDE = ("seeds", "sd", "test loss", "an epoch")  # what a study's page has, a terminal not
 
 
 def study(parts: Sequence[Any]) -> None:

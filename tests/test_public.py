@@ -11,6 +11,7 @@ import convscope
 def test_the_public_names():
     assert convscope.__all__ == [
         "BadArgument",
+        "Comparison",
         "ConvscopeError",
         "DataError",
         "EpochEnd",
@@ -29,6 +30,7 @@ def test_the_public_names():
         "Trained",
         "TrainingError",
         "__version__",
+        "compare",
         "evaluate",
         "find_lr",
         "load",

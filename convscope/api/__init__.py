@@ -1,6 +1,6 @@
 """The whole jobs. Python, the command line and the page all call these."""
 
-from convscope.api.judging import evaluate, predict
+from convscope.api.judging import compare, evaluate, predict
 from convscope.api.results import LearningRate, Metrics, Run
 from convscope.api.showing import describe_data, networks, script, show_data, summary
 from convscope.api.training import find_lr, train
@@ -9,6 +9,7 @@ __all__ = [
     "LearningRate",
     "Metrics",
     "Run",
+    "compare",
     "describe_data",
     "evaluate",
     "find_lr",

@@ -99,19 +99,19 @@ def known_arguments(asked: Recipe, arguments: Mapping[str, Any]) -> None:
             raise BadArgument(name, value, rule, nearest(name, [*known, *recipes.options()]))
 
 
-def figure_path(out: str | Path | None, name: str, force: bool) -> Path:
-    """Where a figure goes: ``out``, a file or a folder, or ``name``. Raises BadArgument where
-    something is there already, or no figure can be."""
+def figure_path(out: str | Path | None, name: str, force: bool, argument: str = "out") -> Path:
+    """Where a figure goes: ``out``, a file or a folder, or ``name``. Raises BadArgument, which
+    names the ``argument``, where something is there already, or no figure can be."""
     path = Path(name) if out is None else Path(out)
     if path.is_dir() or (out is not None and not path.suffix):
         path = path / name
     kinds = (".png", ".svg", ".pdf")
     if path.suffix not in kinds:
-        raise BadArgument("out", path, f"must end in {', '.join(kinds)}", f"try {path.stem}.png")
+        rule = f"must end in {', '.join(kinds)}"
+        raise BadArgument(argument, path, rule, f"try {path.stem}.png")
     if path.exists() and not force:
-        raise BadArgument(
-            "out", path, "is there already", "name another file, or add force (--force)"
-        )
+        remedy = "name another file, or add force (--force)"
+        raise BadArgument(argument, path, "is there already", remedy)
     return path
 
 

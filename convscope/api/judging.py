@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope import files, machine, run
-from convscope.api.asked import opened
-from convscope.data.pack import Pack
+from convscope.api.asked import draw, figure_path, opened
+from convscope.data.pack import Pack, Split
 from convscope.data.split import part
 from convscope.errors import BadArgument, DataError
+from convscope.evaluation import compare as comparing
 from convscope.evaluation import metrics, predictions
-from convscope.events import Emit, silent
+from convscope.evaluation.compare import Comparison
+from convscope.events import Emit, Notice, silent
+from convscope.insight import figures
 from convscope.job import same_data, write_pages
 from convscope.models import store
 from convscope.run import RunFolder
@@ -111,3 +115,59 @@ def predict(
 ) -> list[Guess]:
     """Guesses of a run's network for image files and folders; see :meth:`Trained.predict`."""
     return load(path, model=model).predict(list(images), top_k, invert, emit)
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    *,
+    save: str | Path | None = None,
+    show: int = 16,
+    force: bool = False,
+    emit: Emit = silent,
+) -> Comparison:
+    """Two runs on the test images that both judged, from ``predictions.csv`` and ``metrics.json``:
+    the difference of their accuracies, B minus A, with its interval, whether it is more than
+    chance, which classes and which images changed. The images are not looked at again.
+
+    ``save`` draws the images that only one of the two gets right, the first ``show`` of each, from
+    the data that A was made with. Raises BadArgument, RunError, and DataError for runs that were
+    not judged on the same images.
+    """
+    if show < 1:
+        raise BadArgument("show", show, "must be a whole number of at least 1", "try 16")
+    path = None if save is None else figure_path(save, "changed.png", force, "save")
+    found = comparing.compare(*(comparing.read(run.find(Path(folder))) for folder in (a, b)))
+    if path is None:
+        return found
+    if not found.a_right + found.b_right:
+        emit(Notice("both get the same images right, so that there is none to draw"))
+        return found
+    pack = opened(run.find(Path(a)).read_recipe(), emit)
+    same_data(pack, found.a.fingerprint)
+    draw(figures.labelled_grids(_changed(found, pack.splits["test"], show)), path)
+    return replace(found, figure=path)
+
+
+def _changed(
+    found: Comparison, test: Split, show: int
+) -> list[tuple[str, NDArray[np.uint8], list[str]]]:
+    """The images that only one of two runs gets right, each below its class, what the other takes
+    it for, and how sure that one is. Raises DataError where one is not there by its name."""
+    at = {name: i for i, name in enumerate(test.files or map(str, range(len(test))))}
+    groups = []
+    for right, wrong, rows in (("A", "B", found.a_right), ("B", "A", found.b_right)):
+        shown = rows[:show]
+        if gone := [row.file_or_index for row in shown if row.file_or_index not in at]:
+            raise DataError(
+                f"{gone[0]}: is no test image by that name any more; write its new name with: "
+                f"convscope eval {found.a.path}, or leave save out"
+            )
+        if shown:
+            surest = f", {wrong}'s {show:,} surest mistakes" if len(rows) > show else ""
+            groups.append((
+                f"Only {right} is right: {len(rows):,}{surest}",
+                test.images[[at[row.file_or_index] for row in shown]],
+                [f"{row.label}\nas {row.wrong}, {row.p_wrong:.0%}" for row in shown],
+            ))  # fmt: skip
+    return groups

@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command(cls=Headed)(training.train)
 app.command("eval")(judging.evaluate)
 app.command()(judging.predict)
+app.command()(judging.compare)
 app.command(cls=Headed)(studying.sweep)
 app.command(cls=Headed)(summary.summary)
 app.command()(showing.script)

@@ -1,4 +1,4 @@
-"""`convscope eval` and `convscope predict`."""
+"""`convscope eval`, `convscope predict` and `convscope compare`."""
 
 from __future__ import annotations
 
@@ -70,3 +70,28 @@ def predict(
         typer.echo(f"error: {guess.file}: {guess.error}", err=True)
     if failed:
         raise typer.Exit(1)
+
+
+def compare(
+    a: RunPath,
+    b: RunPath,
+    show: Annotated[
+        int, typer.Option(metavar="N", help="How many classes, and images of each kind, to show.")
+    ] = 16,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the images that changed: .png, .svg or .pdf."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare two runs on their test images: which is better, by how much, and whether it is more
+    than chance."""
+    from convscope import api, console
+
+    if force and save is None:
+        raise BadArgument("force", force, "is for --save", "leave it out")
+    with console.Monitor() as emit:
+        found = api.compare(a, b, save=save, show=show, force=force, emit=emit)
+    print_json(found.as_json()) if as_json else console.comparison(found, show)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _CELL = 1.0  # inches an image is wide
 _GAP = 0.12  # inches between images
 _LINE = 0.2  # inches of a title above an image
+_NEXT = 0.14  # inches of a further line of it
+_LETTER = 0.1  # inches of a letter of a heading
 _EDGE = 0.15  # inches around everything
 _HEADING = 0.27  # inches of a heading above a grid
 _BREAK = 0.25  # inches between two grids
@@ -33,7 +35,24 @@ def image_grid(images: np.ndarray, titles: Sequence[str], *, columns: int = 8) -
     >>> len(figure.axes)
     3
     """
-    return _blocks([("", _checked(images, titles))], titles, columns)
+    return _blocks([("", _checked(images, titles), titles)], columns)
+
+
+def labelled_grids(
+    groups: Sequence[tuple[str, np.ndarray, Sequence[str]]], *, columns: int = 8
+) -> Figure:
+    """Grids one below the other: of each a heading, its images uint8 [N,C,H,W] with 1 or 3 channels
+    and a title an image, which may be of several lines.
+
+    Raises BadArgument for other images or another number of titles.
+
+    >>> images = np.zeros((3, 1, 28, 28), np.uint8)
+    >>> figure = labelled_grids([("cats", images, "abc"), ("dogs", images[:1], ["d"])])
+    >>> len(figure.axes), [text.get_text() for text in figure.texts]
+    (4, ['cats', 'dogs'])
+    """
+    blocks = [(heading, _checked(images, titles), titles) for heading, images, titles in groups]
+    return _blocks(blocks, columns)
 
 
 def before_after(
@@ -49,10 +68,10 @@ def before_after(
     8
     """
     blocks = [
-        ("As it is", _checked(images, titles)),
-        ("As augmented", _checked(augmented, titles, "augmented")),
+        ("As it is", _checked(images, titles), titles),
+        ("As augmented", _checked(augmented, titles, "augmented"), titles),
     ]
-    return _blocks(blocks, titles, columns)
+    return _blocks(blocks, columns)
 
 
 def learning_rates(
@@ -223,33 +242,32 @@ def _checked(images: np.ndarray, titles: Sequence[str], argument: str = "images"
     return np.broadcast_to(images, (len(images), 3, *images.shape[2:])).transpose(0, 2, 3, 1)
 
 
-def _blocks(
-    blocks: Sequence[tuple[str, np.ndarray]], titles: Sequence[str], columns: int
-) -> Figure:
+def _blocks(blocks: Sequence[tuple[str, np.ndarray, Sequence[str]]], columns: int) -> Figure:
     """Grids one below the other, placed by hand in inches, so that all cells have the same size."""
     from matplotlib.figure import Figure
 
     if columns < 1:
         rule = "must be a whole number of at least 1"
         raise BadArgument("columns", columns, rule, "try columns=8")
-    columns = min(columns, len(titles))
-    lines = -(-len(titles) // columns)
-    tallest = max(images.shape[1] / images.shape[2] for _, images in blocks)
-    cell_height, step = _CELL * tallest, _CELL * tallest + _LINE + _GAP
+    columns = min(columns, max(len(titles) for _, _, titles in blocks))
+    tallest = max(images.shape[1] / images.shape[2] for _, images, _ in blocks)
+    above = _LINE + _NEXT * max(title.count("\n") for _, _, titles in blocks for title in titles)
+    cell_height, step = _CELL * tallest, _CELL * tallest + above + _GAP
     heading_height = _HEADING if blocks[0][0] else 0.0
-    block_height = heading_height + lines * step - _GAP
-    width = 2 * _EDGE + columns * _CELL + (columns - 1) * _GAP
-    height = 2 * _EDGE + len(blocks) * (block_height + _BREAK) - _BREAK
+    heights = [heading_height - (-len(t) // columns) * step - _GAP for _, _, t in blocks]
+    words = max(len(heading) for heading, _, _ in blocks) * _LETTER
+    width = 2 * _EDGE + max(columns * _CELL + (columns - 1) * _GAP, words)
+    height = 2 * _EDGE + sum(heights) + (len(blocks) - 1) * _BREAK
     figure = Figure(figsize=(width, height), dpi=160, facecolor="white")
     top = height - _EDGE  # inches from the bottom, as matplotlib counts
-    for heading, images in blocks:
+    for (heading, images, titles), block_height in zip(blocks, heights, strict=True):
         if heading:
             figure.text(
                 _EDGE / width, top / height, heading, va="top", size=11, weight="bold", color=_INK
             )
         for i, (image, title) in enumerate(zip(images, titles, strict=True)):
             left = _EDGE + i % columns * (_CELL + _GAP)
-            bottom = top - heading_height - i // columns * step - _LINE - cell_height
+            bottom = top - heading_height - i // columns * step - above - cell_height
             box = (left / width, bottom / height, _CELL / width, cell_height / height)
             _draw(figure.add_axes(box), image, title)
         top -= block_height + _BREAK
@@ -258,6 +276,6 @@ def _blocks(
 
 def _draw(axes: Axes, image: np.ndarray, title: str) -> None:
     axes.imshow(image, interpolation="nearest")
-    text = title if len(title) <= 16 else title[:15] + "…"
-    axes.set_title(text, size=8, color=_QUIET, pad=3, loc="left", parse_math=False)
+    lines = [line if len(line) <= 16 else line[:15] + "…" for line in title.split("\n")]
+    axes.set_title("\n".join(lines), size=8, color=_QUIET, pad=3, loc="left", parse_math=False)
     axes.set_axis_off()

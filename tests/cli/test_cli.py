@@ -34,7 +34,8 @@ SMALL += ["--memory-format", "contiguous", "--kernels", "plain"]
 def test_help_names_every_verb(run):
     said = run("--help")
     assert said.code == 0
-    for verb in ("train", "eval", "predict", "sweep", "script", "models", "recipes", "data", "lab"):
+    verbs = "train eval predict compare sweep summary script models recipes data lab"
+    for verb in verbs.split():
         assert f"  {verb}  " in said.out
 
 
@@ -149,6 +150,31 @@ def test_eval_counts_its_looks(bars, run):
     assert "3 times" in Path("a/README.md").read_text()
     table = run("eval", "a").out
     assert "test split looked at 4 times" in table and "upright" in table
+
+
+def test_two_runs_are_compared(bars, run, workplace):
+    for seed in "12":
+        run("train", "mnist", *SMALL, "--hidden", "4", "--seed", seed, "--out", f"[r{seed}]")
+    found = json.loads(run("compare", "[r1]", "[r2]", "--json", "--show", "1").out)
+    assert found["n"] == 60 and found["figure"] is None and found["a"]["run"] == "[r1]"
+    assert found["difference"] == pytest.approx(found["b"]["accuracy"] - found["a"]["accuracy"])
+    assert len(found["a_right"]) == found["counts"]["only_a"] > 2  # all of them
+    said = run("compare", "[r1]", "[r2]", "--show", "2", "--save", "changed.png")
+    assert said.code == 0 and said.out.endswith("figure   changed.png\n")
+    low, high = found["difference_ci95"]
+    assert f"(95% interval {100 * low:+.2f} to {100 * high:+.2f}; McNemar's exact te" in said.out
+    assert found["verdict"] in said.out and "another seed" in said.out
+    assert re.search(r"A +\[r1\] +\d", said.out)  # a name in brackets is no style
+    counts = [found["counts"][key] for key in ("both", "only_a", "only_b", "neither")]
+    assert re.search(r"A right +{} +{}\s+A wrong +{} +{}\s".format(*counts), said.out)
+    title = f"Only A is right: {counts[1]}; 2 shown, the surest mistakes of B (--show N, or --json)"
+    after = said.out.partition(title)[2].splitlines()
+    for line, row in zip(after[2:4], found["a_right"], strict=False):
+        shown = [row[key] for key in ("file_or_index", "label", "a", "b")]
+        assert line.split() == [*shown, f"{row['p_wrong']:.1%}"]
+    assert after[4] == "" and "Classes in which an image changed" in said.out
+    same = run("compare", "[r1]", "[r1]")
+    assert same.code == 2 and "RUN=[r1]: is the same run twice; name two runs" in same.err
 
 
 def test_predict_in_every_form(bars, run):
@@ -393,6 +419,11 @@ def test_a_line_of_layers_is_trained_and_written_as_code(bars, run):
         (["train", "mnist", "--device", "warp"], 2, "--device warp: cannot be used here"),
         (["eval", "gone"], 1, "gone: is no run folder (there is no such folder)"),
         (["predict", "gone", "x.png"], 1, "gone: is no run folder"),
+        (["compare", "gone", "gone2"], 1, "gone: is no run folder"),
+        (["compare", "a", "b", "--save", "x.gif"], 2, "--save x.gif: must end in .png, .svg, .pdf"),
+        (["compare", "a", "b", "--show", "0"], 2, "--show 0: must be a whole number of at least 1"),
+        (["compare", "a", "b", "--force"], 2, "--force True: is for --save; leave it out"),
+        (["compare", "a"], 2, "Missing argument 'RUN'"),
         (["predict", "gone", "x.png", "--json", "--csv"], 2, "only one form can be printed"),
         (["data", "info", "minst"], 2, "minst: is not a known data set; did you mean mnist?"),
         (["data", "show", "mnist", "--out", "x.exe"], 2, "must end in .png, .svg, .pdf"),

@@ -8,10 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from convscope.errors import BadArgument
-from convscope.insight.figures import before_after, image_grid, learning_rates
+from convscope.insight.figures import before_after, image_grid, labelled_grids, learning_rates
 
 
 def batch(n: int = 5, channels: int = 1, height: int = 6, width: int = 6) -> np.ndarray:
@@ -67,6 +68,40 @@ def test_before_after_puts_each_image_above_its_augmented_self() -> None:
         np.testing.assert_array_equal(below.images[0].get_array()[..., 0], became[0])
     headings = [text.get_position()[1] for text in figure.texts]
     assert headings[0] > first[0].get_position().y1 > headings[1] > second[0].get_position().y1
+
+
+def test_labelled_grids_have_images_and_titles_of_their_own() -> None:
+    long = "what only the first of two is right about"
+    groups = [
+        (long, batch(1), ["a\nas b, 99%"]),
+        ("second", batch(5), [f"{i}\n{'x' * 20}\n\nz" for i in range(5)]),
+        ("third", batch(2), ["c", "d"]),
+    ]
+    figure = labelled_grids(groups, columns=2)
+    assert [text.get_text() for text in figure.texts] == [long, "second", "third"]
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[0] == "a\nas b, 99%" and titles[1] == "0\n" + "x" * 15 + "…\n\nz"
+    np.testing.assert_array_equal(figure.axes[3].images[0].get_array()[..., 0], groups[1][1][2, 0])
+    # from the top down: heading, titles, images, and all of it within the page
+    page, at = figure.bbox, page_order(figure, [[1], [2, 2, 1], [2]])
+    assert page.y1 >= at[0] and at == sorted(at, reverse=True) and at[-1] >= page.y0
+    assert all(text.get_window_extent().x1 <= page.x1 for text in figure.texts)
+
+
+def page_order(figure: Figure, rows: list[list[int]]) -> list[float]:
+    """Where, in pixels, each heading, row of titles and row of images begins and ends, downwards,
+    for blocks with so many images a row."""
+    at, axes = [], iter(figure.axes)
+    for text, block in zip(figure.texts, rows, strict=True):
+        at += [text.get_window_extent().y1, text.get_window_extent().y0]
+        for count in block:
+            row = [next(axes) for _ in range(count)]
+            boxes = [one._left_title.get_window_extent() for one in row]
+            images = [one.get_position() for one in row]
+            at += [max(box.y1 for box in boxes), min(box.y0 for box in boxes)]
+            at += [y * figure.bbox.height for y in (images[0].y1, images[0].y0)]
+            assert images[0].y0 == pytest.approx(images[-1].y0)
+    return at
 
 
 def test_nothing_leaves_the_page() -> None:

@@ -1,0 +1,353 @@
+"""Two runs compared: published figures, the definitions worked out another way, what holds whatever
+the numbers, and what cannot be compared."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+
+from convscope import files, recipe
+from convscope.errors import BadArgument, DataError, RunError
+from convscope.evaluation import metrics
+from convscope.evaluation.compare import (
+    Changed,
+    Pairs,
+    compare,
+    difference_interval,
+    holm,
+    mcnemar,
+    p_in_words,
+    pairs,
+    per_class,
+    read,
+    verdict,
+)
+from convscope.evaluation.predictions import write_predictions
+from convscope.run import RunFolder
+
+Z = 1.959963984540054
+
+tables = st.tuples(*[st.integers(0, 60)] * 4).filter(sum).map(lambda t: Pairs(*t))
+
+# figures
+
+
+@pytest.mark.parametrize(
+    ("table", "low", "high", "p", "places"),
+    [  # Fagerland, Lydersen & Laake 2014: Bentur et al. 2009; their book's: Cavo et al. 2012
+        (Pairs(1, 7, 1, 12), -0.517, -0.026, 0.0703, 3),
+        (Pairs(59, 16, 6, 80), -0.1240, -0.0054, 0.052479, 4),
+    ],
+)
+def test_published_examples(table, low, high, p, places):
+    found = difference_interval(table)
+    assert (round(found[0], places), round(found[1], places)) == (low, high)
+    assert mcnemar(table) == pytest.approx(p, abs=5e-5)
+
+
+@given(tables)
+def test_mcnemar_is_the_binomial_tail_twice(table):
+    apart, few = table.only_a + table.only_b, min(table.only_a, table.only_b)
+    tail = sum(math.comb(apart, i) for i in range(few + 1)) / 2**apart
+    assert mcnemar(table) == pytest.approx(min(1.0, 2 * tail), rel=1e-9)
+
+
+def score(table: Pairs, difference: float) -> float:
+    """Tango's statistic, its share of images lost found by maximising the likelihood."""
+
+    def unlikely(q: float) -> float:
+        shares = (q, q + difference, 1 - 2 * q - difference)
+        counts = (table.only_a, table.only_b, table.both + table.neither)
+        return -sum(n * math.log(max(s, 1e-300)) for n, s in zip(counts, shares, strict=True) if n)
+
+    least, most = max(0.0, -difference), (1 - difference) / 2
+    q = minimize_scalar(unlikely, bounds=(least, most), method="bounded",
+                        options={"xatol": 1e-13}).x  # fmt: skip
+    variance = (2 * q + difference * (1 - difference)) / table.n
+    return (table.difference - difference) / math.sqrt(variance)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables)
+def test_the_ends_of_the_interval_are_just_not_rejected(table):
+    low, high = difference_interval(table)
+    assert -1 <= low <= table.difference <= high <= 1
+    if low > -1 + 1e-6:
+        assert score(table, low) == pytest.approx(Z, abs=2e-3)
+    if high < 1 - 1e-6:
+        assert score(table, high) == pytest.approx(-Z, abs=2e-3)
+
+
+@pytest.mark.parametrize("n", [1, 5, 50, 10_000])
+def test_intervals_of_extreme_tables(n):
+    """None that only one gets right, in closed form; then all of them."""
+    low, high = difference_interval(Pairs(n, 0, 0, 0))
+    assert high == pytest.approx(Z**2 / (n + Z**2)) and low == pytest.approx(-high)
+    low, high = difference_interval(Pairs(0, 0, n, 0))
+    assert low == pytest.approx((n - Z**2) / (n + Z**2)) and high == pytest.approx(1)
+
+
+def test_the_interval_holds_what_it_says_in_small_samples():
+    """Its exact coverage over all tables of 14 images, for many true shares."""
+    n, covered = 14, []
+    counts = [(b, c) for b in range(n + 1) for c in range(n + 1 - b)]
+    ends = [difference_interval(Pairs(n - b - c, b, c, 0)) for b, c in counts]
+    ways = [math.comb(n, b) * math.comb(n - b, c) for b, c in counts]
+    for lost, gained in itertools.product((0.02, 0.05, 0.1, 0.2, 0.3), repeat=2):
+        rest = 1 - lost - gained
+        covered.append(sum(
+            way * lost**b * gained**c * rest ** (n - b - c)
+            for way, (b, c), (low, high) in zip(ways, counts, ends, strict=True)
+            if low <= gained - lost <= high
+        ))  # fmt: skip
+    assert min(covered) > 0.92 and np.mean(covered) > 0.95
+
+
+def test_a_large_sample_is_quick_and_agrees_with_walds():
+    table = Pairs(900_000, 40_000, 41_000, 19_000)
+    low, high = difference_interval(table)
+    half = Z * math.sqrt(81_000 - 1_000**2 / table.n) / table.n
+    assert (low, high) == pytest.approx((0.001 - half, 0.001 + half), abs=1e-6)
+    assert mcnemar(table) == pytest.approx(0.00044, abs=2e-5)
+
+
+def test_holm():
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+    assert holm([0.4, 0.001, 0.9]) == pytest.approx([0.8, 0.003, 0.9])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=20))
+def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(ps):
+    found = holm(ps)
+    for i, j in itertools.product(range(len(ps)), repeat=2):
+        assert ps[i] >= ps[j] or found[i] <= found[j]
+    for p, adjusted in zip(ps, found, strict=True):
+        assert p <= adjusted <= min(1.0, p * len(ps)) or adjusted == pytest.approx(p)
+
+
+cases = st.lists(st.tuples(*[st.sampled_from("xyz")] * 3), min_size=1, max_size=60)
+
+
+@settings(deadline=None)
+@given(cases)
+def test_swapping_the_two_changes_signs_only(rows):
+    labels, a, b = zip(*rows, strict=True)
+    one, two = pairs(labels, a, b), pairs(labels, b, a)
+    assert one == Pairs(two.both, two.only_b, two.only_a, two.neither)
+    assert one.difference == -two.difference and mcnemar(one) == mcnemar(two)
+    low, high = difference_interval(two)
+    assert difference_interval(one) == pytest.approx((-high, -low), abs=1e-12)
+    for this, that in zip(per_class(labels, a, b, "xyz"), per_class(labels, b, a, "xyz"),
+                          strict=True):  # fmt: skip
+        assert this["a_right"] == that["b_right"] and this["only_a"] == that["only_b"]
+        assert this["difference"] == -that["difference"]
+        assert (this["p"], this["p_holm"]) == (that["p"], that["p_holm"])
+
+
+@settings(deadline=None)
+@given(cases)
+def test_classes_add_up_to_the_whole(rows):
+    labels, a, b = zip(*rows, strict=True)
+    counts, found = pairs(labels, a, b), per_class(labels, a, b, "xyz")
+    assert {row["class"] for row in found} == set(labels)
+    assert sum(row["images"] for row in found) == counts.n == len(rows)
+    assert sum(row["only_a"] for row in found) == counts.only_a
+    assert sum(row["b_right"] for row in found) == counts.both + counts.only_b
+    assert [row["p_holm"] for row in found] == holm([row["p"] for row in found])
+
+
+# words
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        (
+            Pairs(900, 10, 40, 50),
+            "B is right more often: on images like these by 1.68 to 4.50 points (95% interval), "
+            "which chance alone seldom gives (p < 0.001).",
+        ),
+        (Pairs(900, 40, 10, 50), "A is right more often: on images like these by 1.68 to 4.50 "),
+        (
+            Pairs(900, 10, 12, 78),
+            "No difference is shown: chance alone may give this one (p = 0.832), and on images "
+            "like these B may be up to 0.78 points worse than A or up to 1.21 points better "
+            "(95% interval).",
+        ),
+        (
+            Pairs(59, 16, 6, 80),
+            "Undecided: the interval, -12.40 to -0.54 points, and the exact test (p = 0.052) "
+            "disagree on whether this is more than chance.",
+        ),
+        (
+            Pairs(90, 0, 0, 10),
+            "A and B get the same images right: no difference is shown, and on images like these "
+            "there may be one of up to 3.70 points either way (95% interval).",
+        ),
+    ],
+)
+def test_it_says_no_more_than_the_numbers_support(table, text):
+    said = verdict(table, difference_interval(table), mcnemar(table))
+    assert said.startswith(text)
+
+
+def test_p_is_never_said_to_be_zero():
+    assert (p_in_words(0.0), p_in_words(0.0009), p_in_words(0.001), p_in_words(1.0)) == (
+        *("p < 0.001", "p < 0.001", "p = 0.001", "p = 1.000"),
+    )
+
+
+# run folders
+
+CLASSES = ("cat", "dog", "[cow]")
+LABELS = [0, 0, 1, 1, 2, 2]
+A = [0, 1, 1, 1, 2, 0]
+B = [0, 0, 1, 2, 1, 1]
+
+
+def logits_for(predicted: list[int], sure: list[float]) -> np.ndarray:
+    """Logits whose softmax gives the predicted class that probability."""
+    return np.array([
+        [math.log(p if k == one else (1 - p) / 2) for k in range(3)]
+        for one, p in zip(predicted, sure, strict=True)
+    ])  # fmt: skip
+
+
+def made(
+    folder: Path, predicted: list[int], names: list[str] | None = None, **more: object
+) -> Path:
+    """A run folder as training leaves it, as far as a comparison reads it."""
+    sure = more.get("sure", [0.9, 0.8, 0.7, 0.6, 0.95, 0.5])
+    data, shape, mark = (more.get(k, d) for k, d in (
+        ("data", "mnist"), ("shape", [4, 4]), ("mark", "f" * 64)
+    ))  # fmt: skip
+    folder.mkdir()
+    place, logits = RunFolder(folder), logits_for(predicted, sure)
+    place.recipe.write_text(recipe.dumps(recipe.resolve({"data": data})))
+    write_predictions(place.predictions, logits, np.array(LABELS), CLASSES, 1.0, names=names)
+    measured = metrics.measure(logits, np.array(LABELS), CLASSES)
+    files.write_json(place.metrics, {
+        "split": "test", **measured, "test_looks": 1,
+        "train_seconds": 1.0, "eval_seconds": 1.0, "images_per_second": 1.0,
+    })  # fmt: skip
+    files.write_json(place.model, {
+        "architecture": {"name": "mlp", "arguments": {}, "num_classes": 3, "in_channels": 1,
+                         "image_size": shape},
+        "classes": list(CLASSES),
+        "preprocessing": {"channels": 1, "size": shape, "fit": "pad"},
+        "temperature": 1.0, "parameters": 1, "weights_sha256": "", "versions": {}, "machine": {},
+        "data": {"name": "animals", "fingerprint": mark}, "created": "", "command": "",
+    })  # fmt: skip
+    return folder
+
+
+def compared(one: Path, two: Path):
+    return compare(read(RunFolder(one)), read(RunFolder(two)))
+
+
+def test_two_runs(tmp_path):
+    found = compared(made(tmp_path / "a", A), made(tmp_path / "b", B))
+    assert found.counts == Pairs(2, 2, 1, 1) and found.n == 6
+    assert (found.a.accuracy, found.b.accuracy) == (4 / 6, 3 / 6)
+    assert found.difference == pytest.approx(-1 / 6) and found.p == 1
+    assert found.a_right == [
+        Changed("4", "[cow]", "[cow]", "dog", 0.95),
+        Changed("3", "dog", "dog", "[cow]", 0.6),
+    ]  # the surest mistake first
+    assert found.b_right == [Changed("1", "cat", "dog", "cat", 0.8)]
+    assert [row.wrong for row in found.a_right + found.b_right] == ["dog", "[cow]", "dog"]
+    assert [(r["class"], r["a_right"], r["b_right"]) for r in found.per_class] == [
+        *(("cat", 1, 2), ("dog", 2, 1), ("[cow]", 1, 0)),
+    ]
+    shown = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert list(shown) == [
+        *("a", "b", "n", "counts", "difference", "difference_ci95", "p", "verdict", "note"),
+        *("per_class", "a_right", "b_right", "figure"),
+    ]
+    assert shown["counts"] == {"both": 2, "only_a": 2, "only_b": 1, "neither": 1}
+    assert shown["a"]["accuracy_ci95"] == pytest.approx(metrics.wilson_interval(4, 6))
+    back = compared(tmp_path / "b", tmp_path / "a")
+    assert back.a_right == [row._replace(a=row.b, b=row.a) for row in found.b_right]
+    assert (back.p, back.difference) == (found.p, -found.difference)
+
+
+def test_classes_in_another_order_and_images_too_are_handled_by_name(tmp_path):
+    made(tmp_path / "a", A), made(tmp_path / "b", B)
+    before = compared(tmp_path / "a", tmp_path / "b").as_json()
+    model = json.loads((tmp_path / "b/model.json").read_text())
+    model["classes"].reverse()
+    (tmp_path / "b/model.json").write_text(json.dumps(model))
+    head, *rows = (tmp_path / "b/predictions.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "b/predictions.csv").write_text(head + "".join(rows[::-1]))
+    assert compared(tmp_path / "a", tmp_path / "b").as_json() == before
+
+
+def test_runs_of_other_images_are_not_compared(tmp_path):
+    a = made(tmp_path / "a", A)
+    with pytest.raises(BadArgument, match="RUN=.*a: is the same run twice; name two runs"):
+        compared(a, tmp_path / "a" / ".." / "a")
+    text = r"a and .*b: cannot be compared: they were made with different data \(fingerprints fff"
+    with pytest.raises(DataError, match=text + ".* trained on the same data"):
+        compared(a, made(tmp_path / "b", B, mark="0" * 64))
+    made(tmp_path / "c", B)
+    text = (tmp_path / "c/predictions.csv").read_text()
+    (tmp_path / "c/predictions.csv").write_text(text.replace("\n5,", "\n9,"))
+    with pytest.raises(DataError, match=r"2 test images were judged by one of them alone \(5, 9\)"):
+        compared(a, tmp_path / "c")
+    (tmp_path / "c/predictions.csv").write_text(text.replace("\n5,[cow],dog", "\n5,cat,dog"))
+    with pytest.raises(DataError, match=r"1 test images have another class in each \(5\)"):
+        compared(a, tmp_path / "c")
+    model = (tmp_path / "c/model.json").read_text()
+    (tmp_path / "c/predictions.csv").write_text(text.replace("dog", "fox"))
+    (tmp_path / "c/model.json").write_text(model.replace("dog", "fox"))
+    with pytest.raises(DataError, match=r"their classes differ \(dog, fox\); compare runs that"):
+        compared(a, tmp_path / "c")
+
+
+def test_files_seen_at_two_sizes_are_the_same_images_by_their_names(tmp_path):
+    """The fingerprint is over pixels, so that another size has another one."""
+    names, data = [f"x/{i}.png" for i in range(6)], {"data": str(tmp_path / "animals")}
+    a = made(tmp_path / "a", A, names, **data)
+    b = made(tmp_path / "b", B, names, **data, shape=[8, 8], mark="0" * 64)
+    assert "only the names of the files say that" in compared(a, b).note
+    assert compared(a, made(tmp_path / "c", B, names, **data)).note == ""
+    for i, other in enumerate(({"data": str(tmp_path / "others"), "shape": [8, 8]}, data)):
+        with pytest.raises(DataError, match="different data"):
+            compared(a, made(tmp_path / f"d{i}", B, names, mark="0" * 64, **other))
+    with pytest.raises(DataError, match="different data"):  # positions say nothing of files
+        compared(made(tmp_path / "e", A), made(tmp_path / "f", B, shape=[8, 8], mark="0" * 64))
+
+
+@pytest.mark.parametrize("name", ["model.json", "metrics.json", "predictions.csv"])
+def test_an_unfinished_run_says_how_it_goes_on(tmp_path, name):
+    (made(tmp_path / "a", A) / name).unlink()
+    text = rf"a: is not finished \(it has no {name}\); go on with it: convscope train --out .*a --r"
+    with pytest.raises(RunError, match=text):
+        read(RunFolder(tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("\n5,", "\n4,", "it has 4 more than once"),
+        ("\n0,cat,cat", "\n0,cat,cow", "it has the class cow, which the run does not know"),
+        ("\n0,cat,cat,0.9,0.9", "", "it has 5 images, and metrics.json 6"),
+        ("\n0,cat,cat", "\n0,cat,dog", "3 of its images are right, and metrics.json says other"),
+        ("p_label", "p", "is damaged"),
+    ],
+)
+def test_a_damaged_run_is_named(tmp_path, old, new, text):
+    path = made(tmp_path / "a", A) / "predictions.csv"
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(RunError, match=rf"predictions\.csv: .*{text}.*convscope eval RUN"):
+        read(RunFolder(tmp_path / "a"))
