@@ -73,7 +73,7 @@ def recipes(as_json: Json = False, debug: Debug = False) -> None:
                 *(_reached(one.claim if one else None) for one in (theirs, own)),
             )
         )
-    heads = ("recipe", "epochs", "published", "as published, here (NAME-published)", "better")
+    heads = ("recipe", "epochs", "published", "NAME-published, here", "NAME")
     console.table(heads, rows)
 
 

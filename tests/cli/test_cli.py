@@ -277,7 +277,28 @@ def test_models_and_recipes_are_listed(run):
     assert re.search("preact_resnet +depth=110, width=16 +1,727,674 +1,727,962", run("models").out)
     assert "mnist-cnn" in json.loads(run("recipes", "--json").out)
     assert "kernel_size=5" in run("models").out
-    assert "mnist-cnn" in run("recipes").out
+    assert re.search(r"mnist-resnet +10 .*99.53% \+/- 0.03%, loss 0.0152", run("recipes").out)
+
+
+def test_a_recipe_stands_beside_what_it_is_better_than(run, monkeypatch):
+    claim = {"seeds": 5, "seconds": 9.0, "machine": "", "date": "", "command": "", "sd": 0.001}
+    known = {
+        "d-net": recipe.Recipe(claim=recipe.Claim(accuracy=0.99, **claim)),
+        "d-net-published": recipe.Recipe(
+            claim=recipe.Claim(accuracy=0.98, published=0.97, **claim)
+        ),
+        "d-old-published": recipe.Recipe(claim=recipe.Claim(accuracy=0.5, loss=1.5, **claim)),
+    }
+    monkeypatch.setattr(recipe, "names", lambda: list(known))
+    monkeypatch.setattr(recipe, "load", known.__getitem__)
+    lines = run("recipes").out.splitlines()
+    assert re.fullmatch(
+        r"d-net +5 +97.00% +98.00% \+/- 0.10%, 9 s +99.00% \+/- 0.10%, 9 s *", lines[1]
+    )
+    assert re.fullmatch(
+        r"d-old-published +5 +- +50.00% \+/- 0.10%, loss 1.5000, 9 s +- *", lines[2]
+    )
+    assert len(lines) == 3
 
 
 def test_every_argument_of_a_network_is_an_option(run):
