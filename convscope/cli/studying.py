@@ -1,7 +1,8 @@
-"""`convscope sweep`."""
+"""`convscope sweep` and `convscope claims`."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -142,3 +143,38 @@ def _seeds(text: str | None) -> int | list[int] | None:
         rule = "must be whole numbers"
         raise BadArgument("seeds", text, rule, "try 3, or 1,2,5") from None
     return numbers if "," in text else numbers[0]
+
+
+def claims(
+    number: Annotated[
+        int | None, typer.Argument(metavar="N", help="The claim to test; none lists them all.")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print all cards, as docs/claims.md has them.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Test a claim that is often read about convolutional networks, by one command."""
+    from convscope import console
+    from convscope.studies import claims as cards
+
+    if markdown:
+        typer.echo(cards.page(), nl=False)
+        return
+    if number is None:
+        if as_json:
+            print_json({"claims": [card.as_json() for card in cards.load()]})
+            return
+        rows = [(card.number, card.says, card.verdict) for card in cards.load()]
+        console.table(("N", "claim", "verdict"), rows)
+        return
+    card = cards.find(number)
+    if as_json:
+        print_json(card.as_json())
+        return
+    typer.echo(f"claim    {card.says}\nwhy      {card.why}\n\n$ {card.command}")
+    from convscope.cli import app
+
+    app(shlex.split(card.command)[1:], standalone_mode=False)
+    typer.echo(f"\nfinding  {card.finding}\nverdict  {card.verdict}")

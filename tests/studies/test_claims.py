@@ -1,0 +1,56 @@
+"""Every card's command shows what the card says it shows."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from convscope import cli
+from convscope.studies import claims
+
+CARDS = claims.load()
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, workplace):
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["convscope", *words])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        said = capsys.readouterr()
+        return left.value.code or 0, said.out, said.err
+
+    return call
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: str(card.number))
+def test_the_command_shows_what_the_card_says(run, card):
+    code, said, _ = run(*shlex.split(card.command)[1:])
+    assert code == 0 and card.shows
+    for line in card.shows:
+        assert line in said, said
+
+
+def test_a_claim_is_tested_by_its_number(run):
+    code, said, _ = run("claims", "2")
+    assert code == 0 and said.startswith(f"claim    {CARDS[1].says}\n")
+    assert CARDS[1].shows[0] in said and said.endswith("verdict  false\n")
+    code, _, said = run("claims", "99")
+    assert code == 2 and f"N=99: must be the number of a claim, 1 to {len(CARDS)}" in said
+
+
+def test_claims_are_listed(run):
+    _, said, _ = run("claims")
+    assert all(f"\n{card.number} " in said for card in CARDS)
+    assert len(json.loads(run("claims", "--json")[1])["claims"]) == len(CARDS)
+    assert json.loads(run("claims", "3", "--json")[1])["verdict"] == "half true"
+
+
+def test_the_page_is_up_to_date(run):
+    """Made by `convscope claims --markdown > docs/claims.md`."""
+    page = Path(__file__).parents[2] / "docs" / "claims.md"
+    assert page.read_text(encoding="utf-8") == run("claims", "--markdown")[1]
