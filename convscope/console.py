@@ -256,7 +256,7 @@ def comparison(found: Comparison, show: int) -> None:
     _headed("Classes in which an image changed", columns, cells, len(changed), "the most changed")
     for right, wrong, images in (("A", "B", found.a_right), ("B", "A", found.b_right)):
         columns = ("image", "class", "A says", "B says", f"{wrong} is sure")
-        cells = [(*row[:4], f"{row.p_wrong:.1%}") for row in images[:show]]
+        cells = [(*row[:4], row.sure) for row in images[:show]]
         title = f"Only {right} is right: {len(images):,}"
         _headed(title, columns, cells, len(images), f"the surest mistakes of {wrong}")
     if found.figure:

@@ -168,6 +168,6 @@ def _changed(
             groups.append((
                 f"Only {right} is right: {len(rows):,}{surest}",
                 test.images[[at[row.file_or_index] for row in shown]],
-                [f"{row.label}\nas {row.wrong}, {row.p_wrong:.0%}" for row in shown],
+                [f"{row.label}\nas {row.wrong}\n{row.sure} sure" for row in shown],
             ))  # fmt: skip
     return groups

@@ -55,6 +55,15 @@ class Changed(NamedTuple):
         """What the one that is wrong takes it for."""
         return self.b if self.a == self.label else self.a
 
+    @property
+    def sure(self) -> str:
+        """How sure that one is, in words that never say that it is certain.
+
+        >>> Changed("3", "cat", "cat", "dog", 0.99999).sure
+        '>99.9%'
+        """
+        return ">99.9%" if self.p_wrong > 0.999 else f"{self.p_wrong:.1%}"
+
 
 @dataclass(frozen=True)
 class Judged:

@@ -66,7 +66,7 @@ def test_the_picture_shows_what_changed_under_its_class_and_the_mistake(two, bar
             test = bars.splits["test"]
             np.testing.assert_array_equal(image, test.images[int(row.file_or_index)])
             assert bars.classes[test.labels[int(row.file_or_index)]] == row.label
-            assert re.fullmatch(rf"{row.label}\nas {row.wrong}, \d+%", title)
+            assert re.fullmatch(rf"{row.label}\nas {row.wrong}\n\d+\.\d% sure", title)
     with pytest.raises(BadArgument, match=r"save=changed.png: is there already; .*\(--force\)"):
         cs.compare(*two, save="changed.png")
     Path("pictures").mkdir()
