@@ -19,6 +19,7 @@ from convscope.models.inception import InceptionA
 LESSONS = Path(__file__).parent.parent / "docs" / "lessons"
 INK, QUIET, BLUE, RED, PALE, SAND = "#1c1d21", "#62656d", "#0072b2", "#c04b00", "#d9eaf5", "#eceae5"
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK SC', 'Microsoft YaHei', sans-serif"
+JOINS = ("+", "{concatenated}")
 CHINESE = {
     "image": "图像",
     "convolution": "卷积",
@@ -144,7 +145,7 @@ def network(chinese: bool) -> Canvas:
         (_shape(linear), "{linear}: 10 {classes}", linear.parameters, None),
     ]
     heights = [{28: 76, 14: 64, 7: 54}[s[3][0]] if s[3] else 34 for s in steps]
-    canvas = Canvas(560, sum(heights) + 30, chinese)
+    canvas = Canvas(560, sum(heights) + 44, chinese)
     y = 10.0
     for (shape, made, parameters, maps), height in zip(steps, heights, strict=True):
         y += height
@@ -152,7 +153,7 @@ def network(chinese: bool) -> Canvas:
         if maps:
             canvas.stack(60, middle, maps[0] * 1.5, maps[1], SAND if maps[1] == 1 else PALE)
         canvas.text(130, middle, shape, 16, BLUE, bold=True)
-        canvas.text(240, middle, made, 15)
+        canvas.text(258, middle, made, 15)
         if parameters:
             canvas.text(548, middle, f"{parameters:,}", 15, RED, "end")
     total = sum(row.parameters for row in found)
@@ -193,8 +194,8 @@ def inception(chinese: bool) -> Canvas:
         end = 74 + 76 * (len(branch) - 1) + 44
         for step in range(1, len(branch)):
             canvas.line((x, 74 + 76 * step - 32), (x, 74 + 76 * step - 2))
-        canvas.line((x, end), (x, 300), (300, 328) if n in (1, 2) else (300, 328))
-    canvas.box(150, 330, 300, 40, PALE, BLUE, 6)
+        canvas.line((x, end), (x, 300), (300, 328))
+    canvas.box(120, 330, 360, 40, PALE, BLUE, 6)
     sums = " + ".join(branch[-1][1] for branch in branches)
     total = sum(int(branch[-1][1]) for branch in branches)
     canvas.text(300, 350, f"{{concatenated}}: {sums} = {total}", 16, anchor="middle", bold=True)
@@ -203,15 +204,15 @@ def inception(chinese: bool) -> Canvas:
 
 def shortcuts(chinese: bool) -> Canvas:
     """What becomes of x in a plain, a residual, a pre-activation and a dense block."""
+    norm, relu = "{batch norm}", "{ReLU}"
     kinds = [
-        ("{plain}", ["3x3", "{ReLU}", "3x3", "{ReLU}"], ""),
-        ("{residual}", ["3x3", "{ReLU}", "3x3", "+", "{ReLU}"], "+"),
-        ("{pre-activation}", ["{batch norm}", "{ReLU}", "3x3", "{batch norm}", "{ReLU}", "3x3", "+"],
-         "+"),
-        ("{dense}", ["{batch norm}", "{ReLU}", "3x3", "&"], "&"),
-    ]  # fmt: skip
-    canvas = Canvas(600, 440, chinese)
-    for n, (name, steps, joined) in enumerate(kinds):
+        ("{plain}", ["3x3", relu, "3x3", relu]),
+        ("{residual}", ["3x3", relu, "3x3", "+", relu]),
+        ("{pre-activation}", [norm, relu, "3x3", norm, relu, "3x3", "+"]),
+        ("{dense}", [norm, relu, "3x3", "{concatenated}"]),
+    ]
+    canvas = Canvas(600, 395, chinese)
+    for n, (name, steps) in enumerate(kinds):
         x = 66 + 150 * n
         canvas.text(x + 6, 16, name, 16, BLUE, "middle", bold=True)
         canvas.text(x, 44, "x", 16, INK, "middle")
@@ -219,14 +220,12 @@ def shortcuts(chinese: bool) -> Canvas:
         for step in steps:
             canvas.line((x, y), (x, y + 16))
             y += 17
-            if step in ("+", "&"):
-                canvas.parts.append(
-                    f'<circle cx="{x}" cy="{y + 14}" r="14" fill="{PALE}" stroke="{BLUE}"/>'
-                )
-                sign = "+" if step == "+" else "[ , ]"
-                canvas.text(x, y + 14, sign, 20 if step == "+" else 13, BLUE, "middle", bold=True)
-                side = x + 68
-                canvas.line((x + 6, 50), (side, 50), (side, y + 14), (x + 15, y + 14), colour=RED)
+            if step in JOINS:
+                half = 14 if step == "+" else 50
+                canvas.box(x - half, y, 2 * half, 28, PALE, BLUE, 14)
+                canvas.text(x, y + 14, step, 20 if step == "+" else 14, BLUE, "middle")
+                side, end = x + 68, (x + half + 1, y + 14)
+                canvas.line((x + 8, 44), (side, 44), (side, y + 14), end, colour=RED)
                 y += 28
             else:
                 canvas.box(x - 50, y, 100, 28, SAND if step == "3x3" else "white", QUIET, 5)
@@ -253,9 +252,9 @@ def _product(canvas: Canvas, y: float, images: int) -> None:
     middle = y + 12 * images - 2
     canvas.text(115, middle + 12 * images + 12, f"{images} x 1600", 14, QUIET, "middle")
     canvas.text(236, middle, "·", 24, anchor="middle")
-    canvas.box(262, middle - 40 if images > 1 else middle - 28, 90, 80 if images > 1 else 56, SAND)
+    canvas.box(262, middle - 28, 90, 56, SAND)
     canvas.text(307, middle, "{weights}", 14, anchor="middle")
-    below = middle + (52 if images > 1 else 40)
+    below = middle + 40
     canvas.text(307, below, "1600 x 10", 14, QUIET, "middle")
     canvas.text(390, middle, "=", 22, anchor="middle")
     canvas.text(460, middle + 12 * images + 12, f"{images} x 10", 14, QUIET, "middle")
