@@ -1,4 +1,4 @@
-"""Draw the lessons' diagrams: docs/lessons/pictures/*.svg, and with Chinese words zh/pictures/*.svg.
+"""Draw the lessons' diagrams: docs/lessons/pictures/*.svg, and those with Chinese words in zh/.
 
     python scripts/diagrams.py
 
@@ -113,13 +113,16 @@ class Canvas:
             for j, value in enumerate(row):
                 self.box(x + j * cell, y + i * cell, cell, cell, fill, QUIET, 0, 0.7)
                 size = round(cell * 0.45)
-                self.text(x + (j + 0.5) * cell, y + (i + 0.5) * cell, str(value), size, INK, "middle")
+                self.text(
+                    x + (j + 0.5) * cell, y + (i + 0.5) * cell, str(value), size, INK, "middle"
+                )
 
     def svg(self) -> str:
         """The whole drawing."""
         marker = (
             '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
-            f'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="{QUIET}"/></marker></defs>'
+            f'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="{QUIET}"/>'
+            "</marker></defs>"
         )
         inside = "\n".join(self.parts)
         return (

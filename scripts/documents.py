@@ -1,8 +1,8 @@
 """The code blocks of a Markdown document, run in order as a reader runs them: README, lessons.
 
-A block is what stands between two fences. `sh` blocks are convscope's commands, `python` blocks share
-one namespace a document, and a `text` block right after either is what it prints, where `...`
-stands for anything, as in a doctest.
+A block is what stands between two fences. `sh` blocks are convscope's commands, `python` blocks
+share one namespace a document, and a `text` block right after either is what it prints, where
+`...` stands for anything, as in a doctest.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Block:
 def blocks(document: str) -> list[Block]:
     """Every block of a document but those that say what the block before them prints.
 
-    >>> one, two = blocks("```sh\\nconvscope data\\n```\\n\\n```text\\nmnist\\n```\\n```toml\\n```\\n")
+    >>> one, two = blocks("```sh\\nconvscope data\\n```\\n```text\\nmnist\\n```\\n```toml\\n```\\n")
     >>> one.commands, one.said, two.language
     (['convscope data'], 'mnist\\n', 'toml')
     """

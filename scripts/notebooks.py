@@ -31,7 +31,7 @@ def lessons() -> list[Path]:
 def notebook(lesson: str) -> str:
     """A lesson as a notebook, nbformat 4.5.
 
-    >>> made = json.loads(notebook("# One\\n\\n```python\\nprint(1)\\n```\\n\\n```text\\n1\\n```\\n"))
+    >>> made = json.loads(notebook("# One\\n\\n```python\\nprint(1)\\n```\\n```text\\n1\\n```\\n"))
     >>> [cell["cell_type"] for cell in made["cells"]], made["cells"][1]["outputs"][0]["text"]
     (['markdown', 'code'], ['1\\n'])
     """

@@ -41,7 +41,9 @@ def main(page: Path, folder: Path) -> None:
         image = Image.open(name).convert("RGB")
         few = image.quantize(COLOURS, dither=Image.Dither.NONE)
         few.save(kept / name, optimize=True)
-        print(f"{kept / name}: {image.width} x {image.height}, {(kept / name).stat().st_size:,} bytes")
+        print(
+            f"{kept / name}: {image.width} x {image.height}, {(kept / name).stat().st_size:,} bytes"
+        )
 
 
 def _trained(text: str) -> bool:

@@ -51,10 +51,12 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pack]:
         split: (random.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10)
         for split, n in (("train", 300), ("test", 60))
     }
-    classes = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+    names = "airplane automobile bird cat deer dog frog horse ship truck"
     return {
         "mnist": pack.write_pack(folder / "mnist", "mnist", mnist.classes, digits, "cut"),
-        "cifar10": pack.write_pack(folder / "cifar10", "cifar10", classes, noise, "noise"),
+        "cifar10": pack.write_pack(
+            folder / "cifar10", "cifar10", tuple(names.split()), noise, "noise"
+        ),
     }
 
 
@@ -75,7 +77,9 @@ def reader(few, workplace, monkeypatch) -> Iterator[Callable[[documents.Block], 
 
     def read(block: documents.Block) -> str:
         nonlocal learning
-        learning = any(word in block.text for word in ("convscope train", "sweep", "eval", "compare"))
+        learning = any(
+            word in block.text for word in ("convscope train", "sweep", "eval", "compare")
+        )
         with mock.patch.object(sources, "open_data", opened):
             return someone.run(block, short)
 
@@ -159,7 +163,8 @@ def _prose(text: str) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_what_a_page_points_to_is_there(page: Path):
-    for target in re.findall(r"(?<!!)\[.+?\]\((?!http)(.*?)\)", page.read_text(encoding="utf-8")):
+    prose = _prose(page.read_text(encoding="utf-8"))
+    for target in re.findall(r"(?<!!)\[[^]]+\]\((?!http)(.*?)\)", prose):
         assert (page.parent / target).exists(), target
 
 
