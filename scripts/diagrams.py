@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convscope.insight.anatomy import rows
+import convscope as cs
 from convscope.models import build
 from convscope.models.inception import InceptionA
 
@@ -134,7 +134,7 @@ class Canvas:
 
 def network(chinese: bool) -> Canvas:
     """System A's network, a line a step: its maps to scale, their shape, what makes them."""
-    found = rows(build("cnn", 10, 1, (28, 28)), (1, 28, 28))
+    found = cs.summary(build("cnn", 10, 1, (28, 28)), (1, 28, 28)).rows
     conv1, norm1, pool1, _, conv2, norm2, pool2, _, flat, linear = found[1:]
     steps = [
         ("1 x 28 x 28", "{image}", None, (28, 1)),
@@ -167,7 +167,7 @@ def network(chinese: bool) -> Canvas:
 
 def inception(chinese: bool) -> Canvas:
     """An Inception block of system B: four branches and how many channels each gives."""
-    found = {row.name: row for row in rows(InceptionA(10), (10, 12, 12))}
+    found = {row.name: row for row in cs.summary(InceptionA(10), (10, 12, 12)).rows}
 
     def out(name: str) -> str:
         shape = found[name].output_shape

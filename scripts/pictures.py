@@ -1,23 +1,25 @@
-"""Make a lesson's pictures by running it: docs/lessons/pictures/*.png.
+"""Make a lesson's pictures by running it: docs/lessons/pictures/*.png and *.svg.
 
     python scripts/pictures.py PAGE FOLDER
 
 PAGE is a lesson's file. It is run in FOLDER in full, as a reader would, but for its sweeps and what
-has been trained there already. The pictures that the page shows are then brought to few colours and
-kept. (Diagrams, *.svg, are drawn by diagrams.py.)
+has been trained there already. The pictures that the page shows are then kept, those of pixels in
+few colours. (Diagrams are drawn by diagrams.py.)
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
+from diagrams import DIAGRAMS
 from documents import Reader, blocks
 from PIL import Image
 
-COLOURS = 128
+COLOURS = 256
 
 
 def main(page: Path, folder: Path) -> None:
@@ -27,7 +29,8 @@ def main(page: Path, folder: Path) -> None:
     matplotlib.use("agg")
     kept = page.resolve().parent / "pictures"
     text = page.read_text(encoding="utf-8")
-    wanted = re.findall(r"\(pictures/(.*?\.png)\)", text)
+    shown = re.findall(r"\(pictures/(.*?)\)", text)
+    wanted = [name for name in shown if Path(name).stem not in DIAGRAMS]
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     for name in wanted:
@@ -38,12 +41,12 @@ def main(page: Path, folder: Path) -> None:
             print(block.text.strip().splitlines()[0][:100])
             reader.run(block)
     for name in wanted:
-        image = Image.open(name).convert("RGB")
-        few = image.quantize(COLOURS, dither=Image.Dither.NONE)
-        few.save(kept / name, optimize=True)
-        print(
-            f"{kept / name}: {image.width} x {image.height}, {(kept / name).stat().st_size:,} bytes"
-        )
+        if name.endswith(".svg"):
+            shutil.copy(name, kept / name)
+        else:
+            few = Image.open(name).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+            few.save(kept / name, optimize=True)
+        print(f"{kept / name}: {(kept / name).stat().st_size:,} bytes")
 
 
 def _trained(text: str) -> bool:
