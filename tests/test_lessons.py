@@ -139,6 +139,7 @@ def test_a_stale_notebook_is_said(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match=r"run python scripts/notebooks\.py"):
         notebooks.main(check=True)
     assert capsys.readouterr().out == "one.ipynb: is stale\n"
+    assert not (tmp_path / "one.ipynb").exists()
     notebooks.main(check=False)
     (cell,) = json.loads((tmp_path / "one.ipynb").read_text())["cells"][1:]
     assert cell["source"] == ["!convscope data"]
