@@ -394,9 +394,10 @@ def _try(model: Classifier, inputs: Tensor, classes: int, name: str) -> None:
     """Run a batch through, so that a network that does not fit the data is refused before
     training."""
     own = models.is_own(name)
+    few = inputs[:2]
     try:
         with torch.inference_mode():
-            logits = model.eval()(inputs[:2])
+            logits = model.eval()(few)
             if own:  # what only fails in training, such as batch norm over one image
                 copy.deepcopy(model).train()(inputs)
     except Exception as why:  # a user's class may raise anything
@@ -404,7 +405,7 @@ def _try(model: Classifier, inputs: Tensor, classes: int, name: str) -> None:
             raise
         rule = f"fails on a batch {list(inputs.shape)}: {type(why).__name__}: {why}"
         raise BadArgument("model", name, rule, "mend the class; it gets float [B,C,H,W]") from why
-    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
+    if not isinstance(logits, Tensor) or logits.shape != (len(few), classes):
         shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        rule = f"gives {shape} for a batch of 2 images of {classes} classes"
+        rule = f"gives {shape} for a batch of {len(few)} images of {classes} classes"
         raise BadArgument("model", name, rule, f"make it give [B,{classes}]")

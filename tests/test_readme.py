@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-import signal
-import sys
 from pathlib import Path
 
+import documents
 import pytest
 from PIL import Image
 
-from convscope import cli
-
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line
-    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
-    for line in block.splitlines()
-    if line.startswith("convscope ")
-]
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.S)
+BLOCKS = documents.blocks(README)
+COMMANDS = [command for block in BLOCKS for command in block.commands]
+SNIPPETS = [block for block in BLOCKS if block.language == "python"]
 
 NET = """
 from torch import nn
@@ -42,22 +33,16 @@ def prepared(bars, workplace: Path) -> Path:
     return workplace
 
 
-def test_every_command_runs(prepared, monkeypatch, capsys):
+def test_every_command_runs(prepared):
     assert len(COMMANDS) > 12
-    for written in COMMANDS:
-        command = written.replace("--time-budget 10m", "--time-budget 8s")
-        monkeypatch.setattr(sys, "argv", shlex.split(command))
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        assert not left.value.code, f"{command}\n{capsys.readouterr().err}"
+    for command in COMMANDS:
+        documents.command(command.replace("--time-budget 10m", "--time-budget 8s"))
     assert Path("runs/a/report.html").is_file() and Path("digits.png").is_file()
 
 
-@pytest.mark.parametrize("code", SNIPPETS)
-def test_every_snippet_runs(prepared, code, capsys):
-    exec(compile(code, "README.md", "exec"), {})
-    assert "report.html" in capsys.readouterr().out
+@pytest.mark.parametrize("block", SNIPPETS)
+def test_every_snippet_runs(prepared, block):
+    assert "report.html" in documents.Reader().run(block)
 
 
 def test_nothing_is_left_to_fill_in():

@@ -644,6 +644,11 @@ def test_steps_alone_say_how_long(bars):
     assert cs.train("mnist", **QUICK, steps=4).recipe.train.epochs == 3  # typed: the most
 
 
+def test_a_batch_may_be_one_image(bars):
+    run = cs.train("mnist", model="mlp", batch_size=1, steps=3, threads=1, kernels="plain")
+    assert run.recipe.train.batch_size == 1 and run.metrics.n == 60
+
+
 def test_a_learning_rate_is_searched_for(bars, workplace):
     found = cs.find_lr("mnist", **{**QUICK, "batch_size": 20})
     assert found.suggestion is not None and 1e-5 < found.suggestion < 1
