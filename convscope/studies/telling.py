@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -153,7 +154,9 @@ def difference(
 
     if min(len(one), len(two)) < 2 or len(set(one)) == len(set(two)) == 1:
         return None
-    test = ttest_ind(one, two, equal_var=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of one side that does not vary
+        test = ttest_ind(one, two, equal_var=False)
     ends = test.confidence_interval(1 - (1 - LEVEL) / comparisons)
     return statistics.mean(one) - statistics.mean(two), float(ends.low), float(ends.high)
 

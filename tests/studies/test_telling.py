@@ -69,6 +69,11 @@ def test_a_constant_that_differs_has_no_interval():
     )
 
 
+def test_one_side_that_does_not_vary_is_no_trouble():
+    middle, low, high = telling.difference([0.5, 0.5, 0.5], [0.1, 0.2, 0.3])
+    assert (middle, low < 0.3 < high) == (pytest.approx(0.3), True)
+
+
 def test_time_is_told_only_where_every_seed_says_the_same():
     apart = rows("a", [0.9, 0.91], [1.0, 1.1]) + rows("b", [0.9, 0.92], [2.0, 2.2])
     assert told(apart, ["a", "b"]).sentences[-1] == (

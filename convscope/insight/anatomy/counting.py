@@ -8,8 +8,11 @@ padding are multiplied like any others, and masked attention like any other.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -94,10 +97,27 @@ def _product(numbers: tuple[int, ...]) -> str:
     return "*".join(map(str, numbers[1:] if len(numbers) > 1 and numbers[0] == 1 else numbers))
 
 
+@contextlib.contextmanager
+def _without_triton() -> Iterator[None]:
+    """Let PyTorch's counter, which can do without, not import the compiler for GPUs: 75 MB."""
+    log, absent = logging.getLogger("torch.utils.flop_counter"), "triton" not in sys.modules
+    level = log.level
+    if absent:
+        sys.modules["triton"] = None  # type: ignore[assignment]
+        log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["triton"]
+            log.setLevel(level)
+
+
 @cache
 def _rules() -> dict[Any, Callable[..., int]]:
     """Operator -> multiply-adds of shapes."""
-    from torch.utils.flop_counter import flop_registry, sdpa_flop
+    with _without_triton():
+        from torch.utils.flop_counter import flop_registry, sdpa_flop
 
     aten = torch.ops.aten
     found: dict[Any, Callable[..., int]] = {

@@ -406,6 +406,12 @@ def _word(func: Any) -> str:
 class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees each operator that runs, and runs it on shapes alone where the image is involved."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing here is compiled: PyTorch need not import its compiler, which takes a second and
+        100 MB, to keep it away."""
+        return False
+
     def __init__(self, recorder: _Recorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.recorder = recorder
