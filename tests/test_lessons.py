@@ -15,6 +15,7 @@ import notebooks
 import numpy as np
 import pytest
 
+from convscope import recipe
 from convscope.data import pack, sources
 from convscope.data.pack import Pack
 
@@ -158,6 +159,15 @@ def test_both_languages_hold_the_same_code(page: Path):
     for pattern in (r"^#+ ", r"pictures/([\w.-]+)", r"<details>", r"\d[\d,.]*\d"):
         found = [re.findall(pattern, _prose(text), re.M) for text in texts]
         assert sorted(found[0]) == sorted(found[1]), pattern
+
+
+@pytest.mark.parametrize("page", ENGLISH, ids=lambda page: page.stem)
+def test_a_recipe_reaches_what_a_lesson_says(page: Path):
+    found = re.findall(r"recipe\s`([\w-]+)`\s\((\d+\.\d+) %", page.read_text(encoding="utf-8"))
+    assert found or page.stem[0] == "d"
+    for name, accuracy in found:
+        claim = recipe.load(name).claim
+        assert claim and f"{100 * claim.accuracy:.2f}" == accuracy, name
 
 
 def _prose(text: str) -> str:
