@@ -14,6 +14,7 @@ import documents
 import notebooks
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
 from convscope import recipe
 from convscope.data import pack, sources
@@ -177,6 +178,13 @@ def test_what_a_page_points_to_is_there(page: Path):
     prose = _prose(page.read_text(encoding="utf-8"))
     for target in re.findall(r"(?<!!)\[[^]]+\]\((?!http)(.*?)\)", prose):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_no_mark_is_left_where_a_page_is_rendered(page: Path):
+    """Emphasis beside Chinese punctuation is easily written so that its asterisks stay."""
+    rendered = MarkdownIt().enable("table").render(_prose(page.read_text(encoding="utf-8")))
+    assert not re.findall(r".*[*`|].*", re.sub(r"<code>.*?</code>", "", rendered))
 
 
 def test_the_examples_of_the_scripts():
