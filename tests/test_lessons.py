@@ -14,7 +14,9 @@ import documents
 import notebooks
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
+from convscope import recipe
 from convscope.data import pack, sources
 from convscope.data.pack import Pack
 
@@ -146,9 +148,7 @@ def test_a_stale_notebook_is_said(tmp_path, monkeypatch, capsys):
     notebooks.main(check=True)
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in ENGLISH if p.stem != "e-colour-images"], ids=lambda page: page.stem
-)  # E is in English only
+@pytest.mark.parametrize("page", ENGLISH, ids=lambda page: page.stem)
 def test_both_languages_hold_the_same_code(page: Path):
     """And the same pictures, headings of the same depth, and as many folded answers."""
     other = LESSONS / "zh" / page.name
@@ -160,6 +160,15 @@ def test_both_languages_hold_the_same_code(page: Path):
         assert sorted(found[0]) == sorted(found[1]), pattern
 
 
+@pytest.mark.parametrize("page", ENGLISH, ids=lambda page: page.stem)
+def test_a_recipe_reaches_what_a_lesson_says(page: Path):
+    found = re.findall(r"recipe\s`([\w-]+)`\s\((\d+\.\d+)\s%", page.read_text(encoding="utf-8"))
+    assert found or page.stem[0] == "d"
+    for name, accuracy in found:
+        claim = recipe.load(name).claim
+        assert claim and f"{100 * claim.accuracy:.2f}" == accuracy, name
+
+
 def _prose(text: str) -> str:
     return re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
 
@@ -169,6 +178,13 @@ def test_what_a_page_points_to_is_there(page: Path):
     prose = _prose(page.read_text(encoding="utf-8"))
     for target in re.findall(r"(?<!!)\[[^]]+\]\((?!http)(.*?)\)", prose):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_no_mark_is_left_where_a_page_is_rendered(page: Path):
+    """Emphasis beside Chinese punctuation is easily written so that its asterisks stay."""
+    rendered = MarkdownIt().enable("table").render(_prose(page.read_text(encoding="utf-8")))
+    assert not re.findall(r".*[*`|].*", re.sub(r"<code>.*?</code>", "", rendered))
 
 
 def test_the_examples_of_the_scripts():
