@@ -128,7 +128,7 @@ def test_how_it_shows_itself() -> None:
 
 
 def test_a_run_on_values_imports_no_compiler():
-    """What PyTorch imports to work on shapes, or for GPUs, is 150 MB that a training cannot spare."""
+    """What PyTorch imports to work on shapes, or for GPUs, is 150 MB of a training process."""
     code = (
         "import sys, torch; from convscope import models; from convscope.insight import anatomy;"
         "found = anatomy.summarise(models.build('cnn', 10, 1, (28, 28)), (1, 28, 28), real=True);"
