@@ -9,16 +9,25 @@ from typing import Annotated, Any
 import typer
 
 from convscope.cli.options import with_fields
-from convscope.cli.shared import Debug, Json, print_json, under
+from convscope.cli.shared import (
+    Augmented,
+    DataName,
+    Debug,
+    Json,
+    KernelSize,
+    NetworkName,
+    RecipeName,
+    Widths,
+    print_json,
+    sizes,
+    under,
+)
 from convscope.errors import BadArgument
 
 
 @with_fields
 def sweep(
-    data: Annotated[
-        str | None,
-        typer.Argument(metavar="DATA", help="A data set, see `convscope data`; or a folder."),
-    ] = None,
+    data: DataName = None,
     vary: Annotated[
         list[str] | None,
         under(
@@ -46,29 +55,17 @@ def sweep(
     resume: Annotated[
         bool, under("Sweep", "--resume", help="Go on with the sweep in --out.")
     ] = False,
-    recipe: Annotated[
-        str | None, under("Network", help="A recipe by name (see `recipes`) or a .toml file.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        under("Network", help="A network by name (see `models`), tv:NAME, or file.py:Class."),
-    ] = None,
-    kernel_size: Annotated[
-        str | None, under("Network", metavar="N|HxW", help="cnn: kernel of each convolution.")
-    ] = None,
-    widths: Annotated[
-        str | None, under("Network", metavar="N,N,...", help="cnn: channels of each stage.")
-    ] = None,
-    augment: Annotated[
-        bool, under("Augmentation", help="The data set's own, or none but what is typed.")
-    ] = True,
+    recipe: RecipeName = None,
+    model: NetworkName = None,
+    kernel_size: KernelSize = None,
+    widths: Widths = None,
+    augment: Augmented = True,
     as_json: Json = False,
     debug: Debug = False,
     **fields: Any,
 ) -> None:
     """Train a grid of settings over several seeds: table, figure, and what the numbers support."""
     from convscope import console
-    from convscope.cli.training import sizes
     from convscope.studies import grid
     from convscope.studies import sweep as studies
 
@@ -84,7 +81,7 @@ def sweep(
         )
         return
     asked: dict[str, Any] = {
-        **{k: v for k, v in fields.items() if v is not None},
+        **fields,
         "data": data,
         "vary": vary or (),
         "study": study,
@@ -93,12 +90,8 @@ def sweep(
         "recipe": recipe,
         "model": model,
         "augment": augment,
+        **sizes(kernel_size, widths),
     }
-    for name, size in (
-        ("kernel_size", sizes(kernel_size, "kernel_size", "x")),
-        ("widths", sizes(widths, "widths", ",")),
-    ):
-        asked |= {} if size is None else {name: size}
     if preview:
         rows = studies.preview(**asked)
         if as_json:
@@ -109,8 +102,9 @@ def sweep(
             [
                 (
                     row["part"],
-                    ", ".join(f"{k} {v}" for k, v in row["values"].items()) or "as given",
-                    *(row[k] for k in ("runs", "epochs", "parameters", "multiply_adds")),
+                    row["setting"] or "as given",
+                    *(row[key] for key in ("runs", "epochs", "parameters")),
+                    "-" if row["multiply_adds"] is None else row["multiply_adds"],
                 )
                 for row in rows
             ],

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli.options import with_arguments
-from convscope.cli.shared import Debug, Json, OwnModel, print_json, under
-from convscope.cli.training import sizes
+from convscope.cli.shared import Debug, Json, KernelSize, OwnModel, Widths, print_json, sizes, under
 from convscope.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -40,12 +39,8 @@ def summary(
     num_classes: Annotated[
         int | None, under("Network", help="Else 10; tv:NAME: those of its weights, 1000.")
     ] = None,
-    kernel_size: Annotated[
-        str | None, under("Network", metavar="N|HxW", help="cnn: kernel of each convolution.")
-    ] = None,
-    widths: Annotated[
-        str | None, under("Network", metavar="N,N,...", help="cnn: channels of each stage.")
-    ] = None,
+    kernel_size: KernelSize = None,
+    widths: Widths = None,
     model: OwnModel = None,
     level: Annotated[
         int | None, typer.Option(help="One row for each module so many levels deep.")
@@ -69,12 +64,8 @@ def summary(
         rule = "only one form can be printed"
         raise BadArgument(form, "with another form", rule, "leave one out, or --save it")
     _free(save, force)
+    arguments |= sizes(kernel_size, widths)
     given = {name: value for name, value in arguments.items() if value is not None}
-    for name, value in (
-        ("kernel_size", sizes(kernel_size, "kernel_size", "x")),
-        ("widths", sizes(widths, "widths", ",")),
-    ):
-        given |= {} if value is None else {name: value}
     found = _asked(network, input, num_classes, model, given)
     shown = found if level is None else found.folded(level)
     if save is not None:

@@ -9,50 +9,33 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from convscope.cli.options import with_fields
-from convscope.cli.shared import Debug, Json, print_json, under
+from convscope.cli.shared import (
+    Augmented,
+    DataName,
+    Debug,
+    Json,
+    KernelSize,
+    NetworkName,
+    RecipeName,
+    Widths,
+    print_json,
+    sizes,
+    under,
+)
 from convscope.errors import BadArgument, TargetMissed
 
 if TYPE_CHECKING:
     from convscope.api import Run
 
 
-def sizes(text: str | None, argument: str, separator: str) -> int | list[int] | None:
-    """'16,32' or '5x3' as whole numbers. Raises BadArgument."""
-    if text is None:
-        return None
-    try:
-        numbers = [int(part) for part in text.split(separator)]
-    except ValueError:
-        example = "16,32" if separator == "," else "5 or 5x3"
-        raise BadArgument(
-            argument, text, "must be whole numbers", f"write them as {example}"
-        ) from None
-    return numbers[0] if len(numbers) == 1 and separator == "x" else numbers
-
-
 @with_fields
 def train(
-    data: Annotated[
-        str | None,
-        typer.Argument(metavar="DATA", help="A data set, see `convscope data`; or a folder."),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        under("Network", help="A recipe by name (see `recipes`) or a .toml file."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        under("Network", help="A network by name (see `models`), tv:NAME, or file.py:Class."),
-    ] = None,
-    kernel_size: Annotated[
-        str | None, under("Network", metavar="N|HxW", help="cnn: kernel of each convolution.")
-    ] = None,
-    widths: Annotated[
-        str | None, under("Network", metavar="N,N,...", help="cnn: channels of each stage.")
-    ] = None,
-    augment: Annotated[
-        bool, under("Augmentation", help="The data set's own, or none but what is typed.")
-    ] = True,
+    data: DataName = None,
+    recipe: RecipeName = None,
+    model: NetworkName = None,
+    kernel_size: KernelSize = None,
+    widths: Widths = None,
+    augment: Augmented = True,
     time_budget: Annotated[
         str | None,
         under("Limits", metavar="90s|10m|1h30m", help="Fit the epochs: the whole job ends then."),
@@ -89,11 +72,7 @@ def train(
 ) -> None:
     """Train a network, judge it once on the test split, write a report."""
     began = time.perf_counter()
-    options = {
-        **fields,
-        "kernel_size": sizes(kernel_size, "kernel_size", "x"),
-        "widths": sizes(widths, "widths", ","),
-    }
+    options = {**fields, **sizes(kernel_size, widths)}
     if data is None and recipe is None and not (resume and out):
         raise BadArgument(
             "DATA", "(not given)", "is needed, or a recipe", "try convscope train mnist"

@@ -8,7 +8,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,6 @@ class Study:
     parts: tuple[Part, ...]
     seeds: tuple[int, ...]
     question: str = ""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def typed(text: str) -> tuple[str, list[Any]]:

@@ -42,7 +42,7 @@ class Cell:
     options: Mapping[str, Any]
     recipe: Recipe
     parameters: int
-    multiply_adds: int
+    multiply_adds: int | None  # None where they cannot be counted
 
     @property
     def folder(self) -> str:
@@ -104,14 +104,8 @@ def sweep(
     Raises BadArgument, before anything is written, for a setting that cannot be trained, and
     whatever ``train`` raises.
     """
-    fixed = {"model": model, "recipe": recipe, **options}
-    fixed = {name: value for name, value in fixed.items() if value is not None}
-    fixed |= {} if data is None else {"data": asked.full(data)}
-    fixed |= {} if augment else {"augment": False}
-    fixed |= QUICK if quick else {}
-    wanted = _wanted(study, vary, fixed, _seeds(seeds, quick))
-    if quick:
-        wanted = replace(wanted, question=f"{wanted.question} {NOTHING}".strip())
+    fixed = _fixed(data, model, recipe, augment, quick, options)
+    wanted = _wanted(study, vary, fixed, seeds, quick)
     folder = None if out is None else Path(out)
     begun = _begun(folder, resume)
     packs: dict[tuple[str, str], Pack] = {}
@@ -152,24 +146,50 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def preview(**asked_for: Any) -> list[dict[str, Any]]:
+def preview(
+    data: str | Path | None = None,
+    *,
+    vary: Mapping[str, Sequence[Any] | Mapping[str, Any]] | Iterable[str] = (),
+    study: str | None = None,
+    seeds: int | Sequence[int] | None = None,
+    model: str | None = None,
+    recipe: str | Path | None = None,
+    augment: bool = True,
+    quick: bool = False,
+    **options: Any,
+) -> list[dict[str, Any]]:
     """What :func:`sweep` would train, a row a setting, once every setting was checked."""
-    seeds = _seeds(asked_for.pop("seeds", None), bool(asked_for.pop("quick", False)))
-    study, vary = asked_for.pop("study", None), asked_for.pop("vary", ())
-    fixed = {name: value for name, value in asked_for.items() if value is not None}
-    wanted = _wanted(study, vary, fixed, seeds)
+    fixed = _fixed(data, model, recipe, augment, quick, options)
+    wanted = _wanted(study, vary, fixed, seeds, quick)
     cells = [c for c in _cells(wanted, {}, silent) if c.seed == wanted.seeds[0]]
     return [
         {
             "part": wanted.parts[cell.part].title,
+            "setting": cell.setting.name,
             "values": dict(cell.setting.values),
             "runs": len(wanted.seeds),
             "epochs": cell.recipe.train.epochs,
+            "steps": cell.recipe.train.steps or None,
             "parameters": cell.parameters,
             "multiply_adds": cell.multiply_adds,
         }
         for cell in cells
     ]
+
+
+def _fixed(
+    data: str | Path | None,
+    model: str | None,
+    recipe: str | Path | None,
+    augment: bool,
+    quick: bool,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The options of ``train`` that all runs share, as far as they are given."""
+    place = None if data is None else asked.full(data)
+    given = {"data": place, "model": model, "recipe": recipe, **options}
+    given |= {"augment": None if augment else False} | (QUICK if quick else {})
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _seeds(seeds: int | Sequence[int] | None, quick: bool) -> tuple[int, ...] | None:
@@ -183,9 +203,14 @@ def _seeds(seeds: int | Sequence[int] | None, quick: bool) -> tuple[int, ...] | 
 
 
 def _wanted(
-    study: str | None, vary: Any, fixed: Mapping[str, Any], seeds: tuple[int, ...] | None
+    study: str | None,
+    vary: Mapping[str, Any] | Iterable[str],
+    fixed: Mapping[str, Any],
+    count: int | Sequence[int] | None,
+    quick: bool,
 ) -> Study:
     """The study that is asked for. Raises BadArgument."""
+    seeds = _seeds(count, quick)
     varied = dict(vary.items() if isinstance(vary, Mapping) else [grid.typed(t) for t in vary])
     if study is not None:
         if varied:
@@ -209,6 +234,8 @@ def _wanted(
                     raise BadArgument(name, fixed[name], rule, "leave one of them out")
     if any("seed" in part.options for part in wanted.parts):
         raise BadArgument("seed", fixed.get("seed"), "is for one run", "use seeds (--seeds)")
+    if quick:
+        wanted = replace(wanted, question=f"{wanted.question} {NOTHING}".strip())
     return wanted
 
 
@@ -252,7 +279,7 @@ def _checked(
             known.model.name, len(pack.classes), pack.channels, pack.image_size,
             known.model.arguments,
         )  # fmt: skip
-    work = anatomy.summarise(network, size).total.multiply_adds or 0
+    work = anatomy.summarise(network, size).total.multiply_adds
     parameters = sum(p.numel() for p in network.parameters())
     return Cell(index, setting, 0, options, known, parameters, work)
 
@@ -274,13 +301,10 @@ def _spec(wanted: Study, cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return (
-        list(value)
-        if isinstance(value, tuple)
-        else str(value)
-        if isinstance(value, Path)
-        else value
-    )
+    """A value as JSON gives it back."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _same(folder: Path, spec: Mapping[str, Any]) -> None:
@@ -405,9 +429,9 @@ def _claim(
     which = (
         str(len(seeds)) if seeds == tuple(range(1, len(seeds) + 1)) else ",".join(map(str, seeds))
     )
-    words = ["convscope", "sweep"]
-    for name, value in {**fixed, "seeds": which}.items():
-        words += [str(value)] if name == "data" else [f"--{name.replace('_', '-')}", str(value)]
+    typed = [
+        word for name, value in {**fixed, "seeds": which}.items() for word in _typed(name, value)
+    ]
     claim = recipes.Claim(
         accuracy=round(statistics.mean(values), 5),
         sd=round(statistics.stdev(values), 5),
@@ -416,7 +440,21 @@ def _claim(
         machine=f"{threads} of {where['processor']}, {where['vectors']}, {where['system']}, "
         f"torch {info['versions']['torch'].partition('+')[0]}, {train.precision}",
         date=info["created"][:10],
-        command=shlex.join(words),
+        command=shlex.join(["convscope", "sweep", *typed]),
         loss=round(statistics.mean(row["loss"] for row in rows), 5),
     )
     return recipes.dumps(Recipe(claim=claim)).partition("[claim]")[2].join(["[claim]", ""])
+
+
+def _typed(name: str, value: Any) -> list[str]:
+    """An option as the command line takes it.
+
+    >>> _typed("lr", 0.1), _typed("augment", False), _typed("widths", [8, 16]), _typed("data", "x")
+    (['--lr', '0.1'], ['--no-augment'], ['--widths', '8,16'], ['x'])
+    """
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    if isinstance(value, list | tuple):
+        value = ("x" if name == "kernel_size" else ",").join(map(str, value))
+    return [str(value)] if name == "data" else [f"--{flag}", str(value)]

@@ -40,7 +40,7 @@ class Line:
     seconds: float
     seconds_an_epoch: float
     parameters: int
-    multiply_adds: int
+    multiply_adds: int | None
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ class Told:
         suffix = f"-{self.index + 1}" if self.index else ""
         names = [line.name or "as given" for line in self.lines]
         points = [line.interval or (line.accuracy, line.accuracy) for line in self.lines]
-        costs = {
-            "seconds of training": [line.seconds for line in self.lines],
-            "multiply-adds an image": [float(line.multiply_adds) for line in self.lines],
-            "parameters": [float(line.parameters) for line in self.lines],
-        }
+        costs = {"seconds of training": [line.seconds for line in self.lines]}
+        work = [line.multiply_adds for line in self.lines if line.multiply_adds is not None]
+        if len(work) == len(self.lines):  # known of every setting
+            costs["multiply-adds an image"] = [float(number) for number in work]
+        costs["parameters"] = [float(line.parameters) for line in self.lines]
         means = [line.accuracy for line in self.lines]
         found = {f"figure{suffix}": figures.trade_offs(names, means, points, costs, self.title)}
         for measure in self.measures:
@@ -343,7 +343,7 @@ def cells(line: Line) -> list[str]:
         f"{line.seconds:.1f}",
         f"{line.seconds_an_epoch:.1f}",
         f"{line.parameters:,}",
-        f"{line.multiply_adds:,}",
+        "-" if line.multiply_adds is None else f"{line.multiply_adds:,}",
     ]
 
 

@@ -112,9 +112,8 @@ def test_more_images_than_are_written_at_once(tmp_path, monkeypatch):
         assert pieces.splits["train"].files == whole.splits["train"].files
 
 
+@pytest.mark.skipif(not resample.available(), reason="no kernels on this machine")
 def test_the_pack_is_the_same_with_the_compiled_resize(tmp_path, monkeypatch):
-    if not resample.available():
-        pytest.skip("no kernels on this machine")
     root = photos(tmp_path / "photos", size=(50, 40))
     plain, _ = opened(root, size=(16, 16))
     used: list[tuple[int, int]] = []

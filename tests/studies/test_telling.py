@@ -147,6 +147,16 @@ def test_the_page_has_table_sentences_and_pictures():
         assert f"- {sentence}\n" in page
 
 
+def test_work_that_cannot_be_counted_is_not_nought():
+    part = told(
+        [*CLEAR[:3], *(row | {"multiply_adds": None} for row in CLEAR[3:])], ["good", "bad"]
+    )
+    assert [line.multiply_adds for line in part.lines] == [20, None]
+    assert [telling.cells(line)[-1] for line in part.lines] == ["20", "-"]
+    labels = [axes.get_xlabel() for axes in part.figures()["figure"].axes]
+    assert labels == ["seconds of training", "parameters"]
+
+
 @pytest.mark.parametrize("values", [[0.1, 0.3], [0.9, 0.95, 0.99, 0.91]])
 def test_an_interval_is_students(values):
     low, high = stats.t.interval(

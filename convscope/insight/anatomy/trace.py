@@ -462,7 +462,7 @@ def _changed(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 def _storage(tensor: Tensor) -> int:
     try:
         return int(tensor.untyped_storage()._cdata)
-    except (RuntimeError, NotImplementedError):  # such as a sparse tensor, which has none
+    except NotImplementedError:  # a sparse tensor has none
         return -id(tensor)
 
 

@@ -257,15 +257,15 @@ def test_what_is_written_into_a_constant_is_of_the_image() -> None:
     assert all(value.image for op in root.ops() if op.name == "mm" for value in op.outputs)
 
 
-@torch.library.custom_op("convscope_tests::twice", mutates_args=())
-def twice(x: Tensor) -> Tensor:
+@torch.library.custom_op("own::doubled", mutates_args=())
+def doubled(x: Tensor) -> Tensor:
     """An operator that PyTorch knows no shape of."""
     return x * 2
 
 
 class Custom(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(twice(x))
+        return torch.relu(doubled(x))
 
 
 def test_an_operator_without_a_shape_rule_is_run() -> None:
@@ -273,7 +273,7 @@ def test_an_operator_without_a_shape_rule_is_run() -> None:
     assert found.failure is None and found.notes == ()
     assert [row.output_shape for row in found.rows] == [(3,)] * len(found.rows)
     assert [row.multiply_adds for row in found.rows][:2] == [12, None]
-    assert "no counting rule for convscope_tests::twice" in found.text()
+    assert "no counting rule for own::doubled" in found.text()
 
 
 def test_half_precision_and_other_devices() -> None:

@@ -1,0 +1,301 @@
+"""A run from Python: what it leaves behind, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from quick import QUICK, same_weights
+
+import convscope as cs
+from convscope import report
+from convscope.data import sources
+from convscope.errors import BadArgument, DataError, Interrupted, RunError, TargetMissed
+from convscope.events import EpochEnd, Notice, Progress
+from convscope.models import store
+from convscope.recipe import Claim, Recipe, resolve
+from convscope.run import RunFolder
+
+
+def test_a_run_leaves_everything_behind(bars, workplace):
+    run = cs.train("mnist", **QUICK)
+    assert run.path == Path("runs/mnist-cnn-1")
+    assert sorted(p.name for p in run.path.iterdir()) == [
+        ".lock",
+        "README.md",
+        "checkpoint",
+        "history.jsonl",
+        "metrics.json",
+        "model.json",
+        "model.safetensors",
+        "predictions.csv",
+        "recipe.toml",
+        "report.html",
+        "split.json",
+    ]
+    assert run.metrics.accuracy > 0.8
+    low, high = run.metrics.accuracy_ci95
+    assert low < run.metrics.accuracy <= high
+    assert run.metrics.test_looks == 1
+    assert np.trace(run.metrics.confusion) == run.metrics.accuracy * run.metrics.n
+    assert run.report.stat().st_size > 10_000
+    assert cs.train("mnist", **QUICK).path == Path("runs/mnist-cnn-2")
+    assert same_weights(Path("runs/mnist-cnn-1"), Path("runs/mnist-cnn-2"))
+
+
+def test_the_split_says_which_image_went_where(bars):
+    run = cs.train("mnist", **QUICK, val=0.2)
+    split = json.loads((run.path / "split.json").read_text())
+    labels = bars.splits["train"].labels[split["val"]]
+    assert np.bincount(labels).tolist() == [16, 16, 16] and split["train"] == 192
+    assert split["fingerprint"] == bars.fingerprint
+
+
+def test_normalisation_is_that_of_the_training_pixels(bars):
+    run = cs.train("mnist", **QUICK)
+    split = json.loads((run.path / "split.json").read_text())
+    pixels = np.delete(bars.splits["train"].images, split["val"], axis=0) / 255
+    network = store.load(RunFolder(run.path))
+    assert float(network.normalise.mean) == pytest.approx(pixels.mean(), rel=1e-5)
+    assert float(network.normalise.std) == pytest.approx(pixels.std(), rel=1e-5)
+
+
+def test_events_come_up_as_they_happen(bars, events):
+    seen, emit = events
+    cs.train("mnist", **QUICK, emit=emit)
+    assert [e.epoch for e in seen if isinstance(e, EpochEnd)] == [1, 2, 3]
+    stages = {e.stage for e in seen if isinstance(e, Progress)}
+    assert {"epoch 1/3", "validate", "judge"} <= stages
+
+
+def test_the_test_split_is_read_once(bars, monkeypatch):
+    """Whoever reads the test images before the end would be caught here."""
+    test, reads = bars.splits["test"].images, []
+    from convscope.evaluation import predictions
+
+    logits_of = predictions.logits_of
+
+    def counted(model, images, **named):
+        if np.shares_memory(images, test):
+            reads.append(named["stage"])
+        return logits_of(model, images, **named)
+
+    monkeypatch.setattr(predictions, "logits_of", counted)
+    cs.train("mnist", **QUICK)
+    assert reads == ["judge"]
+
+
+def test_the_recipe_of_a_run_makes_it_again(bars, monkeypatch):
+    """By the command that model.json and the report name."""
+    import shlex
+    import sys
+
+    from convscope import cli
+
+    run = cs.train("mnist", **QUICK, seed=3, shift=2, out="a")
+    command = shlex.split(RunFolder(run.path).read_model()["command"])
+    monkeypatch.setattr(sys, "argv", [*command, "--out", "b"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert not left.value.code
+    assert same_weights(Path("a"), Path("b"))
+
+
+def test_seeds_differ_and_repeat(bars):
+    runs = [cs.train("mnist", **QUICK, seed=seed).path for seed in (1, 2, 1)]
+    assert same_weights(runs[0], runs[2])
+    assert not same_weights(runs[0], runs[1])
+
+
+@pytest.mark.parametrize("stage", ["epoch 2/3", "validate", "judge"])
+def test_stopped_at_any_stage_a_run_is_completed(bars, stage):
+    """Also between training and judging, where no signal is waited for."""
+    whole = cs.train("mnist", **QUICK).path
+
+    class Power(Exception):
+        pass
+
+    def cut(event: object) -> None:
+        if isinstance(event, Progress) and event.stage == stage:
+            raise Power
+
+    out = Path("a")
+    with pytest.raises(Power):
+        cs.train("mnist", **QUICK, out=out, emit=cut)
+    run = cs.train("mnist", **QUICK, out=out, resume=True)
+    assert same_weights(run.path, whole)
+    assert run.metrics.test_looks == 1
+    assert run.metrics.accuracy == cs.Run(whole).metrics.accuracy
+    assert run.report.is_file() and (out / "README.md").is_file()
+
+
+def test_resume_alone_is_enough_and_a_finished_run_stays(bars, events):
+    seen, emit = events
+    first = cs.train("mnist", **QUICK, out="a")
+    before = {p: p.stat().st_mtime_ns for p in first.path.rglob("*") if p.is_file()}
+    assert cs.train(out="a", resume=True, emit=emit).metrics == first.metrics
+    assert "finished; nothing to do" in seen[-1].text
+    assert before == {p: p.stat().st_mtime_ns for p in first.path.rglob("*") if p.is_file()}
+
+
+def test_resume_begins_what_never_began(bars):
+    assert cs.train("mnist", **QUICK, out="new", resume=True).metrics.n == 60
+
+
+def test_a_report_that_is_missing_is_made_anew_without_another_look(bars):
+    run = cs.train("mnist", **QUICK, out="a")
+    run.report.unlink()
+    again = cs.train(out="a", resume=True)
+    assert again.report.is_file() and again.metrics.test_looks == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"epochs": 5}, "epochs=5: is not what this run was begun with .3.; leave it out"),
+        ({"model": "mlp"}, "model=mlp: is not what this run was begun with .cnn."),
+        ({"widths": [4]}, r"widths=\(4,\): is not what this run was begun with .*4, 8"),
+        ({"data": "cifar10"}, "data=cifar10: is not what this run was begun with"),
+        ({"threads": 7}, "threads=7: is not what this run was begun with"),
+    ],
+)
+def test_the_recipe_of_a_run_is_binding(bars, options, text):
+    cs.train("mnist", **QUICK, out="a")
+    with pytest.raises(BadArgument, match=text):
+        cs.train(**{"data": "mnist", **QUICK, **options}, out="a", resume=True)
+
+
+def test_nothing_is_overwritten(bars):
+    cs.train("mnist", **QUICK, out="a")
+    with pytest.raises(RunError, match="holds a run already; add --resume"):
+        cs.train("mnist", **QUICK, out="a")
+
+
+def test_a_run_of_other_data_does_not_go_on(bars, monkeypatch):
+    cs.train("mnist", **QUICK, out="a")
+    monkeypatch.setattr(sources, "open_data", lambda *rest: replaced(bars, "0" * 64))
+    with pytest.raises(
+        DataError, match="mnist: has fingerprint 000000000000, and the run was made"
+    ):
+        cs.evaluate("a")
+    (Path("a") / "metrics.json").unlink()
+    with pytest.raises(DataError, match="mnist: has fingerprint 000000000000"):
+        cs.train(out="a", resume=True)
+
+
+def replaced(pack, fingerprint):
+    from dataclasses import replace
+
+    return replace(pack, fingerprint=fingerprint)
+
+
+def test_no_validation_is_said(bars, events):
+    seen, emit = events
+    run = cs.train("mnist", **QUICK, val=0, emit=emit)
+    assert any(isinstance(e, Notice) and "not calibrated" in e.text for e in seen)
+    assert RunFolder(run.path).read_model()["temperature"] == 1.0
+    with pytest.raises(BadArgument, match="split=val: is empty: the run was trained with val=0"):
+        cs.evaluate(run.path, "val")
+
+
+def test_two_processes_do_not_train_into_one_folder(bars):
+    from filelock import FileLock
+
+    cs.train("mnist", **QUICK, out="a").report.unlink()
+    with FileLock("a/.lock"), pytest.raises(RunError, match="another process is training into it"):
+        cs.train(out="a", resume=True)
+
+
+def test_data_in_another_order_has_another_validation_split(bars, monkeypatch):
+    from dataclasses import replace
+
+    run = cs.train("mnist", **QUICK, out="a")
+    shuffled = replace(bars, digest="0" * 64)
+    monkeypatch.setattr(sources, "open_data", lambda *rest: shuffled)
+    with pytest.raises(DataError, match="are in another order .* val split cannot be told"):
+        cs.evaluate(run.path, "val")
+    assert cs.evaluate(run.path, "test")["accuracy"] == run.metrics.accuracy
+
+
+def test_a_claim_is_held_against_the_run(bars):
+    claim = Claim(0.5, 0.01, 5, 1.0, "here", "2026-11-22", "convscope train")
+    base = resolve({"data": "mnist", "epochs": 4, "batch_size": 40, "lr": 0.01}, {"widths": (4, 8)})
+    fair = Recipe(base.data, base.model, base.train, base.augment, claim, base.origin)
+    assert cs.train(recipe=fair, check=True, seed=3).metrics.accuracy > 0.5
+    proud = Claim(1.1, 0.01, 5, 1.0, "here", "2026-11-22", "convscope train")
+    missed = Recipe(base.data, base.model, base.train, base.augment, proud, base.origin)
+    with pytest.raises(
+        TargetMissed, match=r"misses the recipe's claim of 110.00% .sd 1.00%, 5 seeds"
+    ):
+        cs.train(recipe=missed, check=True)
+    with pytest.raises(BadArgument, match="check=.*needs a recipe with a"):
+        cs.train(recipe=missed, check=True, epochs=1)
+    cs.train("mnist", **QUICK, out="unclaimed")
+    with pytest.raises(BadArgument, match="check=.*needs a recipe with a"):
+        cs.train(out="unclaimed", resume=True, check=True)
+
+
+def test_ctrl_c_in_python_saves_first(bars):
+    import signal
+
+    def stop(event: object) -> None:
+        if isinstance(event, Progress) and event.stage == "epoch 2/3":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="saved in"):
+        cs.train("mnist", **QUICK, out="a", emit=stop)
+    assert issubclass(Interrupted, KeyboardInterrupt)
+    assert cs.train(out="a", resume=True).metrics.n == 60
+
+
+def test_the_report_is_there_even_without_test_images(bars):
+    run = cs.train("mnist", **QUICK)
+    path = report.write_report(run.path, test_images=None, anatomy=[])
+    assert path == run.report
+
+
+def test_the_process_is_left_as_it_was(bars):
+    """Threads and denormals are the caller's own again after a job, in a notebook or a server."""
+    torch.set_num_threads(2)
+    counts = []
+    run = cs.train(
+        "mnist", **QUICK, threads=1, emit=lambda e: counts.append(torch.get_num_threads())
+    )
+    assert set(counts) == {1} and torch.get_num_threads() == 2
+    assert run.recipe.train.threads == 1
+    assert float(torch.tensor(1e-39) * 1) > 0
+
+
+def test_steps_alone_say_how_long(bars):
+    options = {k: v for k, v in QUICK.items() if k != "epochs"}
+    run = cs.train("mnist", **options, steps=13)
+    assert (run.recipe.train.epochs, run.recipe.origin["train.epochs"]) == (3, "measured")
+    assert len((run.path / "history.jsonl").read_text().splitlines()) == 3
+    assert cs.train("mnist", **QUICK, steps=4).recipe.train.epochs == 3  # typed: the most
+
+
+def test_a_batch_may_be_one_image(bars):
+    run = cs.train("mnist", model="mlp", batch_size=1, steps=3, threads=1, kernels="plain")
+    assert run.recipe.train.batch_size == 1 and run.metrics.n == 60
+
+
+def test_a_learning_rate_is_searched_for(bars, workplace):
+    found = cs.find_lr("mnist", **{**QUICK, "batch_size": 20})
+    assert found.suggestion is not None and 1e-5 < found.suggestion < 1
+    assert found.figure == Path("mnist-cnn-lr.png")
+    assert [p.name for p in workplace.iterdir()] == ["mnist-cnn-lr.png"]
+    with Image.open(found.figure) as picture:
+        assert picture.size[0] > 500
+    assert json.loads(json.dumps(found.as_json()))["rates"] == list(found.rates)
+    with pytest.raises(BadArgument, match="out=mnist-cnn-lr.png: is there already"):
+        cs.find_lr("mnist", **QUICK)
+    Path("figures").mkdir()
+    again = cs.find_lr("mnist", **{**QUICK, "batch_size": 20}, out="figures")
+    assert again.figure == Path("figures/mnist-cnn-lr.png") and again.rates == found.rates
+    assert cs.find_lr("mnist", **QUICK, out=found.figure, force=True).figure == found.figure
+    with pytest.raises(BadArgument, match="out=x.exe: must end in .png"):
+        cs.find_lr("mnist", **QUICK, out="x.exe")
