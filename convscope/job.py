@@ -83,7 +83,8 @@ class Job:
             asked.model.arguments,
         )
         self.pixels, self.labels = tensor_of(train.images), torch.from_numpy(train.labels)
-        self.model.normalise.set(*statistics(self.pixels, self.indices, self._let_go))
+        if asked.data.normalise:
+            self.model.normalise.set(*statistics(self.pixels, self.indices, self._let_go))
         self._whiten()
         self.model.to(device)
         self.engine: nn.Module = self.model

@@ -24,12 +24,15 @@ from convscope.errors import BadArgument, RunError, nearest
 @dataclass(frozen=True)
 class Data:
     """What is learnt from: the data set by its name or folder, the held-out share for validation,
-    the seed of that split, and the ``image_size`` (N or HxW; auto: that of the data)."""
+    the seed of that split, the ``image_size`` (N or HxW; auto: that of the data), and whether the
+    network's first layer brings the pixels of each channel to mean 0 and standard deviation 1,
+    measured on the training images, or leaves them as they are, 0 to 1 (``normalise``)."""
 
     name: str = "mnist"
     val: float = 0.1
     split_seed: int = 0
     image_size: str = "auto"
+    normalise: bool = True
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "image_size": "N or HxW: the size that a folder's images are brought to.",
         "val": "Share held out for validation; 0 trains on everything.",
         "split_seed": "Seed of that split.",
+        "normalise": "Bring pixels to mean 0, deviation 1 (the default), or leave them 0 to 1.",
     },
     "Training": {
         "epochs": "Passes over the training images.",

@@ -78,7 +78,7 @@ def _text(network: Classifier, info: Mapping[str, Any], weights: str) -> str:
             "",
             "    def __init__(self) -> None:",
             "        super().__init__()",
-            "        self.normalise = nn.Module()  # mean and deviation of the training pixels",
+            "        self.normalise = nn.Module()  # of the pixels, kept with the weights",
             f'        self.normalise.register_buffer("mean", torch.zeros(1, {channels}, 1, 1))',
             f'        self.normalise.register_buffer("std", torch.ones(1, {channels}, 1, 1))',
             *made,

@@ -64,6 +64,13 @@ def test_normalisation_is_that_of_the_training_pixels(bars):
     assert float(network.normalise.std) == pytest.approx(pixels.std(), rel=1e-5)
 
 
+def test_pixels_are_left_as_they_are_where_the_recipe_says_so(bars):
+    run = cs.train("mnist", **QUICK, normalise=False)
+    network = store.load(RunFolder(run.path))
+    assert float(network.normalise.mean) == 0 and float(network.normalise.std) == 1
+    assert RunFolder(run.path).read_recipe().data.normalise is False
+
+
 def test_events_come_up_as_they_happen(bars, events):
     seen, emit = events
     cs.train("mnist", **QUICK, emit=emit)
