@@ -550,7 +550,7 @@ LATER = (
     *("image_size", "nesterov", "clip_grad", "ema", "early_stopping", "steps", "micro_batch"),
     *("eval_batch", "crop", "scale", "shear", "padding", "alternating_flip", "brightness"),
     *("contrast", "saturation", "hue", "randaugment", "magnitude", "erase", "mixup", "cutmix"),
-    "kernels",
+    *("kernels", "normalise"),
 )
 
 

@@ -84,7 +84,7 @@ An image classifier of {len(run.classes)} classes with {model["parameters"]:,} p
 
 - **Network**: {network}, {model["parameters"]:,} parameters, weights in `model.safetensors`
   (SHA-256 `{_md(model["weights_sha256"])}`)
-- **Input**: {colour} images, fitted to {_md(shape)} pixels; whatever scaling they need is part of it
+- **Input**: {colour} images, fitted to {_md(shape)} pixels; scaling is part of it
 - **Output**: a probability for each of {names}
 - **Made**: {_md(model["created"])} with {_md(value_text(model["versions"]))}
 
