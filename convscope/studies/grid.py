@@ -161,11 +161,10 @@ def load(name: str) -> Study:
     table = tomllib.loads((READY / f"{name}.toml").read_text(encoding="utf-8"))
     parts = []
     for one in table["part"]:
-        grid = settings(one.get("vary", {}).items())
+        grid = [] if "network" in one else settings(one.get("vary", {}).items())
         for network in one.get("network", ()):
             label = network.pop("label")
             grid.append(Setting({NETWORK: label}, network))
-        grid = [setting for setting in grid if setting.options]
         asked = tuple(one.get("measures", ()))
         assert set(asked) <= set(measures.MEASURES), asked
         parts.append(Part(one["title"], one["options"], tuple(grid), asked))

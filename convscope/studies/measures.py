@@ -1,4 +1,5 @@
-"""What else is asked of a run: how it does on shifted images, and its gradients by layer."""
+"""What else is asked of a run: how it does on shifted images, its gradients by layer, and how it
+does without one of its branches."""
 
 from __future__ import annotations
 
@@ -14,12 +15,13 @@ from torch.nn import functional
 from convscope import models, run
 from convscope.data.loader import to_input
 from convscope.data.pack import Pack
+from convscope.errors import BadArgument
 from convscope.evaluation import predictions
 from convscope.models import store
 from convscope.models.parts import Classifier
 
 PIXELS = (0, 1, 2, 3, 4, 6, 8)  # that the images are shifted by
-JUDGED = 1000  # test images that are shifted
+JUDGED = 1000  # test images that are shifted, or judged without a branch
 LEARNT = 500  # training images whose gradient is taken
 
 
@@ -92,7 +94,55 @@ def _norms(network: Classifier, inputs: torch.Tensor, targets: torch.Tensor) -> 
     return [0.0 if p.grad is None else float(p.grad.norm()) for _, p in _weights(network)]
 
 
+def branches(folder: Path, pack: Pack) -> dict[str, Any]:
+    """:func:`silenced` on the first 1,000 test images."""
+    test = pack.splits["test"]
+    images, labels = np.array(test.images[:JUDGED]), np.array(test.labels[:JUDGED])
+    return silenced(store.load(run.find(folder)), images, labels)
+
+
+def silenced(network: Classifier, images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Accuracy on uint8 [N,C,H,W] with one branch of one block silenced: its maps are put to their
+    means over these images, so that it tells none of them from another.
+
+    A branch is a child whose name begins with ``branch``, as those of ``inception`` and of
+    torchvision's Inception networks do. Raises BadArgument for a network that has none.
+    """
+    names = [name for name, _ in network.named_modules() if _is_branch(name)]
+    if not names:
+        rule = "asks for branches, and its network has none"
+        raise BadArgument("measures", "branches", rule, "take inception, or tv:googlenet")
+
+    def accuracy() -> float:
+        return float((predictions.logits_of(network, images).argmax(1) == labels).mean())
+
+    def without(name: str) -> float:
+        branch = network.get_submodule(name)
+        sums: list[torch.Tensor] = []
+        hook = branch.register_forward_hook(
+            lambda _, __, out: sums.append(out.double().sum(0, keepdim=True))
+        )
+        accuracy()
+        hook.remove()
+        mean = torch.stack(sums).sum(0) / len(images)
+        hook = branch.register_forward_hook(lambda _, __, out: mean.to(out.dtype).expand_as(out))
+        found = accuracy()
+        hook.remove()
+        return found
+
+    return {"intact": accuracy(), "branches": names, "without": [without(n) for n in names]}
+
+
+def _is_branch(name: str) -> bool:
+    """
+    >>> _is_branch("features.3.branch1x1"), _is_branch("features.3.branch5x5.0")
+    (True, False)
+    """
+    return name.rpartition(".")[2].startswith("branch")
+
+
 MEASURES: dict[str, Callable[[Path, Pack], dict[str, Any]]] = {
     "shift": shift,
     "gradients": gradients,
+    "branches": branches,
 }

@@ -392,7 +392,7 @@ def _row(
     for measure in part.measures:
         kept = place.path / f"{measure}.json"
         if not kept.exists():
-            emit(Notice(f"{cell.setting.name}, seed {cell.seed}: {measure}"))
+            emit(Notice(f"{cell.setting.name or 'as given'}, seed {cell.seed}: {measure}"))
             files.write_json(kept, measures.MEASURES[measure](place.path, pack))
         row[measure] = files.read_json(kept, RunError)
     return row

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from convscope.insight import figures
+from convscope.studies import measures
 from convscope.studies.grid import Setting
 
 if TYPE_CHECKING:
@@ -264,7 +265,34 @@ def gradient_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     return said
 
 
-SAID = {"shift": shift_sentences, "gradients": gradient_sentences}
+def branch_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
+    """What each network loses with each of its branches."""
+    said = []
+    for name, rows in by_setting.items():
+        intact = statistics.mean(row["branches"]["intact"] for row in rows)
+        lost = [f"{branch} {100 * statistics.mean(losses):.2f}" for branch, losses in _losses(rows)]
+        called = f"{name}: " if name else ""
+        said.append(
+            f"{called}{intact:.2%} of {measures.JUDGED:,} test images with every branch; points "
+            f"lost with one silenced (mean of {len(rows)}): {', '.join(lost)}."
+        )
+    return said
+
+
+def _losses(rows: Sequence[Row]) -> list[tuple[str, list[float]]]:
+    """Accuracy lost with each branch, a value a seed."""
+    each = [row["branches"] for row in rows]
+    return [
+        (branch, [found["intact"] - found["without"][i] for found in each])
+        for i, branch in enumerate(each[0]["branches"])
+    ]
+
+
+SAID = {
+    "shift": shift_sentences,
+    "gradients": gradient_sentences,
+    "branches": branch_sentences,
+}
 
 
 def _draw_shift(by_setting: Mapping[str, Sequence[Row]]) -> Figure:
@@ -290,7 +318,16 @@ def _draw_gradients(by_setting: Mapping[str, Sequence[Row]]) -> Figure:
     )  # fmt: skip
 
 
-DRAWN = {"shift": _draw_shift, "gradients": _draw_gradients}
+def _draw_branches(by_setting: Mapping[str, Sequence[Row]]) -> Figure:
+    points = {
+        f"{name}, {branch}" if name else branch: [100 * loss for loss in losses]
+        for name, rows in by_setting.items()
+        for branch, losses in _losses(rows)
+    }
+    return figures.bars(points, "points of accuracy lost without it")
+
+
+DRAWN = {"shift": _draw_shift, "gradients": _draw_gradients, "branches": _draw_branches}
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -7,9 +7,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import convscope as cs
 from convscope.data import sources
+from convscope.errors import BadArgument
+from convscope.models.parts import Classifier
 from convscope.studies import measures
 
 LINE = "c5-4p0 relu c5-8s2 relu gap flatten fc"
@@ -55,3 +58,30 @@ def test_gradients_are_those_of_autograd(run, monkeypatch):
     wanted = torch.autograd.grad(loss, [p for p in trained.parameters() if p.ndim > 1])
     assert found["trained"] == pytest.approx([float(g.norm()) for g in wanted], rel=1e-4)
     assert found["begun"] != pytest.approx(found["trained"], rel=0.01)
+
+
+class Halves(nn.Module):
+    """Two branches that see the two halves of an image, and a head that listens to one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch_heard, self.branch_unheard = nn.Identity(), nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left, right = x.flatten(1).chunk(2, 1)
+        return self.branch_heard(left) + 0 * self.branch_unheard(right)
+
+
+def test_a_silenced_branch_tells_no_image_from_another():
+    images = np.zeros((600, 1, 2, 2), np.uint8)
+    labels = np.arange(600) % 2
+    images[np.arange(600), 0, 0, labels] = 200  # the brighter one of the left half is the class
+    images[:, 0, 1] = np.random.default_rng(0).integers(0, 255, (600, 2))
+    found = measures.silenced(Classifier(1, None, Halves()), images, labels)
+    assert found["branches"] == ["head.branch_heard", "head.branch_unheard"]
+    assert found["intact"] == 1.0 and found["without"] == [0.5, 1.0]
+
+
+def test_a_network_without_branches_is_refused(run):
+    with pytest.raises(BadArgument, match="asks for branches, and its network has none"):
+        measures.branches(run.path, sources.open_data("mnist"))

@@ -136,6 +136,20 @@ def test_gradients_by_layer():
     assert [list(line.get_ydata()) for line in axes.lines] == [[0.001, 0.1]] * 2
 
 
+def test_branches_by_what_is_lost_without_them():
+    found = rows("", [0.9, 0.8])
+    for row, without in zip(found, ([0.9, 0.5], [0.7, 0.5]), strict=True):
+        row["values"] = {}
+        row["branches"] = {"intact": 0.9, "branches": ["b1", "b2"], "without": without}
+    said = told(found, [""], ["branches"])
+    assert said.sentences[-1] == (
+        "90.00% of 1,000 test images with every branch; points lost with one silenced (mean of 2): "
+        "b1 10.00, b2 40.00."
+    )
+    (axes,) = said.figures()["branches"].axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([10, 40])
+
+
 def test_the_page_has_table_sentences_and_pictures():
     part = told(CLEAR, ["bad", "good"])
     study = grid.Study("kernels", (), (1, 2, 3), "Which is better?")
