@@ -45,6 +45,9 @@ Padding = Annotated[
 Stride = Annotated[str, typer.Option(help="N or H,W.")]
 Dilation = Annotated[str, typer.Option(help="N or H,W: how far apart the kernel's taps are.")]
 Steps = Annotated[int, typer.Option(help="How many steps are written out.")]
+Reads = Annotated[
+    bool, typer.Option("--reads", help="Show how often each pixel is read, over all places.")
+]
 Save = Annotated[
     Path | None, typer.Option("--save", help="Draw it: a .gif that moves, a .png, or a .html page.")
 ]
@@ -78,6 +81,7 @@ def conv(
         bool, typer.Option("--flip", help="Turn the kernel by 180 degrees: true convolution.")
     ] = False,
     steps: Steps = 16,
+    reads: Reads = False,
     save: Save = None,
     force: Force = False,
     as_json: Json = False,
@@ -98,7 +102,7 @@ def conv(
             X, K, out_channels=out_channels, **_moves(padding, stride, dilation),
             group=groups, bias=bias, flip=flip,
         )  # fmt: skip
-    _slid(found, steps, path, as_json, kernel, image)
+    _slid(found, steps, reads, path, as_json, kernel, image)
 
 
 @app.command()
@@ -120,6 +124,7 @@ def pool(
         bool, typer.Option("--count-padding", help="An average counts the padding too.")
     ] = False,
     steps: Steps = 16,
+    reads: Reads = False,
     save: Save = None,
     force: Force = False,
     as_json: Json = False,
@@ -143,7 +148,7 @@ def pool(
         found = sliding.pool(
             X, window, kind=kind, **moves, ceil_mode=ceil, count_include_pad=count_padding
         )
-    _slid(found, steps, path, as_json, f"{kind} pool", image)
+    _slid(found, steps, reads, path, as_json, f"{kind} pool", image)
 
 
 @app.command("one-by-one")
@@ -299,7 +304,13 @@ def receptive_field(
 
 
 def _slid(
-    found: Sliding, steps: int, path: Path | None, as_json: bool, name: str, image: Path | None
+    found: Sliding,
+    steps: int,
+    reads: bool,
+    path: Path | None,
+    as_json: bool,
+    name: str,
+    image: Path | None,
 ) -> None:
     """Draw and print what was moved."""
     from convscope.insight.lab import drawing, page, sliding
@@ -345,13 +356,28 @@ def _slid(
         at = ",".join(map(str, place))
         lines.append(f"  [{at}] {found.arithmetic(*place)}")
         last = n
+    lines += _result(found, reads)
+    typer.echo("\n".join(lines))
+    _drawn(path)
+
+
+def _result(found: Sliding, reads: bool) -> list[str]:
+    """What came out, and how often each pixel was read."""
+    from convscope.insight.lab import sliding
+
+    lines = []
+    if reads:
+        often = found.reads()
+        middle = often[len(often) // 2, often.shape[1] // 2]
+        lines += ["", f"reads    of a pixel: {often[0, 0]} in the corner, {middle} in the middle"]
+        lines += _grid(often) if often.shape[1] <= 32 else []
     low, high = sliding.written(found.Y.min()), sliding.written(found.Y.max())
     lines += ["", f"result   from {low} to {high}"]
+    M, h, w = found.Y.shape
     if h * w <= 256 and w <= 16 and M <= 4:
         for m, rows in enumerate(found.Y):
             lines += [f"  channel {m}"] * (M > 1) + _grid(rows)
-    typer.echo("\n".join(lines))
-    _drawn(path)
+    return lines
 
 
 def _grid(rows: Array) -> list[str]:

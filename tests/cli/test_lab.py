@@ -248,3 +248,11 @@ def test_it_starts_without_torch(tmp_path):
         "assert 'torch' not in sys.modules and 'numpy' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.gif")], check=True)
+
+
+def test_how_often_each_pixel_is_read(lab):
+    said = lab("conv", "--input", "5x4", "--kernel", "3x3", "--padding", "1", "--reads").out
+    assert "reads    of a pixel: 4 in the corner, 9 in the middle\n  4 6 6 4\n  6 9 9 6\n" in said
+    assert "reads" not in lab("conv", "--input", "5x4").out
+    found = json.loads(lab("pool", "--input", "4x4", "--stride", "1", "--json").out)
+    assert found["reads"][0] == [1, 2, 2, 1] and found["reads"][1] == [2, 4, 4, 2]

@@ -34,6 +34,28 @@ def worked_out(text: str) -> float:
     return float(eval(left, {"max": lambda *values: max(values)}))
 
 
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    padding=st.integers(0, 3),
+    stride=st.integers(1, 4),
+    dilation=st.integers(1, 2),
+)
+@example(size=(5, 5), kernel=(3, 3), padding=0, stride=1, dilation=1)
+@settings(max_examples=60, deadline=None)
+def test_reads_are_the_gradient_of_a_sum_of_windows(size, kernel, padding, stride, dilation):
+    """Summed over a kernel of ones, each pixel counts as often as it is read."""
+    if any(n + 2 * padding < dilation * (k - 1) + 1 for n, k in zip(size, kernel, strict=True)):
+        return
+    moves = {"pads": padding, "strides": stride, "dilations": dilation}
+    found = sliding.convolve(np.zeros((1, *size)), np.ones(kernel), **moves)
+    x = torch.zeros(1, 1, *size, requires_grad=True)
+    ones = torch.ones(1, 1, *kernel)
+    conv = torch.nn.functional.conv2d(x, ones, None, stride, padding, dilation)
+    conv.sum().backward()
+    assert found.reads().tolist() == x.grad[0, 0].tolist()
+
+
 cases = st.tuples(
     st.integers(1, 3), st.integers(1, 2), st.integers(0, 2), st.integers(1, 2), st.booleans()
 )

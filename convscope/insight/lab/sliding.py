@@ -52,6 +52,16 @@ class Sliding:
         """The output size along each axis, with its numbers filled in."""
         return [_formula(axis, self.ceil_mode, self.same) for axis in self.axes]
 
+    def reads(self) -> NDArray[np.int64]:
+        """How often each pixel lies under the window, over all its places: [H,W]."""
+        height, width = (
+            np.bincount(
+                [at for i in range(axis.out) for _, at in axis.taps(i)], minlength=axis.size
+            )
+            for axis in self.axes
+        )
+        return np.outer(height, width)
+
     def channels(self, m: int) -> range:
         """The channels of X that output channel m is made of."""
         if self.W is None:
@@ -112,7 +122,8 @@ class Sliding:
         return both
 
     def as_json(self, most: int) -> dict[str, Any]:
-        """The experiment as one object; ``output`` is None where it is more than 10,000 numbers."""
+        """The experiment as one object; ``output`` and ``reads`` are None where they are more
+        than 10,000 numbers."""
         height, width = self.axes
         return {
             "kind": self.kind,
@@ -126,6 +137,7 @@ class Sliding:
             "group": self.group,
             "formula": self.formula(),
             "output_shape": list(self.Y.shape),
+            "reads": self.reads().tolist() if self.X[0].size <= 10_000 else None,
             "numbers_a_step": self.products,
             "steps_total": self.places,
             "steps": [
