@@ -313,7 +313,7 @@ def _slid(
     image: Path | None,
 ) -> None:
     """Draw and print what was moved."""
-    from convscope.insight.lab import drawing, page, sliding
+    from convscope.insight.lab import drawing, page
 
     if steps < 0:
         raise BadArgument("steps", steps, "must be 0 or more", "try 16")
