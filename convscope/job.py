@@ -8,6 +8,7 @@ import math
 import shlex
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,13 @@ class Job:
                 "leave one of them out",
             )
         self.indices = torch.from_numpy(np.setdiff1d(np.arange(len(train)), self.val))
+        emit(
+            Notice(
+                f"{Path(asked.data.name).name}: {len(self.indices):,} images to learn from, "
+                f"{len(self.judged_labels):,} held out for validation, "
+                f"{len(pack.splits['test']):,} to judge"
+            )
+        )
         device = precision.device_of(asked.train.device)
         torch.manual_seed(asked.train.seed)
         self.model = models.build(

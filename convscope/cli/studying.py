@@ -48,6 +48,9 @@ def sweep(
     preview: Annotated[
         bool, under("Sweep", "--preview", help="Check and list the settings; train nothing.")
     ] = False,
+    measured: Annotated[
+        bool, under("Sweep", "--measured", help="What --study showed when it was measured.")
+    ] = False,
     listed: Annotated[bool, under("Sweep", "--list", help="List the studies.")] = False,
     out: Annotated[
         Path | None, under("Sweep", metavar="DIR", help="Its folder; else runs/STUDY-DATA-N.")
@@ -79,6 +82,9 @@ def sweep(
             ("study", "runs", "what it asks"),
             [(name, _runs(s), s.question) for name, s in found.items()],
         )
+        return
+    if measured:
+        _measured(study, as_json)
         return
     asked: dict[str, Any] = {
         **fields,
@@ -123,6 +129,22 @@ def sweep(
     typer.echo(f"page          {done.page}")
 
 
+def _measured(study: str | None, as_json: bool) -> None:
+    """Print the rows that are kept of a study."""
+    from convscope import console
+    from convscope.studies import measured
+
+    if study is None:
+        known = ", ".join(measured.names())
+        raise BadArgument("measured", True, "is asked of a study", f"add --study: {known}")
+    found = measured.load(study)
+    if as_json:
+        print_json(found.as_json())
+        return
+    console.study(found.parts)
+    typer.echo(f"measured      {found.date}, {found.machine}\ncommand       {found.command}")
+
+
 def _runs(study: Any) -> int:
     return sum(len(part.settings) for part in study.parts) * len(study.seeds)
 
@@ -143,6 +165,9 @@ def claims(
     number: Annotated[
         int | None, typer.Argument(metavar="N", help="The claim to test; none lists them all.")
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Run a study's short form: 20 steps, one seed.")
+    ] = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print all cards, as docs/claims.md has them.")
     ] = False,
@@ -152,6 +177,7 @@ def claims(
     """Test a claim that is often read about convolutional networks, by one command."""
     from convscope import console
     from convscope.studies import claims as cards
+    from convscope.studies import measured
 
     if markdown:
         typer.echo(cards.page(), nl=False)
@@ -167,8 +193,14 @@ def claims(
     if as_json:
         print_json(card.as_json())
         return
-    typer.echo(f"claim    {card.says}\nwhy      {card.why}\n\n$ {card.command}")
+    typer.echo(f"claim    {card.says}\nwhy      {card.why}\n")
+    if card.study is not None:
+        took = measured.load(card.study).seconds / 60
+        typer.echo(f"About {took:.0f} minutes of training; --quick shows what it looks like, and")
+        typer.echo(f"`convscope sweep --study {card.study} --measured` what it has shown.\n")
+    command = card.command + (" --quick" if quick and card.study else "")
+    typer.echo(f"$ {command}")
     from convscope.cli import app
 
-    app(shlex.split(card.command)[1:], standalone_mode=False)
+    app(shlex.split(command)[1:], standalone_mode=False)
     typer.echo(f"\nfinding  {card.finding}\nverdict  {card.verdict}")

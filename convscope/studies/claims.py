@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from convscope.errors import BadArgument
+from convscope.studies import measured
 
 FILE = Path(__file__).with_name("claims.toml")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim; ``shows`` stands word for word in what ``command`` prints."""
+    """A claim; ``shows`` stands word for word in what ``command`` prints, or, where that is a
+    ``study``, in what it printed when it was measured."""
 
     number: int
     says: str
@@ -24,6 +26,12 @@ class Claim:
     shows: tuple[str, ...]
     finding: str
     verdict: str
+
+    @property
+    def study(self) -> str | None:
+        """The study that tests it, where one does."""
+        words = self.command.split()
+        return words[words.index("--study") + 1] if "--study" in words else None
 
     def as_json(self) -> dict[str, Any]:
         """All of it."""
@@ -59,7 +67,8 @@ def page() -> str:
         "",
         "Sentences that are often read about convolutional networks. Each has one command that",
         "tests it; `convscope claims N` runs it. What a card says the command shows, it shows: the",
-        "tests run them all.",
+        "tests run them all. A study takes minutes: what stands under it is what it showed when it",
+        "was measured, and the tests hold it against the rows that are kept.",
         "",
     ]
     for claim in load():
@@ -79,4 +88,8 @@ def page() -> str:
             "```",
             "",
         ]
+        if claim.study is not None:
+            found = measured.load(claim.study)
+            minutes = f"{found.seconds / 60:.0f} minutes of training"
+            text += [f"Measured on {found.date}: {minutes}, {found.machine}.", ""]
     return "\n".join(text)
