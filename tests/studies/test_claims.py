@@ -7,9 +7,11 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from convscope import cli
+from convscope.data import pack, sources
 from convscope.studies import claims, grid, measured, sweep
 
 CARDS = claims.load()
@@ -27,6 +29,18 @@ def run(capsys, monkeypatch, workplace):
     return call
 
 
+@pytest.fixture
+def few(tmp_path, monkeypatch):
+    """MNIST with 100 training and 20 test images."""
+    whole = sources.open_data("mnist")
+    splits = {
+        name: (np.array(whole.splits[name].images[:n]), np.array(whole.splits[name].labels[:n]))
+        for name, n in (("train", 100), ("test", 20))
+    }
+    packed = pack.write_pack(tmp_path / "few", "mnist", whole.classes, splits, "a part of MNIST")
+    monkeypatch.setattr(sources, "open_data", lambda *_, **__: packed)
+
+
 QUICK = [card for card in CARDS if card.study is None]
 STUDIES = [card for card in CARDS if card.study is not None]
 
@@ -39,9 +53,10 @@ def test_what_a_study_showed_is_what_its_rows_say(card):
 
 
 @pytest.mark.parametrize("card", STUDIES, ids=lambda card: str(card.number))
-def test_a_study_runs_in_its_short_form(run, card, monkeypatch):
-    monkeypatch.setattr(sweep, "QUICK", {"steps": 2, "val": 0.02, "kernels": "plain",
-                                         "precision": "float32"})  # fmt: skip
+def test_a_study_runs_in_its_short_form(run, card, few, monkeypatch):
+    short = {"steps": 1, "val": 0.1, "kernels": "plain", "precision": "float32",
+             "memory_format": "contiguous"}  # fmt: skip
+    monkeypatch.setattr(sweep, "QUICK", short)
     code, said, _ = run("claims", str(card.number), "--quick")
     assert code == 0 and f"$ {card.command} --quick\n" in said
     for part in grid.load(card.study).parts:
@@ -66,7 +81,7 @@ def test_a_claim_is_tested_by_its_number(run):
 
 def test_claims_are_listed(run):
     _, said, _ = run("claims")
-    assert all(f"\n{card.number} " in said for card in CARDS)
+    assert all(f"\n{card.number:>2} " in said for card in CARDS)
     assert len(json.loads(run("claims", "--json")[1])["claims"]) == len(CARDS)
     assert json.loads(run("claims", "3", "--json")[1])["verdict"] == "half true"
 
