@@ -62,11 +62,11 @@ class Canvas:
     parts: list[str] = field(default_factory=list)
 
     def words(self, text: str) -> str:
-        """The text with each word in {braces} in the drawing's language."""
+        """The text with each word in {braces}, and the marks, in the drawing's language."""
         for english, chinese in CHINESE.items():
             text = text.replace(f"{{{english}}}", chinese if self.chinese else english)
         assert "{" not in text, text
-        return text
+        return text.replace(", ", "，").replace(": ", "：") if self.chinese else text
 
     def text(
         self, x: float, y: float, text: str, size: int = 15, colour: str = INK,

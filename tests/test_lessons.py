@@ -180,6 +180,19 @@ def test_what_a_page_points_to_is_there(page: Path):
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("folder", (LESSONS, LESSONS / "zh"), ids=lambda folder: folder.name)
+def test_each_lesson_leads_back_and_on(folder: Path):
+    """To the list of lessons, its notebook, the other language, and to its neighbours."""
+    pages = [folder / page.name for page in ENGLISH]
+    other = "../" if folder.name == "zh" else "zh/"
+    for at, page in enumerate(pages):
+        found = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+        wanted = ["README.md", f"{page.stem}.ipynb", f"{other}{page.name}"]
+        wanted += [near.name for near in pages[max(0, at - 1) : at + 2] if near != page]
+        assert set(wanted) <= set(found), page
+        assert found[0] == found[-1] == "README.md"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_no_mark_is_left_where_a_page_is_rendered(page: Path):
     """Emphasis beside Chinese punctuation is easily written so that its asterisks stay."""

@@ -66,9 +66,10 @@ def page() -> str:
         "# Claims, and what is so",
         "",
         "Sentences that are often read about convolutional networks. Each has one command that",
-        "tests it; `convscope claims N` runs it. What a card says the command shows, it shows: the",
-        "tests run them all. A study takes minutes: what stands under it is what it showed when it",
-        "was measured, and the tests hold it against the rows that are kept.",
+        "tests it; `convscope claims N` runs it. The last box of a card is part of what the",
+        "command prints, which the test suite checks. A study takes minutes: its box is what it",
+        "showed when it was measured, and the tests hold it against the rows that are kept.",
+        "[The lessons](lessons/README.md) say more.",
         "",
     ]
     for claim in load():

@@ -299,6 +299,7 @@ def test_a_step_is_drawn_where_it_is():
 
 def test_fields_are_drawn_where_they_are():
     axes = drawing.fields(stack.follow(["c5-16", "mp2"], (28, 28))).axes[0]
+    assert axes.get_xlabel() == "column of pixels" and axes.get_ylabel() == "row of pixels"
     boxes = {patch.get_label(): patch.get_bbox().bounds for patch in axes.patches[1:]}
     assert boxes["c5-16: 5 x 5"] == (11.5, 11.5, 5, 5)
     assert boxes["mp2: 6 x 6"] == (11.5, 11.5, 6, 6)

@@ -206,9 +206,9 @@ class _Picture:
         rows = [self.rows[i] for i in box.rows]
         at = rows.index(main)
         before, after = (
-            ", ".join(row.label for row in part) for part in (rows[:at], rows[at + 1 :])
+            ", ".join(_named(row) for row in part) for part in (rows[:at], rows[at + 1 :])
         )
-        lines = ["residual" if main.join == "residual" else main.label]
+        lines = ["residual" if main.join == "residual" else _named(main)]
         lines += [f"after {before}"] * bool(before)
         lines += [f"then {after}" if before else after] * bool(after)
         return [*lines, _short(main.name, 34)]
@@ -434,6 +434,11 @@ def _colour(row: Row) -> str:
     if row.multiply_adds:
         return "sum"
     return "pool" if row.slides or "pool" in row.label else "other"
+
+
+def _named(row: Row) -> str:
+    """What a row is; of a folded block, whose operators have no one name, its class."""
+    return row.label or row.kind
 
 
 def _short(text: str, most: int) -> str:

@@ -137,6 +137,8 @@ def fields(rows: Sequence[Seen], upto: int | None = None) -> Figure:
     axes.set_ylim(most, low)
     axes.set_aspect("equal")
     axes.tick_params(colors=_QUIET)
+    axes.set_xlabel("column of pixels", color=_QUIET)
+    axes.set_ylabel("row of pixels", color=_QUIET)
     axes.spines[:].set_visible(False)
     title = f"What the middle unit of each layer sees of {height} x {width} pixels"
     axes.set_title(title, loc="left", size=11, color=_INK)
@@ -220,7 +222,7 @@ class _Board:
                     axes.text(j, i, written(value), ha="center", va="center", size=size, color=_INK)
                 )
         self.windows.append(_outline(axes, _BLUE))
-        self.said = figure.text(0.04, 0.08 / tall, "", size=9, color=_INK, va="bottom",
+        self.said = figure.text(0.04, 0.08 / tall, "", size=11, color=_INK, va="bottom",
                                 family="monospace", parse_math=False)  # fmt: skip
         self.moving = [self.image, *self.texts, *self.windows, self.said]
 
@@ -264,7 +266,7 @@ class _Board:
         self.image.set_data(np.ma.masked_array(self.values, hidden))
         for at, text in enumerate(self.texts):
             text.set_visible(at < upto)
-        room = int(self.figure.get_size_inches()[0] * 11.5)
+        room = int(self.figure.get_size_inches()[0] * 9.5)
         lines = textwrap.wrap(f"row {i}, column {j}: {self.found.arithmetic(0, i, j)}", room)
         lines = lines if len(lines) <= 2 else [lines[0], "... " + lines[-1]]
         self.said.set_text("\n".join(lines))

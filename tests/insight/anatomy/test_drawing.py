@@ -195,6 +195,11 @@ def test_a_box_is_as_large_as_its_map() -> None:
     assert deep[3] - deep[1] > pooled[3] - pooled[1]  # more channels, a thicker box
 
 
+def test_a_folded_block_is_named_by_its_class() -> None:
+    said = re.findall(r'class="name"[^>]*>(.*?)</text>', of("inception").folded(2).svg())
+    assert "" not in said and said.count("InceptionA") == 2
+
+
 def test_channels_last_maps_are_drawn_as_maps() -> None:
     class Last(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
