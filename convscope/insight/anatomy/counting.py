@@ -8,11 +8,9 @@ padding are multiplied like any others, and masked attention like any other.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -20,6 +18,7 @@ import torch
 from torch.utils._pytree import tree_map_only
 
 from convscope.insight.anatomy.trace import Op, Value
+from convscope.uncompiled import uncompiled
 
 _FREE = {  # beside views, copies, new tensors, and what has PyTorch's tags for pointwise, reduction
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
@@ -97,27 +96,15 @@ def _product(numbers: tuple[int, ...]) -> str:
     return "*".join(map(str, numbers[1:] if len(numbers) > 1 and numbers[0] == 1 else numbers))
 
 
-@contextlib.contextmanager
-def _without_triton() -> Iterator[None]:
-    """Let PyTorch's counter, which can do without, not import the compiler for GPUs: 75 MB."""
-    log, absent = logging.getLogger("torch.utils.flop_counter"), "triton" not in sys.modules
-    level = log.level
-    if absent:
-        sys.modules["triton"] = None  # type: ignore[assignment]
-        log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        if absent:
-            del sys.modules["triton"]
-            log.setLevel(level)
-
-
 @cache
 def _rules() -> dict[Any, Callable[..., int]]:
     """Operator -> multiply-adds of shapes."""
-    with _without_triton():
+    log = logging.getLogger("torch.utils.flop_counter")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns where there is no compiler for GPUs
+    with uncompiled():
         from torch.utils.flop_counter import flop_registry, sdpa_flop
+    log.setLevel(level)
 
     aten = torch.ops.aten
     found: dict[Any, Callable[..., int]] = {

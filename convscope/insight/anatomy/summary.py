@@ -141,7 +141,6 @@ def summarise(
     *,
     name: str = "",
     rebuild: Callable[[], nn.Module] | None = None,
-    real: bool = False,
 ) -> Summary:
     """The anatomy of a model for an input of a shape without its batch, (C, H, W); several shapes
     for a model that takes several; or tensors, which are taken as they are, batch and all.
@@ -149,9 +148,7 @@ def summarise(
     Nothing is computed: it runs on shapes alone, in evaluation mode, and the model stays as it was.
     Where it looks at the values of its input, it is run on zeros instead, and a note says so;
     ``rebuild`` makes it again for that where it has no weights. A model that fails gives the rows
-    up to there. ``real`` runs it on zeros at once: for a model whose weights are there, where the
-    150 MB that PyTorch imports to work on shapes are too many. Raises BadArgument for shapes that
-    are none, and for a number of inputs that the
+    up to there. Raises BadArgument for shapes that are none, and for a number of inputs that the
     model does not take.
 
     >>> found = summarise(nn.Sequential(nn.Conv2d(1, 16, 5, padding=2), nn.ReLU()), (1, 28, 28))
@@ -162,7 +159,7 @@ def summarise(
     _fits(model, parts)
     batch = not any(isinstance(part, Tensor) for part in parts)
     model = _made_up(model, parts)
-    found = trace(model, _tensors(model, parts, _home(model) if real else META), real=real)
+    found = trace(model, _tensors(model, parts, META))
     on_data = found.on_data
     if found.failure is not None:
         again = model if all(p.device != META for p in model.parameters()) else None
