@@ -426,8 +426,9 @@ def _colour(row: Row) -> str:
 
 def _tail(name: str) -> str:
     """The end of a name that says which one it is: ``encoder_layer_11``, ``layer1.2``."""
-    *_, before, last = ["", *name.split(".")]
-    return _short(f"{before}.{last}".lstrip(".") if last.isdigit() else last, 20)
+    parts = name.split(".")
+    first = next((i for i in range(len(parts) - 1, 0, -1) if not parts[i].isdigit()), 0)
+    return _short(".".join(parts[first:]), 20)
 
 
 def _short(text: str, most: int) -> str:

@@ -114,7 +114,8 @@ def test_what_is_alike_is_drawn_once() -> None:
     (times,) = (part for part in chain if isinstance(part, Times))
     assert times.count == 12 and len(times.parts) == 4
     assert len(times.boxes) == 12 * 5
-    assert "12 times" in vit.svg()
+    assert "12 times" in vit.svg() and ">to encoder_layer_11<" in vit.svg()
+    assert ">to features.5.8<" in of("tv:convnext_tiny", 224).svg()
     resnet = of("tv:resnet50", 224)
     counts = [part.count for part in laid(resnet)[1] if isinstance(part, Times)]
     assert counts == [2, 3, 5, 2]
