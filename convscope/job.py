@@ -386,7 +386,7 @@ class Job:
 def write_pages(place: RunFolder, network: Classifier, pack: Pack) -> None:
     """The model card and the report, from the run's files."""
     report.write_card(place.path)
-    rows = anatomy.summarise(network, (pack.channels, *pack.image_size), real=True).rows
+    rows = anatomy.summarise(network, (pack.channels, *pack.image_size)).rows
     report.write_report(place.path, test_images=pack.splits["test"].images, anatomy=rows)
 
 

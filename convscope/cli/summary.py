@@ -43,7 +43,7 @@ def summary(
     widths: Widths = None,
     model: OwnModel = None,
     level: Annotated[
-        int | None, typer.Option(help="One row for each module so many levels deep.")
+        int | None, typer.Option(help="One row, and one box, for each module so many levels deep.")
     ] = None,
     save: Annotated[
         Path | None,
@@ -69,7 +69,7 @@ def summary(
     found = _asked(network, input, num_classes, model, given)
     shown = found if level is None else found.folded(level)
     if save is not None:
-        _write(save, shown)
+        _write(save, shown, whole=level is not None)
     if as_json:
         print_json({**shown.as_json(), "figure": None if save is None else str(save)})
     elif as_html:
@@ -131,9 +131,11 @@ def _free(path: Path | None, force: bool) -> None:
         raise BadArgument("save", path, "is there already", remedy)
 
 
-def _write(path: Path, shown: Summary) -> None:
+def _write(path: Path, shown: Summary, whole: bool) -> None:
     from convscope import files
 
-    made = {".svg": shown.svg, ".html": shown.html, ".md": shown.markdown}[path.suffix.lower()]()
+    kind = path.suffix.lower()
+    made = shown.svg(whole) if kind == ".svg" else shown.html() if kind == ".html" else ""
+    made = made or shown.markdown()
     with files.explained(path):
         files.write_whole(path, made if made.endswith("\n") else f"{made}\n")

@@ -12,6 +12,7 @@ from torch import nn
 
 from convscope.errors import BadArgument, nearest
 from convscope.models.parts import Classifier
+from convscope.uncompiled import uncompiled
 
 PREFIX = "tv:"
 AUXILIARY = ("googlenet", "inception_v3")  # have heads that are for training alone
@@ -26,14 +27,20 @@ class Plan:
     changes: Mapping[str, Any]
 
 
+def _torchvision() -> Any:
+    """Its networks."""
+    with uncompiled():
+        from torchvision import models
+    return models
+
+
 def names() -> list[str]:
     """The classifiers that torchvision has.
 
     >>> "resnet18" in names()
     True
     """
-    from torchvision import models
-
+    models = _torchvision()
     found: list[str] = models.list_models(module=models)
     return found
 
@@ -84,9 +91,7 @@ def published(bare: str, size: tuple[int, ...] | None = None) -> Published | Non
     >>> published("resnet50")
     Published(parameters=25557032, giga=4.089, size=(3, 224, 224))
     """
-    from torchvision import models
-
-    weights: Any = models.get_model_weights(bare)
+    weights: Any = _torchvision().get_model_weights(bare)
     for one in [weights.DEFAULT] if size is None else weights:
         side: int = one.transforms.keywords["crop_size"]
         if size in (None, (3, side, side)):
@@ -100,12 +105,10 @@ def auxiliary(bare: str) -> int:
     >>> auxiliary("inception_v3"), auxiliary("resnet18")
     (3326696, 0)
     """
-    from torchvision import models
-
     if bare not in AUXILIARY:
         return 0
-    with torch.device("meta"):
-        network = models.get_model(bare, weights=None, init_weights=True, aux_logits=True)
+    with uncompiled(), torch.device("meta"):
+        network = _torchvision().get_model(bare, weights=None, init_weights=True, aux_logits=True)
     heads = [module for name, module in network.named_children() if name.lower().startswith("aux")]
     return sum(p.numel() for head in heads for p in head.parameters())
 
@@ -118,8 +121,6 @@ def make(
     small_stem: bool = False,
 ) -> tuple[nn.Module, Plan]:
     """The network, and how it was made. Raises BadArgument where it cannot take such images."""
-    from torchvision import models
-
     arguments: dict[str, Any] = {"num_classes": num_classes}
     if bare in AUXILIARY:  # one output, in training too
         arguments |= {"aux_logits": False, "init_weights": True}
@@ -128,7 +129,7 @@ def make(
     if bare == "maxvit_t":
         arguments["input_size"] = image_size
     try:
-        network: nn.Module = models.get_model(bare, weights=None, **arguments)
+        network: nn.Module = _torchvision().get_model(bare, weights=None, **arguments)
         changes = _changes(bare, network, in_channels, image_size, small_stem)
         for place, value in changes.items():
             owner, _, attribute = place.rpartition(".")

@@ -2,8 +2,8 @@
 
 A forward pass on shapes alone (``trace``) falls into ``steps``; what its operators multiply
 (``counting``), why their outputs have their shapes (``shapes``) and what their units see
-(``fields``) makes ``rows`` of them, and these a ``summary``, which is told in words (``telling``),
-drawn (``layout``, ``drawing``) and put on a page (``page``).
+(``fields``) makes ``rows`` of them, and these a ``summary``, which is folded (``folding``), told in
+words (``telling``), drawn (``layout``, ``drawing``, ``strokes``) and put on a page (``page``).
 """
 
 from convscope.insight.anatomy.rows import Row, total

@@ -1,18 +1,17 @@
 """How many multiply-adds an operator does: those of convolutions and of products of matrices.
 
 The rules are those of PyTorch's own counter (``torch.utils.flop_counter``), halved, and a few that
-it lacks. What works on each value by itself, normalises, pools, resizes or sums is not counted, as
-it is not in published figures; an operator that is neither is said to be unknown. Pixels of the
-padding are multiplied like any others, and masked attention like any other.
+it lacks. What works on each value by itself, normalises, pools, resizes or samples, or sums is not
+counted, as it is not in published figures: of a deformable convolution, what the convolution does.
+An operator that is neither is said to be unknown. Pixels of the padding are multiplied like any
+others, and masked attention like any other.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 from torch.utils._pytree import tree_map_only
 
 from convscope.insight.anatomy.trace import Op, Value
+from convscope.uncompiled import uncompiled
 
 _FREE = {  # beside views, copies, new tensors, and what has PyTorch's tags for pointwise, reduction
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
@@ -41,10 +41,20 @@ _FREE = {  # beside views, copies, new tensors, and what has PyTorch's tags for 
     "unsafe_split", "unsafe_chunk", "split_with_sizes_copy", "split_copy", "_unsafe_view",
     "fill", "fill_", "zero_", "rand_like", "randn_like", "_cummax_helper", "var_mean", "std_mean",
     "linalg_vector_norm", "norm", "std", "var", "median", "mode", "kthvalue", "renorm", "glu",
-    "_weight_norm_interface",
+    "_weight_norm_interface", "_embedding_bag", "_embedding_bag_forward_only",
 }  # fmt: skip
 
-_FREE_FAMILIES = ("new_", "empty", "zeros", "ones", "full", "rand", "detach", "upsample")
+_FREE_FAMILIES = (
+    "new_",
+    "empty",
+    "zeros",
+    "ones",
+    "full",
+    "rand",
+    "detach",
+    "upsample",
+    "grid_sampler",
+)
 _TAGS = {torch.Tag.reduction, torch.Tag.view_copy, torch.Tag.inplace_view}
 
 
@@ -57,6 +67,8 @@ def multiply_adds(op: Op) -> int | None:
     >>> [multiply_adds(op) for op in found.root.ops() if not op.viewing]
     [30]
     """
+    if op.name in _OWN:
+        return _OWN[op.name](op)
     rule = _rule(op.target)
     if rule is not None:
         shapes = tree_map_only(Value, lambda value: value.shape, (op.args, op.kwargs))
@@ -72,6 +84,17 @@ def multiply_adds(op: Op) -> int | None:
         ):  # arguments that the rule does not know
             return None
     return 0 if _is_free(op) else None
+
+
+def unknown(op: Op) -> str:
+    """Why the multiply-adds of a call are not known; empty where they are."""
+    if multiply_adds(op) is not None:
+        return ""
+    if "_fft_" in op.name:
+        return f"{op.name}, whose work depends on the factors of the length"
+    if op.name.startswith("quantized::"):
+        return f"{op.name}, whose packed weights are no parameters"
+    return op.name
 
 
 def terms(op: Op) -> str:
@@ -97,27 +120,15 @@ def _product(numbers: tuple[int, ...]) -> str:
     return "*".join(map(str, numbers[1:] if len(numbers) > 1 and numbers[0] == 1 else numbers))
 
 
-@contextlib.contextmanager
-def _without_triton() -> Iterator[None]:
-    """Let PyTorch's counter, which can do without, not import the compiler for GPUs: 75 MB."""
-    log, absent = logging.getLogger("torch.utils.flop_counter"), "triton" not in sys.modules
-    level = log.level
-    if absent:
-        sys.modules["triton"] = None  # type: ignore[assignment]
-        log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        if absent:
-            del sys.modules["triton"]
-            log.setLevel(level)
-
-
 @cache
 def _rules() -> dict[Any, Callable[..., int]]:
     """Operator -> multiply-adds of shapes."""
-    with _without_triton():
+    log = logging.getLogger("torch.utils.flop_counter")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns where there is no compiler for GPUs
+    with uncompiled():
         from torch.utils.flop_counter import flop_registry, sdpa_flop
+    log.setLevel(level)
 
     aten = torch.ops.aten
     found: dict[Any, Callable[..., int]] = {
@@ -136,6 +147,25 @@ def _rules() -> dict[Any, Callable[..., int]]:
     found[aten.addbmm] = lambda _, a, b, **__: math.prod(a) * b[-1]
     found[aten.addr] = lambda _, a, b, **__: math.prod(a) * math.prod(b)
     return found
+
+
+def _trilinear(op: Op) -> int | None:
+    """x A y for each of several matrices A [out,n,m], as nn.Bilinear has them: first the sums over
+    n, of which there are m for each output, then that over m."""
+    matrices = op["i2"].shape
+    if len(matrices) != 3 or op["expand2"] != [0]:
+        return None
+    _, n, m = matrices
+    return math.prod(op.outputs[0].shape) * int(m) * (int(n) + 1)
+
+
+_OWN: dict[str, Callable[[Op], int | None]] = {
+    "_trilinear": _trilinear,
+    "affine_grid_generator": lambda op: math.prod(op.outputs[0].shape) * op["theta"].shape[-1],
+    "torchvision::deform_conv2d": lambda op: math.prod(
+        (*op.outputs[0].shape, *op["weight"].shape[1:])
+    ),
+}
 
 
 def _halved(rule: Callable[..., int]) -> Callable[..., int]:

@@ -4,12 +4,16 @@ on the lines between them, branches side by side, a residual as a line around.""
 from __future__ import annotations
 
 import html
+import itertools
 import math
+import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from convscope.insight.anatomy import shapes
+from convscope.insight.anatomy import folding, shapes
 from convscope.insight.anatomy.layout import (
+    INPUT,
     Box,
     Branches,
     Chain,
@@ -20,37 +24,19 @@ from convscope.insight.anatomy.layout import (
     chain_of,
     folded,
 )
-from convscope.insight.anatomy.rows import Row
+from convscope.insight.anatomy.rows import Row, taken
+from convscope.insight.anatomy.strokes import OUT, RING, STYLE, Strokes
 from convscope.insight.anatomy.telling import more
 
 if TYPE_CHECKING:
     from convscope.insight.anatomy.summary import Summary
 
 LETTER, BOLD = 6.3, 7.4  # pixels a letter of the labels takes, on average
-IN, OUT = 16, 26  # the line into a box, and the one out of it, which bears the shape
-RING = 11  # radius of the mark where branches meet
+IN = 16  # pixels of the line into a box
 GAP, LANE, BUS = 26, 16, 14
 WIDEST = 150  # pixels of the widest map
-STYLE = """
-.net { font: 12px system-ui, "Segoe UI", Roboto, sans-serif; }
-.net text { fill: currentColor; }
-.net .quiet { opacity: 0.66; font-size: 11px; }
-.net .name { font-weight: 600; }
-.net .line { fill: none; stroke: currentColor; stroke-opacity: 0.55; stroke-width: 1.3; }
-.net .tip { fill: currentColor; fill-opacity: 0.7; stroke: none; }
-.net .around { fill: none; stroke: #d55e00; stroke-width: 1.8; }
-.net .aroundtip { fill: #d55e00; }
-.net .ring { fill: none; stroke: currentColor; stroke-width: 1.5; }
-.net .residual .ring { stroke: #d55e00; }
-.net .sign { stroke: currentColor; stroke-width: 1.6; fill: none; }
-.net .front { fill-opacity: 0.62; } .net .top { fill-opacity: 0.34; }
-.net .side { fill-opacity: 0.8; }
-.net .conv { fill: #2f86c4; } .net .pool { fill: #8d8f96; } .net .sum { fill: #d97a2b; }
-.net .other { fill: #9a8fb5; } .net .image { fill: #4d9a6a; }
-.net .edge { fill: none; stroke: currentColor; stroke-opacity: 0.35; stroke-width: 0.7; }
-.net .times { fill: none; stroke: currentColor; stroke-opacity: 0.5; stroke-width: 1.2; }
-.net a:hover .name, .net a:focus .name { text-decoration: underline; }
-"""
+TALL, TALLEST = 2400, 3600  # pixels of height
+LIKE = "Blocks that are built like one before them are one box."
 GROUND = """
 .net { color-scheme: light dark; color: #1d1e22; background: #fcfbf9; }
 @media (prefers-color-scheme: dark) { .net { color: #e9e7e2; background: #15171a; } }
@@ -71,34 +57,64 @@ class Size(NamedTuple):
     high: float
 
 
-def svg(summary: Summary, links: str = "") -> str:
+def svg(summary: Summary, links: str = "", whole: bool = False) -> str:
     """The picture as a file of its own; with ``links``, as a part of a page in whose table the
-    rows have that name and their number as anchors."""
-    return _Picture(summary, links).drawn()
+    rows have that name and their number as anchors.
+
+    A picture that would be higher than ``TALL`` pixels has blocks folded that are built like one
+    before; one that would still be higher than ``TALLEST`` the modules of a level. ``whole``:
+    nothing is.
+    """
+    found = _Picture(summary, links)
+    if whole or found.size.high <= TALL:
+        return found.drawn()
+    found = _Picture(folding.alike(summary, found.weight), links, LIKE)
+    for level in range(folding.depth(summary) - 1, 0, -1):
+        if found.size.high <= TALLEST:
+            break
+        said = f"A box is a module, {level} level{'s' * (level > 1)} deep."
+        found = _Picture(folding.to_level(summary, level), links, said)
+    return found.drawn()
 
 
-class _Picture:
+class _Picture(Strokes):
     """Measured first, then drawn from the top."""
 
-    def __init__(self, summary: Summary, links: str) -> None:
-        self.summary, self.links = summary, links
-        self.rows: Sequence[Row] = summary.rows
+    def __init__(self, summary: Summary, links: str, said: str = "") -> None:
+        super().__init__()
+        self.summary, self.links, self.said = summary, links, said
+        self.rows: Sequence[Row] = _with_inputs(summary)
+        several = len(self.rows) - len(summary.rows)
+        parts = [0] * several + [row.parts for row in summary.rows]
+        self.anchors = [0, *itertools.accumulate(parts)]  # the row of the table
         self.boxes = boxes_of(self.rows)
         self.chain: Chain = folded(chain_of(self.boxes), self.boxes, self.rows)
         self.notes = more(self.rows)
         sides = [side for row in self.rows if row.size for side in row.size]
         image = summary.inputs[0] if summary.inputs else ()
         self.scale = WIDEST / math.sqrt(max([*sides, *image[1:], 1]))
-        self.parts: list[str] = []
+        self.size = self._measure(self.chain)
+
+    def weight(self, path: str) -> int:
+        """The boxes that are drawn of a module."""
+        inside = f"{path}."
+        return sum(all(self.rows[i].name.startswith(inside) for i in b.rows) for b in self.boxes)
 
     def drawn(self) -> str:
-        head = self._slab(self._image_shape(), None)
-        size = self._measure(self.chain)
+        size, head = self.size, self._slab(self._image_shape(), None)
         left, right = max(size.left, head.left) + 12, max(size.right, head.right + 120) + 12
         x, y = left, 12.0
-        y = self._image(x, y)
+        if len(self.rows) == len(self.summary.rows):
+            y = self._image(x, y)
+        self.top = y
         self._draw(self.chain, x, y)
         high = y + size.high + 12
+        if self.said:
+            lines = textwrap.wrap(self.said, max(30, int((left + right - 24) / LETTER)))
+            for line in lines:
+                high += 14
+                self.parts.append(f'<text class="quiet" x="12" y="{high - 8:.1f}">{line}</text>')
+            high += 4
         if self.summary.failure is not None:
             self.parts.append(
                 f'<text class="name" x="{x + 8:.1f}" y="{high:.1f}">fails here: '
@@ -145,7 +161,8 @@ class _Picture:
                 )
             case Times():
                 size = self._measure(part.parts)
-                return Size(size.left, size.right + 84, size.high + 10)
+                room = len(_tail(self._names(part)[-1])) + 3
+                return Size(size.left, size.right + 24 + max(60, LETTER * room), size.high + 10)
 
     def _axis(self, sizes: Sequence[Size]) -> float:
         """Where the line of the trunk lies among branches: above the middle of their lines."""
@@ -158,7 +175,7 @@ class _Picture:
     def _box(self, box: Box) -> Size:
         main = self._main(box)
         first, *others = (len(line) for line in self._lines(box))
-        text = max(first * BOLD, *(n * LETTER for n in others)) + 14
+        text = max([first * BOLD, *(n * LETTER for n in others)]) + 14
         lines = 14 * (1 + len(others))
         if main.join:
             right = max(RING + text, self._shape_room(box))
@@ -206,12 +223,15 @@ class _Picture:
         rows = [self.rows[i] for i in box.rows]
         at = rows.index(main)
         before, after = (
-            ", ".join(_named(row) for row in part) for part in (rows[:at], rows[at + 1 :])
+            ", ".join(row.label for row in part) for part in (rows[:at], rows[at + 1 :])
         )
-        lines = ["residual" if main.join == "residual" else _named(main)]
+        lines = ["residual" if main.join == "residual" else main.label]
+        for said in filter(None, main.note.split("; ") if main.parts > 1 else []):
+            first, _, rest = said.partition(" ")
+            lines.append(f"{first} {_short(rest, 29)}")
         lines += [f"after {before}"] * bool(before)
         lines += [f"then {after}" if before else after] * bool(after)
-        return [*lines, _short(main.name, 34)]
+        return [*lines, *[_short(main.name, 34)] * (main.name != main.label)]
 
     def _image_shape(self) -> tuple[int, ...]:
         return self.summary.inputs[0] if self.summary.inputs else ()
@@ -254,10 +274,12 @@ class _Picture:
         tip += [note for i in box.rows if (note := self.notes[i])]
         if last.sees:
             tip.append(f"a unit sees: {last.sees}")
-        opened = f'<a href="#{self.links}{box.rows[0]}">' if self.links else "<g>"
+        linked = self.links and main.kind != INPUT
+        opened = f'<a href="#{self.links}{self.anchors[box.rows[0]]}">' if linked else "<g>"
         look = f' class="{main.join}"' if main.join else ""
         self.parts.append(f"{opened}<g{look}><title>{html.escape(chr(10).join(tip))}</title>")
-        self._line(x, y + gap, x, y + IN, tip="tip")
+        if main.kind != INPUT:
+            self._line(x, y + gap, x, y + IN, tip="tip")
         top, body = y + IN, size.high - IN - OUT
         if main.join:
             self._ring(x, top + RING, main)
@@ -269,7 +291,7 @@ class _Picture:
             self._put_slab(x, top, extent, _colour(main))
             self._text(x + slab.right + 8, top + body / 2, self._lines(box))
             bottom = top + slab.high
-        self.parts.append(f"</g>{'</a>' if self.links else '</g>'}")
+        self.parts.append(f"</g>{'</a>' if linked else '</g>'}")
         self._line(x, bottom, x, y + size.high)
         self._label(x, top + body, shapes.text(last.output_shape))
         return y + size.high
@@ -281,7 +303,8 @@ class _Picture:
         top, bottom = y + BUS, y + high - BUS
         for chain, size in zip(part.chains, sizes, strict=True):
             line = at + size.left
-            self._path([(x, y), (line, y), (line, top)], "line")
+            if y > self.top or len(self.rows) == len(self.summary.rows):
+                self._path([(x, y), (line, y), (line, top)], "line")
             ended = self._draw(chain, line, top)
             self._path([(line, ended), (line, bottom + BUS), (x, bottom + BUS)], "line")
             at += size.left + size.right + GAP
@@ -300,6 +323,8 @@ class _Picture:
         before = -2
         for i, n in enumerate(part.boxes):
             for source in sorted(self.boxes[n].inputs):
+                if self._main(self.boxes[n]).kind == INPUT:
+                    continue
                 if source != before and (i or source in part.boxes):
                     found.setdefault(source, []).append(n)
             before = n
@@ -344,84 +369,45 @@ class _Picture:
         bottom = self._draw(part.parts, x, y + 5)
         self._line(x, y, x, y + 5)
         self._line(x, bottom, x, bottom + 5)
-        at = x + size.right + 6
+        at, middle = x + size.right + 6, (y + bottom) / 2
+        first, *_, last = names = self._names(part)
+        said = html.escape(f"alike from {first} to {last}")
         self.parts.append(
             f'<path class="times" d="M{at:.1f} {y + 8:.1f}h8V{bottom - 4:.1f}h-8"/>'
-            f'<text class="name" x="{at + 14:.1f}" y="{(y + bottom) / 2:.1f}">{part.count} '
-            "times<title>"
-            f"{html.escape(self._names(part))}</title></text>"
+            f'<text class="name" x="{at + 14:.1f}" y="{middle:.1f}">{len(names)} times'
+            f'<title>{said}</title></text><text class="quiet" x="{at + 14:.1f}" '
+            f'y="{middle + 14:.1f}">to {html.escape(_tail(last))}</text>'
         )
         return bottom + 5
 
-    def _names(self, part: Times) -> str:
-        each = len(part.boxes) // part.count
-        firsts = [self._main(self.boxes[n]).name for n in part.boxes[::each]]
-        return "alike from " + ", ".join(firsts)
-
-    # strokes
-
-    def _put_slab(self, x: float, y: float, extent: tuple[float, float, float], look: str) -> None:
-        """A slab whose top is seen from the front and above, centred on x."""
-        wide, deep, thick = extent
-        skew, back = deep * 0.3, deep * 0.42
-        left, right = x - wide / 2 - skew / 2, x + wide / 2 - skew / 2
-        top = [(left + skew, y), (right + skew, y), (right, y + back), (left, y + back)]
-        side = [(right + skew, y), (right + skew, y + thick), (right, y + back + thick),
-                (right, y + back)]  # fmt: skip
-        front = [(left, y + back), (right, y + back), (right, y + back + thick),
-                 (left, y + back + thick)]  # fmt: skip
-        for name, points in (("top", top), ("side", side), ("front", front)):
-            corners = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-            self.parts.append(f'<polygon class="{look} {name}" points="{corners}"/>')
-            self.parts.append(f'<polygon class="edge" points="{corners}"/>')
-
-    def _ring(self, x: float, y: float, row: Row) -> None:
-        self.parts.append(f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="{RING}"/>')
-        if row.join == "gate":
-            d = "M-4 -4L4 4M-4 4L4 -4"
-        elif row.join == "concatenated":
-            d = "M-5 -3.5H5M-5 0H5M-5 3.5H5"
-        else:
-            d = "M-5 0H5M0 -5V5"
-        self.parts.append(f'<path class="sign" d="{d}" transform="translate({x:.1f} {y:.1f})"/>')
-
-    def _text(self, x: float, middle: float, lines: Sequence[str]) -> None:
-        y = middle - 7 * (len(lines) - 1) + 4
-        for i, line in enumerate(lines):
-            look = "name" if i == 0 else "quiet"
-            self.parts.append(
-                f'<text class="{look}" x="{x:.1f}" y="{y + 14 * i:.1f}">{html.escape(line)}</text>'
+    def _names(self, part: Times) -> list[str]:
+        """What is alike, each time: the module that holds it, or its first row."""
+        found, each = [], len(part.boxes) // part.count
+        for n in range(0, len(part.boxes), each):
+            boxes = [self.boxes[m] for m in part.boxes[n : n + each]]
+            paths = [self.rows[i].name.split(".") for box in boxes for i in box.rows]
+            same = itertools.takewhile(
+                lambda parts: len(set(parts)) == 1, zip(*paths, strict=False)
             )
-
-    def _label(self, x: float, y: float, text: str) -> None:
-        self.parts.append(
-            f'<text class="quiet" x="{x + 8:.1f}" y="{y + OUT - 8:.1f}">{html.escape(text)}</text>'
-        )
-
-    def _line(self, x1: float, y1: float, x2: float, y2: float, tip: str = "") -> None:
-        self.parts.append(f'<path class="line" d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}"/>')
-        if tip:
-            self._tip(x2, y2, tip)
-
-    def _tip(self, x: float, y: float, look: str, sideways: bool = False) -> None:
-        d = "l-7 -3.5v7z" if sideways else "l-3.5 -7h7z"
-        self.parts.append(f'<path class="{look}" d="M{x:.1f} {y:.1f}{d}"/>')
-
-    def _path(self, points: Sequence[tuple[float, float]], look: str) -> None:
-        """A line with rounded corners."""
-        d = "M{:.1f} {:.1f}".format(*points[0])
-        for before, at, after in zip(points, points[1:], points[2:], strict=False):
-            near, far = _toward(at, before), _toward(at, after)
-            d += "L{:.1f} {:.1f}Q{:.1f} {:.1f} {:.1f} {:.1f}".format(*near, *at, *far)
-        d += "L{:.1f} {:.1f}".format(*points[-1])
-        self.parts.append(f'<path class="{look}" d="{d}"/>')
+            found.append(".".join(one for one, *_ in same) or self._main(boxes[0]).name)
+        return found
 
 
-def _toward(at: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """A point a little way from one to another."""
-    far = math.dist(at, other)
-    share = min(8.0, far / 2) / far if far else 0.0
-    return at[0] + (other[0] - at[0]) * share, at[1] + (other[1] - at[1]) * share
+def _with_inputs(summary: Summary) -> Sequence[Row]:
+    """The rows, and before them one for each of several inputs."""
+    several = len(summary.inputs)
+    if several < 2:
+        return summary.rows
+    inputs = [
+        Row(name, INPUT, shape, 0, 0, activation_bytes=1, inputs=(-1,), label=name)
+        for n, shape in enumerate(summary.inputs)
+        for name in [taken((), -1 - n)]
+    ]
+    moved = [
+        replace(row, inputs=tuple(i + several if i >= 0 else -1 - i for i in row.inputs))
+        for row in summary.rows
+    ]
+    return [*inputs, *moved]
 
 
 def _thickness(channels: int) -> float:
@@ -429,6 +415,8 @@ def _thickness(channels: int) -> float:
 
 
 def _colour(row: Row) -> str:
+    if row.kind == INPUT:
+        return "image"
     if row.slides and row.multiply_adds:
         return "conv"
     if row.multiply_adds:
@@ -436,9 +424,11 @@ def _colour(row: Row) -> str:
     return "pool" if row.slides or "pool" in row.label else "other"
 
 
-def _named(row: Row) -> str:
-    """What a row is; of a folded block, whose operators have no one name, its class."""
-    return row.label or row.kind
+def _tail(name: str) -> str:
+    """The end of a name that says which one it is: ``encoder_layer_11``, ``layer1.2``."""
+    parts = name.split(".")
+    first = next((i for i in range(len(parts) - 1, 0, -1) if not parts[i].isdigit()), 0)
+    return _short(".".join(parts[first:]), 20)
 
 
 def _short(text: str, most: int) -> str:

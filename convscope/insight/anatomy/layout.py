@@ -14,6 +14,7 @@ from convscope.insight.anatomy.rows import Row
 
 FOLDED = 24  # more boxes than that, and parts that are alike, one after another, are drawn once
 LEAST = 3  # boxes that this must save
+INPUT = "input"  # the kind of a row that is one of several inputs
 
 
 @dataclass(eq=False)
@@ -93,6 +94,7 @@ def _beside(i: int, before: int, rows: Sequence[Row], takers: dict[int, set[int]
     works |= bool(source.join) and "norm" in row.label  # which belongs to what comes next
     moved = not row.activation_bytes and row.size is not None and row.size == source.size
     same = row.output_shape == source.output_shape
+    works |= source.kind == INPUT
     return alone and not works and (same or (moved and len(row.output_shape or ()) > 1))
 
 
@@ -232,12 +234,14 @@ def _inside(part: Part) -> list[int]:
 def _look(part: Part, boxes: Sequence[Box], rows: Sequence[Row]) -> object:
     """What is drawn of a part, but for its names."""
     if isinstance(part, int):
-        return tuple(
-            (row.label, row.output_shape, row.parameters, row.multiply_adds, row.join)
-            for row in (rows[i] for i in boxes[part].rows)
-        )
+        return tuple(look(rows[i]) for i in boxes[part].rows)
     if isinstance(part, Branches):
         return part.around, tuple(
             tuple(_look(inner, boxes, rows) for inner in chain) for chain in part.chains
         )
     return tuple(_look(n, boxes, rows) for n in part.boxes)
+
+
+def look(row: Row) -> object:
+    """What is drawn of a row, but for its name."""
+    return row.label, row.output_shape, row.parameters, row.multiply_adds, row.join

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from convscope.insight.anatomy import shapes
 from convscope.insight.anatomy.axes import Field
-from convscope.insight.anatomy.counting import multiply_adds, terms
+from convscope.insight.anatomy.counting import multiply_adds, terms, unknown
 from convscope.insight.anatomy.fields import follow
 from convscope.insight.anatomy.steps import Step, of_pytorch, steps_of
 from convscope.insight.anatomy.trace import Frame, Op, Shape, Trace, Value
@@ -25,9 +25,10 @@ class Row:
     is None where an operator has no counting rule. ``why`` is the formula of the shape, ``work``
     that of the multiply-adds. ``activation_bytes`` are those of what it gives: 0 where that lies in
     the memory of its input. ``seen`` is what a unit sees of the image, None where that is not
-    known or not of the image. ``inputs`` are the rows that it takes, -1 the image itself; ``join``
-    is ``residual``, ``gate``, ``branches`` or ``concatenated``; ``slides``: it moves windows.
-    ``label`` says what it is in words, ``size`` is that of its map, wherever rows and columns lie.
+    known or not of the image. ``inputs`` are the rows that it takes, -1 the input itself, -2 a
+    second one; ``join`` is ``residual``, ``gate``, ``branches`` or ``concatenated``; ``slides``: it
+    moves windows. ``label`` says what it is in words, ``size`` is that of its map, wherever rows
+    and columns lie; ``parts`` are the rows that it stands for.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Row:
     slides: bool = False
     label: str = ""
     size: tuple[int, int] | None = None
+    parts: int = 1
 
     def as_json(self) -> dict[str, Any]:
         """The row as one object; the fields of the image a unit sees are [height, width]."""
@@ -102,6 +104,16 @@ def total(rows: Sequence[Row]) -> Row:
     )
 
 
+def in_order(inputs: Iterable[int]) -> tuple[int, ...]:
+    """What a row takes: the inputs, the first of them first, then rows."""
+    return tuple(sorted(inputs, key=lambda i: (i >= 0, abs(i))))
+
+
+def taken(rows: Sequence[Row], i: int) -> str:
+    """The name of what a row takes: that of a row, or ``input``, ``input 2``."""
+    return rows[i].name if i >= 0 else f"input {-i}" if i < -1 else "input"
+
+
 def rows_of(trace: Trace, batch: bool = True) -> list[Row]:
     """The rows of a trace in the order of the calls; parameters that no call used come last.
 
@@ -117,8 +129,8 @@ def rows_of(trace: Trace, batch: bool = True) -> list[Row]:
         if step.frame is not None and step.frame.failed:  # what its operators would have taken
             step.parameters |= _own(step.frame)
         parameters, notes = _counted(step, owner, trace)
-        unknown = sorted({op.name for op in step.ops if multiply_adds(op) is None})
-        notes += [f"no counting rule for {', '.join(unknown)}"] * bool(unknown)
+        uncounted = sorted({said for op in step.ops if (said := unknown(op))})
+        notes += [f"no counting rule for {', '.join(uncounted)}"] * bool(uncounted)
         join = _join(step, reach)
         unit = seen.get(out) if out is not None else None
         row = Row(
@@ -126,14 +138,14 @@ def rows_of(trace: Trace, batch: bool = True) -> list[Row]:
             kind=step.kind,
             output_shape=_shape(out, batch),
             parameters=parameters,
-            multiply_adds=None if unknown else sum(multiply_adds(op) or 0 for op in step.ops),
+            multiply_adds=None if uncounted else sum(multiply_adds(op) or 0 for op in step.ops),
             note="; ".join(notes),
             why=_why(step, found, batch, join),
             work=_work(step.ops),
             activation_bytes=_bytes(step),
             seen=_as_seen(step, unit),
             varies=unit is not None and unit.varies,
-            inputs=tuple(sorted(step.inputs)),
+            inputs=in_order(step.inputs),
             join=join,
             slides=any(shapes.slides(op) for op in step.ops),
             label=_label(step),
@@ -225,7 +237,7 @@ def _join(step: Step, reach: Sequence[set[int]]) -> str:
 def _why(step: Step, before: Sequence[Row], batch: bool, join: str) -> str:
     """The formula of the shape, and what is joined."""
     path = step.name.rpartition(".")[0] + "."
-    names = [before[i].name.removeprefix(path) if i >= 0 else "input" for i in sorted(step.inputs)]
+    names = [taken(before, i).removeprefix(path) for i in in_order(step.inputs)]
     out = step.outputs[0].shape if step.outputs else ()
     formulas = [text for op in step.ops if (text := shapes.why(op))]
     if join == "concatenated":
@@ -235,7 +247,7 @@ def _why(step: Step, before: Sequence[Row], batch: bool, join: str) -> str:
             names if join == "branches" else names[::-1]
         )
     first = _first(step)
-    if step.kind.lower() == "linear" and first and out:
+    if step.kind.lower().removeprefix("parametrized") == "linear" and first and out:
         return f"{out[-1]} sums of {first[-1]} products"
     if not formulas and math.prod(first) == math.prod(out) and len(first) > len(out):
         return shapes.flattened(first[1:] if batch else first, out)

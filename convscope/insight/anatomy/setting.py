@@ -14,6 +14,8 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from convscope.uncompiled import uncompiled
+
 META = torch.device("meta")
 
 
@@ -51,7 +53,8 @@ class _Empty(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.empty and kwargs.get("device") is None:
             kwargs = {**kwargs, "device": META}
-        return func(*args, **kwargs)
+        with uncompiled():
+            return func(*args, **kwargs)
 
 
 @contextlib.contextmanager

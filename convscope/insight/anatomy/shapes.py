@@ -57,7 +57,7 @@ def words(kind: str) -> str:
     >>> words("BatchNorm2d"), words("AdaptiveAvgPool2d"), words("layer_norm"), words("ReLU")
     ('batch norm', 'average-pool', 'layer norm', 'ReLU')
     """
-    plain = re.sub(r"[123]d$", "", kind.replace("_", " ")).strip()
+    plain = re.sub(r"^Parametrized|[123]d$", "", kind.replace("_", " ")).strip()
     for name, said in _SAID.items():
         if plain.replace(" ", "").lower() == name:
             return said

@@ -19,8 +19,8 @@ _COPIES = {"clone", "_to_copy", "contiguous", "detach", "alias", "lift_fresh", "
 class Step:
     """A call of a layer, or of a function outside of any, with the operators in it.
 
-    ``frame`` is the layer's. ``inputs`` are the steps that it takes, -1 the input itself;
-    ``parameters`` those that it is the first or a later one to take.
+    ``frame`` is the layer's. ``inputs`` are the steps that it takes, -1 the input itself, -2 a
+    second one;    ``parameters`` those that it is the first or a later one to take.
     """
 
     name: str
@@ -35,7 +35,9 @@ class Step:
 def steps_of(trace: Trace) -> list[Step]:
     """The steps of a trace, each with the steps and parameters that it takes."""
     steps: list[Step] = []
-    makers: dict[Value, frozenset[int]] = {value: frozenset({-1}) for value in trace.inputs}
+    makers: dict[Value, frozenset[int]] = {
+        value: frozenset({-1 - n}) for n, value in enumerate(trace.inputs)
+    }
     writers: dict[int, tuple[int, frozenset[int]]] = {}  # storage -> when it was changed, by whom
     made: dict[Value, int] = dict.fromkeys(trace.inputs, 0)
     held: dict[Value, frozenset[str]] = {}  # parameters that a tensor is made of, not yet counted

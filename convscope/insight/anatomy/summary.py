@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,12 +14,14 @@ from torch.nn.parameter import is_lazy
 
 from convscope.errors import BadArgument
 from convscope.evaluation.predictions import evaluating
+from convscope.insight.anatomy import folding
 from convscope.insight.anatomy import rows as table
 from convscope.insight.anatomy.rows import Row, total
 from convscope.insight.anatomy.setting import META
-from convscope.insight.anatomy.trace import Failure, Shape, trace
+from convscope.insight.anatomy.trace import Failure, Shape, Trace, trace
 from convscope.insight.lab.stack import Seen, start
 
+INDEXED = ("embedding", "embedding_bag", "one_hot")  # functions that take whole numbers
 Given = Sequence[int] | Tensor | Sequence[Sequence[int] | Tensor]
 
 
@@ -53,32 +54,7 @@ class Summary:
     def folded(self, level: int) -> Summary:
         """The same with the rows of each module so many levels deep as one: its sums, what it gives
         and what its units see. Raises BadArgument for a level below 1."""
-        if level < 1:
-            raise BadArgument("level", level, "must be a whole number of at least 1", "try 2")
-
-        def part(numbered: tuple[int, Row]) -> str:
-            return ".".join(numbered[1].name.split(".")[:level])
-
-        where = {-1: -1}
-        found: list[Row] = []
-        for name, group in groupby(enumerate(self.rows), part):
-            members = list(group)
-            where.update({i: len(found) for i, _ in members})
-            taken = {where[j] for i, row in members for j in row.inputs} - {len(found)}
-            last = members[-1][1]
-            if len(members) == 1 and last.name == name:
-                found.append(replace(last, inputs=tuple(sorted(taken))))
-                continue
-            sums = total([row for _, row in members])
-            found.append(
-                replace(
-                    sums, name=name, kind=self.kinds.get(name, last.kind), seen=last.seen,
-                    varies=last.varies, inputs=tuple(sorted(taken)),
-                    multiply_adds=None if sums.note else sums.multiply_adds,
-                    note="never called" if sums.output_shape is None else "",
-                )
-            )  # fmt: skip
-        return replace(self, rows=tuple(found))
+        return folding.to_level(self, level)
 
     def as_json(self) -> dict[str, Any]:
         """What ``convscope summary --json`` prints."""
@@ -113,11 +89,11 @@ class Summary:
 
         return telling.markdown(self)
 
-    def svg(self) -> str:
-        """The network drawn, as SVG."""
+    def svg(self, whole: bool = False) -> str:
+        """The network drawn, as SVG; blocks of a large one folded, but for ``whole``."""
         from convscope.insight.anatomy import drawing
 
-        return drawing.svg(self)
+        return drawing.svg(self, whole=whole)
 
     def html(self) -> str:
         """Picture and table as one page that asks the network for nothing."""
@@ -141,7 +117,6 @@ def summarise(
     *,
     name: str = "",
     rebuild: Callable[[], nn.Module] | None = None,
-    real: bool = False,
 ) -> Summary:
     """The anatomy of a model for an input of a shape without its batch, (C, H, W); several shapes
     for a model that takes several; or tensors, which are taken as they are, batch and all.
@@ -149,9 +124,7 @@ def summarise(
     Nothing is computed: it runs on shapes alone, in evaluation mode, and the model stays as it was.
     Where it looks at the values of its input, it is run on zeros instead, and a note says so;
     ``rebuild`` makes it again for that where it has no weights. A model that fails gives the rows
-    up to there. ``real`` runs it on zeros at once: for a model whose weights are there, where the
-    150 MB that PyTorch imports to work on shapes are too many. Raises BadArgument for shapes that
-    are none, and for a number of inputs that the
+    up to there. Raises BadArgument for shapes that are none, and for a number of inputs that the
     model does not take.
 
     >>> found = summarise(nn.Sequential(nn.Conv2d(1, 16, 5, padding=2), nn.ReLU()), (1, 28, 28))
@@ -161,16 +134,8 @@ def summarise(
     parts = inputs_of(given)
     _fits(model, parts)
     batch = not any(isinstance(part, Tensor) for part in parts)
-    model = _made_up(model, parts)
-    found = trace(model, _tensors(model, parts, _home(model) if real else META), real=real)
-    on_data = found.on_data
-    if found.failure is not None:
-        again = model if all(p.device != META for p in model.parameters()) else None
-        if again is None and rebuild is not None:
-            again = _made_up(rebuild(), parts)
-        if again is not None:
-            found = trace(again, _tensors(again, parts, _home(again)), real=True)
-    notes = []
+    found, on_data, whole = _traced(model, parts, rebuild, frozenset())
+    notes = [f"Input {n + 1} is taken to be whole numbers, as an index is." for n in sorted(whole)]
     if places := list(dict.fromkeys([*on_data, *found.on_data])):
         notes.append(
             f"The path depends on the values of the input ({'; '.join(places)}): shown is that of "
@@ -188,6 +153,34 @@ def summarise(
         failure=found.failure,
         kinds=kinds,
     )
+
+
+def _traced(
+    model: nn.Module,
+    parts: Sequence[tuple[int, ...] | Tensor],
+    rebuild: Callable[[], nn.Module] | None,
+    whole: frozenset[int],
+) -> tuple[Trace, list[str], frozenset[int]]:
+    """The pass; where it looks at values on the way; and the inputs, ``whole``, that turned out to
+    be whole numbers, which a table is indexed with."""
+    made = _made_up(model, parts, whole)
+    found = trace(made, _tensors(made, parts, whole, META))
+    on_data = found.on_data
+    if found.failure is not None:
+        again = made if all(p.device != META for p in made.parameters()) else None
+        if again is None and rebuild is not None:
+            again = _made_up(rebuild(), parts, whole)
+        if again is not None:
+            found = trace(again, _tensors(again, parts, whole, _home(again)), real=True)
+    if found.failure is not None and found.failure.function in INDEXED:
+        shapes = found.failure.shapes[:1]
+        for n, part in enumerate(parts):
+            taken = not isinstance(part, Tensor) and (1, *part) in shapes
+            if taken and n not in whole:
+                told = _traced(model, parts, rebuild, whole | {n})
+                if told[0].failure is None:
+                    return told
+    return found, on_data, whole
 
 
 def is_image(given: Any) -> bool:
@@ -262,10 +255,12 @@ def _said(given: object) -> str:
 def _fits(model: nn.Module, parts: Sequence[tuple[int, ...] | Tensor]) -> None:
     """Refuse what cannot be watched, and a number of inputs that the model does not take. Raises
     BadArgument."""
-    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
-        rule = "is compiled to TorchScript, whose layers cannot be watched"
-        remedy = "give the module that it was made from"
-        raise BadArgument("network", type(model).__name__, rule, remedy)
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            what = f"has in {path} what is" if path else "is"
+            rule = f"{what} compiled to TorchScript, whose layers cannot be watched"
+            remedy = "give the module as it was before torch.jit.script or torch.jit.trace"
+            raise BadArgument("network", type(model).__name__, rule, remedy)
     try:
         signature = inspect.signature(model.forward)
     except (TypeError, ValueError):  # such as compiled code
@@ -286,6 +281,8 @@ def _fits(model: nn.Module, parts: Sequence[tuple[int, ...] | Tensor]) -> None:
         )
         remedy = "give a shape for each: --input 3x32x32 --input 10, or from Python a tuple of "
         remedy += "shapes or tensors"
+        if count > len(needed):
+            remedy = "leave some out; a module that takes a list or a dict needs one around it"
         if set(only) & set(needed):
             remedy = f"wrap it in a module that gives {', '.join(only)}"
         shapes = ", ".join(
@@ -295,16 +292,19 @@ def _fits(model: nn.Module, parts: Sequence[tuple[int, ...] | Tensor]) -> None:
 
 
 def _tensors(
-    model: nn.Module, parts: Sequence[tuple[int, ...] | Tensor], device: torch.device
+    model: nn.Module,
+    parts: Sequence[tuple[int, ...] | Tensor],
+    whole: frozenset[int],
+    device: torch.device,
 ) -> list[Tensor]:
-    """Zeros for each shape, in the model's own kind of number; tensors as they are."""
+    """Zeros for each shape, in the model's own kind of number or whole; tensors as they are."""
     kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
     dtype = next(kinds, torch.get_default_dtype())
     return [
         part.detach().to(device)
         if isinstance(part, Tensor)
-        else torch.zeros(1, *part, dtype=dtype, device=device)
-        for part in parts
+        else torch.zeros(1, *part, dtype=torch.int64 if n in whole else dtype, device=device)
+        for n, part in enumerate(parts)
     ]
 
 
@@ -313,15 +313,18 @@ def _home(model: nn.Module) -> torch.device:
     return tensors[0].device if tensors else torch.device("cpu")
 
 
-def _made_up(model: nn.Module, parts: Sequence[tuple[int, ...] | Tensor]) -> nn.Module:
+def _made_up(
+    model: nn.Module, parts: Sequence[tuple[int, ...] | Tensor], whole: frozenset[int]
+) -> nn.Module:
     """A model whose lazy layers have their sizes: itself, or a copy that a first input went
     through, where that can be."""
     if not any(map(is_lazy, model.parameters())):
         return model
-    made = copy.deepcopy(model)
+    lazy: Any = [buffer for buffer in model.buffers() if is_lazy(buffer)]  # cannot be copied
+    made = copy.deepcopy(model, {id(b): type(b)(dtype=b.dtype) for b in lazy})
     try:
         with evaluating(made), torch.no_grad():
-            made(*_tensors(made, parts, torch.device("cpu")))
+            made(*_tensors(made, parts, whole, torch.device("cpu")))
     except Exception:  # it fails in the trace again, and is told from there
-        return made
+        pass
     return made

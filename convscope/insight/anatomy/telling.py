@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from convscope.insight.anatomy import shapes
-from convscope.insight.anatomy.rows import Row
+from convscope.insight.anatomy.rows import Row, taken
 
 if TYPE_CHECKING:
     from convscope.insight.anatomy.summary import Summary
@@ -69,20 +69,18 @@ JOINS = {
 def more(rows: Sequence[Row]) -> list[str]:
     """What else there is to say of each row: the formula of its shape, what meets in it, where it
     comes from if not from the row before it."""
-    taken = {i for row in rows for i in row.inputs}
+    ends = {i for row in rows for i in row.inputs}
     found, last = [], -1  # the last row that another one takes
     for at, row in enumerate(rows):
         said = [row.why] if row.why else []
         if row.join:
             said = [": ".join([JOINS[row.join], *said])]
         elif row.inputs and row.inputs != (last,):
-            said.append(
-                f"from {' and '.join(rows[i].name if i >= 0 else 'input' for i in row.inputs)}"
-            )
+            said.append(f"from {' and '.join(taken(rows, i) for i in row.inputs)}")
         if row.note:
             said.append(row.note)
         found.append("; ".join(said))
-        last = at if at in taken else last
+        last = at if at in ends else last
     return found
 
 

@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from convscope.evaluation.predictions import evaluating
 from convscope.insight.anatomy.setting import META, as_it_was, plainly
+from convscope.uncompiled import uncompiled
 
 _ON_DATA = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 _MASKED = {"aten::index", "aten::masked_select"}
@@ -408,8 +409,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Nothing here is compiled: PyTorch need not import its compiler, which takes a second and
-        100 MB, to keep it away."""
+        """Nothing here is compiled: the compiler need not be there to be kept away."""
         return False
 
     def __init__(self, recorder: _Recorder) -> None:
@@ -432,7 +432,8 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
             on_meta = tree_map_only(Tensor, recorder.stand_in, (args, kwargs))
             if on_meta[1].get("device") is not None:
                 on_meta[1]["device"] = META
-            out = func(*on_meta[0], **on_meta[1])
+            with uncompiled():
+                out = func(*on_meta[0], **on_meta[1])
         recorder.noted(func, args, kwargs, out)
         return out
 

@@ -96,7 +96,7 @@ def test_a_batch_of_tensors_is_counted_whole() -> None:
     [
         torch.fft.fft2,
         torch.linalg.svdvals,
-        lambda x: functional.grid_sample(x, torch.zeros(1, 2, 2, 2), align_corners=False),
+        lambda x: torch.cdist(x, torch.ones(1, 1, 2, 6)),
     ],
 )
 def test_what_has_no_rule_is_said_to_be_unknown(what) -> None:
@@ -111,6 +111,44 @@ def test_what_has_no_rule_is_said_to_be_unknown(what) -> None:
     assert found.folded(1).rows[1].multiply_adds is None
     (block,) = summarise(nn.Sequential(model), (1, 8, 8)).folded(1).rows
     assert block.multiply_adds is None
+
+
+def test_a_bilinear_layer_sums_over_one_input_and_then_the_other() -> None:
+    (row,) = summarise(nn.Bilinear(3, 4, 5), ((3,), (4,))).rows
+    assert row.multiply_adds == 5 * (4 * 3 + 4) and row.parameters == 65
+    assert row.inputs == (-1, -2)
+    assert summarise(nn.Bilinear(3, 4, 5), ((7, 3), (7, 4))).total.multiply_adds == 7 * 80
+
+
+def test_sampling_is_not_counted_and_its_grid_is() -> None:
+    def sampled(x: Tensor) -> Tensor:
+        grid = functional.affine_grid(torch.eye(2, 3)[None], [1, 3, 8, 6], align_corners=False)
+        return functional.grid_sample(x, grid, align_corners=False)
+
+    found = summarise(Does(sampled), (3, 16, 16))
+    assert [row.multiply_adds for row in found.rows] == [8 * 6 * 2 * 3, 0]
+
+
+def test_a_deformable_convolution_counts_like_one_that_is_not() -> None:
+    from torchvision.ops import DeformConv2d
+
+    for arguments in ({"padding": 1}, {"stride": 2, "groups": 2}):
+        layer = DeformConv2d(4, 6, 3, **arguments)
+        plain = summarise(nn.Conv2d(4, 6, 3, **arguments), (4, 12, 12))
+        shape = plain.rows[0].output_shape[1:]
+        (row,) = summarise(layer, ((4, 12, 12), (18, *shape))).rows
+        assert row.multiply_adds == plain.total.multiply_adds
+        assert row.parameters == plain.total.parameters
+
+
+def test_why_a_count_is_unknown() -> None:
+    (row,) = summarise(Does(torch.fft.rfft2), (1, 8, 8)).rows
+    assert row.note.endswith("_fft_r2c, whose work depends on the factors of the length")
+
+
+def test_bags_of_embeddings_are_sums() -> None:
+    (row,) = summarise(nn.EmbeddingBag(9, 4), torch.zeros(2, 3, dtype=torch.int64)).rows
+    assert (row.multiply_adds, row.parameters, row.output_shape) == (0, 36, (2, 4))
 
 
 ACTIVATIONS = (

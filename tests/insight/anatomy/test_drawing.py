@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convscope.insight.anatomy import Summary, summarise, weightless
+from convscope.insight.anatomy import Summary, drawing, folding, summarise, weightless
 from convscope.insight.anatomy.layout import Branches, Tangle, Times, boxes_of, chain_of, folded
 from convscope.models import MODELS, build
 
@@ -114,12 +114,104 @@ def test_what_is_alike_is_drawn_once() -> None:
     (times,) = (part for part in chain if isinstance(part, Times))
     assert times.count == 12 and len(times.parts) == 4
     assert len(times.boxes) == 12 * 5
-    assert "12 times" in vit.svg()
+    assert "12 times" in vit.svg() and ">to encoder_layer_11<" in vit.svg()
+    assert ">to features.5.8<" in of("tv:convnext_tiny", 224).svg()
     resnet = of("tv:resnet50", 224)
     counts = [part.count for part in laid(resnet)[1] if isinstance(part, Times)]
     assert counts == [2, 3, 5, 2]
     small = of("resnet")
     assert not any(isinstance(part, Times) for part in laid(small)[1])
+
+
+def folds(summary: Summary) -> list[tuple[str, str, str]]:
+    """The boxes of a picture that stand for several: name, what they are, what else is said."""
+    picture = drawing._Picture(summary, "")
+    found = folding.alike(summary, picture.weight)
+    assert sum(row.parts for row in found.rows) == len(summary.rows)
+    for name in ("parameters", "multiply_adds", "activation_bytes", "output_shape"):
+        assert getattr(found.total, name) == getattr(summary.total, name)
+    return [(row.name, row.label, row.note) for row in found.rows if row.parts > 1]
+
+
+def test_blocks_that_are_built_like_one_before_are_one_box() -> None:
+    assert folds(of("tv:resnet50", 224)) == [
+        ("layer2.1 to 3", "3 x Bottleneck", "like layer1.1"),
+        ("layer3", "6 x Bottleneck", "like layer2"),
+        ("layer4", "3 x Bottleneck", "like layer2"),
+    ]
+    assert folds(of("tv:googlenet", 224)) == [
+        ("inception3b", "Inception", "like inception3a"),
+        ("inception4a to inception4e", "5 x Inception", "like inception3a"),
+        ("inception5a to inception5b", "2 x Inception", "like inception3a"),
+    ]
+    dense = folds(of("tv:densenet121", 224))
+    assert dense[0][1:] == ("4 x DenseLayer", "like features.denseblock1.denselayer2")
+    assert dense[1][1:] == ("DenseBlock", "12 x DenseLayer; like features.denseblock1")
+    assert folds(of("tv:vit_b_16", 224)) == []  # the same twelve times, which is said otherwise
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "said"),
+    [
+        ("tv:densenet121", 224, "built like one before"),
+        ("tv:maxvit_t", 224, "A box is a module, 6 levels deep"),
+        ("tv:resnet50", 224, "built like one before"),
+        ("inception", 28, ""),
+        ("densenet40", 32, "built like one before"),
+    ],
+)
+def test_a_picture_is_no_higher_than_can_be_read(name: str, size: int, said: str) -> None:
+    found = of(name, size)
+    root = ET.fromstring(found.svg())
+    assert 400 < float(root.get("height")) < drawing.TALLEST + 200
+    foot = "".join(root.findall(f"{SVG}text")[-1].itertext())
+    assert said in foot and bool(said) == ("box" in foot)
+    if said:
+        whole = ET.fromstring(found.svg(whole=True))
+        assert float(whole.get("height")) > float(root.get("height"))
+
+
+def test_a_folded_box_leads_to_its_first_row() -> None:
+    found = of("tv:resnet50", 224)
+    names = [row.name for row in found.rows]
+    boxes = re.findall(r'<a href="#r-(\d+)">.*?<title>([^:]*):', drawing.svg(found, "r-"))
+    leads = {name: names[int(number)] for number, name in boxes}
+    assert leads["layer3"] == "layer3.0.conv1" and leads["layer2.1 to 3"] == "layer2.1.conv1"
+    assert leads["layer2.0.conv1"] == "layer2.0.conv1" and leads["fc"] == "fc"
+
+
+def test_levels_have_names() -> None:
+    found = of("tv:resnet50", 224).folded(2)
+    assert {row.label for row in found.rows if row.parts > 1} == {"Bottleneck"}
+    assert "layer3.5" in found.svg() and ">Bottleneck<" in found.svg()
+    holders = of("tv:resnet50", 224).folded(1)
+    assert [row.label for row in holders.rows if row.parts > 1] == [
+        f"{n} x Bottleneck" for n in (3, 4, 6, 3)
+    ]
+
+
+class Siamese(nn.Module):
+    """Two images through one network, and a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.last = nn.Conv2d(1, 4, 3), nn.Linear(3, 1)
+
+    def forward(self, one: Tensor, two: Tensor, three: Tensor) -> Tensor:
+        return self.net(one) + self.net(two) * self.last(three)
+
+
+def test_each_of_several_inputs_is_drawn() -> None:
+    found = summarise(Siamese(), ((1, 8, 8), (1, 8, 8), (3,)))
+    assert [row.inputs for row in found.rows] == [(-1,), (-2,), (-3,), (1, 2), (0, 3)]
+    assert "from input 2" in found.text() and "from input 3" in found.text()
+    svg = found.svg()
+    ET.fromstring(svg)
+    for name in ("input", "input 2", "input 3"):
+        assert svg.count('<text class="name"') > 3 and f">{name}</text>" in svg
+    assert svg.count('class="image front"') == 3
+    assert svg.count('class="tip"') == len(found.rows)  # no arrow leads to an input
+    assert "href" not in drawing.svg(found, "r-").split(">input 2<")[0].split("<g>")[1]
 
 
 def test_every_box_is_laid_out_once() -> None:
@@ -219,4 +311,5 @@ def test_several_inputs_and_none_of_them_an_image() -> None:
     for model, shape in ((nn.Bilinear(3, 4, 5), ((3,), (4,))), (nn.Identity(), (3,))):
         svg = summarise(model, shape).svg()
         ET.fromstring(svg)
-    assert "3 and 4" in summarise(nn.Bilinear(3, 4, 5), ((3,), (4,))).svg()
+    svg = summarise(nn.Bilinear(3, 4, 5), ((3,), (4,))).svg()
+    assert ">input 2</text>" in svg and ">3</text>" in svg and ">4</text>" in svg
