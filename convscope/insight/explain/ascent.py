@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from convscope.evaluation.predictions import evaluating
 from convscope.events import Emit, Progress, silent
+from convscope.insight.explain.stages import Stage, opened
 from convscope.models.parts import Classifier
 
 STEPS = 150
@@ -32,7 +33,8 @@ TURN, SCALE, SHIFT = 15.0, 0.15, 0.1  # degrees, share, share of the side
 
 # Brightness, red against blue, green against both (Ohta et al. 1980): uncorrelated to within 0.1 in
 # CIFAR-10, with 1 : 0.28 : 0.13 as standard deviations.
-COLOURS = np.array([[1, 1, 1], [1, 0, -1], [-0.5, 1, -0.5]]) / np.sqrt([[3], [2], [1.5]])
+COLOURS = np.array([[1.0, 1, 1], [1, 0, -1], [-0.5, 1, -0.5]])
+COLOURS /= np.linalg.norm(COLOURS, axis=1, keepdims=True)
 SPREAD = np.array([1.0, 0.28, 0.13])
 
 Loss = Callable[[Tensor], Tensor]  # images float 0..1 [n,C,H,W], n a multiple of N -> a scalar
@@ -55,6 +57,28 @@ def logits_of_classes(network: nn.Module, classes: Sequence[int]) -> Loss:
     """The negative logit of each image's class, and nothing else."""
     wanted = torch.tensor(list(classes))[:, None]
     return lambda images: -network(images).gather(1, wanted).mean()
+
+
+def of_units(network: nn.Module, stage: Stage, units: Sequence[int], best: np.ndarray) -> Loss:
+    """The loss that falls as the middle unit of each map, ``units`` [N] at a stage, answers to its
+    image twice as strongly as ``best`` [N], what it gives to the image of the data that it likes
+    best."""
+    made, layer = opened(network, stage.name)
+    taken: list[Tensor] = []
+    layer.register_forward_hook(lambda _, inputs, given: taken.append(given))
+    wanted = torch.tensor(list(units))
+    much = 2 * torch.as_tensor(best, dtype=torch.float32).clamp_min(1e-6)
+    height, width = stage.size
+
+    def loss(images: Tensor) -> Tensor:
+        taken.clear()
+        made(images)
+        own = taken[0][torch.arange(len(images)), wanted]  # [N,h,w]
+        # the whole map a little, so that one whose middle is still silent finds a beginning
+        answer = own[:, height // 2, width // 2] + 0.1 * own.mean((1, 2))
+        return functional.softplus(MARGIN * (1 - answer / much)).mean()
+
+    return loss
 
 
 def raw(
