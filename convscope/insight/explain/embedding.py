@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from convscope.data.loader import tensor_of, to_input
 from convscope.events import Emit, Progress, silent
-from convscope.insight.explain.stages import hooked
 
 BATCH = 250
 KEPT = 50  # principal components that the discriminants are sought in

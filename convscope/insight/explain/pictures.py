@@ -198,8 +198,7 @@ def embedding(
     axes = figure.add_subplot()
     colours = mpl.colormaps["tab10" if len(classes) <= 10 else "tab20"]
     wrong = labels != predicted
-    shown = [k for k in np.unique(labels)][:20]
-    for k in shown:
+    for k in np.unique(labels)[:20]:
         own = points[(labels == k) & ~wrong]
         axes.scatter(*own.T, s=7, color=colours(k % colours.N), alpha=0.55, linewidths=0)
         if len(own):
