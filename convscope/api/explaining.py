@@ -20,7 +20,7 @@ from convscope.evaluation import metrics, predictions
 from convscope.events import Emit, Progress, silent
 from convscope.insight import anatomy
 from convscope.insight.explain import ascent, heat, page, units, views
-from convscope.insight.explain.stages import stage_of, stages
+from convscope.insight.explain.stages import fitting, stage_of, stages
 from convscope.insight.explain.views import Images, Subject, View
 from convscope.job import same_data
 from convscope.trained import Trained, load
@@ -142,7 +142,7 @@ class _Asked:
         known = subject.stages
         self.layer = None if layer is None else stage_of(known, layer)
         if wanted:
-            stage = self.layer or views.fitting(known)
+            stage = self.layer or fitting(known)
             if stage is None:
                 rule = "is asked for, and no layer of this network gives maps"
                 raise BadArgument("unit", wanted[0], rule, "leave it out")

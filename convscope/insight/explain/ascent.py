@@ -1,8 +1,8 @@
 """Input that maximises a class or a unit, from noise alone: plain gradient ascent on pixels, and
 one that keeps to images which could be some.
 
-The regularised one moves the coefficients of a Fourier transform, weighted so that each frequency
-has the power it has in natural images, and of decorrelated colours (Olah et al. 2017, "Feature
+The regularised one moves the coefficients of a Fourier transform, weighted so that low
+frequencies have most of the power, as in natural images, and of decorrelated colours (Olah et al. 2017, "Feature
 Visualization", doi 10.23915/distill.00007); each step sees the images shifted, turned and scaled at
 random; neighbouring pixels are kept alike (total variation, Mahendran & Vedaldi 2015, arXiv
 1412.0035, section 4), and mean and contrast near those of the training pixels, which the network's
@@ -26,9 +26,10 @@ from convscope.insight.explain.stages import Stage, opened
 from convscope.models.parts import Classifier
 
 STEPS = 150
-MARGIN = 20.0  # nats by which the class is to lead all others together
-SMOOTH = 2.0  # weight of the total variation
-LIKE = 1.0  # weight of mean and contrast
+MARGIN = 15.0  # nats by which the class is to lead all others together
+SMOOTH = 4.0  # weight of the total variation
+BRIGHT, CONTRAST = 3.0, 0.3  # weights of both, against those of the training pixels
+FALL = 1.5  # amplitudes go with 1 / frequency to this power: a little smoother than nature
 TURN, SCALE, SHIFT = 15.0, 0.15, 0.1  # degrees, share, share of the side
 
 # Brightness, red against blue, green against both (Ohta et al. 1980): uncorrelated to within 0.1 in
@@ -60,22 +61,22 @@ def logits_of_classes(network: nn.Module, classes: Sequence[int]) -> Loss:
 
 
 def of_units(network: nn.Module, stage: Stage, units: Sequence[int], best: np.ndarray) -> Loss:
-    """The loss that falls as the middle unit of each map, ``units`` [N] at a stage, answers to its
-    image twice as strongly as ``best`` [N], what it gives to the image of the data that it likes
-    best."""
+    """The loss that falls as the units ``units`` [N] of a stage answer to an image each, wherever
+    on their maps, twice as strongly as ``best`` [N], what they give to the images of the data that
+    they like best. Of a ReLU it is what goes in that is raised: a silent unit has no gradient behind it."""
     made, layer = opened(network, stage.name)
     taken: list[Tensor] = []
-    layer.register_forward_hook(lambda _, inputs, given: taken.append(given))
+    if isinstance(layer, nn.ReLU):
+        layer.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].clone()))
+    else:
+        layer.register_forward_hook(lambda _, inputs, given: taken.append(given))
     wanted = torch.tensor(list(units))
     much = 2 * torch.as_tensor(best, dtype=torch.float32).clamp_min(1e-6)
-    height, width = stage.size
 
     def loss(images: Tensor) -> Tensor:
         taken.clear()
         made(images)
-        own = taken[0][torch.arange(len(images)), wanted]  # [N,h,w]
-        # the whole map a little, so that one whose middle is still silent finds a beginning
-        answer = own[:, height // 2, width // 2] + 0.1 * own.mean((1, 2))
+        answer = taken[0][torch.arange(len(images)), wanted].amax((1, 2))  # [N]
         return functional.softplus(MARGIN * (1 - answer / much)).mean()
 
     return loss
@@ -138,7 +139,7 @@ def regularised(
         values.requires_grad_()
         images = image(values)
         total = loss(_moved(images, random))
-        total = total + SMOOTH * _variation(images) + LIKE * _unlike(images, mean, spread)
+        total = total + SMOOTH * _variation(images) + _unlike(images, mean, spread)
         (slope,) = torch.autograd.grad(total, values)
         values = moved.step(values.detach(), slope)
         emit(Progress(stage, step + 1, steps, "rounds"))
@@ -178,9 +179,10 @@ class _Adam:
 
 
 def _spectrum(height: int, width: int) -> Tensor:
-    """1 / frequency [H,W//2+1], of mean power 1: the amplitudes of natural images (Field 1987)."""
+    """The amplitude of each frequency [H,W//2+1], of mean power 1; in natural images it goes with 1
+    / frequency (Field 1987)."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
-    amplitude = 1 / np.maximum(frequency, 1 / max(height, width))
+    amplitude = np.maximum(frequency, 1 / max(height, width)) ** -FALL
     return torch.tensor(amplitude / np.sqrt((amplitude**2).mean()), dtype=torch.float32)
 
 
@@ -208,7 +210,7 @@ def _unlike(images: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
     """How far mean and contrast of the images are from those of the training pixels."""
     means = (images.mean((2, 3)) - mean) / spread
     contrasts = torch.log((images.std((2, 3)) + 1e-3) / spread)
-    return means.square().mean() + contrasts.square().mean()
+    return BRIGHT * means.square().mean() + CONTRAST * contrasts.square().mean()
 
 
 def _bytes(images: Tensor) -> np.ndarray:

@@ -79,7 +79,8 @@ def integrated(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     image to the image, summed over channels."""
     method, base = captum().IntegratedGradients(network), blurred(images)
     parts = []
-    for some in torch.arange(len(images)).split(16):
+    for start in range(0, len(images), 16):
+        some = slice(start, start + 16)
         inputs = images[some].clone().requires_grad_()
         parts.append(method.attribute(inputs, base[some], targets[some], n_steps=PATH).detach())
     summed: Tensor = torch.cat(parts).sum(1)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _INK, _QUIET, _MARK = "#1c1d21", "#62656d", "#c2410c"
 _CELL, _GAP, _EDGE = 1.0, 0.1, 0.15  # inches
 _LINE = 0.17  # inches of a line of a cell's title
-_LETTERS = 92  # of a note, a line of nine inches
+_LETTERS = 132  # of a note, a line of nine inches
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def sheet(
     width = max(2 * _EDGE + side + columns * (_CELL + _GAP), 5.5)
     letters = round(_LETTERS * (width - 2 * _EDGE) / 9)
     text = [line for note in notes for line in _wrapped(note, letters)]
-    titles = _wrapped(title, round(0.8 * letters))
+    titles = _wrapped(title, round(0.65 * letters))
     above = 0.24 * len(titles) + 0.17 * len(text) + 0.12
     head = 0.18 * max((h.count("\n") + 1 for h in heads), default=0)
     lines = [
@@ -200,10 +200,14 @@ def embedding(
     wrong = labels != predicted
     for k in np.unique(labels)[:20]:
         own = points[(labels == k) & ~wrong]
-        axes.scatter(*own.T, s=7, color=colours(k % colours.N), alpha=0.55, linewidths=0)
+        axes.scatter(
+            own[:, 0], own[:, 1], s=7, color=colours(k % colours.N), alpha=0.55, linewidths=0
+        )
         if len(own):
+            x, y = np.median(own, axis=0)
             axes.text(
-                *np.median(own, axis=0),
+                x,
+                y,
                 classes[k],
                 size=9,
                 weight="bold",
@@ -216,7 +220,8 @@ def embedding(
     for k in np.unique(predicted[wrong]):
         own = points[wrong & (predicted == k)]
         axes.scatter(
-            *own.T,
+            own[:, 0],
+            own[:, 1],
             s=34,
             marker="X",
             color=colours(k % colours.N),
@@ -228,7 +233,7 @@ def embedding(
     axes.set_ylabel(axes_names[1], color=_INK)
     axes.tick_params(colors=_QUIET, labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
-    said = "\n".join(_wrapped(note, 88))
+    said = "\n".join(_wrapped(note, 100))
     figure.suptitle(title, size=11, weight="bold", color=_INK, x=0.01, ha="left", parse_math=False)
     axes.set_title(said, size=8, color=_QUIET, loc="left", parse_math=False)
     return figure

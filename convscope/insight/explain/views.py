@@ -202,7 +202,7 @@ def classes(subject: Subject, wanted: Sequence[int]) -> View:
     wide = 5 if len(chosen) <= CLASSES else 10
     both = [part for row in rows for part in (row[i : i + wide] for i in range(0, len(row), wide))]
     parts = len(both) // 2
-    sides = [name for name in ("raw", "regularised") for _ in range(parts)]
+    sides = ["raw", *[""] * (parts - 1), "regularised", *[""] * (parts - 1)]
     notes = [
         "Made from noise alone, with the probability that the network gives it. Raw: gradient "
         "ascent on pixels, which finds what fools the network. Regularised: shifted, turned and "
@@ -234,7 +234,8 @@ def heat_view(
         columns.append((heat.METHODS[one], _mapper(one, stage)(subject.network, inputs, wanted)))
     random = [heat.randomised(subject.network, s) for s in (RANDOM if method else RANDOM[:1])]
     for network in random:
-        columns.append(("random weights", mapped(network, inputs, wanted)))
+        name = f"{heat.METHODS[default]}, random weights"
+        columns.append((name, mapped(network, inputs, wanted)))
     scored = [
         [
             heat.area(f(subject.network, inputs, wanted, found))
@@ -269,11 +270,12 @@ def heat_view(
         "good; ins: while they come back first, high is good.",
         verdict,
     ]
-    heads = ["image", *(name for name, _ in columns)]
+    heads = ["image", *(_broken(name) for name, _ in columns)]
     title = "Which pixels the answer rests on"
     figure = pictures.sheet(rows, title=title, notes=notes, heads=heads)
     silent = {
-        name: int((found.flatten(1).abs().amax(1) == 0).sum()) for name, found in columns[:-1]
+        name: int((found.flatten(1).abs().amax(1) == 0).sum())
+        for name, found in columns[: len(several)]
     }
     numbers = {
         "method": default,
@@ -283,11 +285,21 @@ def heat_view(
         "empty_maps": {name: n for name, n in silent.items() if n},
         "shown": {
             name: {"deletion": away.round(4).tolist(), "insertion": back.round(4).tolist()}
-            for (name, _), (away, back) in zip(columns[: len(several)], scored, strict=False)
+            for (name, _), (away, back) in list(zip(columns, scored, strict=True))[: len(several)]
         },
         "against_random_weights": better,
     }
     return View(f"Heat maps, and their doubt. {verdict}", figure, numbers)
+
+
+def _broken(name: str) -> str:
+    """A head of a column, a line a word or two.
+
+    >>> _broken("occlusion, random weights").split("\\n")
+    ['occlusion,', 'random weights']
+    """
+    first, _, rest = name.replace("integrated ", "integrated, ").partition(", ")
+    return f"{first}{',' * (first != 'integrated')}\n{rest}" if rest else first
 
 
 def _mapper(method: str, stage: Stage | None) -> Callable[[Any, Tensor, Tensor], Tensor]:
