@@ -1,12 +1,12 @@
 """Input that maximises a class or a unit, from noise alone: plain gradient ascent on pixels, and
 one that keeps to images which could be some.
 
-The regularised one moves the coefficients of a Fourier transform, weighted so that low
-frequencies have most of the power, as in natural images, and of decorrelated colours (Olah et al. 2017, "Feature
-Visualization", doi 10.23915/distill.00007); each step sees the images shifted, turned and scaled at
-random; neighbouring pixels are kept alike (total variation, Mahendran & Vedaldi 2015, arXiv
-1412.0035, section 4), and mean and contrast near those of the training pixels, which the network's
-own first layer knows. No image of the data is used.
+The regularised one moves the coefficients of a Fourier transform, weighted so that low frequencies
+have most of the power, as in natural images, and of decorrelated colours (Olah et al. 2017,
+"Feature Visualization", doi 10.23915/distill.00007); each step sees the images shifted, turned and
+scaled at random; neighbouring pixels are kept alike (total variation, Mahendran & Vedaldi 2015,
+arXiv 1412.0035, section 4), and mean and contrast near those of the training pixels, which the
+network's own first layer knows. No image of the data is used.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def logits_of_classes(network: nn.Module, classes: Sequence[int]) -> Loss:
 def of_units(network: nn.Module, stage: Stage, units: Sequence[int], best: np.ndarray) -> Loss:
     """The loss that falls as the units ``units`` [N] of a stage answer to an image each, wherever
     on their maps, twice as strongly as ``best`` [N], what they give to the images of the data that
-    they like best. Of a ReLU it is what goes in that is raised: a silent unit has no gradient behind it."""
+    they like best. Of a ReLU it is what goes in that is raised: a silent unit has no gradient
+    behind it."""
     made, layer = opened(network, stage.name)
     taken: list[Tensor] = []
     if isinstance(layer, nn.ReLU):
