@@ -73,7 +73,8 @@ def doubt(folder: str, count: int, methods: list[str], seed: int = 0) -> None:
             print(
                 f"{folder} {method}: better than random weights on {found['deletion_better']:.1%} "
                 f"of {count} ({low:.1%} to {high:.1%}), than each "
-                f"{found['deletion_better_pairs']:.1%}, than all three {found['deletion_better_than_all']:.1%}; deletion "
+                f"{found['deletion_better_pairs']:.1%}, than all three "
+                f"{found['deletion_better_than_all']:.1%}; deletion "
                 f"{found['deletion']:.3f} against {found['deletion_random']:.3f}, insertion "
                 f"{found['insertion']:.3f} against {found['insertion_random']:.3f}",
                 flush=True,

@@ -25,7 +25,8 @@ def test_in_words_and_as_json(explain, bars) -> None:
     assert said.code == 0, said.err
     lines = said.out.splitlines()
     assert lines[0].startswith("a/explain/filters.png: The kernels of the first convolution")
-    assert lines[1].startswith("a/explain/heat.png: Heat maps, and their doubt. On 40 images, Grad")
+    assert lines[1].startswith("a/explain/heat.png: Heat maps, and their doubt. On ")
+    assert "% of 40 images" in lines[1] and "the pixels that Grad-CAM names" in lines[1]
     assert lines[-1] == "page     a/explain/index.html"
     Image.fromarray(bars.splits["test"].images[0, 0]).save("one.png")
     found = json.loads(explain("one.png", "--only", "maps", "--layer", "features.3", "--json").out)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _INK, _QUIET, _MARK = "#1c1d21", "#62656d", "#c2410c"
 _CELL, _GAP, _EDGE = 1.0, 0.1, 0.15  # inches
 _LINE = 0.17  # inches of a line of a cell's title
-_LETTERS = 132  # of a note, a line of nine inches
+_LETTERS = 150  # of a note, a line of nine inches
 
 
 @dataclass(frozen=True)

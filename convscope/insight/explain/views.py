@@ -154,9 +154,9 @@ def units(
     sees = "x".join(map(str, field.reshape(-1, 2).max(axis=0)))
     notes = [
         f"Units of {stage}, {'as asked' if wanted else 'those that stand out most'}. First what a "
-        f"unit would answer to most, made from noise; then the {len(searched.pixels):,} searched "
-        f"images to which it answers most, with its answer and, framed, the patch that it sees "
-        f"({sees} pixels at most)."
+        f"unit would answer to most, made from noise; then those of {len(searched.pixels):,} images "
+        f"to which it answers most, with its answer and, framed, the patch that it sees ({sees} "
+        f"pixels at most)."
     ]
     figure = pictures.sheet(
         rows, title="What units answer to", notes=notes, sides=sides, heads=["from noise", "images"]
@@ -256,33 +256,39 @@ def heat_view(
     size = (subject.size[1], subject.size[2])
     sizes = {heat.METHODS[m]: heat.resolution(m, size, stage) for m in several}
     verdict = (
-        f"On {better['images']} images, {heat.METHODS[default]} names pixels whose loss costs more "
-        f"than those of {better['random_networks']} networks with random weights on "
-        f"{better['deletion_better']:.0%} (95% interval {low:.0%} to {high:.0%}; deletion "
+        f"On {better['deletion_better']:.0%} of {better['images']} images (95% interval {low:.0%} "
+        f"to {high:.0%}) the pixels that {heat.METHODS[default]} names matter more to the answer "
+        f"than those it names in {better['random_networks']} networks with random weights: deletion "
         f"{better['deletion']:.3f} against {better['deletion_random']:.3f}, insertion "
-        f"{better['insertion']:.3f} against {better['insertion_random']:.3f})."
-        + ("" if low > 0.5 else " That is no more than chance: do not read these maps.")
+        f"{better['insertion']:.3f} against {better['insertion_random']:.3f}."
+        + ("" if low > 0.5 else " That is no more than chance: do not trust these maps.")
     )
+    silent = {
+        name: empty
+        for name, found in columns[: len(several)]
+        if (empty := int((found.flatten(1).abs().amax(1) == 0).sum()))
+    }
     notes = [
         f"What speaks for {about_class} (red) and against it (blue), each map scaled by itself; "
         f"{'; '.join(f'{name} {said}' for name, said in sizes.items())}.",
         "del: the class's mean probability while the hottest pixels are blurred first, low is "
         "good; ins: while they come back first, high is good.",
         verdict,
+        *(
+            f"{name} is empty on {n} of {len(images.pixels)}: nothing at its layer speaks for the "
+            "class."
+            for name, n in silent.items()
+        ),
     ]
     heads = ["image", *(_broken(name) for name, _ in columns)]
     title = "Which pixels the answer rests on"
     figure = pictures.sheet(rows, title=title, notes=notes, heads=heads)
-    silent = {
-        name: int((found.flatten(1).abs().amax(1) == 0).sum())
-        for name, found in columns[: len(several)]
-    }
     numbers = {
         "method": default,
         "resolution": sizes,
         "gradcam_layer": None if stage is None else stage.name,
         "gradcam_units": None if stage is None else list(stage.size),
-        "empty_maps": {name: n for name, n in silent.items() if n},
+        "empty_maps": silent,
         "shown": {
             name: {"deletion": away.round(4).tolist(), "insertion": back.round(4).tolist()}
             for (name, _), (away, back) in list(zip(columns, scored, strict=True))[: len(several)]
