@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from convscope.data import sources
 from convscope.errors import BadArgument
 from convscope.insight.explain import ascent, heat
 
+explain = functools.partial(cs.explain, threads=1)
 SIX = ["filters", "maps", "units", "classes", "heat", "embedding"]
 
 
@@ -37,7 +39,7 @@ def runs(tiny, tmp_path_factory) -> Iterator[dict[str, Path]]:
 
 def test_everything_of_a_run(runs) -> None:
     seen: list[cs.Progress] = []
-    found = cs.explain(runs["cnn"], emit=seen.append)
+    found = explain(runs["cnn"], emit=seen.append)
     assert found.path == runs["cnn"] / "explain" and list(found.pictures) == SIX
     for path in found.pictures.values():
         with Image.open(path) as picture:
@@ -64,7 +66,7 @@ def test_everything_of_a_run(runs) -> None:
 
 def test_the_same_seed_gives_the_same_numbers(runs, tmp_path) -> None:
     def numbers(out: str, seed: int) -> dict:
-        found = cs.explain(
+        found = explain(
             runs["cnn"], only=["classes", "heat"], out=tmp_path / out, seed=seed
         ).numbers["pictures"]
         return {k: {**v, "seconds": 0} for k, v in found.items()}
@@ -76,7 +78,7 @@ def test_the_same_seed_gives_the_same_numbers(runs, tmp_path) -> None:
 
 
 def test_a_network_without_maps_gets_what_it_allows(runs) -> None:
-    found = cs.explain(runs["mlp"])
+    found = explain(runs["mlp"])
     assert list(found.pictures) == ["classes", "heat", "embedding"]
     assert set(found.numbers["left_out"]) == {"filters", "maps", "units"}
     assert "Grad-CAM" not in found.numbers["pictures"]["heat"]["resolution"]
@@ -93,7 +95,7 @@ def test_images_of_ones_own_need_no_data(runs, tiny, tmp_path, monkeypatch) -> N
     folder.mkdir()
     for n, image in enumerate(tiny.splits["test"].images[:2]):
         Image.fromarray(image[0]).save(folder / f"{n}.png")
-    found = cs.explain(runs["cnn"], [folder], out=tmp_path / "out", method="gradcam")
+    found = explain(runs["cnn"], [folder], out=tmp_path / "out", method="gradcam")
     assert list(found.pictures) == ["maps", "heat"]
     guesses = cs.load(runs["cnn"]).predict([folder])
     said = [title.split("\n") for title in found.numbers["images"]]
@@ -106,15 +108,15 @@ def test_images_of_ones_own_need_no_data(runs, tiny, tmp_path, monkeypatch) -> N
 def test_only_some_and_again(runs, tmp_path) -> None:
     out = tmp_path / "out"
     asked = {"layer": "features.3", "units": [3, 1]}
-    units = cs.explain(runs["cnn"], only=["units"], out=out, **asked).numbers["pictures"]["units"]
+    units = explain(runs["cnn"], only=["units"], out=out, **asked).numbers["pictures"]["units"]
     assert units["layer"] == "features.3" and list(units["units"]) == ["3", "1"]
-    cs.explain(runs["cnn"], only=["classes"], classes=["spot"], out=out)
+    explain(runs["cnn"], only=["classes"], classes=["spot"], out=out)
     assert not (out / "units.png").exists() and (out / "classes.png").exists()
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("mine")
     with pytest.raises(BadArgument, match="out=.*other: holds something else"):
-        cs.explain(runs["cnn"], only=["filters"], out=other)
+        explain(runs["cnn"], only=["filters"], out=other)
 
 
 BAD = [
@@ -123,7 +125,7 @@ BAD = [
     ("mlp", {"units": [0]}, "unit=0: is asked for, and no layer"),
     ("cnn", {"layer": "features.33"}, "layer=features.33: .*did you mean features.3"),
     ("cnn", {"layer": "head.1"}, "layer=head.1: is no layer that gives maps"),
-    ("cnn", {"units": [8]}, "unit=8: features.7 has the units 0 to 7; try 7"),
+    ("cnn", {"units": [8]}, "unit=8: features.5 has the units 0 to 7; try 7"),
     ("cnn", {"classes": ["spott"]}, "class=spott: .*did you mean spot"),
     ("cnn", {"method": "cam"}, "method=cam: .*did you mean gradcam"),
     ("cnn", {"only": ["heats"]}, "only=heats: is no picture; did you mean heat"),
@@ -141,7 +143,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
     Path("empty").mkdir()
     Path("text.png").write_text("hello")
     with pytest.raises(BadArgument, match=message):
-        cs.explain(runs[which], out="out", **given)
+        explain(runs[which], out="out", **given)
     assert not Path("out").exists()
 
 
@@ -149,9 +151,9 @@ def test_without_captum_heat_maps_are_left_out_or_refused(runs, tmp_path, monkey
     monkeypatch.setitem(sys.modules, "captum", None)
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(BadArgument, match=r"pip install 'convscope\[explain\]'"):
-        cs.explain(runs["cnn"], only=["heat"], out=tmp_path / "out")
+        explain(runs["cnn"], only=["heat"], out=tmp_path / "out")
     monkeypatch.setattr(explaining, "PICTURES", ("filters", "heat"))
-    found = cs.explain(runs["cnn"], out=tmp_path / "out")
+    found = explain(runs["cnn"], out=tmp_path / "out")
     assert (
         list(found.pictures) == ["filters"]
         and "convscope[explain]" in found.numbers["left_out"]["heat"]
@@ -160,7 +162,7 @@ def test_without_captum_heat_maps_are_left_out_or_refused(runs, tmp_path, monkey
 
 def test_an_error_on_the_way_leaves_the_old_pictures(runs, tmp_path, monkeypatch) -> None:
     out = tmp_path / "out"
-    cs.explain(runs["cnn"], only=["filters"], out=out)
+    explain(runs["cnn"], only=["filters"], out=out)
     before = {item.name: item.read_bytes() for item in out.iterdir()}
 
     def broken(*_: object, **__: object) -> np.ndarray:
@@ -168,5 +170,5 @@ def test_an_error_on_the_way_leaves_the_old_pictures(runs, tmp_path, monkeypatch
 
     monkeypatch.setattr(ascent, "regularised", broken)
     with pytest.raises(MemoryError):
-        cs.explain(runs["cnn"], only=["filters", "classes"], out=out, seed=3)
+        explain(runs["cnn"], only=["filters", "classes"], out=out, seed=3)
     assert {item.name: item.read_bytes() for item in out.iterdir()} == before

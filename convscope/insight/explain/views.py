@@ -154,9 +154,9 @@ def units(
     sees = "x".join(map(str, field.reshape(-1, 2).max(axis=0)))
     notes = [
         f"Units of {stage}, {'as asked' if wanted else 'those that stand out most'}. First what a "
-        f"unit would answer to most, made from noise; then those of {len(searched.pixels):,} images "
-        f"to which it answers most, with its answer and, framed, the patch that it sees ({sees} "
-        f"pixels at most)."
+        f"unit would answer to most, made from noise; then those of {len(searched.pixels):,} "
+        f"images to which it answers most, with its answer and, framed, the patch that it sees "
+        f"({sees} pixels at most)."
     ]
     figure = pictures.sheet(
         rows, title="What units answer to", notes=notes, sides=sides, heads=["from noise", "images"]
@@ -258,8 +258,8 @@ def heat_view(
     verdict = (
         f"On {better['deletion_better']:.0%} of {better['images']} images (95% interval {low:.0%} "
         f"to {high:.0%}) the pixels that {heat.METHODS[default]} names matter more to the answer "
-        f"than those it names in {better['random_networks']} networks with random weights: deletion "
-        f"{better['deletion']:.3f} against {better['deletion_random']:.3f}, insertion "
+        f"than those it names in {better['random_networks']} networks with random weights: "
+        f"deletion {better['deletion']:.3f} against {better['deletion_random']:.3f}, insertion "
         f"{better['insertion']:.3f} against {better['insertion_random']:.3f}."
         + ("" if low > 0.5 else " That is no more than chance: do not trust these maps.")
     )
