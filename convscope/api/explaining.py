@@ -99,7 +99,7 @@ def explain(
             trained.classes,
             size,
             stages(trained.network, size),
-            anatomy.summarise(trained.network, size, real=True).total.multiply_adds or 1,
+            anatomy.summarise(trained.network, size).total.multiply_adds or 1,
             seed,
             emit,
         )

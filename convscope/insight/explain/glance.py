@@ -76,7 +76,7 @@ def glance(
     if filters is None:
         notes.append("No filters: the network has no convolution.")
     classes = tuple(range(min(num_classes, MOST)))
-    each = anatomy.summarise(network, size, real=True).total.multiply_adds or 0
+    each = anatomy.summarise(network, size).total.multiply_adds or 0
     steps = min(ascent.STEPS, int(WORK / max(1, 3 * len(classes) * each)))
     pixels = sure = None
     with ascent.still(network):

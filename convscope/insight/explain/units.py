@@ -104,7 +104,7 @@ def patches(
     """
     inside = [
         row
-        for row in anatomy.summarise(network, size, real=True).rows
+        for row in anatomy.summarise(network, size).rows
         if row.name == stage.name or row.name.startswith(f"{stage.name}.")
     ]
     seen = inside[-1].seen if inside else None
