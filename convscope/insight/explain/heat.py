@@ -156,7 +156,7 @@ def blurred(images: Tensor) -> Tensor:
 
 def randomised(network: nn.Module, seed: int) -> nn.Module:
     """A copy whose weights were drawn anew, as if it had never been trained (Adebayo et al. 2018,
-    arXiv 1810.03292); it normalises as before.
+    arXiv 1810.03292); mean and deviation of the pixels are no weights, and stay.
 
     >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     >>> bool((randomised(net, 0)[0].weight == net[0].weight).any())
@@ -165,9 +165,7 @@ def randomised(network: nn.Module, seed: int) -> nn.Module:
     made = copy.deepcopy(network).eval().requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for name, module in made.named_modules():
-            if name.split(".", maxsplit=1)[0] == "normalise":
-                continue
+        for module in made.modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
                 continue

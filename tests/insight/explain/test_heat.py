@@ -71,14 +71,14 @@ def test_gradcam_is_hot_where_the_pattern_is() -> None:
 
 
 def test_gradcam_before_a_layer_in_place_is_that_of_the_layer() -> None:
-    """What a ReLU after a convolution does in place does not reach the convolution's maps."""
+    """What a ReLU after a pool does in place does not reach the pool's maps."""
     network, images = build("keras_cnn", 3, 1, (16, 16)).eval(), pictures()
-    name = "features.3"
+    name = "features.4"
     stage = stage_of(stages(network, (1, 16, 16)), name)
     found = heat.gradcam(network, images, torch.tensor([0, 1, 2]), stage)
-    before = network.features[:4](network.normalise(images)).detach().requires_grad_()
+    before = network.features[:5](network.normalise(images)).detach().requires_grad_()
     # the same by hand: what follows, on a copy
-    logits = network.head(network.features[4:](before.clone()))
+    logits = network.head(network.features[5:](before.clone()))
     (slopes,) = torch.autograd.grad(logits[[0, 1, 2], [0, 1, 2]].sum(), before)
     by_hand = (slopes.mean((2, 3), keepdim=True) * before).sum(1).relu()
     torch.testing.assert_close(found, by_hand.detach())
