@@ -70,7 +70,7 @@ def test_gradcam_is_hot_where_the_pattern_is() -> None:
     assert heat.gradcam(network, images, torch.tensor([0]), stage).max() == 0
 
 
-def test_gradcam_before_a_layer_in_place_is_that_of_the_layer() -> None:
+def test_gradcam_before_a_layer_in_place_is_the_one_by_hand() -> None:
     """What a ReLU after a pool does in place does not reach the pool's maps."""
     network, images = build("keras_cnn", 3, 1, (16, 16)).eval(), pictures()
     name = "features.4"

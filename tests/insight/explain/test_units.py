@@ -94,12 +94,13 @@ def test_filters_are_those_of_the_first_convolution() -> None:
     assert filters_of(build("mlp", 3, 1, (8, 8))) is None
 
 
-def test_input_for_a_unit_makes_it_answer_more_than_the_data_do() -> None:
+@pytest.mark.parametrize("name", ["features.0", "features.1"])  # before a ReLU in place, and it
+def test_input_for_a_silent_unit_makes_it_answer(name: str) -> None:
     made = network()
     made.normalise.set([0.0], [1.0])
-    stage = stage_of(stages(made, (1, 12, 12)), "features.1")
+    stage = stage_of(stages(made, (1, 12, 12)), name)
     with ascent.still(made):
         loss = ascent.of_units(made, stage, (0,), np.array([1.0]))
         found = ascent.regularised(made, loss, (1, 1, 12, 12), steps=60)
-    maps = maps_of(made, torch.from_numpy(found / 255).float(), "features.1")
+    maps = maps_of(made, torch.from_numpy(found / 255).float(), name)
     assert maps[0, 0].max() > 1.2
