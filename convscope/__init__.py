@@ -21,11 +21,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from convscope.api import (
+        Explained,
         LearningRate,
         Metrics,
         Run,
         compare,
         evaluate,
+        explain,
         find_lr,
         predict,
         script,
@@ -52,6 +54,8 @@ _HOME = {
     "train": "api",
     "evaluate": "api",
     "compare": "api",
+    "explain": "api",
+    "Explained": "api",
     "predict": "api",
     "find_lr": "api",
     "script": "api",
@@ -86,6 +90,7 @@ __all__ = [
     "ConvscopeError",
     "DataError",
     "EpochEnd",
+    "Explained",
     "Guess",
     "ImageError",
     "Interrupted",
@@ -103,6 +108,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "explain",
     "find_lr",
     "load",
     "open_data",

@@ -79,7 +79,7 @@ class Trained:
         """
         if top_k < 1:
             raise BadArgument("top_k", top_k, "must be a whole number of at least 1", "try 5")
-        names, errors, pixels = self._fitted(images, invert, emit)
+        names, errors, pixels = self.fitted(images, invert, emit)
         readable = [p for p in pixels if p is not None]
         probabilities = np.empty((0, len(self.classes)))
         if readable:
@@ -97,10 +97,11 @@ class Trained:
         best = np.argsort(-row, kind="stable")[:k]
         return tuple((self.classes[i], float(row[i])) for i in best)
 
-    def _fitted(
-        self, images: Any, invert: bool, emit: Emit
+    def fitted(
+        self, images: Any, invert: bool = False, emit: Emit = silent
     ) -> tuple[list[str], list[str | None], list[NDArray[np.uint8] | None]]:
-        """Names, errors and pixels [C,H,W] of each image."""
+        """Names, errors and pixels uint8 [C,H,W] of each image, as :meth:`predict` gives them to
+        the network."""
         if isinstance(images, np.ndarray | Tensor):
             array = np.asarray(images)
             array = array[:, None] if array.ndim == 3 else array

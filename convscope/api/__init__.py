@@ -1,17 +1,20 @@
 """The whole jobs. Python, the command line and the page all call these."""
 
+from convscope.api.explaining import Explained, explain
 from convscope.api.judging import compare, evaluate, predict
 from convscope.api.results import LearningRate, Metrics, Run
 from convscope.api.showing import describe_data, networks, script, show_data, summary
 from convscope.api.training import find_lr, train
 
 __all__ = [
+    "Explained",
     "LearningRate",
     "Metrics",
     "Run",
     "compare",
     "describe_data",
     "evaluate",
+    "explain",
     "find_lr",
     "networks",
     "predict",

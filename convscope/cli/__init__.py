@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from convscope.cli import data, judging, lab, showing, studying, summary, training
+from convscope.cli import data, explaining, judging, lab, showing, studying, summary, training
 from convscope.cli.options import Headed
 from convscope.errors import BadArgument, ConvscopeError
 
@@ -32,6 +32,7 @@ app.command(cls=Headed)(training.train)
 app.command("eval")(judging.evaluate)
 app.command()(judging.predict)
 app.command()(judging.compare)
+app.command()(explaining.explain)
 app.command(cls=Headed)(studying.sweep)
 app.command()(studying.claims)
 app.command(cls=Headed)(summary.summary)

@@ -1,2 +1,3 @@
 """Seeing: first principles (``reference``), one layer at a time (``lab``), what a network is made
-of and its units see (``anatomy``), and pictures of images (``figures``)."""
+of and its units see (``anatomy``), what a trained one has learnt (``explain``), and pictures of
+images (``figures``)."""

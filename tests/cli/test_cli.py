@@ -34,7 +34,7 @@ SMALL += ["--memory-format", "contiguous", "--kernels", "plain"]
 def test_help_names_every_verb(run):
     said = run("--help")
     assert said.code == 0
-    verbs = "train eval predict compare sweep claims summary script models recipes data lab"
+    verbs = "train eval predict compare explain sweep claims summary script models recipes data lab"
     for verb in verbs.split():
         assert f"  {verb}  " in said.out
 

@@ -1,0 +1,52 @@
+"""The pictures of `explain` as one page: one file with its pictures inside, that asks the network
+for nothing."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from importlib import resources
+
+
+def page(
+    title: str,
+    pictures: Sequence[tuple[str, str, bytes]],
+    left_out: Mapping[str, str],
+) -> str:
+    """One HTML page of ``pictures``, each a name, what it shows, and its PNG; and of what was left
+    out, by name, and why.
+
+    >>> "No filters" in page("a run", [("heat", "Where.", b"")], {"filters": "No filters."})
+    True
+    """
+    inside = resources.files("convscope.insight.lab")
+    style = inside.joinpath("page.css").read_text(encoding="utf-8")
+    head = html.escape(title)
+    body = []
+    for name, about, png in pictures:
+        data = base64.b64encode(png).decode()
+        said = html.escape(about, quote=True)
+        body.append(
+            f'<h2 id="{name}">{name}.png</h2>\n<p>{said}</p>\n'
+            f'<p class="whole"><img src="data:image/png;base64,{data}" alt="{said}"></p>\n'
+        )
+    if left_out:
+        lines = "".join(
+            f"<li><b>{html.escape(name)}</b>: {html.escape(why)}</li>"
+            for name, why in left_out.items()
+        )
+        body.append(f"<h2>Left out</h2>\n<ul>{lines}</ul>\n")
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{head} · convscope explain</title>\n<style>\n{style}"
+        "h2 { margin-top: 2rem; }\n.whole { max-width: none; }\n"
+        ".whole img { max-width: 100%; height: auto; border-radius: 3px; }\n</style>\n</head>\n"
+        f"<body>\n<main>\n<h1>{head}</h1>\n{''.join(body)}</main>\n"
+        "<footer>Written by convscope explain. This page is one file and loads nothing; its "
+        "numbers are in explain.json.</footer>\n</body>\n</html>\n"
+    )

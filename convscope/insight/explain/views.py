@@ -1,0 +1,376 @@
+"""The six views of a trained network: each computes what it shows, draws it, and gives its
+numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.events import Emit
+from convscope.insight.explain import ascent, heat, pictures
+from convscope.insight.explain import embedding as planes
+from convscope.insight.explain import units as answering
+from convscope.insight.explain.glance import inputs_of, probabilities
+from convscope.insight.explain.pictures import Cell
+from convscope.insight.explain.stages import Stage, filters_of, fitting, maps_of
+from convscope.models.parts import Classifier
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAPS = 8  # maps a row
+CLASSES = 10  # classes that get an image where none is named
+RANDOM = (0, 1, 2)  # seeds of the networks with random weights
+LEAST, MOST = 8, 40  # images on which a heat map is held against random weights
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images uint8 [N,C,H,W] with what the network says of them, [N], its probability, and a title
+    each; ``labels`` where they are known."""
+
+    pixels: np.ndarray
+    predicted: np.ndarray
+    p: np.ndarray
+    titles: tuple[str, ...]
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked into: a network in evaluation mode and its classes; its stages; ``work``,
+    multiply-adds an image; ``seed`` of all that is drawn."""
+
+    network: Classifier
+    classes: tuple[str, ...]
+    size: tuple[int, int, int]
+    stages: list[Stage]
+    work: int
+    seed: int
+    emit: Emit
+
+    def within(self, each: float, budget: float, least: int, most: int) -> int:
+        """How many things of ``each`` passes over an image fit into so many multiply-adds."""
+        return min(most, max(least, int(budget / max(1.0, each * self.work))))
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture: what it shows in a sentence, the figure, its numbers."""
+
+    about: str
+    figure: Figure
+    numbers: dict[str, Any]
+
+
+def filters(subject: Subject) -> View | str:
+    """The first layer's filters; or why there are none."""
+    found = filters_of(subject.network)
+    if found is None:
+        return "the network has no convolution, and so no filters"
+    layer, kernels = found
+    about = f"The kernels of the first convolution, {layer}: the patterns that it looks for."
+    numbers = {"layer": layer, "shape": list(kernels.shape)}
+    return View(about, pictures.filters(kernels, layer), numbers)
+
+
+def maps(subject: Subject, images: Images, layer: Stage | None) -> View | str:
+    """Feature maps: of one image through the stages, or of several images at one stage."""
+    if not subject.stages:
+        return "no layer of this network gives feature maps"
+    inputs = inputs_of(images.pixels)
+    rows, sides, shown = [], [], []
+    if layer is None and len(images.pixels) == 1:
+        last: dict[tuple[int, int, int], Stage] = {s.shape: s for s in subject.stages}
+        several = list(last.values())
+        picked = np.unique(np.linspace(0, len(several) - 1, min(6, len(several))).round())
+        for stage in (several[int(i)] for i in picked):
+            rows.append(_strongest(maps_of(subject.network, inputs, stage.name)[0]))
+            sides.append(f"{stage.name}\n{stage.kind}\n{stage.size[0]}x{stage.size[1]}")
+            shown.append(stage.name)
+        rows.insert(0, [Cell(images.pixels[0], images.titles[0])])
+        sides.insert(0, "image")
+        what = "one image through the network, stage by stage"
+    else:
+        stage = layer or _middle(subject)
+        found = maps_of(subject.network, inputs, stage.name)
+        for pixels, title, own in zip(images.pixels, images.titles, found, strict=True):
+            rows.append([Cell(pixels, title), *_strongest(own)])
+        shown.append(stage.name)
+        what = f"each image at {stage}"
+    note = f"Feature maps of {what}: of each row the {MAPS} maps that answer most strongly, by "
+    note += "number. White is the strongest answer; red and blue where a map has both signs."
+    figure = pictures.sheet(rows, title="What each stage makes of an image", notes=[note],
+                            sides=sides)  # fmt: skip
+    return View(f"Feature maps of {what}.", figure, {"layers": shown})
+
+
+def _middle(subject: Subject) -> Stage:
+    found = fitting(subject.stages)
+    assert found is not None
+    return found
+
+
+def _strongest(own: Tensor) -> list[Cell]:
+    """The maps [F,h,w] that answer most strongly, in the order of their numbers."""
+    power = own.clamp_min(0).flatten(1).amax(1)
+    best = sorted(power.argsort(descending=True, stable=True)[:MAPS].tolist())
+    return [Cell(own[i].numpy(), str(i)) for i in best]
+
+
+def units(
+    subject: Subject, searched: Images, layer: Stage | None, wanted: Sequence[int]
+) -> View | str:
+    """What units answer to: images of the data with the patch marked, and input from noise."""
+    stage = layer or fitting(subject.stages)
+    if stage is None:
+        return "no layer of this network gives feature maps, and so it has no units to ask"
+    found = answering.answers(
+        subject.network, searched.pixels, stage, wanted, best=MAPS - 1, emit=subject.emit
+    )
+    loss = ascent.of_units(subject.network, stage, found.units, found.values[:, 0])
+    shape = (len(found.units), *subject.size)
+    steps = subject.within(3 * len(found.units), 1e11, 40, ascent.STEPS)
+    made = ascent.regularised(
+        subject.network, loss, shape, steps=steps, seed=subject.seed, emit=subject.emit,
+        stage="unit images",
+    )  # fmt: skip
+    rows = []
+    for row, _ in enumerate(found.units):
+        cells = [Cell(made[row])]
+        for i, value, box in zip(
+            found.images[row], found.values[row], found.boxes[row], strict=True
+        ):
+            image = searched.pixels[i]
+            cells.append(Cell(image, f"{value:.2f}", tuple(int(n) for n in box)))
+        rows.append(cells)
+    sides = [f"unit {unit}" for unit in found.units]
+    field = found.boxes[..., 2:] - found.boxes[..., :2]
+    sees = "x".join(map(str, field.reshape(-1, 2).max(axis=0)))
+    notes = [
+        f"Units of {stage}, {'as asked' if wanted else 'those that stand out most'}. First what a "
+        f"unit would answer to most, made from noise; then those of {len(searched.pixels):,} "
+        f"images to which it answers most, with its answer and, framed, the patch that it sees "
+        f"({sees} pixels at most)."
+    ]
+    figure = pictures.sheet(
+        rows, title="What units answer to", notes=notes, sides=sides, heads=["from noise", "images"]
+    )
+    numbers = {
+        "layer": stage.name,
+        "searched": len(searched.pixels),
+        "units": {
+            str(unit): {
+                "images": found.images[i].tolist(),
+                "answers": [round(float(v), 4) for v in found.values[i]],
+                "patches": found.boxes[i].tolist(),
+            }
+            for i, unit in enumerate(found.units)
+        },
+    }
+    about = f"What units of {stage.name} answer to most: input from noise, and images of the data "
+    return View(about + "with the patch that the unit sees.", figure, numbers)
+
+
+def classes(subject: Subject, wanted: Sequence[int]) -> View:
+    """Input that maximises classes, from noise alone: by raw ascent, and regularised."""
+    chosen = tuple(wanted) or tuple(range(min(CLASSES, len(subject.classes))))
+    shape = (len(chosen), *subject.size)
+    steps = subject.within(3 * len(chosen), 2e11, 40, ascent.STEPS)
+    network = subject.network
+    plain = ascent.raw(
+        ascent.logits_of_classes(network, chosen), shape, steps=steps // 2, seed=subject.seed
+    )
+    made = ascent.regularised(
+        network, ascent.of_classes(network, chosen), shape, steps=steps, seed=subject.seed,
+        emit=subject.emit,
+    )  # fmt: skip
+    rows, sure = [], {}
+    for name, pixels in (("raw", plain), ("regularised", made)):
+        p = probabilities(network, pixels)
+        own = p[range(len(chosen)), chosen]
+        sure[name] = {subject.classes[k]: float(v) for k, v in zip(chosen, own, strict=True)}
+        rows.append([
+            Cell(image, f"{subject.classes[k]}  {v:.0%}")
+            for image, k, v in zip(pixels, chosen, own, strict=True)
+        ])  # fmt: skip
+    wide = 5 if len(chosen) <= CLASSES else 10
+    both = [part for row in rows for part in (row[i : i + wide] for i in range(0, len(row), wide))]
+    parts = len(both) // 2
+    sides = ["raw", *[""] * (parts - 1), "regularised", *[""] * (parts - 1)]
+    notes = [
+        "Made from noise alone, with the probability that the network gives it. Raw: gradient "
+        "ascent on pixels, which finds what fools the network. Regularised: shifted, turned and "
+        "scaled at every step, smooth, with the brightness and contrast of the training images."
+    ]
+    figure = pictures.sheet(both, title="Input that maximises a class", notes=notes, sides=sides)
+    about = "Input that maximises each class, from noise alone: by raw gradient ascent, and "
+    return View(about + "regularised.", figure, {"steps": steps, "p": sure})
+
+
+def heat_view(
+    subject: Subject,
+    images: Images,
+    sample: Images,
+    *,
+    method: str | None,
+    layer: Stage | None,
+    target: int | None,
+) -> View:
+    """Heat maps of some images, the same from random weights beside them, and on a sample how much
+    better they are."""
+    stage = layer or fitting(subject.stages)
+    default = method or heat.BEST
+    several = [default] if method else [m for m in heat.METHODS if m != "gradcam" or stage]
+    inputs, wanted = inputs_of(images.pixels), _wanted(images, target)
+    mapped = _mapper(default, stage)
+    columns: list[tuple[str, Tensor]] = []
+    for one in several:
+        columns.append((heat.METHODS[one], _mapper(one, stage)(subject.network, inputs, wanted)))
+    random = [heat.randomised(subject.network, s) for s in (RANDOM if method else RANDOM[:1])]
+    for network in random:
+        name = f"{heat.METHODS[default]}, random weights"
+        columns.append((name, mapped(network, inputs, wanted)))
+    scored = [
+        [
+            heat.area(f(subject.network, inputs, wanted, found))
+            for f in (heat.deletion, heat.insertion)
+        ]
+        for _, found in columns
+    ]
+    rows = []
+    drawn = [heat.unit_range(found).numpy() for _, found in columns]
+    for i, pixels in enumerate(images.pixels):
+        cells = [Cell(pixels, images.titles[i])]
+        for (away, back), own in zip(scored, drawn, strict=True):
+            cells.append(Cell(pixels, f"del {away[i]:.2f}  ins {back[i]:.2f}", heat=own[i]))
+        rows.append(cells)
+    better = _doubted(subject, sample, target, mapped)
+    low, high = better["deletion_better_ci95"]
+    about_class = "the class that was said" if target is None else subject.classes[target]
+    size = (subject.size[1], subject.size[2])
+    sizes = {heat.METHODS[m]: heat.resolution(m, size, stage) for m in several}
+    verdict = (
+        f"On {better['deletion_better']:.0%} of {better['images']} images (95% interval {low:.0%} "
+        f"to {high:.0%}) the pixels that {heat.METHODS[default]} names matter more to the answer "
+        f"than those it names in {better['random_networks']} networks with random weights: "
+        f"deletion {better['deletion']:.3f} against {better['deletion_random']:.3f}, insertion "
+        f"{better['insertion']:.3f} against {better['insertion_random']:.3f}."
+        + ("" if low > 0.5 else " That is no more than chance: do not trust these maps.")
+    )
+    silent = {
+        name: empty
+        for name, found in columns[: len(several)]
+        if (empty := int((found.flatten(1).abs().amax(1) == 0).sum()))
+    }
+    notes = [
+        f"What speaks for {about_class} (red) and against it (blue), each map scaled by itself; "
+        f"{'; '.join(f'{name} {said}' for name, said in sizes.items())}.",
+        "del: the class's mean probability while the hottest pixels are blurred first, low is "
+        "good; ins: while they come back first, high is good.",
+        verdict,
+        *(
+            f"{name} is empty on {n} of {len(images.pixels)}: nothing at its layer speaks for the "
+            "class."
+            for name, n in silent.items()
+        ),
+    ]
+    heads = ["image", *(_broken(name) for name, _ in columns)]
+    title = "Which pixels the answer rests on"
+    figure = pictures.sheet(rows, title=title, notes=notes, heads=heads)
+    numbers = {
+        "method": default,
+        "resolution": sizes,
+        "gradcam_layer": None if stage is None else stage.name,
+        "gradcam_units": None if stage is None else list(stage.size),
+        "empty_maps": silent,
+        "shown": {
+            name: {"deletion": away.round(4).tolist(), "insertion": back.round(4).tolist()}
+            for (name, _), (away, back) in list(zip(columns, scored, strict=True))[: len(several)]
+        },
+        "against_random_weights": better,
+    }
+    return View(f"Heat maps, and their doubt. {verdict}", figure, numbers)
+
+
+def _broken(name: str) -> str:
+    """A head of a column, a line a word or two.
+
+    >>> _broken("occlusion, random weights").split("\\n")
+    ['occlusion,', 'random weights']
+    """
+    first, _, rest = name.replace("integrated ", "integrated, ").partition(", ")
+    return f"{first}{',' * (first != 'integrated')}\n{rest}" if rest else first
+
+
+def _mapper(method: str, stage: Stage | None) -> Callable[[Any, Tensor, Tensor], Tensor]:
+    return lambda network, inputs, wanted: heat.heat_maps(network, inputs, wanted, method, stage)
+
+
+def _wanted(images: Images, target: int | None) -> Tensor:
+    found = images.predicted if target is None else np.full_like(images.predicted, target)
+    return torch.from_numpy(found.astype(np.int64))
+
+
+def _doubted(
+    subject: Subject,
+    sample: Images,
+    target: int | None,
+    mapped: Callable[[Any, Tensor, Tensor], Tensor],
+) -> dict[str, Any]:
+    passes = (1 + len(RANDOM)) * 90  # windows of occlusion and steps of two curves, about
+    count = min(subject.within(passes, 3e11, LEAST, MOST), len(sample.pixels))
+    drawn = np.random.default_rng(subject.seed).permutation(len(sample.pixels))[:count]
+    inputs = inputs_of(sample.pixels[np.sort(drawn)])
+    wanted = _wanted(sample, target)[np.sort(drawn)]
+    found = heat.doubt(
+        subject.network,
+        inputs,
+        wanted,
+        lambda network: mapped(network, inputs, wanted),
+        seeds=RANDOM,
+        emit=subject.emit,
+    )
+    return found.better()
+
+
+def embedding(subject: Subject, images: Images) -> View:
+    """Where the test images lie in the last layer's eyes, mistakes marked."""
+    assert images.labels is not None
+    features, _ = planes.features_of(subject.network, images.pixels, subject.emit)
+    found = planes.plane(features, images.labels)
+    wrong = int((images.predicted != images.labels).sum())
+    share = "" if found.shares is None else (
+        f"; they hold {sum(found.shares):.0%} of the variance"
+    )  # fmt: skip
+    note = (
+        f"{len(images.pixels):,} test images by what the last layer takes of them, "
+        f"{features.shape[1]:,} numbers, in two dimensions: {found.method}{share}. In the plane "
+        f"{found.among:.0%} lie among their own class. Crosses are the {wrong:,} mistakes, in the "
+        "colour of the class they were taken for."
+    )
+    names = ("first", "second")
+    short = "component" if found.shares is not None else "discriminant"
+    figure = pictures.embedding(
+        found.points,
+        images.labels,
+        images.predicted,
+        subject.classes,
+        title="Where the test images lie",
+        note=note,
+        axes_names=(f"{names[0]} {short}", f"{names[1]} {short}"),
+    )
+    numbers = {
+        "images": len(images.pixels),
+        "features": features.shape[1],
+        "method": found.method,
+        "among_own_class": found.among,
+        "mistakes": wrong,
+    }
+    about = f"Test images in two dimensions ({found.method}) of what the last layer sees, with the "
+    return View(f"{about}{wrong:,} mistakes marked.", figure, numbers)
