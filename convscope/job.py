@@ -7,9 +7,10 @@ import datetime
 import math
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,7 +37,12 @@ from convscope.training.loop import fit
 from convscope.training.profile import profile
 from convscope.training.rehearsal import Rehearsal
 
+if TYPE_CHECKING:
+    from convscope.insight.explain import Glance
+
 TWINS = 12  # times the weights: copies that the probe of number formats works on
+LOOK = 6.0  # seconds that a look into the network takes at most, near enough
+PATIENT = 20  # times that, and a time budget allows for it
 FEW = 32  # images that it works with at most where memory is bounded
 
 
@@ -176,7 +182,7 @@ class Job:
         room = deadline - time.perf_counter()
         prices = budget.measure(self._rehearsal(asked), room, val, val + test)
         room = deadline - time.perf_counter()
-        steps = budget.fit(room, epoch, prices)
+        steps = budget.fit(room - (0 if self._hurried() else LOOK), epoch, prices)
         if not steps:
             least = prices.step + prices.end + prices.final
             gone = time.perf_counter() - self.limits.began
@@ -287,9 +293,17 @@ class Job:
         )
         if not place.metrics.exists():
             self._judge(place, at.train_seconds, at.history)
-        write_pages(place, self.model, self.pack)
+        write_pages(place, self.model, self.pack, self._hurried())
         if self.limits.memory is not None:
             memory.trim()  # the end of a process that imported torch takes 120 MB once more
+
+    def _hurried(self) -> str:
+        """Why there is no look into the network at the end, if its cost was not allowed for."""
+        if self.limits.memory is not None:
+            return "Left out, as the memory of this run was bounded: see convscope explain."
+        if self.limits.seconds is not None and self.limits.seconds < PATIENT * LOOK:
+            return "Left out, as the time of this run was bounded: see convscope explain."
+        return ""
 
     def _logits(
         self, model: nn.Module, images: NDArray[np.uint8], stage: str
@@ -383,11 +397,24 @@ class Job:
         }
 
 
-def write_pages(place: RunFolder, network: Classifier, pack: Pack) -> None:
-    """The model card and the report, from the run's files."""
+def write_pages(place: RunFolder, network: Classifier, pack: Pack, unseen: str = "") -> None:
+    """The model card and the report, from the run's files and, unless ``unseen`` says why not, from
+    a look into the network."""
     report.write_card(place.path)
-    rows = anatomy.summarise(network, (pack.channels, *pack.image_size)).rows
-    report.write_report(place.path, test_images=pack.splits["test"].images, anatomy=rows)
+    found = anatomy.summarise(network, (pack.channels, *pack.image_size))
+
+    def look(images: NDArray[np.uint8], classes: Sequence[int]) -> Glance:
+        from convscope.insight.explain import glance
+
+        return glance(network, images, classes, num_classes=len(pack.classes))
+
+    report.write_report(
+        place.path,
+        test_images=pack.splits["test"].images,
+        anatomy=found,
+        look=None if unseen else look,
+        unseen=unseen,
+    )
 
 
 def same_data(pack: Pack, wanted: str) -> None:

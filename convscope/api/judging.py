@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from convscope import files, machine, run
 from convscope.api.asked import draw, figure_path, opened
+from convscope.api.results import Evaluation
 from convscope.data.pack import Pack, Split
 from convscope.data.split import part
 from convscope.errors import BadArgument, DataError
@@ -35,7 +36,7 @@ def evaluate(
     model: str | None = None,
     device: str = "auto",
     emit: Emit = silent,
-) -> dict[str, Any]:
+) -> Evaluation:
     """The figures of a run on a split of its data, as ``metrics.json`` holds them, and ``run``.
 
     Each look at the test split is counted in ``metrics.json``, in the model card and in the report,
@@ -81,7 +82,7 @@ def evaluate(
             names=pack.splits["test"].files,
         )
         write_pages(place, network.cpu(), pack)
-    return {"run": str(place.path), **found}
+    return Evaluation(run=str(place.path), **found)
 
 
 def _images_of(

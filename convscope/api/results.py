@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from convscope import notebook
 from convscope.errors import RunError
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
+
+CLASSES = 20  # of a table in a notebook
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,53 @@ class Run:
         """What ``convscope train --json`` prints: ``metrics.json`` and where the run is."""
         return {"run": str(self.path), **RunFolder(self.path).read_metrics()}
 
+    def _repr_html_(self) -> str:
+        model = RunFolder(self.path).read_model()
+        title = f"{model['architecture']['name']} on {model['data']['name']}"
+        return notebook.card(
+            title, *_judged(self.as_json()), notebook.link(self.report, "The report")
+        )
+
+
+class Evaluation(dict[str, Any]):
+    """What :func:`convscope.evaluate` gives: ``metrics.json`` of a split, and ``run``; it shows
+    itself in a notebook."""
+
+    def _repr_html_(self) -> str:
+        columns = ("precision", "recall", "f1")
+        rows = [
+            (row["class"], f"{row['support']:,}", *(_share(row[key]) for key in columns))
+            for row in self["per_class"]
+        ]
+        some = f"the first {CLASSES} of {len(rows)} classes" if len(rows) > CLASSES else ""
+        table = notebook.table(("class", "images", *columns), rows[:CLASSES], some)
+        return notebook.card(str(self["run"]), *_judged(self), table)
+
+
+def _judged(values: Mapping[str, Any]) -> list[str]:
+    """The figures on a split, as a notebook shows them."""
+    low, high = values["accuracy_ci95"]
+    return [
+        notebook.figure(f"{values['accuracy']:.2%}"),
+        notebook.line(
+            f"of {values['n']:,} {values['split']} images are right (95 % interval {low:.2%} to "
+            f"{high:.2%})"
+        ),
+        notebook.facts(
+            [
+                ("cross-entropy", f"{values['loss']:.4f}"),
+                ("calibration error", f"{values['ece']:.2%}"),
+                ("seconds of training", f"{values['train_seconds']:,.1f}"),
+                ("images a second", f"{values['images_per_second']:,.0f}"),
+                ("looks at the test split", values["test_looks"]),
+            ]
+        ),
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
+
 
 @dataclass(frozen=True)
 class LearningRate:
@@ -82,3 +132,8 @@ class LearningRate:
     def as_json(self) -> dict[str, Any]:
         """What ``convscope train --find-lr --json`` prints."""
         return {**vars(self), "figure": str(self.figure)}
+
+    def _repr_html_(self) -> str:
+        said = "no rate lets the loss fall" if self.suggestion is None else f"{self.suggestion:.2g}"
+        drawn = notebook.picture(self.figure, "the loss at each learning rate")
+        return notebook.card("Learning rate", notebook.figure(said), drawn)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from convscope import notebook
 from convscope.errors import BadArgument, DataError, RunError
 from convscope.evaluation.predictions import Prediction, read_predictions
 from convscope.run import RunFolder
@@ -135,6 +136,36 @@ class Comparison:
             "b_right": [row._asdict() for row in self.b_right],
             "figure": None if self.figure is None else str(self.figure),
         }
+
+    def _repr_html_(self) -> str:
+        low, high = self.difference_ci95
+        runs = [
+            (
+                f"{name}: {run.path}",
+                f"{run.accuracy:.2%}",
+                "{:.2%} to {:.2%}".format(*run.accuracy_ci95),
+            )
+            for name, run in (("A", self.a), ("B", self.b))
+        ]
+        counts = self.counts
+        sides = [
+            ("A right", counts.both, counts.only_a),
+            ("A wrong", counts.only_b, counts.neither),
+        ]
+        drawn = self.figure
+        return notebook.card(
+            "B - A",
+            notebook.figure(f"{100 * self.difference:+.2f} points"),
+            notebook.line(
+                f"95 % interval {100 * low:+.2f} to {100 * high:+.2f}; McNemar's exact test "
+                f"{p_in_words(self.p)}; {self.n:,} images"
+            ),
+            notebook.line(self.verdict),
+            *([notebook.line(self.note)] if self.note else []),
+            notebook.table(("run", "accuracy", "95 % interval"), runs),
+            notebook.table(("images", "B right", "B wrong"), sides),
+            *([notebook.picture(drawn, "images that changed")] if drawn is not None else []),
+        )
 
 
 def pairs(labels: Sequence[Any], a: Sequence[Any], b: Sequence[Any]) -> Pairs:

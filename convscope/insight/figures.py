@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convscope.errors import BadArgument
+from convscope.insight.canvas import blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,9 +89,7 @@ def learning_rates(
     >>> figure.axes[0].get_xscale()
     'log'
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), dpi=160, facecolor="white", layout="constrained")
+    figure = blank(figsize=(7, 4.2), dpi=160, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     axes.plot(rates, losses, color=_QUIET, alpha=0.45, linewidth=1, label="loss of a step")
     axes.plot(rates, smoothed, color=_LINE_COLOUR, linewidth=2, label="smoothed")
@@ -120,12 +119,11 @@ def where_time_goes(steps: Mapping[str, Mapping[str, float]]) -> Figure:
     4
     """
     import matplotlib as mpl
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     kinds = list(dict.fromkeys(kind for parts in steps.values() for kind in parts))
     colours = mpl.colormaps["tab20"]
-    figure = Figure(figsize=(9, 1.6 + 0.75 * len(steps) + 0.22 * (len(kinds) / 3)))
+    figure = blank(figsize=(9, 1.6 + 0.75 * len(steps) + 0.22 * (len(kinds) / 3)))
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
     for row, parts in enumerate(steps.values()):
@@ -164,11 +162,10 @@ def trade_offs(
     ['linear', 'log']
     """
     import matplotlib as mpl
-    from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
     rows = -(-len(names) // 3)
-    figure = Figure(figsize=(3.6 * len(costs), 3.4 + 0.2 * rows), dpi=120, facecolor="white")
+    figure = blank(figsize=(3.6 * len(costs), 3.4 + 0.2 * rows), dpi=120, facecolor="white")
     figure.set_layout_engine("constrained")
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     colours = mpl.colormaps["tab10"]
@@ -208,10 +205,9 @@ def curves(
     >>> len(curves(range(3), {"a": [1, 2, 3], "b": [4, 5]}, "x", "y").axes[0].lines)
     2
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-    figure = Figure(figsize=(7, 4.2), dpi=120, facecolor="white", layout="constrained")
+    figure = blank(figsize=(7, 4.2), dpi=120, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     for i, (name, heights) in enumerate(lines.items()):
         axes.plot(list(x)[: len(heights)], heights, marker="os^Dv"[i // 10 % 5], ms=4, label=name)
@@ -233,11 +229,9 @@ def bars(points: Mapping[str, Sequence[float]], x_label: str) -> Figure:
     >>> len(bars({"a": [1.0, 3.0], "b": [2.0]}, "seconds").axes[0].patches)
     2
     """
-    from matplotlib.figure import Figure
-
     names = list(points)
     size = (7, 0.9 + 0.32 * len(names))
-    figure = Figure(figsize=size, dpi=120, facecolor="white", layout="constrained")
+    figure = blank(figsize=size, dpi=120, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     axes.barh(names, [float(np.mean(points[name])) for name in names], color="C0", alpha=0.45)
     for name in names:
@@ -268,8 +262,6 @@ def _checked(images: np.ndarray, titles: Sequence[str], argument: str = "images"
 
 def _blocks(blocks: Sequence[tuple[str, np.ndarray, Sequence[str]]], columns: int) -> Figure:
     """Grids one below the other, placed by hand in inches, so that all cells have the same size."""
-    from matplotlib.figure import Figure
-
     if columns < 1:
         rule = "must be a whole number of at least 1"
         raise BadArgument("columns", columns, rule, "try columns=8")
@@ -282,7 +274,7 @@ def _blocks(blocks: Sequence[tuple[str, np.ndarray, Sequence[str]]], columns: in
     words = max(len(heading) for heading, _, _ in blocks) * _LETTER
     width = 2 * _EDGE + max(columns * _CELL + (columns - 1) * _GAP, words)
     height = 2 * _EDGE + sum(heights) + (len(blocks) - 1) * _BREAK
-    figure = Figure(figsize=(width, height), dpi=160, facecolor="white")
+    figure = blank(figsize=(width, height), dpi=160, facecolor="white")
     top = height - _EDGE  # inches from the bottom, as matplotlib counts
     for (heading, images, titles), block_height in zip(blocks, heights, strict=True):
         if heading:

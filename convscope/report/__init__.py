@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +9,31 @@ import numpy as np
 from convscope import files
 from convscope.errors import RunError
 from convscope.evaluation.predictions import read_predictions
-from convscope.insight.anatomy import Row
+from convscope.insight.anatomy import Summary
 from convscope.report.card import card
+from convscope.report.inside import Look
 from convscope.report.page import page
 from convscope.report.reading import read
 from convscope.run import RunFolder
 
 
-def write_report(folder: Path, *, test_images: np.ndarray | None, anatomy: Sequence[Row]) -> Path:
+def write_report(
+    folder: Path,
+    *,
+    test_images: np.ndarray | None,
+    anatomy: Summary,
+    look: Look | None = None,
+    unseen: str = "",
+) -> Path:
     """Write ``report.html`` from the files of a run folder, and give its path.
 
     ``test_images`` are uint8 [N,C,H,W] in the order of ``predictions.csv``; without them mistakes
-    are listed in words. The same files give the same bytes. Raises RunError, naming the file and
-    the remedy, where one is missing, damaged, or does not belong to the others.
+    are listed in words. ``look`` looks into the network at the images that it is given, each for
+    the class that it is given, as :func:`~convscope.insight.explain.glance` does; without it the
+    page says ``unseen``, which is why. The same files and the same look give the same bytes.
+
+    Raises RunError, naming the file and the remedy, where one is missing, damaged, or does not
+    belong to the others.
     """
     run = read(folder)
     place = RunFolder(folder)
@@ -34,7 +45,7 @@ def write_report(folder: Path, *, test_images: np.ndarray | None, anatomy: Seque
             f"images and {len(known)} classes of the other files; write it anew with: "
             "convscope eval RUN"
         )
-    files.write_whole(place.report, page(run, rows, test_images, anatomy).encode())
+    files.write_whole(place.report, page(run, rows, test_images, anatomy, look, unseen).encode())
     return place.report
 
 

@@ -58,11 +58,11 @@ class RunFiles:
     @property
     def augmented(self) -> bool:
         """Whether the training images were changed on the way."""
-        return any(value not in (0, False, "", "none") for value in self._table("augment").values())
+        return any(value not in (0, False, "", "none") for value in self.table("augment").values())
 
     @property
     def smoothing(self) -> float:
-        return float(self._table("train").get("label_smoothing") or 0)
+        return float(self.table("train").get("label_smoothing") or 0)
 
     @property
     def wrong(self) -> int:
@@ -70,7 +70,8 @@ class RunFiles:
         confusion = self.metrics["confusion"]
         return int(self.metrics["n"] - sum(row[i] for i, row in enumerate(confusion)))
 
-    def _table(self, name: str) -> dict[str, Any]:
+    def table(self, name: str) -> dict[str, Any]:
+        """A part of the recipe, such as ``train``."""
         table = self.recipe.get(name)
         return table if isinstance(table, dict) else {}
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from convscope import api, files, models, run
+from convscope import api, files, models, notebook, run
 from convscope import recipe as recipes
 from convscope.api import asked
 from convscope.data.pack import Pack
@@ -74,6 +74,17 @@ class Sweep:
         parts = [part.as_json() for part in self.parts]
         return {"sweep": str(self.path), "title": self.study.title, "rows": self.rows,
                 "parts": parts}  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        parts = [notebook.line(self.study.question)] if self.study.question else []
+        for part in self.parts:
+            parts.append(
+                notebook.table(telling.COLUMNS, map(telling.cells, part.lines), part.title)
+            )
+            parts += map(notebook.line, part.sentences)
+            if part.chosen is not None:
+                parts.append(notebook.line(f"Chosen on validation: {part.chosen}."))
+        return notebook.card(self.study.title, *parts, notebook.link(self.page, "The page"))
 
 
 def sweep(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convscope.insight.canvas import blank
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -46,8 +48,6 @@ def sheet(
     >>> len(figure.axes), figure.texts[0].get_text()
     (1, 'one')
     """
-    from matplotlib.figure import Figure
-
     columns = max(len(row) for row in rows)
     side = 0.09 * max((len(line) for s in sides for line in s.split("\n")), default=0)
     width = max(2 * _EDGE + side + columns * (_CELL + _GAP), 5.5)
@@ -62,7 +62,7 @@ def sheet(
     shape = rows[0][0].image.shape if rows[0] and rows[0][0] else (1, 1)
     tall = _CELL * shape[-2] / shape[-1]
     height = 2 * _EDGE + above + head + sum(tall + _LINE * n + _GAP for n in lines)
-    figure = Figure(figsize=(width, height), dpi=160, facecolor="white")
+    figure = blank(figsize=(width, height), dpi=160, facecolor="white")
     top = height - _EDGE
 
     def write(x: float, y: float, said: str, **style: Any) -> None:
@@ -192,9 +192,8 @@ def embedding(
     1
     """
     import matplotlib as mpl
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 6.2), dpi=160, facecolor="white", layout="constrained")
+    figure = blank(figsize=(7.5, 6.2), dpi=160, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     colours = mpl.colormaps["tab10" if len(classes) <= 10 else "tab20"]
     wrong = labels != predicted

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from convscope.insight.canvas import blank
 from convscope.insight.lab.counting import OneByOne
 from convscope.insight.lab.sliding import Sliding, written
 from convscope.insight.lab.stack import Seen
@@ -48,9 +49,7 @@ def moves(found: Sliding, name: str) -> bytes:
 
 def counts(found: OneByOne, done: float = 1.0) -> Figure:
     """Multiplications straight on and by way of a 1x1 convolution, as bars; ``done`` of them."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), dpi=100, facecolor="white", layout="constrained")
+    figure = blank(figsize=(8, 3.2), dpi=100, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     straight, narrow, wide = (
         done * layer.multiplications / 1e6 for layer in (found.straight, found.narrow, found.wide)
@@ -108,12 +107,11 @@ def learning_moves(x: Array, y: Array, learnt: Learnt) -> bytes:
 def fields(rows: Sequence[Seen], upto: int | None = None) -> Figure:
     """The image, and on it what the middle unit of each layer sees."""
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
     image, layers = rows[0], _distinct(rows)
     height, width = image.height.size, image.width.size
-    figure = Figure(figsize=(8, 4.8), dpi=100, facecolor="white", layout="constrained")
+    figure = blank(figsize=(8, 4.8), dpi=100, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     axes.add_patch(Rectangle((-0.5, -0.5), width, height, color=_EMPTY))
     if max(height, width) <= 64:
@@ -173,8 +171,6 @@ class _Board:
     """Input, kernel and output side by side, drawn once, and what moves on it."""
 
     def __init__(self, found: Sliding, name: str) -> None:
-        from matplotlib.figure import Figure
-
         self.found = found
         self.channels = list(found.channels(0))[:SHOWN]
         deep = len(self.channels)
@@ -185,7 +181,7 @@ class _Board:
         wide = [1.0] * columns if found.W is None else [1.0, 0.55, 1.0]
         cell = 3.2 if deep == 1 else 2.3
         tall = cell * deep / max(1.0, ratio) + 1.5
-        figure = Figure(figsize=(cell * sum(wide) * min(1.4, max(0.8, ratio)) + 1, tall), dpi=100,
+        figure = blank(figsize=(cell * sum(wide) * min(1.4, max(0.8, ratio)) + 1, tall), dpi=100,
                         facecolor="white")  # fmt: skip
         grid = figure.add_gridspec(
             deep, columns, width_ratios=wide, left=0.04, right=0.97, top=1 - 0.62 / tall,
@@ -275,9 +271,7 @@ class _Board:
 
 def _lesson(x: Array, y: Array, learnt: Learnt) -> tuple[Figure, tuple[Any, ...]]:
     """The board of a kernel that is learnt, and its parts that move."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.5, 4.6), dpi=100, facecolor="white")
+    figure = blank(figsize=(9.5, 4.6), dpi=100, facecolor="white")
     grid = figure.add_gridspec(2, 3, left=0.03, right=0.97, top=0.9, bottom=0.12, wspace=0.16,
                                hspace=0.3)  # fmt: skip
     panels = [figure.add_subplot(grid[i, j]) for i in (0, 1) for j in (0, 1)]

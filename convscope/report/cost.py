@@ -1,0 +1,68 @@
+"""What a training cost: time, arithmetic, and an estimate of energy that says what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+WATTS = 10.0  # a busy core with its share of memory and power supply
+PASSES = 3  # a step in multiply-adds of the way forward: once forward, twice back
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Images that were learnt from, each time counted; multiply-adds of all training, None where
+    they cannot be counted; watt-hours, None where nothing is assumed of the device."""
+
+    images: int
+    multiply_adds: int | None
+    watt_hours: float | None
+    threads: int
+
+
+def cost(
+    history: Sequence[Mapping[str, Any]],
+    seconds: float,
+    multiply_adds: int | None,
+    threads: int,
+    device: str,
+) -> Cost:
+    """The cost of a training of so many seconds on so many threads; ``multiply_adds`` are those of
+    one image, forward.
+
+    >>> epoch = {"seconds": 10.0, "images_per_second": 100.0}
+    >>> found = cost([epoch, epoch], 36.0, 1_000_000, 2, "cpu")
+    >>> found.images, found.multiply_adds, found.watt_hours
+    (2000, 6000000000, 0.2)
+    """
+    images = round(sum(row["seconds"] * row["images_per_second"] for row in history))
+    whole = None if multiply_adds is None else PASSES * multiply_adds * images
+    joules = WATTS * threads * seconds if device == "cpu" and threads else None
+    return Cost(images, whole, None if joules is None else joules / 3600, threads)
+
+
+def large(number: float) -> str:
+    """A large number in words.
+
+    >>> [large(n) for n in (950, 14_521_344, 2.05e12, 1.96e13)]
+    ['950', '14.5 million', '2.05 trillion', '19.6 trillion']
+    """
+    for size, name in (
+        (1e15, "quadrillion"),
+        (1e12, "trillion"),
+        (1e9, "billion"),
+        (1e6, "million"),
+    ):
+        if number >= size:
+            return f"{number / size:.3g} {name}"
+    return f"{number:,.0f}"
+
+
+def energy(watt_hours: float) -> str:
+    """Watt-hours to two digits: an estimate has no more.
+
+    >>> [energy(n) for n in (0.0312, 0.683, 2510)]
+    ['0.031 Wh', '0.68 Wh', '2.5 kWh']
+    """
+    return f"{watt_hours / 1000:.2g} kWh" if watt_hours >= 1000 else f"{watt_hours:.2g} Wh"

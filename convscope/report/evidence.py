@@ -1,0 +1,130 @@
+"""What a training and its test are judged by: the history, how many images each split has, the
+confusion matrix; and the arithmetic of what so many images allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from convscope.evaluation.metrics import wilson_interval
+from convscope.report.reading import RunFiles
+
+Epoch = Mapping[str, Any]
+# Student's t, 97.5 %, for 1, 2, ... degrees of freedom; the last stands for all beyond
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence, the rule that gave it, and what follows for the next training, if anything."""
+
+    name: str
+    text: str
+    rule: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is looked at. ``train`` and ``val`` count images; ``confusion`` [true][predicted] counts
+    those of the test split, ``confidence`` is the mean probability of what was said of them.
+
+    ``patience`` is that of early stopping, 0 without: then the epoch of the lowest validation loss
+    is kept, else the last.
+    """
+
+    history: Sequence[Epoch]
+    train: int
+    val: int
+    classes: Sequence[str]
+    confusion: Sequence[Sequence[int]]
+    confidence: float | None = None
+    lr: float | None = None
+    augmented: bool = False
+    patience: int = 0
+
+    @property
+    def n(self) -> int:
+        """How many images the test split has."""
+        return sum(map(sum, self.confusion))
+
+    @property
+    def right(self) -> int:
+        """How many of them are right."""
+        return sum(row[i] for i, row in enumerate(self.confusion))
+
+    @property
+    def judged(self) -> bool:
+        """Whether there are figures on validation."""
+        return self.val > 0 and bool(self.history) and self.history[-1]["val_loss"] is not None
+
+    @property
+    def kept(self) -> Epoch:
+        """The epoch whose weights were kept."""
+        if self.patience and self.judged:
+            return min(self.history, key=lambda epoch: float(epoch["val_loss"]))
+        return self.history[-1]
+
+    @property
+    def annealed(self) -> bool:
+        """Whether the learning rate was taken to nought: it ended below 5 % of its highest."""
+        rates = [float(epoch["lr"]) for epoch in self.history]
+        return len(rates) > 1 and rates[-1] < 0.05 * max(rates)
+
+
+def evidence(run: RunFiles, confidence: float | None) -> Evidence:
+    """What a run's files hold of it."""
+    data, train = run.model["data"], run.table("train")
+    sizes = {name: data.get(name) for name in ("train", "val")}
+    lr, patience = train.get("lr"), train.get("early_stopping")
+    return Evidence(
+        history=run.history,
+        train=sizes["train"] if isinstance(sizes["train"], int) else 0,
+        val=sizes["val"] if isinstance(sizes["val"], int) else 0,
+        classes=run.classes,
+        confusion=run.metrics["confusion"],
+        confidence=confidence,
+        lr=float(lr) if isinstance(lr, int | float) and not isinstance(lr, bool) else None,
+        augmented=run.augmented,
+        patience=patience if isinstance(patience, int) else 0,
+    )
+
+
+def difference_interval(a: int, m: int, b: int, n: int) -> tuple[float, float]:
+    """Where the difference of two shares a/m - b/n lies, at 95 %, for two independent samples
+    (Newcombe 1998, Statistics in Medicine 17:873, method 10).
+
+    >>> low, high = difference_interval(56, 70, 48, 80)
+    >>> round(low, 4), round(high, 4)
+    (0.0524, 0.3339)
+    """
+    p, q = a / m, b / n
+    (low, high), (least, most) = wilson_interval(a, m), wilson_interval(b, n)
+    return (
+        p - q - math.hypot(p - low, most - q),
+        p - q + math.hypot(high - p, q - least),
+    )
+
+
+def slope(values: Sequence[float]) -> tuple[float, float, float]:
+    """The least-squares slope of values a step apart, and its 95 % interval (Student's t).
+
+    >>> [round(value, 2) for value in slope([4.0, 3.1, 1.9, 1.0])]
+    [-1.02, -1.2, -0.84]
+    """
+    n = len(values)
+    middle, mean = (n - 1) / 2, fmean(values)
+    spread = sum((i - middle) ** 2 for i in range(n))
+    rise = sum((i - middle) * (value - mean) for i, value in enumerate(values)) / spread
+    left = sum((v - mean - rise * (i - middle)) ** 2 for i, v in enumerate(values))
+    half = _T[min(n - 3, len(_T) - 1)] * math.sqrt(left / (n - 2) / spread)
+    return rise, rise - half, rise + half
+
+
+def points(low: float, high: float) -> str:
+    """An interval of shares in percent, to the digits that its width has."""
+    digits = 2 if high - low < 0.01 else 1
+    return f"{100 * low:.{digits}f} to {100 * high:.{digits}f}"

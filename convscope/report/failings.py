@@ -1,0 +1,83 @@
+"""What a network gets wrong, in sentences: which classes it mixes up, which is the hardest, and of
+which nothing is known."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+from convscope.evaluation.metrics import wilson_interval
+from convscope.report.evidence import Evidence, Finding, points
+from convscope.report.reading import digits_for, looks, many, percent
+
+
+def failings(seen: Evidence) -> list[Finding]:
+    """Which classes are mixed up, which are the hardest, and of which nothing is known."""
+    found = [_mixed(seen), _weakest(seen), _missing(seen)]
+    return [finding for finding in found if finding is not None]
+
+
+def _mixed(seen: Evidence) -> Finding | None:
+    """The two classes that are taken for each other most often."""
+    k, wrong = len(seen.classes), seen.n - seen.right
+    digits = digits_for(seen.n)
+    low, _ = wilson_interval(seen.right, seen.n)
+    if not wrong:
+        return Finding(
+            "faultless",
+            f"Nothing: all {many(seen.n, 'test image')} are right. So many show that more than "
+            f"{percent(low, digits)} are.",
+            "the lower end of the 95 % interval (Wilson)",
+        )
+    both = [(seen.confusion[i][j] + seen.confusion[j][i], i, j) for i in range(k) for j in range(i)]
+    count, i, j = max(both, key=lambda item: (item[0], -item[1], -item[2]))
+    z = NormalDist().inv_cdf(1 - 0.025 / len(both))
+    if k > 2 and wilson_interval(count, wrong, z)[0] <= 1 / len(both):
+        return None
+    i, j = (i, j) if seen.confusion[i][j] >= seen.confusion[j][i] else (j, i)
+    said = f"{seen.classes[i]} was taken for {seen.classes[j]}"
+    parts = [f"{looks(seen.confusion[i][j])} {said}"]
+    if seen.confusion[j][i]:
+        parts.append(f"{looks(seen.confusion[j][i])} the other way")
+    return Finding(
+        "mixed up",
+        f"{seen.classes[i]} and {seen.classes[j]} are mixed up most: {', '.join(parts)}; "
+        f"{percent(count / wrong, 0)} of all {many(wrong, 'mistake')}.",
+        "the pair of classes with the most mistakes, both ways; of more than two classes, where "
+        "the interval of its share, at a level that holds for all pairs, is above an even share",
+        f"Look at {seen.classes[i]} taken for {seen.classes[j]} below: are the labels right, and "
+        "could you tell them apart?",
+    )
+
+
+def _weakest(seen: Evidence) -> Finding | None:
+    """The class that is recognised least, where that is beyond chance."""
+    share, k = seen.right / seen.n, len(seen.classes)
+    z = NormalDist().inv_cdf(1 - 0.025 / k)
+    rows = [(row[i], sum(row), i) for i, row in enumerate(seen.confusion) if sum(row)]
+    hits, n, i = min(rows, key=lambda row: (row[0] / row[1], row[2]))
+    low, high = wilson_interval(hits, n, z)
+    if high >= share or k < 3:
+        return None
+    return Finding(
+        "weakest",
+        f"{seen.classes[i]} is the hardest class: {percent(hits / n, 1)} of {n:,} are recognised "
+        f"(interval {points(low, high)}\u202f%), and {percent(share, 1)} of all.",
+        f"the interval of its recall, at a level that holds for all {k} classes together, is below "
+        "the accuracy over all images",
+        f"If you can add images, add those of {seen.classes[i]} first.",
+    )
+
+
+def _missing(seen: Evidence) -> Finding | None:
+    """Classes that the test split does not show."""
+    names = [name for name, row in zip(seen.classes, seen.confusion, strict=True) if not sum(row)]
+    if not names:
+        return None
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+    return Finding(
+        "missing",
+        f"{'1 class' if len(names) == 1 else f'{len(names):,} classes'} had no test image "
+        f"({listed}): nothing is known of how well it recognises them.",
+        "their rows of the confusion matrix are empty",
+        "Add test images of every class.",
+    )

@@ -1,0 +1,266 @@
+"""What is said of a training: each sentence from a history that was planted for it, and its silence
+where the numbers do not support it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from convscope.report import diagnosis
+from convscope.report.evidence import Evidence, Finding
+from convscope.report.failings import failings
+
+
+def history(
+    train: Sequence[float],
+    val: Sequence[float] | None,
+    train_accuracy: float = 0.90,
+    val_accuracy: float = 0.88,
+    lr: Sequence[float] | None = None,
+) -> list[dict[str, Any]]:
+    """Losses of each epoch; the accuracies, which are those of every epoch."""
+    return [
+        {
+            "epoch": i + 1,
+            "train_loss": loss,
+            "train_accuracy": train_accuracy,
+            "val_loss": None if val is None else val[i],
+            "val_accuracy": None if val is None else val_accuracy,
+            "lr": 0.01 if lr is None else lr[i],
+        }
+        for i, loss in enumerate(train)
+    ]
+
+
+def seen(
+    train: Sequence[float] = (0.9, 0.6, 0.5, 0.45),
+    val: Sequence[float] | None = (0.8, 0.6, 0.52, 0.5),
+    *,
+    sizes: tuple[int, int] = (50_000, 5_000),
+    right: float = 0.88,
+    test: int = 10_000,
+    lr: Sequence[float] | None = None,
+    train_accuracy: float = 0.90,
+    val_accuracy: float = 0.88,
+    **more: Any,
+) -> Evidence:
+    """Evidence of two classes whose test images are right as often as told."""
+    hits = round(right * test / 2)
+    matrix = [[hits, test // 2 - hits], [test // 2 - hits, hits]]
+    epochs = history(train, val, train_accuracy, val_accuracy, lr)
+    given = {"classes": ["cat", "dog"], "confusion": matrix} | more
+    return Evidence(epochs, *sizes, **given)
+
+
+def said(evidence: Evidence) -> dict[str, Finding]:
+    return {finding.name: finding for finding in diagnosis.findings(evidence)}
+
+
+FALLING = (0.9, 0.5, 0.3, 0.2, 0.12, 0.06)
+BACK_UP = (0.8, 0.5, 0.4, 0.44, 0.52, 0.60)
+
+
+def test_overfitting_is_a_validation_loss_that_rises_while_that_of_training_falls():
+    found = said(seen(FALLING, BACK_UP, train_accuracy=0.99))["overfitting"]
+    assert "after epoch 3 the validation loss rose from 0.400 to 0.600" in found.text
+    assert "training loss fell from 0.300 to 0.060" in found.text
+    assert "11.0 points above that of validation (interval 10.1 to 11.9)" in found.text
+    assert "--early-stopping" in found.advice
+    assert "Newcombe" in found.rule
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        seen(FALLING, (0.8, 0.5, 0.4, 0.41, 0.41, 0.41), train_accuracy=0.99),  # hardly rises
+        seen(FALLING, (0.8, 0.6, 0.5, 0.45, 0.40, 0.60), train_accuracy=0.99),  # one epoch alone
+        seen(BACK_UP, BACK_UP, train_accuracy=0.99),  # training rose too
+        seen(FALLING, BACK_UP, train_accuracy=0.88),  # no gap
+        seen(FALLING, BACK_UP, train_accuracy=0.99, sizes=(400, 40)),  # few images
+        seen(FALLING, None, train_accuracy=0.99),
+        seen(FALLING[:2], BACK_UP[2:4], train_accuracy=0.99),
+    ],
+)
+def test_overfitting_is_not_told_without_that(evidence):
+    assert "overfitting" not in said(evidence)
+
+
+def test_early_stopping_kept_the_best_epoch_and_the_sentence_says_so():
+    found = said(seen(FALLING, BACK_UP, train_accuracy=0.99, patience=3))["overfitting"]
+    assert found.text.endswith("Early stopping kept epoch 3.")
+
+
+def test_memorising_is_most_of_the_error():
+    found = said(seen(train_accuracy=0.998, val_accuracy=0.993))["memorising"]
+    assert "0.20\u202f% of those are wrong, and 0.70\u202f% on validation" in found.text
+    assert "a gap of 0.50 points (interval 0.30 to 0.77)" in found.text
+    assert "memorising" not in said(seen(train_accuracy=0.995, val_accuracy=0.993))  # a small part
+    few = seen(train_accuracy=0.998, val_accuracy=0.993, sizes=(2000, 200))
+    assert "memorising" not in said(few)  # may be chance
+    assert "memorising" not in said(seen(FALLING, BACK_UP, train_accuracy=0.99))  # is overfitting
+
+
+def test_underfitting_is_wrong_on_what_it_learnt_from():
+    found = said(seen(train_accuracy=0.73, val_accuracy=0.74, augmented=True))["underfitting"]
+    assert "27.0\u202f% of the images it learnt from, as augmented, are wrong" in found.text
+    assert "and 26.0\u202f% of those on validation" in found.text
+    assert "--epochs 8" in found.advice and "less augmentation" in found.advice
+    plain = said(seen(train_accuracy=0.73, val_accuracy=0.74))["underfitting"]
+    assert "augment" not in plain.text + plain.advice
+    for train, val in ((0.97, 0.97), (0.80, 0.70)):  # nearly all right; a gap
+        assert "underfitting" not in said(seen(train_accuracy=train, val_accuracy=val))
+    few = seen(train_accuracy=0.73, val_accuracy=0.74, sizes=(200, 20))
+    assert "underfitting" not in said(few)
+
+
+def test_no_overfitting_is_told_only_where_it_would_be_seen():
+    good: dict[str, Any] = {"train_accuracy": 0.97, "val_accuracy": 0.96}
+    found = said(seen(**good))["balanced"]
+    assert "ended at 0.500, within 5 % of its lowest" in found.text
+    assert "1.00 points above that of validation (interval 0.5 to 1.6)" in found.text
+    assert "balanced" not in said(seen(**good, sizes=(500, 50)))
+    assert "balanced" not in said(seen(**good, val=None))
+    assert "balanced" not in said(seen(FALLING, BACK_UP, train_accuracy=0.99, val_accuracy=0.96))
+    assert "balanced" not in said(seen(**good, val=(0.8, 0.5, 0.6, 0.56)))
+
+
+def test_a_validation_split_that_is_too_small():
+    found = said(seen(sizes=(450, 50)))["small validation"]
+    assert "50 images" in found.text and "88.0\u202f% are right" in found.text
+    assert "from 76.2 to 94.4\u202f%" in found.text
+    assert "small validation" not in said(seen())
+    # an interval of half a point is enough for an error of a tenth, and not for one of a thousandth
+    assert "small validation" in said(seen(sizes=(9000, 150), val_accuracy=1.0))
+    assert "small validation" not in said(seen(sizes=(9000, 3000), val_accuracy=1.0))
+
+
+def test_no_validation_at_all():
+    found = said(seen(val=None, sizes=(50_000, 0)))
+    assert "No image was held out" in found["no validation"].text
+    assert not {"overfitting", "memorising", "underfitting", "balanced", "harder"} & set(found)
+
+
+def test_a_loss_that_rises_in_training():
+    found = said(seen((0.9, 0.5, 0.8, 0.6)))
+    assert "rose from 0.500 to 0.800 at epoch 3" in found["unstable"].text
+    assert "--find-lr" in found["unstable"].advice
+    assert "unstable" not in said(seen((0.9, 0.5, 0.53, 0.5)))
+    few = seen((0.9, 0.5, 0.8, 0.6), sizes=(60, 20))
+    assert "unstable" not in said(few)  # six wrong images more or less
+
+
+def test_a_validation_loss_that_jumps_and_comes_back():
+    found = said(seen(val=(0.8, 0.5, 1.4, 0.45)))
+    assert "jumped from 0.500 to 1.400 at epoch 3, and came back" in found["unstable"].text
+    assert "unstable" not in said(seen(val=(0.8, 0.5, 0.6, 0.45)))
+    assert "unstable" not in said(seen(val=(0.8, 0.5, 1.4, 1.5)))  # did not come back
+    assert "unstable" not in said(seen(val=(0.8, 0.5, 1.4, 0.45), sizes=(450, 20)))
+
+
+def test_the_rate_to_try_is_half_of_the_recipes():
+    evidence = seen((0.9, 0.5, 0.8, 0.6))
+    found = diagnosis.unstable(Evidence(**{**vars(evidence), "lr": 0.3}))
+    assert found is not None and "--lr 0.15" in found.advice
+
+
+def test_still_improving_is_a_slope_beyond_its_noise():
+    found = said(seen(val=(0.9, 0.8, 0.71, 0.6)))["improving"]
+    assert "over the last 4 epochs the validation loss fell by 0.099 an epoch" in found.text
+    assert "(interval 0.088 to 0.110)" in found.text
+    assert "--epochs 8" in found.advice
+    assert "improving" not in said(seen(val=(0.9, 0.5, 0.8, 0.6)))  # noise
+    assert "improving" not in said(seen(val=(0.503, 0.502, 0.501, 0.500)))  # hardly
+    assert "improving" not in said(seen((0.9, 0.7, 0.5), (0.9, 0.8, 0.7)))  # too few epochs
+    alone = said(seen((0.9, 0.8, 0.71, 0.6), None))["improving"]
+    assert "the training loss fell" in alone.text
+
+
+def test_a_schedule_that_ends_flattens_every_curve():
+    down = (0.004, 0.01, 0.005, 0.0001)
+    good: dict[str, Any] = {"train_accuracy": 0.97, "val_accuracy": 0.96}
+    found = said(seen(val=(0.9, 0.8, 0.71, 0.6), lr=down, **good))
+    assert "improving" not in found
+    assert "ended at its lowest, 0.600" in found["annealed"].text
+    assert "--epochs 8 stretches the schedule" in found["annealed"].advice
+    assert "annealed" not in said(seen(val=(0.9, 0.8, 0.71, 0.6)))
+    assert "annealed" not in said(seen(val=(0.9, 0.7, 0.6, 0.63), lr=down, **good))
+    more = said(seen(train_accuracy=0.998, val_accuracy=0.993, lr=down))
+    assert not more["annealed"].advice  # what it lacks is images
+
+
+def test_guessing():
+    found = said(seen(right=0.505, test=1000))["guessing"]
+    assert "always saying cat gets 50.0\u202f%" in found.text
+    assert "--find-lr" in found.advice
+    assert "guessing" not in said(seen(right=0.88))
+    few = said(seen(right=0.7, test=20))["guessing"]
+    assert few.advice == "Judge it on more images."
+
+
+def test_test_images_that_are_harder():
+    found = said(seen(right=0.80))["harder"]
+    assert "80.00\u202f% are right, and 88.00\u202f% on validation" in found.text
+    assert "harder" not in said(seen(right=0.875))
+    assert "harder" not in said(seen(right=0.80, sizes=(450, 50)))
+
+
+def test_confidence_beyond_the_accuracy():
+    found = said(seen(confidence=0.95))["confidence"]
+    assert "too sure of itself" in found.text and "95.0\u202f%" in found.text
+    assert not found.advice
+    bare = said(seen(confidence=0.80, val=None))["confidence"]
+    assert "surer than it says" in bare.text and "--val 0.1" in bare.advice
+    assert "confidence" not in said(seen(confidence=0.887))
+    assert "confidence" not in said(seen(confidence=0.95, test=40))
+
+
+def test_every_finding_has_its_rule_and_nothing_is_said_of_no_epochs():
+    for evidence in (seen(), seen(FALLING, BACK_UP, train_accuracy=0.99), seen(val=None)):
+        for finding in diagnosis.findings(evidence) + failings(evidence):
+            assert finding.rule and finding.text.endswith(".")
+    assert diagnosis.findings(seen((), ())) == []
+
+
+def wrong(matrix: list[list[int]], *names: str) -> dict[str, Finding]:
+    evidence = Evidence(history([0.5], [0.5]), 100, 100, list(names), matrix)
+    return {finding.name: finding for finding in failings(evidence)}
+
+
+def test_what_goes_wrong():
+    found = wrong([[900, 90, 10], [30, 960, 10], [1, 2, 997]], "cat", "dog", "ship")
+    assert "cat and dog are mixed up most: 90 times cat was taken for dog" in found["mixed up"].text
+    assert "30 times the other way; 84\u202f% of all 143 mistakes" in found["mixed up"].text
+    assert "cat is the hardest class: 90.0\u202f% of 1,000" in found["weakest"].text
+    assert "missing" not in found
+
+
+def test_what_may_be_chance_is_no_weakness():
+    found = wrong([[9, 1, 0], [0, 10, 0], [0, 0, 10]], "a", "b", "c")
+    assert not found
+    spread = [[90 if i == j else 1 + (i + j == 3) for j in range(10)] for i in range(10)]
+    assert not wrong(spread, *map(str, range(10)))
+    spread[3][7] = 15
+    assert "3 and 7 are mixed up most" in wrong(spread, *map(str, range(10)))["mixed up"].text
+
+
+def test_two_classes_can_only_be_mixed_up_with_each_other():
+    found = wrong([[9, 1], [0, 10]], "a", "b")
+    assert "once a was taken for b; 100" in found["mixed up"].text
+
+
+def test_nothing_is_said_of_validation_of_unknown_size():
+    found = said(seen(sizes=(0, 0)))
+    assert not {"no validation", "small validation", "balanced", "underfitting"} & set(found)
+
+
+def test_nothing_wrong_is_not_perfection():
+    found = wrong([[50, 0], [0, 50]], "a", "b")
+    assert "all 100 test images are right" in found["faultless"].text
+    assert "more than 96.3\u202f% are" in found["faultless"].text
+
+
+def test_a_class_without_test_images():
+    found = wrong([[50, 9, 0], [5, 50, 0], [0, 0, 0]], "a", "b", "c")
+    assert "1 class had no test image (c)" in found["missing"].text
