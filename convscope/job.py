@@ -49,11 +49,13 @@ FEW = 32  # images that it works with at most where memory is bounded
 @dataclass(frozen=True)
 class Limits:
     """What a job may cost: ``seconds`` in all since ``began`` (of ``time.perf_counter``), and
-    ``memory``, bytes in all."""
+    ``memory``, bytes in all. Without ``look`` the report does not show what the network has
+    learnt."""
 
     began: float
     seconds: float | None = None
     memory: int | None = None
+    look: bool = True
 
 
 class Job:
@@ -299,6 +301,8 @@ class Job:
 
     def _hurried(self) -> str:
         """Why there is no look into the network at the end, if its cost was not allowed for."""
+        if not self.limits.look:
+            return "Left out, as it was asked for: see convscope explain."
         if self.limits.memory is not None:
             return "Left out, as the memory of this run was bounded: see convscope explain."
         if self.limits.seconds is not None and self.limits.seconds < PATIENT * LOOK:

@@ -31,6 +31,7 @@ def train(
     max_memory: int | str | None = None,
     log: str | None = None,
     profile: bool = False,
+    look: bool = True,
     began: float | None = None,
     emit: Emit = silent,
     **options: Any,
@@ -49,6 +50,7 @@ def train(
     ``2GB``) fits the images a pass so that the process stays below it. ``log="tensorboard"`` writes
     curves to the run's folder ``tensorboard``. ``profile`` first tells where the time of a training
     step goes, here and in plain PyTorch, and keeps it as ``profile.json`` and ``profile.png``.
+    Without ``look`` the report leaves out what the network has learnt, which takes seconds to show.
 
     Raises BadArgument, DataError, RunError, TrainingError, Interrupted, and TargetMissed, once
     everything is written, where the claim was not reached.
@@ -57,6 +59,7 @@ def train(
         time.perf_counter() if began is None else began,
         None if time_budget is None else budget.seconds_of(time_budget),
         None if max_memory is None else memory.bytes_of(max_memory),
+        look,
     )
     board.check(log)
     if profile and (limits.seconds or limits.memory):

@@ -59,6 +59,9 @@ def train(
     profile: Annotated[
         bool, under("Run", "--profile", help="First say where the time of a step goes.")
     ] = False,
+    no_look: Annotated[
+        bool, under("Run", "--no-look", help="Leave the inside of the network out of the report.")
+    ] = False,
     find_lr: Annotated[
         bool,
         under("Run", "--find-lr", help="Search for a learning rate instead; --out is a figure."),
@@ -85,6 +88,7 @@ def train(
         "max_memory": max_memory,
         "log": log,
         "profile": profile,
+        "no_look": no_look,
     }
     if find_lr:
         for name, value in of_a_run.items():
@@ -99,6 +103,7 @@ def train(
     from convscope import api
     from convscope.console import Monitor
 
+    of_a_run["look"] = not of_a_run.pop("no_look")
     missed: TargetMissed | None = None
     try:
         with Monitor() as emit:

@@ -71,6 +71,13 @@ def test_pixels_are_left_as_they_are_where_the_recipe_says_so(bars):
     assert RunFolder(run.path).read_recipe().data.normalise is False
 
 
+@pytest.mark.parametrize("look", [True, False])
+def test_the_report_looks_into_the_network_unless_it_is_asked_not_to(bars, look):
+    page = cs.train("mnist", **QUICK, look=look).report.read_text(encoding="utf-8")
+    assert ("Left out, as it was asked for" in page) is not look
+    assert ("What it looks for" in page) is look
+
+
 def test_events_come_up_as_they_happen(bars, events):
     seen, emit = events
     cs.train("mnist", **QUICK, emit=emit)
