@@ -436,7 +436,7 @@ def _try(model: Classifier, inputs: Tensor, classes: int, name: str) -> None:
     own = models.is_own(name)
     few = inputs[:2]
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # lazy layers make their weights here, and these are to be trained
             logits = model.eval()(few)
             if own:  # what only fails in training, such as batch norm over one image
                 copy.deepcopy(model).train()(inputs)

@@ -109,7 +109,7 @@ def load(folder: RunFolder, own: str | None = None) -> Classifier:
             raise
         raise RunError(f"{folder.model}: was edited or damaged: {why}") from None
     if is_own(name):  # lazy layers of a user's class take their sizes from a first batch
-        with torch.inference_mode():
+        with torch.no_grad():
             model.eval()(torch.zeros(2, built["in_channels"], *built["image_size"]))
     try:
         content = folder.weights.read_bytes()

@@ -268,7 +268,9 @@ def test_ctrl_c_in_python_saves_first(bars):
 
 def test_the_report_is_there_even_without_test_images(bars):
     run = cs.train("mnist", **QUICK)
-    path = report.write_report(run.path, test_images=None, anatomy=[])
+    path = report.write_report(
+        run.path, test_images=None, anatomy=cs.summary(cs.load(run.path).network, (1, 12, 12))
+    )
     assert path == run.report
 
 
