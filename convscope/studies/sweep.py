@@ -352,9 +352,7 @@ def _run_all(
             so_far = "" if left is None else f"; about {in_words(left)} to go"
             emit(Notice(f"run {number} of {len(cells)}: {cell.setting.name or 'as given'}, "
                         f"seed {cell.seed}{so_far}"))  # fmt: skip
-            api.train(
-                out=place.path, resume=True, look=False, emit=_quieter(emit), **cell.options
-            )
+            api.train(out=place.path, resume=True, look=False, emit=_quieter(emit), **cell.options)
         rows.append(_row(folder, place, cell, wanted.parts[cell.part], packs, emit))
         if fresh:
             took.append(time.perf_counter() - began)
