@@ -30,6 +30,7 @@ MARGIN = 15.0  # nats by which the class is to lead all others together
 SMOOTH = 4.0  # weight of the total variation
 BRIGHT, CONTRAST = 3.0, 0.3  # weights of both, against those of the training pixels
 FALL = 1.5  # amplitudes go with 1 / frequency to this power: a little smoother than nature
+UNKNOWN = 0.3  # mean and deviation of pixels where the network does not know them
 TURN, SCALE, SHIFT = 15.0, 0.15, 0.1  # degrees, share, share of the side
 
 # Brightness, red against blue, green against both (Ohta et al. 1980): uncorrelated to within 0.1 in
@@ -116,12 +117,14 @@ def regularised(
 ) -> np.ndarray:
     """Images uint8 [N,C,H,W] by ascent that keeps to images which could be some; see the module.
 
-    ``network`` gives the mean and the deviation of the training pixels.
+    ``network`` gives the mean and the deviation of the training pixels; where it leaves pixels as
+    they are, values between those of drawings and of photographs stand in.
     """
     random = torch.Generator().manual_seed(seed)
     count, channels, height, width = shape
-    mean = network.normalise.mean.flatten()
-    spread = network.normalise.std.flatten()
+    mean, spread = network.normalise.mean.flatten(), network.normalise.std.flatten()
+    if not mean.any() and (spread == 1).all():
+        mean, spread = torch.full_like(mean, UNKNOWN), torch.full_like(spread, UNKNOWN)
     bias = torch.logit(mean.clamp(0.02, 0.98))[:, None, None]  # [C,1,1]
     weights = _spectrum(height, width)
     mixing = torch.eye(channels)

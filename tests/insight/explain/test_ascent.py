@@ -61,6 +61,8 @@ def test_the_regularised_image_is_smooth_and_as_bright_as_the_data(monkeypatch) 
         assert rough(made()) > rough(found)
     network.normalise.set([0.7], [0.3])
     assert made().mean() == pytest.approx(0.7, abs=0.1)
+    network.normalise.set([0.0], [1.0])  # pixels as they are: the network does not know them
+    assert made().mean() == pytest.approx(ascent.UNKNOWN, abs=0.1)
 
 
 def test_the_network_stays_as_it_was() -> None:
