@@ -26,7 +26,7 @@ from convscope.job import same_data
 from convscope.trained import Trained, load
 
 PICTURES = ("filters", "maps", "units", "classes", "heat", "embedding")
-SEARCHED = 2000  # test images that units and the embedding look at
+SEARCHED = 10_000  # test images that units and the embedding look at
 SHOWN = 3  # test images that are right, and as many of the worst mistakes
 MOST = 12  # images of the user's own that are shown
 
@@ -69,9 +69,10 @@ def explain(
     ``filters``, ``maps``, ``units``, ``classes``, ``heat`` and ``embedding``, each a PNG; their
     numbers as ``explain.json``; all of it as ``index.html``.
 
-    Shown are test images, some that are right and some of the worst mistakes among 2,000 that the
-    seed draws. ``images``, files, folders or Pillow images, prepared as ``predict`` prepares them,
-    get feature maps and heat maps instead, and no data are needed. ``only`` names the pictures;
+    Shown are test images, some that are right and some of the worst mistakes among those that were
+    searched: all, or 10,000, or fewer of a large network, which the seed draws. ``images``, files,
+    folders or Pillow images, prepared as ``predict`` prepares them, get feature maps and heat maps
+    instead, and no data are needed. ``only`` names the pictures;
     ``layer`` is the stage that maps, units and Grad-CAM are taken at; ``units`` are numbers of its
     maps; ``classes`` those that get an image from noise, of which a single one is what heat maps
     ask about, instead of what was said; ``method`` is ``occlusion`` (the default), ``gradcam`` or
