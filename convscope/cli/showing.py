@@ -78,8 +78,8 @@ def recipes(as_json: Json = False, debug: Debug = False) -> None:
 
 
 def _reached(claim: Claim | None) -> str:
-    """A claim in a cell: mean and standard deviation over seeds, and the time."""
+    """A claim in a cell of two lines: mean and standard deviation over seeds; loss and time."""
     if claim is None:
         return "-"
-    loss = "" if claim.loss is None else f", loss {claim.loss:.4f}"
-    return f"{claim.accuracy:.2%} +/- {claim.sd:.2%}{loss}, {claim.seconds:.0f} s"
+    loss = "" if claim.loss is None else f"loss {claim.loss:.4f}, "
+    return f"{claim.accuracy:.2%} +/- {claim.sd:.2%}\n{loss}{claim.seconds:.0f} s"
