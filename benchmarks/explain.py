@@ -18,8 +18,8 @@ On two cores of an Intel Xeon (family 6, model 167, AMX), 2026-11-25, one thread
 - ``doubt`` on 200 test images, of cifar10 record: occlusion (the default) on 97.0 % (93.6 to 98.6),
   ig on 87.0 % (81.6 to 91.0), gradcam on 75.5 % (69.1 to 80.9); of cifar_cnn: occlusion on 99.5 %
   (97.2 to 99.9), gradcam on 77.0 % (70.7 to 82.3).
-- ``seconds``: two threads on a quiet machine: mnist cnn 10.7, cifar10 record 18.8; one thread: mnist
-  mlp 12.6.
+- ``seconds``: two threads, nothing beside: mnist cnn 10.7, cifar10 record 18.8; one thread: mlp
+  12.6.
 """
 
 from __future__ import annotations
