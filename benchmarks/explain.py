@@ -14,7 +14,7 @@ explain RUN`, a process each (60 s is the aim). Printed as a table, a line each.
 On two cores of an Intel Xeon (family 6, model 167, AMX), 2026-11-25, one thread, beside other jobs:
 
 - ``legible`` (three seeds each), of mnist cnn: keras_cnn 10, 10, 10; resnet 10, 9, 10; inception
-  10, 10, 10; mlp 6, 6, 7. Of mnist keras_cnn: cnn, resnet and inception 10, 10, 10; mlp 8, 8, 10.
+  10, 10, 10; mlp 7, 4, 6. Of mnist keras_cnn: cnn, resnet and inception 10, 10, 10; mlp 8, 8, 10.
 - ``doubt`` on 200 test images, of cifar10 record: occlusion (the default) on 97.0 % (93.6 to 98.6),
   ig on 87.0 % (81.6 to 91.0), gradcam on 75.5 % (69.1 to 80.9); of cifar_cnn: occlusion on 99.5 %
   (97.2 to 99.9), gradcam on 77.0 % (70.7 to 82.3).

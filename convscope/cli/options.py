@@ -3,6 +3,7 @@ no signature to keep in step."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
@@ -10,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Annotated, Any
 
-import typer
 from typer.core import TyperCommand
 
+from convscope.cli.shared import under
+from convscope.errors import BadArgument
 from convscope.recipe import SECTIONS
 
 # heading -> option -> help; an option is a field of a recipe
@@ -72,7 +74,18 @@ FIELDS: dict[str, dict[str, str]] = {
         "checkpoint_seconds": "At most so much work is lost to a power cut.",
     },
 }
+JOB: dict[str, tuple[type, str, str]] = {  # what every training is asked for -> type, heading, help
+    "recipe": (str, "Network", "A recipe by name (see `recipes`) or a .toml file."),
+    "model": (str, "Network", "A network by name (see `models`), tv:NAME, or file.py:Class."),
+    "augment": (
+        bool,
+        "Augmentation",
+        "The data set's own (the default), or none but what is typed.",
+    ),
+}
 ARGUMENTS: dict[str, tuple[type, str]] = {  # of networks -> type, help
+    "kernel_size": (str, "cnn: kernel of each convolution."),
+    "widths": (str, "cnn: channels of each stage."),
     "hidden": (int, "mlp: hidden units."),
     "depth": (int, "preact_resnet, densenet, wide_resnet: layers."),
     "width": (int, "resnet18_small, preact_resnet: channels; wide_resnet: times 16."),
@@ -96,6 +109,10 @@ WORDS = {  # of --layers -> what it stands for
 }
 HEADINGS = ("Arguments", "Sweep", "Network", *FIELDS, "Limits", "Run")  # what has none comes last
 FLAGS = {"batch_size": ("--batch-size", "-b"), "optimizer": ("--optimizer", "--opt")}
+SIZES = {  # arguments of several numbers -> how they are written, what stands between, an example
+    "kernel_size": ("N|HxW", "x", "5 or 5x3"),
+    "widths": ("N,N,...", ",", "16,32"),
+}
 
 
 class Headed(TyperCommand):
@@ -118,19 +135,20 @@ class Headed(TyperCommand):
 
 
 def with_fields(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command an option for every field of a recipe and every argument of a network, in the
-    place of its ``**fields``."""
+    """Give a command an option for what every training is asked for, every field of a recipe and
+    every argument of a network, in the place of its ``**fields``."""
     types_of = {
         f.name: typing.get_type_hints(kind)[f.name]
         for kind in SECTIONS.values()
         for f in fields(kind)
     }
+    job = [(name, kind, text, heading) for name, (kind, heading, text) in JOB.items()]
     wanted = [
         (name, types_of[name], text, heading)
         for heading, group in FIELDS.items()
         for name, text in group.items()
     ]
-    return _with(command, [*_arguments(), *wanted])
+    return _with(command, [*job, *_arguments(), *wanted])
 
 
 def with_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,7 +164,8 @@ def _arguments() -> list[tuple[str, Any, str, str]]:
 def _with(
     command: Callable[..., Any], wanted: list[tuple[str, Any, str, str]]
 ) -> Callable[..., Any]:
-    """Give a command options: name, type, help, heading."""
+    """Give a command options: name, type, help, heading. It gets sizes as numbers, and augmentation
+    unless it was switched off."""
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     made = [
@@ -158,12 +177,39 @@ def _with(
         )
         for name, hint, text, heading in wanted
     ]
-    command.__signature__ = signature.replace(parameters=[*own, *made])  # type: ignore[attr-defined]
-    return command
+
+    @functools.wraps(command)
+    def called(**typed: Any) -> Any:
+        typed |= {name: numbers(name, typed[name]) for name in SIZES}
+        if "augment" in typed:
+            typed["augment"] = typed["augment"] is not False
+        return command(**typed)
+
+    called.__signature__ = signature.replace(parameters=[*own, *made])  # type: ignore[attr-defined]
+    return called
+
+
+def numbers(argument: str, text: str | None) -> int | list[int] | None:
+    """The kernel, '5' or '5x3', or the widths, '16,32', as numbers; None is not typed. Raises
+    BadArgument.
+
+    >>> numbers("kernel_size", "5"), numbers("kernel_size", "5x3"), numbers("widths", "16")
+    (5, [5, 3], [16])
+    """
+    if text is None:
+        return None
+    _, between, example = SIZES[argument]
+    try:
+        found = [int(part) for part in text.split(between)]
+    except ValueError:
+        remedy = f"write them as {example}"
+        raise BadArgument(argument, text, "must be whole numbers", remedy) from None
+    return found[0] if len(found) == 1 and argument == "kernel_size" else found
 
 
 def _option(name: str, hint: Any, text: str, heading: str) -> Any:
     (kind,) = (t for t in typing.get_args(hint) or (hint,) if t is not types.NoneType)
     flag = f"--{name.replace('_', '-')}"
     flags = FLAGS.get(name, (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,))
-    return Annotated[kind | None, typer.Option(*flags, help=text, rich_help_panel=heading)]
+    written = SIZES[name][0] if name in SIZES else None
+    return Annotated[kind | None, under(heading, *flags, metavar=written, help=text)]

@@ -9,19 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from convscope.cli.options import with_fields
-from convscope.cli.shared import (
-    Augmented,
-    DataName,
-    Debug,
-    Json,
-    KernelSize,
-    NetworkName,
-    RecipeName,
-    Widths,
-    print_json,
-    sizes,
-    under,
-)
+from convscope.cli.shared import DataName, Debug, Json, print_json, under
 from convscope.errors import BadArgument
 
 
@@ -58,11 +46,6 @@ def sweep(
     resume: Annotated[
         bool, under("Sweep", "--resume", help="Go on with the sweep in --out.")
     ] = False,
-    recipe: RecipeName = None,
-    model: NetworkName = None,
-    kernel_size: KernelSize = None,
-    widths: Widths = None,
-    augment: Augmented = True,
     as_json: Json = False,
     debug: Debug = False,
     **fields: Any,
@@ -93,10 +76,6 @@ def sweep(
         "study": study,
         "seeds": _seeds(seeds),
         "quick": quick,
-        "recipe": recipe,
-        "model": model,
-        "augment": augment,
-        **sizes(kernel_size, widths),
     }
     if preview:
         rows = studies.preview(**asked)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli.options import with_arguments
-from convscope.cli.shared import Debug, Json, KernelSize, OwnModel, Widths, print_json, sizes, under
+from convscope.cli.shared import Debug, Json, OwnModel, print_json, under
 from convscope.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ def summary(
     num_classes: Annotated[
         int | None, under("Network", help="Else 10; tv:NAME: those of its weights, 1000.")
     ] = None,
-    kernel_size: KernelSize = None,
-    widths: Widths = None,
     model: OwnModel = None,
     level: Annotated[
         int | None, typer.Option(help="One row, and one box, for each module so many levels deep.")
@@ -64,7 +62,6 @@ def summary(
         rule = "only one form can be printed"
         raise BadArgument(form, "with another form", rule, "leave one out, or --save it")
     _free(save, force)
-    arguments |= sizes(kernel_size, widths)
     given = {name: value for name, value in arguments.items() if value is not None}
     found = _asked(network, input, num_classes, model, given)
     shown = found if level is None else found.folded(level)

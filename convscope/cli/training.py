@@ -9,19 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from convscope.cli.options import with_fields
-from convscope.cli.shared import (
-    Augmented,
-    DataName,
-    Debug,
-    Json,
-    KernelSize,
-    NetworkName,
-    RecipeName,
-    Widths,
-    print_json,
-    sizes,
-    under,
-)
+from convscope.cli.shared import DataName, Debug, Json, print_json, under
 from convscope.errors import BadArgument, TargetMissed
 
 if TYPE_CHECKING:
@@ -31,11 +19,6 @@ if TYPE_CHECKING:
 @with_fields
 def train(
     data: DataName = None,
-    recipe: RecipeName = None,
-    model: NetworkName = None,
-    kernel_size: KernelSize = None,
-    widths: Widths = None,
-    augment: Augmented = True,
     time_budget: Annotated[
         str | None,
         under("Limits", metavar="90s|10m|1h30m", help="Fit the epochs: the whole job ends then."),
@@ -75,12 +58,10 @@ def train(
 ) -> None:
     """Train a network, judge it once on the test split, write a report."""
     began = time.perf_counter()
-    options = {**fields, **sizes(kernel_size, widths)}
-    if data is None and recipe is None and not (resume and out):
+    if data is None and fields["recipe"] is None and not (resume and out):
         raise BadArgument(
             "DATA", "(not given)", "is needed, or a recipe", "try convscope train mnist"
         )
-    job: dict[str, Any] = {"model": model, "recipe": recipe, "out": out, "augment": augment}
     of_a_run: dict[str, Any] = {
         "resume": resume,
         "check": check,
@@ -94,7 +75,7 @@ def train(
         for name, value in of_a_run.items():
             if value:
                 raise BadArgument(name, value, "is for a run, not for --find-lr", "leave it out")
-        _find_lr(data, force, as_json, {**job, **options})
+        _find_lr(data, force, as_json, {"out": out, **fields})
         return
     if force:
         raise BadArgument(
@@ -107,7 +88,7 @@ def train(
     missed: TargetMissed | None = None
     try:
         with Monitor() as emit:
-            run = api.train(data, began=began, emit=emit, **job, **of_a_run, **options)
+            run = api.train(data, began=began, out=out, emit=emit, **of_a_run, **fields)
     except TargetMissed as why:
         missed, run = why, cast("Run", why.run)
     except KeyboardInterrupt as why:

@@ -13,6 +13,7 @@ from importlib import resources
 
 import numpy as np
 
+from convscope import webpage
 from convscope.evaluation.metrics import reliability
 from convscope.evaluation.predictions import Prediction
 from convscope.insight.anatomy import Summary
@@ -69,21 +70,17 @@ def page(
         f'<h2 id="{key}-title">{title}</h2>\n{content}</section>\n'
         for key, title, content in sections
     )
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{esc(run.network)} on {esc(run.data)} · convscope</title>\n"
-        f"<style>\n{style}{confusion.style()}</style>\n</head>\n<body>\n"
+    return webpage.whole(
+        f"{run.network} on {run.data} · convscope",
+        style + confusion.style(),
         '<a class="skip" href="#curves">Skip to the report</a>\n'
         f"{_headline(run, found, wrong, seen)}"
         f'<nav aria-label="Sections">{links}</nav>\n'
         f"<main>\n{body}</main>\n"
         f"<footer>{esc(run.name)}, written by convscope "
         f"{esc(run.model['versions'].get('convscope', ''))}. "
-        "This page is one file and loads nothing.</footer>\n</body>\n</html>\n"
+        "This page is one file and loads nothing.</footer>\n",
+        pictures=True,
     )
 
 

@@ -5,16 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-
-def needed(path: Path | None, what: str) -> Path:
-    """The path if it is there; else a skip that says so, and a failure where CI=true."""
-    if path and path.is_dir():
-        return path
-    message = f"{what} is not there"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
+from missing import needed
 
 
 def from_environment(variable: str) -> Path | None:

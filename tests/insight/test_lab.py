@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from missing import chromium
 from PIL import Image
 from torch import nn
 
@@ -365,15 +364,6 @@ SAID = {
 }
 
 
-def browser() -> str:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no chromium here")
-        pytest.skip("no chromium here: the pages were not opened")
-    return found
-
-
 DONE = {  # what is done to a page by hand, and what it says then
     "conv": ("key(output, 'Home'); key(output, 'ArrowRight')", "row 0, column 1: 1·0 + 2·1 + "),
     "many": ("point(output, 0.99, 0.01)", "row 0, column 4: 4·0 + 6·1 + "),
@@ -409,7 +399,7 @@ document.body.append(`opened: ${first} then: ${document.getElementById("said").t
 @pytest.mark.parametrize("name", PAGES)
 def test_a_browser_says_the_same(name, tmp_path):
     """The script's own arithmetic: as the page opens, and once keys and mouse have moved it."""
-    program = browser()
+    program = chromium()
     action, then = DONE[name]
     file = tmp_path / "page.html"
     file.write_text(PAGES[name]().replace("</body>", BY_HAND.replace("@@", action)), "utf-8")

@@ -3,14 +3,13 @@ Playwright, which brings no browser of its own."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from missing import chromium, missing
 from quick import QUICK
 
 import convscope as cs
@@ -20,7 +19,6 @@ from convscope.data.pack import Pack
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 
@@ -42,20 +40,12 @@ def browser() -> Iterator[Browser]:
         from playwright.sync_api import sync_playwright
     except ImportError:
         missing("playwright, which the extra `test` brings")
-    if CHROMIUM is None:
-        missing("chromium, which `apt install chromium` brings")
+    place = chromium()
     with sync_playwright() as playwright:
         # a container has no user namespaces for chromium's own sandbox
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        started = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])
         yield started
         started.close()
-
-
-def missing(what: str) -> None:
-    said = f"pages are opened in a browser: there is no {what}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(said)
-    pytest.skip(said)
 
 
 @pytest.fixture

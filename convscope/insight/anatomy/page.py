@@ -8,6 +8,7 @@ import zlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from convscope import webpage
 from convscope.insight.anatomy import drawing, shapes
 from convscope.insight.anatomy.rows import Row
 from convscope.insight.anatomy.telling import COUNTED, HEADS, SEEN, WORDS, cells, more, size, sums
@@ -29,17 +30,12 @@ body { margin: 0 auto; padding: clamp(1rem, 4vw, 2.5rem); max-width: 96rem;
 
 def page(summary: Summary) -> str:
     """The page: sums, picture and table."""
-    name = html.escape(summary.model)
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{name} · convscope summary</title>\n<style>{GROUND}</style>\n</head>\n<body>\n"
+    return webpage.whole(
+        f"{summary.model} · convscope summary",
+        GROUND,
         f"<main>\n{_body(summary, 'row-', 'h1')}</main>\n"
         '<footer class="summary"><p class="quiet">Written by convscope summary. This page is one '
-        "file and loads nothing.</p></footer>\n</body>\n</html>\n"
+        "file and loads nothing.</p></footer>\n",
     )
 
 

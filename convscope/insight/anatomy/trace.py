@@ -461,10 +461,9 @@ def _changed(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 def _storage(tensor: Tensor) -> int:
-    try:
-        return int(tensor.untyped_storage()._cdata)
-    except NotImplementedError:  # a sparse tensor has none
-        return -id(tensor)
+    """What two views of the same memory have in common; a sparse tensor is in none."""
+    strided = tensor.layout is torch.strided
+    return int(tensor.untyped_storage()._cdata) if strided else -id(tensor)
 
 
 def _shapes(nested: Any) -> Iterator[Shape]:

@@ -8,6 +8,8 @@ import html
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
+from convscope import webpage
+
 
 def page(
     title: str,
@@ -22,7 +24,6 @@ def page(
     """
     inside = resources.files("convscope.insight.lab")
     style = inside.joinpath("page.css").read_text(encoding="utf-8")
-    head = html.escape(title)
     body = []
     for name, about, png in pictures:
         data = base64.b64encode(png).decode()
@@ -37,16 +38,15 @@ def page(
             for name, why in left_out.items()
         )
         body.append(f"<h2>Left out</h2>\n<ul>{lines}</ul>\n")
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{head} · convscope explain</title>\n<style>\n{style}"
+    style += (
         "h2 { margin-top: 2rem; }\n.whole { max-width: none; }\n"
-        ".whole img { max-width: 100%; height: auto; border-radius: 3px; }\n</style>\n</head>\n"
-        f"<body>\n<main>\n<h1>{head}</h1>\n{''.join(body)}</main>\n"
+        ".whole img { max-width: 100%; height: auto; border-radius: 3px; }\n"
+    )
+    return webpage.whole(
+        f"{title} · convscope explain",
+        style,
+        f"<main>\n<h1>{html.escape(title)}</h1>\n{''.join(body)}</main>\n"
         "<footer>Written by convscope explain. This page is one file and loads nothing; its "
-        "numbers are in explain.json.</footer>\n</body>\n</html>\n"
+        "numbers are in explain.json.</footer>\n",
+        pictures=True,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from convscope import webpage
 from convscope.errors import BadArgument
 from convscope.insight.lab.counting import OneByOne
 from convscope.insight.lab.sliding import Sliding
@@ -170,18 +171,14 @@ def _page(title: str, body: str, data: dict[str, Any]) -> str:
     style = inside.joinpath("page.css").read_text(encoding="utf-8")
     script = inside.joinpath("page.js").read_text(encoding="utf-8")
     values = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-    head = html.escape(title)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{head} · convscope lab</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"<main>\n<h1>{head}</h1>\n{body}\n</main>\n"
+    return webpage.whole(
+        f"{title} · convscope lab",
+        style,
+        f"<main>\n<h1>{html.escape(title)}</h1>\n{body}\n</main>\n"
         "<footer>Written by convscope lab. This page is one file and loads nothing.</footer>\n"
         f'<script type="application/json" id="data">{values}</script>\n'
-        f"<script>\n{script}</script>\n</body>\n</html>\n"
+        f"<script>\n{script}</script>\n",
+        scripts=True,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.nn import functional
 
 from convscope.insight.anatomy import summarise, weightless
@@ -257,7 +257,7 @@ def test_what_is_written_into_a_constant_is_of_the_image() -> None:
     assert all(value.image for op in root.ops() if op.name == "mm" for value in op.outputs)
 
 
-@torch.library.custom_op("own::doubled", mutates_args=())
+@library.custom_op("own::doubled", mutates_args=())
 def doubled(x: Tensor) -> Tensor:
     """An operator that PyTorch knows no shape of."""
     return x * 2
