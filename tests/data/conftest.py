@@ -1,10 +1,12 @@
-"""Where tests find real data."""
+"""Where tests find real data, and batches."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from batches import drawn
 from missing import needed
 
 
@@ -30,3 +32,17 @@ def data_root() -> Path:
 def published(data_root: Path) -> Callable[[str], Path]:
     """The folder of one data set under ``data_root``, by its layout."""
     return lambda layout: needed(data_root / layout, f"{layout} under CONVSCOPE_DATA")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Many small steps are done sooner by one thread than by several that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return drawn(50, 3, 9, 11)
