@@ -1,0 +1,177 @@
+"""What `benchmarks/run.py` compares: the two sides of each comparison, and the rows of its table
+with the ratios to reach."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import copies
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Couple:
+    """Two sides that do the same work: a peer's script and ours.py, what they are called with, and
+    the copies of data that the script reads. ``epochs`` are the published ones."""
+
+    script: str
+    ours: tuple[str, ...]
+    data: tuple[Callable[..., None], ...]
+    options: tuple[str, ...] = ()
+    epochs: int = 0
+    folder: str = ""  # below the data root, what the script is given
+
+    def peer_command(self, root: Path, keras_python: Callable[[], str], *more: str) -> list[str]:
+        """How the peer is run."""
+        python = keras_python() if self.script == "system_c.py" else sys.executable
+        script = str(HERE / "peers" / self.script)
+        return [python, script, str(root / self.folder), *self.options, *more]
+
+    def our_command(self, root: Path, *more: str) -> list[str]:
+        """How convscope's side is run."""
+        own = [str(root / self.folder) if word == "FOLDER" else word for word in self.ours]
+        return [sys.executable, str(HERE / "ours.py"), *own, *more]
+
+
+MNIST, CIFAR = (copies.mnist_idx,), (copies.cifar_pickles,)
+PLAIN = ("--no-augment",)
+SGD = tuple(  # the script's optimiser with a schedule, in place of the default, AdamW
+    f"--set={option}"
+    for option in (
+        *("optimizer=sgd", "momentum=0.9", "nesterov=true", "lr=0.01", "weight_decay=0.0001"),
+        "shift=2",
+    )
+)
+COUPLES = {
+    "a": Couple("system_a.py", ("train", "mnist", "cnn", "--batch-size=100"), MNIST, epochs=5),
+    "b-inception": Couple(
+        "system_b.py",
+        ("train", "mnist", "inception", "--batch-size=64"),
+        MNIST,
+        ("--model", "inception"),
+        epochs=10,
+    ),
+    "b-resnet": Couple(
+        "system_b.py",
+        ("train", "mnist", "resnet", "--batch-size=64"),
+        MNIST,
+        ("--model", "resnet"),
+        epochs=10,
+    ),
+    "c": Couple(
+        "system_c.py",
+        ("train", "mnist", "keras_cnn", "--batch-size=128"),
+        (copies.mnist_npz,),
+        epochs=15,
+    ),
+    "e": Couple(
+        "system_e.py",
+        ("train", "cifar10", "cifar_cnn", "--batch-size=32", *SGD),
+        CIFAR,
+        epochs=10,
+    ),
+    "resnet18": Couple(
+        "resnet18.py", ("train", "cifar10", "resnet18_small", "--batch-size=128", *PLAIN), CIFAR
+    ),
+    "record": Couple(
+        "record.py", ("train", "cifar10", "record", "--batch-size=500", *PLAIN), CIFAR
+    ),
+    "augmentation": Couple("augmentation.py", ("augment", "--batch-size=128"), CIFAR),
+    "folder": Couple("folder.py", ("folder", "FOLDER"), (copies.jpegs,), folder="jpegs"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: whose couple is measured at what, and the ratios to reach.
+
+    ``kind`` is the turns' verb, or ``memory``, or ``resume``.
+    """
+
+    name: str
+    what: str
+    peer: str
+    reach: float
+    dream: float
+    couple: str
+    kind: str = "steps"
+
+
+OWN_LOOP = "the script's own test loop"
+ROWS = [
+    Row("a", "A: cnn on MNIST, batch 100", "its script, PyTorch fp32", 3, 5, "a"),
+    Row(
+        "b-inception",
+        "B: inception on MNIST, batch 64",
+        "its script, PyTorch fp32",
+        3,
+        5,
+        "b-inception",
+    ),
+    Row("b-resnet", "B: resnet on MNIST, batch 64", "its script, PyTorch fp32", 3, 5, "b-resnet"),
+    Row("c", "C: keras_cnn on MNIST, batch 128", "its script, Keras on TensorFlow", 2, 3, "c"),
+    Row("e", "E: cifar_cnn on CIFAR-10, batch 32", "its script, PyTorch fp32", 4, 7, "e"),
+    Row(
+        "resnet18", "ResNet-18 at 32 pixels, batch 128", "plain PyTorch fp32", 2.5, 3.5, "resnet18"
+    ),
+    Row(
+        "record",
+        "the 94 % record's network, 500 images",
+        "one batch, eager, channels-last",
+        1.7,
+        2.2,
+        "record",
+    ),
+    Row(
+        "augmentation",
+        "CIFAR-10: shift, flip, cutout",
+        "torchvision v2, DataLoader, 2 workers",
+        50,
+        200,
+        "augmentation",
+    ),
+    Row(
+        "folder-first",
+        "224-pixel JPEGs, first epoch",
+        "ImageFolder, DataLoader, 2 workers",
+        1.5,
+        2,
+        "folder",
+        "first",
+    ),
+    Row(
+        "folder-later",
+        "224-pixel JPEGs, later epochs",
+        "ImageFolder, DataLoader, 2 workers",
+        15,
+        40,
+        "folder",
+        "later",
+    ),
+    *(
+        Row(f"evaluate-{name}", f"test split, {what}", OWN_LOOP, 5, 10, name, "evaluate")
+        for name, what in (
+            ("a", "A: cnn"),
+            ("b-inception", "B: inception"),
+            ("b-resnet", "B: resnet"),
+            ("e", "E: cifar_cnn"),
+        )
+    ),
+    *(
+        Row(
+            f"memory-{name}",
+            f"peak memory of training, {what}",
+            "its script",
+            1,
+            0.7,
+            name,
+            "memory",
+        )
+        for name, what in (("a", "A: cnn"), ("e", "E: cifar_cnn"))
+    ),
+    Row("resume", "resumed against uninterrupted", "bit-identical weights", 1, 1, "", "resume"),
+]
