@@ -410,7 +410,8 @@ def write_pages(place: RunFolder, network: Classifier, pack: Pack, unseen: str =
     def look(images: NDArray[np.uint8], classes: Sequence[int]) -> Glance:
         from convscope.insight.explain import glance
 
-        return glance(network, images, classes, num_classes=len(pack.classes))
+        work = found.total.multiply_adds or 0
+        return glance(network, images, classes, num_classes=len(pack.classes), work=work)
 
     report.write_report(
         place.path,

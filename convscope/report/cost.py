@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from convscope.insight.anatomy import Summary
+from convscope.report.markup import facts, note
+from convscope.report.reading import RunFiles, duration, many
+
 WATTS = 10.0  # a busy core with its share of memory and power supply
 PASSES = 3  # a step in multiply-adds of the way forward: once forward, twice back
 
@@ -66,3 +70,46 @@ def energy(watt_hours: float) -> str:
     ['0.031 Wh', '0.68 Wh', '2.5 kWh']
     """
     return f"{watt_hours / 1000:.2g} kWh" if watt_hours >= 1000 else f"{watt_hours:.2g} Wh"
+
+
+def html(run: RunFiles, summary: Summary) -> str:
+    """Time, arithmetic and energy, and what the estimate rests on."""
+    m, train = run.metrics, run.table("train")
+    whole = summary.total
+    threads = train.get("threads") or run.model["machine"].get("threads")
+    found = cost(
+        run.history,
+        m["train_seconds"],
+        None if whole.note else whole.multiply_adds,
+        threads if isinstance(threads, int) else 0,
+        str(train.get("device", "cpu")),
+    )
+    counted = found.multiply_adds is not None
+    lines = [
+        ("Training, with validation", duration(m["train_seconds"])),
+        ("Speed", f"{m['images_per_second']:,.0f} images/s"),
+        ("Images learnt from", f"{found.images:,} in {many(len(run.history), 'epoch')}"),
+        ("Multiply-adds of training, about", large(found.multiply_adds or 0) if counted else "–"),
+        ("Energy, estimated", energy(found.watt_hours) if found.watt_hours is not None else "–"),
+        ("Judging the test split", duration(m["eval_seconds"])),
+        (
+            "One image, forward",
+            f"{large(whole.multiply_adds or 0)} multiply-adds" if counted else "–",
+        ),
+        ("Parameters", f"{run.model['parameters']:,}"),
+    ]
+    said = (
+        f"Multiply-adds of training are {PASSES} times those of the way forward, once forward and "
+        "twice back, for every image learnt from."
+        if counted
+        else "The multiply-adds of some layers cannot be counted."
+    )
+    if found.watt_hours is None:
+        said += " Of this device's energy nothing is assumed."
+    else:
+        said += (
+            f" Energy was not measured. It is an estimate: {duration(m['train_seconds'])} on "
+            f"{many(found.threads, 'thread')} at {WATTS:g} watts each, which is assumed for a busy "
+            "core with its share of memory and power supply."
+        )
+    return facts(lines) + note(said)

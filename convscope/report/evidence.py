@@ -13,8 +13,6 @@ from convscope.evaluation.metrics import wilson_interval
 from convscope.report.reading import RunFiles
 
 Epoch = Mapping[str, Any]
-# Student's t, 97.5 %, for 1, 2, ... degrees of freedom; the last stands for all beyond
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 @dataclass(frozen=True)
@@ -115,12 +113,14 @@ def slope(values: Sequence[float]) -> tuple[float, float, float]:
     >>> [round(value, 2) for value in slope([4.0, 3.1, 1.9, 1.0])]
     [-1.02, -1.2, -0.84]
     """
+    from scipy.special import stdtrit
+
     n = len(values)
     middle, mean = (n - 1) / 2, fmean(values)
     spread = sum((i - middle) ** 2 for i in range(n))
     rise = sum((i - middle) * (value - mean) for i, value in enumerate(values)) / spread
     left = sum((v - mean - rise * (i - middle)) ** 2 for i, v in enumerate(values))
-    half = _T[min(n - 3, len(_T) - 1)] * math.sqrt(left / (n - 2) / spread)
+    half = float(stdtrit(n - 2, 0.975)) * math.sqrt(left / (n - 2) / spread)
     return rise, rise - half, rise + half
 
 

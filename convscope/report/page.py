@@ -17,7 +17,7 @@ from convscope import webpage
 from convscope.evaluation.metrics import reliability
 from convscope.evaluation.predictions import Prediction
 from convscope.insight.anatomy import Summary
-from convscope.report import inside, network
+from convscope.report import cost, inside, network
 from convscope.report.charts import Line, line_chart, reliability_chart
 from convscope.report.confusion import Confusion
 from convscope.report.diagnosis import findings
@@ -56,11 +56,11 @@ def page(
         ("curves", "Training", _curves(run, found)),
         ("confusion", "Confusion", confusion.html() + _told(wrong, "What goes wrong")),
         ("mistakes", "Worst mistakes", confusion.worst()),
-        ("classes", "Classes", network.quality(run)),
+        ("classes", "Classes", _classes(run)),
         ("calibration", "Calibration", _calibration(run, rows)),
         ("network", "Network", network.anatomy(run, summary)),
         ("inside", "Inside", inside.html(confusion, images, look, unseen)),
-        ("cost", "Cost", network.costs(run, summary)),
+        ("cost", "Cost", cost.html(run, summary)),
         ("recipe", "Recipe", _recipe(run)),
         ("again", "Run it again", _again(run)),
     ]
@@ -210,6 +210,31 @@ def _curves(run: RunFiles, found: Sequence[Finding]) -> str:
         f"{_told(found, 'How it went')}"
         f"<details><summary>Every epoch in figures</summary>{epochs}</details>\n"
     )
+
+
+def _classes(run: RunFiles) -> str:
+    """Precision, recall and F1 of each class."""
+    rows, digits = run.metrics["per_class"], digits_for(run.metrics["n"])
+    keys = ("precision", "recall", "f1")
+    lowest = {key: min((r[key] for r in rows if r[key] is not None), default=None) for key in keys}
+    lines = []
+    for row in rows:
+        cells = [esc(row["class"]), f"{row['support']:,}"]
+        for key in keys:
+            said = percent(row[key], digits)
+            cells.append(
+                f"<strong>{said}</strong>" if row[key] == lowest[key] is not None else said
+            )
+        lines.append(cells)
+    heads = ["class", "images", "precision", "recall", "F1"]
+    undefined = any(row[key] is None for row in rows for key in keys)
+    said = (
+        "Recall is the share of a class's images that are recognised, precision the share of what "
+        "was taken for the class that is of it, F1 their harmonic mean. The lowest of each is bold."
+    )
+    if undefined:
+        said += " A dash is undefined: such a class was never predicted, or never occurred."
+    return note(said) + table("per-class", "Figures by class", heads, lines)
 
 
 def _calibration(run: RunFiles, rows: Sequence[Prediction]) -> str:

@@ -53,6 +53,7 @@ def glance(
     *,
     num_classes: int,
     seed: int = 0,
+    work: int | None = None,
 ) -> Glance:
     """First-layer filters, class images and Grad-CAM of a few images, in a few seconds of one core.
 
@@ -61,7 +62,8 @@ def glance(
     the same arrays, on the same machine and number of threads. The network stays as it was, and is
     to be on the CPU. captum need not be installed: then ``heat`` is None and a note says so. Images
     of the first ten classes are made, with fewer steps for a large network, and none for one that
-    would take too long.
+    would take too long: ``work`` are the multiply-adds of an image, counted where they are not
+    given.
 
     >>> from convscope.models import build
     >>> network = build("cnn", 3, 1, (12, 12))
@@ -76,8 +78,9 @@ def glance(
     if filters is None:
         notes.append("No filters: the network has no convolution.")
     classes = tuple(range(min(num_classes, MOST)))
-    each = anatomy.summarise(network, size).total.multiply_adds or 0
-    steps = min(ascent.STEPS, int(WORK / max(1, 3 * len(classes) * each)))
+    if work is None:
+        work = anatomy.summarise(network, size).total.multiply_adds or 0
+    steps = min(ascent.STEPS, int(WORK / max(1, 3 * len(classes) * work)))
     pixels = sure = None
     with ascent.still(network):
         if steps < ascent.STEPS // 3:
