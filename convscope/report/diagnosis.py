@@ -112,7 +112,8 @@ def validation(seen: Evidence) -> Finding | None:
             "no validation",
             "No image was held out for validation, so that nothing here can tell overfitting.",
             "the run has no figures on validation",
-            "Hold a tenth out, while you try things: --val 0.1.",
+            "Hold a tenth out, while you try things: --val 0.1. The temperature that makes "
+            "probabilities honest is fitted on it, too.",
         )
     if not seen.judged:  # how many there were is not known
         return None
@@ -291,16 +292,12 @@ def confidence(seen: Evidence) -> Finding | None:
     share = seen.right / seen.n
     if low <= seen.confidence <= high or abs(seen.confidence - share) < 0.01:
         return None
-    how = "too sure of itself" if seen.confidence > share else "surer than it says"
+    how = "too sure of itself" if seen.confidence > share else "too modest"
     return Finding(
         "confidence",
         f"It is {how}: the mean probability of what it says is {percent(seen.confidence, 1)}, and "
         f"{percent(share, 1)} are right (interval {points(low, high)}\u202f%).",
         "the mean probability is outside the 95 % interval of test accuracy, by a point or more",
-        ""
-        if seen.judged
-        else "Hold out validation images (--val 0.1): the temperature that makes probabilities "
-        "honest is fitted on them.",
     )
 
 

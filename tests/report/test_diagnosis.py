@@ -211,7 +211,9 @@ def test_confidence_beyond_the_accuracy():
     assert "too sure of itself" in found.text and "95.0\u202f%" in found.text
     assert not found.advice
     bare = said(seen(confidence=0.80, val=None))["confidence"]
-    assert "surer than it says" in bare.text and "--val 0.1" in bare.advice
+    assert "too modest" in bare.text and not bare.advice
+    advice = said(seen(confidence=0.80, val=None))["no validation"].advice
+    assert "--val 0.1" in advice and "temperature" in advice
     assert "confidence" not in said(seen(confidence=0.887))
     assert "confidence" not in said(seen(confidence=0.95, test=40))
 

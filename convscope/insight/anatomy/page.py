@@ -23,7 +23,7 @@ body { margin: 0 auto; padding: clamp(1rem, 4vw, 2.5rem); max-width: 96rem;
   background: var(--paper); color: var(--ink); }
 .summary thead th { background: var(--paper); }
 @media screen and (prefers-color-scheme: dark) {
-  .summary .join .word:first-child { color: #f2994a; }
+  body .summary .join .word:first-child { color: #f2994a; }
 }
 """
 

@@ -29,7 +29,7 @@ def page(
         data = base64.b64encode(png).decode()
         said = html.escape(about, quote=True)
         body.append(
-            f'<h2 id="{name}">{name}.png</h2>\n<p>{said}</p>\n'
+            f'<h2 id="{name}">{name.capitalize()}</h2>\n<p>{said}</p>\n'
             f'<p class="whole"><img src="data:image/png;base64,{data}" alt="{said}"></p>\n'
         )
     if left_out:

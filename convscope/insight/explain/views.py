@@ -372,5 +372,5 @@ def embedding(subject: Subject, images: Images) -> View:
         "among_own_class": found.among,
         "mistakes": wrong,
     }
-    about = f"Test images in two dimensions ({found.method}) of what the last layer sees, with the "
+    about = f"What the last layer sees of test images, in two dimensions: {found.method}, with the "
     return View(f"{about}{wrong:,} mistakes marked.", figure, numbers)
