@@ -14,6 +14,7 @@ from torch import Tensor
 
 from convscope import run
 from convscope.data import decode
+from convscope.data.layout import find_images
 from convscope.errors import BadArgument, ImageError
 from convscope.evaluation import metrics, predictions
 from convscope.events import Emit, Progress, silent
@@ -172,6 +173,6 @@ def _expanded(given: Any) -> list[Any]:
     if not _is_path(given):
         return [given]
     try:
-        return list(decode.find_images([Path(given)]))
+        return list(find_images([Path(given)]))
     except ImageError as why:
         return [why]

@@ -1,4 +1,4 @@
-"""Image files to uint8 ``[C,H,W]``: the only decoder and the only resize.
+"""Image files to uint8 ``[C,H,W]``: the only decoder.
 
 Training, prediction and the server all come through :func:`decode`, so they cannot disagree about a
 pixel. What it does not do is decided here too: colour profiles are not applied, and nothing is
@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from convscope.data.fitting import FITS, Pixels, Resize, fitted, resized
+from convscope.data.samples import as_mode, opaque
 from convscope.errors import BadArgument, ImageError, nearest
 
 # JPEG's reader takes MPO too; never EPS, which would run a program.
@@ -29,7 +30,6 @@ SUFFIXES = frozenset({
     ".ppm", ".pnm", ".tif", ".tiff", ".webp", ".avif",
 })  # fmt: skip
 MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB of RGB
-FITS = ("pad", "crop", "stretch")
 KEPT = 3  # a JPEG that is halved while it is decoded stays so many times as large as it will be
 
 _UPRIGHT = {  # EXIF 2.3, tag 0x0112: what undoes each orientation
@@ -43,19 +43,9 @@ _UPRIGHT = {  # EXIF 2.3, tag 0x0112: what undoes each orientation
 }
 _LYING = {turn for orientation, turn in _UPRIGHT.items() if orientation >= 5}  # sides change
 _GREY = ("1", "L", "LA", "La", "I", "F")
-_SAVE_AGAIN = "save it again as 8-bit PNG or JPEG"
 _COPY_AGAIN = "copy it again from where it came, or leave it out"
 
-Pixels = npt.NDArray[np.uint8]
 ImageSource = Path | str | bytes | Image.Image | npt.NDArray[Any]
-Box = tuple[float, float, float, float]  # left, top, right, bottom
-Resize = Callable[[Image.Image, tuple[int, int], Box], Pixels]
-
-
-def resized(image: Image.Image, size: tuple[int, int], box: Box) -> Pixels:
-    """A part of an image of mode L or RGB as uint8 ``[C,H,W]`` of ``size`` (width, height):
-    bilinear with antialiasing."""
-    return _planes(image.resize(size, Image.Resampling.BILINEAR, box=box))
 
 
 def decode(
@@ -98,8 +88,8 @@ def decode(
         raise BadArgument("fit", fit, "is not a way to fit an image", nearest(fit, FITS))
     name = name or (str(source) if isinstance(source, Path | str) else "the image")
     with _explaining(name), _quiet():
-        image = _as_mode(_flat(source, name, (width, height), fit), "L" if channels == 1 else "RGB")
-        pixels = _fitted(image, (width, height), fit, resize)  # [C,H,W]
+        image = as_mode(_flat(source, name, (width, height), fit), "L" if channels == 1 else "RGB")
+        pixels = fitted(image, (width, height), fit, resize)  # [C,H,W]
     return ~pixels if invert else pixels
 
 
@@ -118,42 +108,6 @@ def look(path: Path | str) -> tuple[int, tuple[int, int]]:
         if known and _turn(image) in _LYING:
             width, height = height, width
         return 1 if image.mode in _GREY or image.mode.startswith("I;") else 3, (height, width)
-
-
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """The image files among ``paths``: files as given, folders searched through in sorted order.
-
-    In folders only names with a suffix of ``SUFFIXES`` count, and what begins with a dot is
-    skipped. Raises ImageError for a path that is not there and for a folder without any image.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(_search(path))
-            if not inside:
-                known = " ".join(sorted(SUFFIXES))
-                raise ImageError(str(path), "holds no image", f"known are files named {known}")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise ImageError(str(path), "is not there", "check the path")
-    return found
-
-
-def _search(root: Path) -> Iterator[Path]:
-    """Every image file under ``root``; linked folders are followed, each once."""
-    seen = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        here = Path(folder).resolve()
-        if here in seen:
-            folders.clear()
-            continue
-        seen.add(here)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in (Path(folder, name) for name in files if not name.startswith(".")):
-            if file.suffix.lower() in SUFFIXES:
-                yield file
 
 
 def _flat(source: ImageSource, name: str, size: tuple[int, int], fit: str) -> Image.Image:
@@ -209,36 +163,9 @@ def _from_array(array: npt.NDArray[Any], name: str) -> Image.Image:
 def _loaded(image: Image.Image, name: str) -> Image.Image:
     """The pixels of an opened image, unless it claims too many: upright, opaque, L or RGB."""
     _refuse_bomb(image, name)
-    # How the file stores a sample is forgotten once the pixels are loaded.
-    tiles = getattr(image, "tile", None)
-    arguments = tiles[0].args if tiles else None
-    stored = arguments[0] if isinstance(arguments, tuple) else arguments
-    white_is_zero = getattr(image, "tag_v2", {}).get(262) == 0  # TIFF's PhotometricInterpretation
-    image.load()
-    clear = _transparent_colour(image, stored)
-    image = _upright(image)
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if stored == "I;12":
-            values = values.astype(np.uint32) * 65535 // 4095
-        if image.mode != "I" and white_is_zero:  # Pillow inverts these up to 8 bits only
-            values = 65535 - values
-        if values.min() < 0 or values.max() > 65535:
-            problem = f"holds values from {values.min()} to {values.max()}, not 16 bits"
-            raise ImageError(name, problem, _SAVE_AGAIN)
-        eight = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-        return Image.fromarray(np.where(values == clear, np.uint8(255), eight))
-    if image.mode in ("F", "LAB"):
-        kind = "numbers without a known white" if image.mode == "F" else "Lab colours"
-        raise ImageError(name, f"holds {kind} (mode {image.mode})", _SAVE_AGAIN)
-    if clear is not None and image.mode in ("1", "L", "RGB"):
-        image = image.copy()
-        image.info["transparency"] = clear
-    if image.has_transparency_data:
-        layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return _as_mode(image, "L" if image.mode in ("1", "L") else "RGB")
+    flat = opaque(image, name)
+    turn = _turn(image)  # asked once it is loaded: Pillow turns a TIFF by itself
+    return flat if turn is None else flat.transpose(turn)
 
 
 def _refuse_bomb(image: Image.Image, name: str) -> None:
@@ -266,30 +193,6 @@ def _halved(image: Image.Image, size: tuple[int, int], fit: str) -> None:
             return
 
 
-def _as_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The image in this mode; itself, where it is in it: ``convert`` would copy it."""
-    return image if image.mode == mode else image.convert(mode)
-
-
-def _transparent_colour(image: Image.Image, stored: object) -> Any:
-    """The colour that counts as transparent, in the depth of the loaded pixels, or None.
-
-    PNG names it in the file's depth, and Pillow hands that on while it brings the pixels to 8 bits.
-    """
-    clear = image.info.get("transparency")
-    if image.format == "PNG" and isinstance(clear, int):
-        return clear * {"L;2": 85, "L;4": 17}.get(str(stored), 1)
-    if image.format == "PNG" and isinstance(clear, tuple) and stored == "RGB;16B":
-        return tuple(value >> 8 for value in clear)
-    return clear
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF says."""
-    turn = _turn(image)
-    return image if turn is None else image.transpose(turn)
-
-
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What brings the image upright; EXIF that cannot be read says nothing."""
     try:
@@ -297,42 +200,6 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     except Exception:
         return None
     return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-
-
-def _planes(image: Image.Image) -> Pixels:
-    """The pixels of an image of mode L or RGB as ``[C,H,W]``."""
-    pixels = np.asarray(image)  # [H,W] or [H,W,3]
-    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
-
-
-def _fitted(image: Image.Image, size: tuple[int, int], fit: str, resize: Resize) -> Pixels:
-    """Bring an image of mode L or RGB to ``size`` (width, height), as ``[C,H,W]``."""
-    if image.size == size:
-        return _planes(image)
-    (width, height), (to_width, to_height) = image.size, size
-    inner, box = size, (0.0, 0.0, float(width), float(height))
-    if fit == "pad":
-        scale = min(to_width / width, to_height / height)
-        inner = max(1, round(width * scale)), max(1, round(height * scale))
-    elif fit == "crop":
-        scale = max(to_width / width, to_height / height)
-        left, top = (width - to_width / scale) / 2, (height - to_height / scale) / 2
-        box = max(0.0, left), max(0.0, top), min(width, width - left), min(height, height - top)
-    pixels = resize(image, inner, box)
-    if inner == size:
-        return pixels
-    left, top = (to_width - inner[0]) // 2, (to_height - inner[1]) // 2
-    canvas = np.empty((len(pixels), to_height, to_width), np.uint8)
-    canvas[:] = _edge_colour(pixels)[:, None, None]
-    canvas[:, top : top + inner[1], left : left + inner[0]] = pixels
-    return canvas
-
-
-def _edge_colour(pixels: Pixels) -> Pixels:
-    """The median colour ``[C]`` of the outermost pixels."""
-    sides = pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]
-    colour: npt.NDArray[np.float64] = np.median(np.concatenate(sides, axis=1), axis=1)
-    return colour.round().astype(np.uint8)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from convscope.data import cache
-from convscope.data.decode import Pixels, Resize, decode, look, resized
+from convscope.data.decode import decode, look
+from convscope.data.fitting import Pixels, Resize, resized
 from convscope.data.layout import Layout, Sample, arranged, listed, refused, scan, stamp
 from convscope.data.pack import (
     FORMAT_VERSION,

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from convscope.data.decode import SUFFIXES
 from convscope.data.pack import SPLITS
-from convscope.errors import BadArgument, DataError
+from convscope.errors import BadArgument, DataError, ImageError
 from convscope.events import Notice
 
 FOLDERS = {
@@ -257,3 +257,39 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """The image files among ``paths``: files as given, folders searched through in sorted order.
+
+    In folders only names with a suffix of ``decode.SUFFIXES`` count, and what begins with a dot is
+    skipped. Raises ImageError for a path that is not there and for a folder without any image.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(_search(path))
+            if not inside:
+                known = " ".join(sorted(SUFFIXES))
+                raise ImageError(str(path), "holds no image", f"known are files named {known}")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise ImageError(str(path), "is not there", "check the path")
+    return found
+
+
+def _search(root: Path) -> Iterator[Path]:
+    """Every image file under ``root``; linked folders are followed, each once."""
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        here = Path(folder).resolve()
+        if here in seen:
+            folders.clear()
+            continue
+        seen.add(here)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in (Path(folder, name) for name in files if not name.startswith(".")):
+            if file.suffix.lower() in SUFFIXES:
+                yield file

@@ -14,21 +14,25 @@ import torch
 
 from convscope.kernels import compiled
 from convscope.kernels.compiled import scratch
-from convscope.kernels.images import BLACK, EDGE, REFLECT, gather, scaled
-from convscope.kernels.passes import (
-    activate,
-    average,
-    combine,
+from convscope.kernels.dropout import (
     drop,
     drop_slope,
+)
+from convscope.kernels.images import BLACK, EDGE, REFLECT, gather, scaled
+from convscope.kernels.normalising import (
+    activate,
+    combine,
     normalise,
-    pool,
-    pool_sums,
     settle,
     slopes,
     standardise,
     statistics,
     totals,
+)
+from convscope.kernels.pooling import (
+    average,
+    pool,
+    pool_sums,
     unpool,
     unpool_plain,
 )

@@ -9,6 +9,8 @@ import torch
 from batches import drawn
 from missing import needed
 
+from convscope.data import sources
+
 
 def from_environment(variable: str) -> Path | None:
     """The first folder that a variable names."""
@@ -46,3 +48,22 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def images() -> torch.Tensor:
     return drawn(50, 3, 9, 11)
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch) -> Path:
+    """A machine without data: an empty cache, an empty root, no Debian package."""
+    root = tmp_path / "root"
+    root.mkdir()
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CONVSCOPE_DATA", str(root))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(sources, "DEBIAN", tmp_path / "debian")
+    return root

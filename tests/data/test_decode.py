@@ -8,7 +8,6 @@ import itertools
 import struct
 import time
 import warnings
-import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,37 +16,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import as_is, encoded, grey16, picture, pixels, png
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from convscope.data import decode as decoder
-from convscope.data.decode import decode, find_images, look
+from convscope.data.decode import decode, look
 from convscope.errors import BadArgument, ImageError
-
-
-def picture(mode="RGB", size=(24, 16)) -> Image.Image:
-    """A smooth picture: red grows to the right, green downwards, blue with both."""
-    x, y = np.meshgrid(np.linspace(0, 255, size[0]), np.linspace(0, 255, size[1]))
-    rgb = np.stack([x, y, (x + y) / 2], -1).round().astype(np.uint8)
-    return Image.fromarray(rgb).convert(mode)
-
-
-def encoded(image: Image.Image, form="PNG", **options) -> bytes:
-    out = io.BytesIO()
-    image.save(out, form, **options)
-    return out.getvalue()
-
-
-def as_is(source, channels=3):
-    """Decode at the image's own size (width, height)."""
-    image = Image.open(io.BytesIO(source)) if isinstance(source, bytes) else source
-    return decode(source, channels=channels, size=(image.height, image.width))
-
-
-def pixels(image: Image.Image) -> np.ndarray:
-    """An RGB or grey image as ``[C,H,W]``."""
-    array = np.asarray(image)
-    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-
 
 # The real files
 
@@ -120,163 +94,6 @@ def test_real_names_that_say_what_must_happen(test_images):
         assert np.abs(upright - turned).mean() < 12, (form, number)
 
 
-# Bits and modes
-
-
-def grey16(mode="I;16", top=65535) -> Image.Image:
-    """A ramp over 16 bits, 4096 pixels wide."""
-    ramp = np.linspace(0, top, 4096).round().astype(np.uint16)
-    return Image.fromarray(np.broadcast_to(ramp, (4, 4096)).copy()).convert(mode)
-
-
-@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
-def test_sixteen_bits_are_scaled_and_not_clipped(form):
-    levels = as_is(encoded(grey16(), form), channels=1)
-    assert len(np.unique(levels)) == 256
-    expected = np.rint(np.linspace(0, 65535, 4096).round() / 257)
-    assert np.array_equal(levels[0, 0], expected)
-    assert np.array_equal(as_is(encoded(grey16(), form), channels=3)[2, 0], expected)
-
-
-@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L"])
-def test_every_order_of_bytes(mode):
-    values = np.array([[0, 1, 128, 129, 257, 32768, 65535]])
-    raw = values.astype(">u2" if mode == "I;16B" else "<u2").tobytes()
-    image = Image.frombytes(mode, (7, 1), raw)
-    assert as_is(image, channels=1).tolist() == [[[0, 0, 0, 1, 1, 128, 255]]]
-
-
-def test_thirty_two_bits_are_read_as_sixteen_where_they_fit():
-    fits = Image.fromarray(np.array([[0, 65535]], np.int32))
-    assert as_is(encoded(fits, "TIFF"), channels=1).tolist() == [[[0, 255]]]
-    for values in ([0, 65536], [-1, 5]):
-        image = Image.fromarray(np.array([values], np.int32))
-        with pytest.raises(ImageError, match=r"holds values from .* not 16 bits; save it again"):
-            as_is(image)
-
-
-def test_floats_have_no_known_white():
-    image = encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF")
-    with pytest.raises(ImageError, match=r"numbers without a known white \(mode F\); save it"):
-        as_is(image)
-
-
-def tiff(values: bytes, bits: int, photometric: int) -> bytes:
-    """A grey TIFF of one row, uncompressed, which Pillow would not write."""
-    width = len(values) * 8 // bits
-    entries = {256: width, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 1}
-    entries[279] = len(values)
-    directory = b"".join(struct.pack("<HHII", tag, 4, 1, entries[tag]) for tag in entries)
-    head = struct.pack("<2sHI", b"II", 42, 8 + len(values))
-    return head + values + struct.pack("<H", len(entries)) + directory + bytes(4)
-
-
-def test_tiff_of_twelve_bits_and_of_white_as_zero():
-    assert as_is(tiff(bytes([0xFF, 0xF0, 0x00]), 12, 1), channels=1).tolist() == [[[255, 0]]]
-    white_is_zero = np.array([0, 65535, 257], "<u2").tobytes()
-    assert as_is(tiff(white_is_zero, 16, 0), channels=1).tolist() == [[[255, 0, 254]]]
-
-
-def test_colour_of_sixteen_bits(test_images):
-    for name in ("basn2c16", "basn6a16", "basn4a16"):
-        path = test_images / "pngsuite" / f"{name}.png"
-        assert len(np.unique(decode(path, channels=3, size=(32, 32)))) > 20
-
-
-def test_cmyk_is_its_rgb_twin():
-    for form, options in (("JPEG", {"quality": 100, "subsampling": 0}), ("TIFF", {})):
-        twin = as_is(encoded(picture("CMYK"), form, **options)).astype(int)
-        assert np.abs(twin - pixels(picture())).max() <= 6
-
-
-def test_cmyk_of_photoshop_is_not_inverted(test_images):
-    image = decode(test_images / "pillow" / "pil_sample_cmyk.jpg", channels=3, size=(100, 100))
-    assert image[0, 0, 0] > 200 and image[1:, 0, 0].max() < 90  # a red corner
-    assert image[:, -1, -1].max() < 60  # on black
-
-
-@pytest.mark.parametrize("mode", ["YCbCr", "HSV", "RGBX", "RGBA", "RGBa", "CMYK"])
-def test_other_colour_modes_are_close_to_rgb(mode):
-    image = picture("RGBA").convert("RGBa") if mode == "RGBa" else picture(mode)
-    assert np.abs(as_is(image).astype(int) - pixels(picture())).mean() < 10
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "La", "PA", "1"])
-def test_grey_modes_keep_their_grey(mode):
-    grey = picture("L").point(lambda value: 255 * (value > 99)) if mode == "1" else picture("L")
-    image = grey.convert("LA").convert(mode) if mode in ("La", "PA") else grey.convert(mode)
-    assert np.array_equal(as_is(image, channels=1), pixels(grey))
-    assert np.array_equal(as_is(image, channels=3), np.repeat(pixels(grey), 3, 0))
-
-
-def test_one_bit_files():
-    black_and_white = Image.fromarray(np.array([[True, False], [False, True]]))
-    for form in ("PNG", "BMP", "TIFF", "PPM"):
-        image = as_is(encoded(black_and_white, form), channels=1)
-        assert image.tolist() == [[[255, 0], [0, 255]]]
-
-
-# Transparency
-
-
-def test_transparent_pixels_become_white():
-    half = np.zeros((1, 3, 4), np.uint8)
-    half[0, :, 3] = (0, 128, 255)
-    for form in ("PNG", "TIFF", "WEBP"):
-        options = {"lossless": True, "exact": True} if form == "WEBP" else {}
-        image = as_is(encoded(Image.fromarray(half), form, **options))
-        assert image[:, 0].tolist() == [[255, 127, 0]] * 3
-    grey = Image.fromarray(half).convert("LA")
-    assert as_is(encoded(grey), channels=1).tolist() == [[[255, 127, 0]]]
-
-
-@pytest.mark.parametrize(
-    ("mode", "values", "clear"),
-    [("L", [0, 9], 9), ("RGB", [(1, 2, 3), (9, 9, 9)], (9, 9, 9)), ("1", [0, 1], 1)],
-)
-def test_one_transparent_colour(mode, values, clear):
-    image = Image.new(mode, (2, 1))
-    image.putdata(values)
-    first, second = as_is(encoded(image, transparency=clear))[0, 0]
-    assert first < 2 and second == 255
-
-
-def png(depth, colour, row, clear, width) -> bytes:
-    """A PNG of one row, with a transparent colour."""
-    head = width.to_bytes(4, "big") + bytes([0, 0, 0, 1, depth, colour, 0, 0, 0])
-    data = zlib.compress(b"\0" + row)
-    whole = b"\x89PNG\r\n\x1a\n"
-    for kind, body in ((b"IHDR", head), (b"tRNS", clear), (b"IDAT", data), (b"IEND", b"")):
-        whole += struct.pack(">I", len(body)) + kind + body
-        whole += struct.pack(">I", zlib.crc32(kind + body))
-    return whole
-
-
-def test_transparent_colour_in_the_depth_of_the_file():
-    four_bits = png(4, 0, bytes([0x25]), bytes([0, 2]), 2)
-    assert as_is(four_bits, channels=1).tolist() == [[[255, 85]]]
-    two_bits = png(2, 0, bytes([0b01100000]), bytes([0, 1]), 2)
-    assert as_is(two_bits, channels=1).tolist() == [[[255, 170]]]
-    sixteen = png(16, 0, bytes([1, 1, 2, 2]), bytes([1, 1]), 2)
-    assert as_is(sixteen, channels=1).tolist() == [[[255, 2]]]
-    colours = bytes([1, 0, 2, 0, 3, 0]) + bytes([1, 0, 2, 0, 4, 0])
-    assert as_is(png(16, 2, colours, colours[:6], 2))[2].tolist() == [[255, 4]]
-
-
-def test_palette_with_and_without_transparency():
-    image = Image.new("P", (3, 1))
-    image.putpalette([10, 20, 30, 200, 100, 50, 0, 0, 0])
-    image.putdata([0, 1, 2])
-    for form in ("PNG", "GIF", "BMP", "TIFF"):
-        colours = as_is(encoded(image, form)).transpose(1, 2, 0)[0]
-        assert colours.tolist() == [[10, 20, 30], [200, 100, 50], [0, 0, 0]]
-    for form in ("PNG", "GIF"):
-        colours = as_is(encoded(image, form, transparency=1)).transpose(1, 2, 0)[0]
-        assert colours.tolist() == [[10, 20, 30], [255, 255, 255], [0, 0, 0]]
-    half = as_is(encoded(image, transparency=bytes([255, 255, 0]))).transpose(1, 2, 0)[0]
-    assert half.tolist() == [[10, 20, 30], [200, 100, 50], [255, 255, 255]]
-
-
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_the_first_frame_of_an_animation(form):
     frames = [Image.new("RGB", (6, 6), colour) for colour in ("red", "lime", "blue")]
@@ -317,69 +134,6 @@ def test_an_orientation_that_means_nothing_is_passed_over():
     exif = Image.Exif()
     exif[0x0112] = 77
     assert np.array_equal(as_is(encoded(picture(), exif=exif)), pixels(picture()))
-
-
-# Fitting
-
-
-def test_an_image_of_the_size_is_untouched():
-    noise = np.random.default_rng(0).integers(0, 256, (31, 17, 3), np.uint8)
-    for fit in decoder.FITS:
-        for source in (noise, Image.fromarray(noise), encoded(Image.fromarray(noise))):
-            image = decode(source, channels=3, size=(31, 17), fit=fit)
-            assert np.array_equal(image, noise.transpose(2, 0, 1))
-            inverted = decode(source, channels=3, size=(31, 17), fit=fit, invert=True)
-            assert np.array_equal(inverted, 255 - image)
-
-
-def test_pad_keeps_everything_and_continues_the_edge():
-    digit = np.full((20, 10), 200, np.uint8)
-    digit[5:15, 3:7] = 20
-    digit[0, 0] = 0  # a speck does not colour the border
-    image = decode(digit, channels=1, size=(40, 40))[0]
-    assert (image[:, :10] == 200).all() and (image[:, 30:] == 200).all()
-    assert (image[15:25, 18:22] == 20).all()
-    assert decode(digit, channels=1, size=(40, 40), invert=True)[0, 0, 0] == 55
-    colour = np.full((10, 30, 3), (10, 20, 30), np.uint8)
-    assert decode(colour, channels=3, size=(30, 30))[:, 0, 0].tolist() == [10, 20, 30]
-
-
-def test_crop_fills_from_the_middle():
-    wide = np.zeros((10, 30), np.uint8)
-    wide[:, 10:20] = 255
-    assert (decode(wide, channels=1, size=(10, 10), fit="crop") == 255).all()
-    assert (decode(wide.T.copy(), channels=1, size=(5, 5), fit="crop")[0, 1:-1] == 255).all()
-    assert not (decode(wide, channels=1, size=(10, 10), fit="pad") == 255).all()
-
-
-def test_stretch_fills_all():
-    half = np.zeros((10, 30), np.uint8)
-    half[:, 15:] = 255
-    image = decode(half, channels=1, size=(12, 12), fit="stretch")[0]
-    assert (image[:, :5] == 0).all() and (image[:, 7:] == 255).all()
-
-
-def test_reducing_averages():
-    board = np.indices((64, 64)).sum(0) % 2 * 255
-    image = decode(board.astype(np.uint8), channels=1, size=(8, 8))
-    assert image.min() >= 125 and image.max() <= 130
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    shape=st.tuples(st.integers(1, 70), st.integers(1, 70)),
-    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    fit=st.sampled_from(decoder.FITS),
-    grey=st.integers(0, 255),
-)
-def test_any_shape_fits_any_size_and_a_plain_image_stays_plain(shape, size, fit, grey):
-    image = decode(np.full(shape, grey, np.uint8), channels=3, size=size, fit=fit)
-    assert image.shape == (3, *size)
-    assert (image == grey).all()
-
-
-def test_a_very_long_image():
-    assert decode(np.zeros((1, 5000), np.uint8), channels=1, size=(8, 8)).shape == (1, 8, 8)
 
 
 # Large JPEGs
@@ -656,38 +410,3 @@ def test_warnings_are_dropped_and_the_filters_restored():
             images = [pool.submit(as_is_size, noisy) for _ in range(40)]
         assert all(np.array_equal(image.result(), images[0].result()) for image in images)
         assert list(warnings.filters) == before
-
-
-# Finding files
-
-
-def test_find_images_in_order(tmp_path):
-    for name in ("b/2.JPG", "b/1.png", "a/x.webp", "a/notes.txt", ".hidden/h.png", "a/.h.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "odd.bin").write_bytes(b"")
-    found = find_images([tmp_path / "odd.bin", tmp_path, tmp_path / "b" / "1.png"])
-    assert [path.relative_to(tmp_path).as_posix() for path in found] == [
-        "odd.bin", "a/x.webp", "b/1.png", "b/2.JPG", "b/1.png",
-    ]  # fmt: skip
-
-
-def test_find_images_follows_links_once(tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "a.png").write_bytes(b"")
-    try:
-        (tmp_path / "real" / "loop").symlink_to(tmp_path, target_is_directory=True)
-    except OSError:
-        pytest.skip("this system makes no links")
-    assert len(find_images([tmp_path])) == 1
-    (tmp_path / "linked").mkdir()
-    (tmp_path / "linked" / "in").symlink_to(tmp_path / "real", target_is_directory=True)
-    assert find_images([tmp_path / "linked"])
-
-
-def test_find_images_says_what_is_missing(tmp_path):
-    with pytest.raises(ImageError, match=r"gone: is not there; check the path"):
-        find_images([tmp_path / "gone"])
-    (tmp_path / "a.txt").write_text("")
-    with pytest.raises(ImageError, match=r"holds no image; known are files named \.apng"):
-        find_images([tmp_path])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convscope.data.layout import arranged, held_out, listed, scan, stamp
-from convscope.errors import BadArgument, DataError
+from convscope.data.layout import arranged, find_images, held_out, listed, scan, stamp
+from convscope.errors import BadArgument, DataError, ImageError
 
 
 def put(root: Path, *paths: str) -> Path:
@@ -227,3 +227,35 @@ def test_a_fifth_is_held_out_whatever_the_folder_above_is_called():
 def test_a_long_list_is_cut():
     assert listed(["a", "b"]) == "a, b"
     assert listed([str(n) for n in range(1006)]) == "0, 1, 2, 3, 4 and 1,001 more"
+
+
+def test_find_images_in_order(tmp_path):
+    for name in ("b/2.JPG", "b/1.png", "a/x.webp", "a/notes.txt", ".hidden/h.png", "a/.h.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "odd.bin").write_bytes(b"")
+    found = find_images([tmp_path / "odd.bin", tmp_path, tmp_path / "b" / "1.png"])
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == [
+        "odd.bin", "a/x.webp", "b/1.png", "b/2.JPG", "b/1.png",
+    ]  # fmt: skip
+
+
+def test_find_images_follows_links_once(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.png").write_bytes(b"")
+    try:
+        (tmp_path / "real" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links")
+    assert len(find_images([tmp_path])) == 1
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "in").symlink_to(tmp_path / "real", target_is_directory=True)
+    assert find_images([tmp_path / "linked"])
+
+
+def test_find_images_says_what_is_missing(tmp_path):
+    with pytest.raises(ImageError, match=r"gone: is not there; check the path"):
+        find_images([tmp_path / "gone"])
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(ImageError, match=r"holds no image; known are files named \.apng"):
+        find_images([tmp_path])

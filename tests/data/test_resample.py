@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from convscope import kernels
-from convscope.data import decode, resample
+from convscope.data import decode, fitting, resample
 from convscope.kernels import resize
 
 needs_it = pytest.mark.skipif(not resample.available(), reason="no kernels on this machine")
@@ -44,7 +44,7 @@ def test_every_pixel_is_pillows(width, height, to_width, to_height, across, down
     box = (left, top, right, bottom)
     if whole or right - left < 1e-3 or bottom - top < 1e-3:
         box = (0.0, 0.0, float(width), float(height))
-    assert np.array_equal(resample.resized(image, size, box), decode.resized(image, size, box))
+    assert np.array_equal(resample.resized(image, size, box), fitting.resized(image, size, box))
 
 
 @needs_it
@@ -55,7 +55,7 @@ def test_black_and_white_do_not_run_over(value):
 
 
 @needs_it
-@pytest.mark.parametrize("fit", decode.FITS)
+@pytest.mark.parametrize("fit", fitting.FITS)
 def test_decode_is_the_same_with_it(fit):
     for image in (noise(90, 60), noise(60, 90), noise(32, 48), noise(90, 60, "L")):
         for channels in (1, 3):
@@ -103,4 +103,4 @@ def test_it_stands_back(monkeypatch, asked_anew, reason):
     assert not resample.available()
     image, box = noise(90, 60), (0.0, 0.0, 90.0, 60.0)
     found = resample.resized(image, (30, 20), box)
-    assert np.array_equal(found, decode.resized(image, (30, 20), box))
+    assert np.array_equal(found, fitting.resized(image, (30, 20), box))

@@ -2,185 +2,30 @@
 
 import gzip
 import hashlib
-import io
 import os
-import re
-import runpy
-import subprocess
-import sys
-import tarfile
 import threading
-import zlib
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from archives import IDX_NAMES, cifar100_archive, opened, put, small_cifar, small_fashion
+from listening import warnings_in
+from quick import python
 
 from convscope import files
-from convscope.data import mnist, sources
-from convscope.data.pack import fingerprint, verify
-from convscope.data.published import SOURCES, Download, files_in, parse, read_bytes
+from convscope.data.published import SOURCES, Download
 from convscope.data.sources import is_folder, locate, open_data
 from convscope.errors import BadArgument, DataError
-from convscope.events import Notice, Progress
+from convscope.events import Progress
 
 ROOT = Path(__file__).parents[2]
-IDX_NAMES = [name for names in SOURCES["fashion-mnist"].files.values() for name in names]
-
-
-@pytest.fixture
-def bare(tmp_path, monkeypatch) -> Path:
-    """A machine without data: an empty cache, an empty root, no Debian package."""
-    root = tmp_path / "root"
-    root.mkdir()
-    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("CONVSCOPE_DATA", str(root))
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(sources, "DEBIAN", tmp_path / "debian")
-    return root
-
-
-def idx(array: np.ndarray) -> bytes:
-    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    return head + array.astype(np.uint8).tobytes()
-
-
-def small_fashion(seed=0) -> dict[str, bytes]:
-    """Four IDX files of 20 and 10 images."""
-    random = np.random.default_rng(seed)
-    arrays = []
-    for count in (20, 10):
-        arrays += [random.integers(0, 256, (count, 28, 28)), np.arange(count) % 10]
-    return dict(zip(IDX_NAMES, map(idx, arrays), strict=True))
-
-
-def small_cifar(label_bytes=(10,), counts=(4, 4, 4, 4, 4, 5), seed=0) -> list[bytes]:
-    """CIFAR files of so many records."""
-    random = np.random.default_rng(seed)
-    labels = [np.stack([np.arange(n) % limit for limit in label_bytes], 1) for n in counts]
-    pixels = [random.integers(0, 256, (n, 3072)) for n in counts]
-    pairs = zip(labels, pixels, strict=True)
-    return [np.hstack(pair).astype(np.uint8).tobytes() for pair in pairs]
-
-
-def cifar100_archive(**changed) -> bytes:
-    """A tar.gz as the publisher's, but small; ``changed`` replaces or (None) drops members."""
-    train, test = small_cifar((20, 100), (150, 30))
-    members = {"train.bin": train, "test.bin": test, "fine_label_names.txt": b"apple\n"}
-    members |= {name.replace("_", "."): content for name, content in changed.items()}
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as tar:
-        for name, content in members.items():
-            if content is not None:
-                info = tarfile.TarInfo(f"cifar-100-binary/{name}")
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
-def put(folder: Path, contents: dict[str, bytes], gzipped=False) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        if gzipped:
-            (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1))
-        else:
-            (folder / name).write_bytes(content)
-
-
-def opened(name, **options):
-    """A pack and the events that came with it."""
-    events: list = []
-    return open_data(name, events.append, **options), events
 
 
 def kept_files() -> list[Path]:
     """The files in the cache but for its locks."""
     kept = [path for path in files.cache_root().rglob("*") if path.is_file()]
     return [path for path in kept if path.suffix != ".lock"]
-
-
-def warnings_in(events) -> list[str]:
-    return [event.text for event in events if isinstance(event, Notice) and event.warning]
-
-
-# MNIST
-
-
-def test_mnist_is_inside_the_package_and_exact():
-    pack, events = opened("mnist", download=False)
-    assert not warnings_in(events)
-    hashes = {
-        (split, part): hashlib.sha256(array.tobytes()).hexdigest()
-        for split, data in pack.splits.items()
-        for part, array in (("images", data.images), ("labels", data.labels.astype(np.uint8)))
-    }
-    assert hashes == {
-        ("train", "images"): "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
-        ("train", "labels"): "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
-        ("test", "images"): "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
-        ("test", "labels"): "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
-    }
-    assert pack.splits["train"].images.shape == (60_000, 1, 28, 28)
-    assert pack.splits["test"].images.shape == (10_000, 1, 28, 28)
-    assert pack.classes == tuple("0123456789")
-    assert locate("mnist").where == "inside the package"
-    verify(pack.folder)
-    _, events = opened("mnist")
-    assert events == []  # unpacked once
-
-
-def test_mnist_is_the_official_files_byte_for_byte(published):
-    official, pack = published("MNIST/raw"), open_data("mnist")
-    for split, names in SOURCES["mnist"].files.items():
-        images, labels = (read_bytes(official / name) for name in names)
-        assert pack.splits[split].images.tobytes() == images[16:]
-        assert pack.splits[split].labels.astype(np.uint8).tobytes() == labels[8:]
-
-
-def test_the_packed_file_is_small_and_the_script_makes_one_from_idx_files(tmp_path, capsys):
-    assert Path(mnist.__file__).with_suffix(".zlib").stat().st_size <= 12_000_000
-    script = runpy.run_path(str(ROOT / "scripts" / "pack_mnist.py"))
-    put(tmp_path, small_fashion(), gzipped=True)
-    script["main"](tmp_path, tmp_path / "made")
-    assert "30 images in" in capsys.readouterr().out
-    images, labels = mnist.expand((tmp_path / "made").read_bytes(), 30)
-    assert idx(images[:20]) == small_fashion()["train-images-idx3-ubyte"]
-    assert idx(labels[20:]) == small_fashion()["t10k-labels-idx1-ubyte"]
-    (tmp_path / f"{IDX_NAMES[0]}.gz").unlink()
-    with pytest.raises(SystemExit, match="holds 3 of the four IDX files"):
-        script["main"](tmp_path, tmp_path / "made")
-
-
-@settings(max_examples=30, deadline=None)
-@given(count=st.integers(1, 20), seed=st.integers(0, 99), ink=st.floats(0, 1))
-def test_squeezed_images_come_back_whole(count, seed, ink):
-    random = np.random.default_rng(seed)
-    images = random.integers(0, 256, (count, 28, 28), np.uint8)
-    images *= random.random(images.shape) < ink
-    labels = random.integers(0, 10, count, np.uint8)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mnist, "BLOCK", 7)
-        packed = mnist.squeeze(images, labels)
-        again = mnist.expand(packed, count)
-        with pytest.raises(ValueError):
-            mnist.expand(packed[:-9], count)
-        with pytest.raises(ValueError):
-            mnist.expand(packed, count + 1)
-        with pytest.raises(ValueError, match="bytes, not"):
-            mnist.expand(zlib.compress(zlib.decompress(packed) + b"x"), count)
-    assert np.array_equal(again[0], images)
-    assert np.array_equal(again[1], labels)
-
-
-def test_a_damaged_mnist_file_says_so(bare, tmp_path, monkeypatch):
-    (tmp_path / "mnist.zlib").write_bytes(b"\x78\x9c" + bytes(100))
-    monkeypatch.setattr(sources, "__file__", str(tmp_path / "sources.py"))
-    with pytest.raises(DataError, match=r"mnist\.zlib: is missing or damaged .* install convscope"):
-        open_data("mnist")
 
 
 # Found on disk
@@ -237,20 +82,6 @@ def test_cifar100_straight_from_its_archive(bare):
     assert len(warnings_in(events)) == 1  # not the published count
 
 
-@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10"])
-def test_the_real_ones_have_the_published_fingerprint(name, published):
-    source = SOURCES[name]
-    paths = [path for path in files_in(source, published(source.folders[0])) if path]
-    contents = {path.name.removesuffix(".gz"): read_bytes(path) for path in paths}
-    splits = parse(source, contents)
-    assert fingerprint(splits) == source.fingerprint
-    assert {split: len(labels) for split, (_, labels) in splits.items()} == source.counts
-    for file in source.downloads:
-        if file.inside:
-            content = contents[file.name.removesuffix(".gz")]
-            assert hashlib.sha256(content).hexdigest() == file.sha256
-
-
 def test_packed_once_and_again_when_a_file_changes(bare):
     folder = bare / "fashion-mnist"
     put(folder, small_fashion())
@@ -282,62 +113,6 @@ def test_a_truncated_pack_is_named_with_its_remedy(bare):
 
 
 # Damaged, missing
-
-
-def changed(name, content):
-    return lambda contents: contents | {name: content(contents[name])}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (changed(IDX_NAMES[0], lambda b: b[:-1]), "15,679 bytes of data, its head says"),
-        (changed(IDX_NAMES[0], lambda b: b + b"x"), "15,681 bytes of data"),
-        (changed(IDX_NAMES[0], lambda b: b""), "does not begin as an IDX file of 3 dimensions"),
-        (changed(IDX_NAMES[0], lambda b: b[:3] + b"\x01" + b[4:]), "does not begin as an IDX file"),
-        (changed(IDX_NAMES[1], lambda b: b[:2] + b"\x0d" + b[3:]), "idx1-ubyte does not begin"),
-        (changed(IDX_NAMES[0], lambda b: idx(np.zeros((20, 14, 56)))), r"holds \[20, 14, 56\]"),
-        (
-            changed(IDX_NAMES[1], lambda b: idx(np.arange(19) % 10)),
-            r"train: labels are uint8 \[19\]",
-        ),
-        (changed(IDX_NAMES[1], lambda b: idx(np.full(20, 10))), r"label 10 of image 0 is outside"),
-    ],
-)
-def test_damaged_idx_files(bare, change, message):
-    put(bare / "fashion-mnist", change(small_fashion()))
-    with pytest.raises(DataError, match=message) as caught:
-        open_data("fashion-mnist")
-    assert str(bare / "fashion-mnist") in str(caught.value)
-    assert not list(files.cache_root().rglob("*.npy"))
-
-
-def test_damaged_gzip(bare):
-    put(bare / "fashion-mnist", small_fashion(), gzipped=True)
-    path = bare / "fashion-mnist" / f"{IDX_NAMES[0]}.gz"
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"damaged .*train-images.*; copy it again, or remove it"):
-        open_data("fashion-mnist")
-
-
-@pytest.mark.parametrize(
-    ("archive", "message"),
-    [
-        (cifar100_archive(train_bin=b"x" * 3073), r"train\.bin has 3,073 bytes, not a multiple"),
-        (cifar100_archive(train_bin=b""), r"train\.bin has 0 bytes"),
-        (cifar100_archive(test_bin=bytes([0, 100]) + bytes(3072)), r"label 100 in record 0"),
-        (cifar100_archive(test_bin=bytes([20, 0]) + bytes(3072)), r"label 20 .* outside 0\.\.19"),
-        (cifar100_archive(test_bin=None), r"it holds no test\.bin"),
-        (cifar100_archive()[:-5000], "is damaged"),
-        (b"no archive", "is damaged"),
-        (b"", "is damaged"),
-    ],
-)
-def test_damaged_cifar_archives(bare, archive, message):
-    (bare / "cifar-100-binary.tar.gz").write_bytes(archive)
-    with pytest.raises(DataError, match=message) as caught:
-        open_data("cifar100")
-    assert "cifar-100-binary.tar.gz" in str(caught.value)
 
 
 def test_unknown_name_gets_the_nearest():
@@ -571,19 +346,9 @@ def test_a_full_or_read_only_cache_is_named(bare, publisher, monkeypatch, code):
     assert not kept_files()
 
 
-def run(code: str, *arguments: str, **environment) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_two_processes_may_open_a_data_set_for_the_first_time(tmp_path):
     code = "from convscope.data.sources import open_data; print(open_data('mnist').fingerprint)"
-    both = [run(code, CONVSCOPE_CACHE=str(tmp_path)) for _ in range(2)]
+    both = [python(code, CONVSCOPE_CACHE=str(tmp_path)) for _ in range(2)]
     answers = [process.communicate(timeout=60) for process in both]
     assert answers == [(f"{SOURCES['mnist'].fingerprint}\n", "")] * 2
     assert [path.name for path in (tmp_path / "packs").iterdir()] == ["mnist-1"]
@@ -601,13 +366,5 @@ print(sources.open_data(sys.argv[1]).image_size)
 """
     for name in ("cat", "dog"):
         put(tmp_path / name, {f"{n}.pgm": b"P5 2 1 255\n%d0" % n for n in range(3)})
-    process = run(code, str(tmp_path), CONVSCOPE_CACHE=os.environ["CONVSCOPE_CACHE"])
+    process = python(code, str(tmp_path), CONVSCOPE_CACHE=os.environ["CONVSCOPE_CACHE"])
     assert process.communicate(timeout=60) == ("(3, 14, 14)\n(1, 2)\n", "")
-
-
-def test_no_source_lacks_its_facts():
-    for name, source in SOURCES.items():
-        assert source.title and source.licence and source.home_page.startswith("http"), name
-        assert len(set(source.classes)) == len(source.classes) in (10, 100)
-        for file in source.downloads:
-            assert re.fullmatch("[0-9a-f]{64}", file.sha256)

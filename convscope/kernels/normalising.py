@@ -1,7 +1,6 @@
-"""Normalisation, activation, pooling and dropout over maps, forward and back."""
+"""Batch normalisation and the activation after it, over maps, forward and back."""
 
 # Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# ruff: noqa: PLW3301
 # mypy: ignore-errors
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from convscope.kernels.compiled import (
     float_of_bits,
     floats,
     get,
-    get_byte,
     held0,
     held1,
     hold0,
@@ -25,16 +23,12 @@ from convscope.kernels.compiled import (
     kernel,
     look,
     maps,
-    octets,
     put0,
     put1,
     put2,
     put3,
-    put_byte,
     set0,
-    set1,
     set2,
-    set3,
     thread,
     threads,
 )
@@ -220,145 +214,6 @@ def activate(p):
                 set0(y, o + c, look(x, o + c) * get(scale, c) + get(shift, c))
 
 
-@kernel(tensors=5, sizes=5)
-def pool(p):
-    """x [B,H,W,C], scale, shift [C], y [B,H//2,W//2,C], place uint8 like y, B, H, W, C, kind: y is
-    the largest of each 2x2 window of f(scale x + shift), f rectifying (1) or not (0); place says
-    which of the four it was, and 4 where it is cut to zero."""
-    a = carray(p, (10,))
-    B, H, W, C, kind = a[5], a[6], a[7], a[8], a[9]
-    h, w = H // 2, W // 2
-    x, scale, shift, y = maps(a[0]), floats(a[1]), floats(a[2]), maps(a[3])
-    place = octets(a[4])
-    least = f4(0) if kind == 1 else f4(-np.inf)
-    t, T = thread(), threads()
-    for row in range(t * B * h // T, (t + 1) * B * h // T):
-        b, i = row // h, row % h
-        for j in range(w):
-            o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
-            r = q + W * C
-            for c in range(C):
-                s, d = get(scale, c), get(shift, c)
-                v0, v1 = look(x, q + c) * s + d, look(x, q + C + c) * s + d
-                v2, v3 = look(x, r + c) * s + d, look(x, r + C + c) * s + d
-                m = max(max(v0, v1), max(v2, v3))
-                k = np.int32(3)
-                k = np.int32(2) if v2 == m else k
-                k = np.int32(1) if v1 == m else k
-                k = np.int32(0) if v0 == m else k
-                k = k if m > least else np.int32(4)
-                set0(y, o + c, max(m, least))
-                put_byte(place, o + c, np.uint8(k))
-
-
-@kernel(tensors=5, sizes=4)
-def pool_sums(p):
-    """g [B,h,w,C], place, x [B,H,W,C], sums float64 [T,2,C], scratch 2C, B, H, W, C -> per thread
-    the sums over its rows of g and of g times the x it came from."""
-    a = carray(p, (9,))
-    B, H, W, C = a[5], a[6], a[7], a[8]
-    h, w = H // 2, W // 2
-    t, T = thread(), threads()
-    g, place, x = maps(a[0]), octets(a[1]), maps(a[2])
-    one, two = floats(a[4] + 8 * C * t), floats(a[4] + 8 * C * t + 4 * C)
-    sums = carray(doubles(a[3]), (T, 2, C))
-    for c in range(C):
-        sums[t, 0, c] = 0.0
-        sums[t, 1, c] = 0.0
-    for row in range(t * B * h // T, (t + 1) * B * h // T):
-        b, i = row // h, row % h
-        for c in range(C):
-            hold0(one, c, f4(0))
-            hold1(two, c, f4(0))
-        for j in range(w):
-            o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
-            r = q + W * C
-            for c in range(C):
-                k = np.int32(get_byte(place, o + c))
-                v, v1 = look(x, q + c), look(x, q + C + c)
-                v2, v3 = look(x, r + c), look(x, r + C + c)
-                v = v1 if k == 1 else v
-                v = v2 if k == 2 else v
-                v = v3 if k == 3 else v
-                d = look(g, o + c)
-                d = d if k < 4 else f4(0)
-                hold0(one, c, held0(one, c) + d)
-                hold1(two, c, held1(two, c) + d * v)
-        for c in range(C):
-            sums[t, 0, c] += held0(one, c)
-            sums[t, 1, c] += held1(two, c)
-
-
-@kernel(tensors=7, sizes=4)
-def unpool(p):
-    """g [B,h,w,C], place, x, dx [B,H,W,C], u, v, r [C], B, H, W, C: dx = u (g where it came from,
-    else 0) + v x + r, rows and columns left over included."""
-    a = carray(p, (11,))
-    B, H, W, C = a[7], a[8], a[9], a[10]
-    h, w = H // 2, W // 2
-    g, place, x, dx = maps(a[0]), octets(a[1]), maps(a[2]), maps(a[3])
-    u, v, r = floats(a[4]), floats(a[5]), floats(a[6])
-    t, T = thread(), threads()
-    rows, zero = (H + 1) // 2, f4(0)
-    for row in range(t * B * rows // T, (t + 1) * B * rows // T):
-        b, i = row // rows, row % rows
-        top = (b * H + 2 * i) * W * C
-        if i < h:
-            for j in range(w):
-                o, q = ((b * h + i) * w + j) * C, top + 2 * j * C
-                s = q + W * C
-                for c in range(C):
-                    k = np.int32(get_byte(place, o + c))
-                    d, m, e = look(g, o + c) * get(u, c), get(v, c), get(r, c)
-                    set0(dx, q + c, (d if k == 0 else zero) + (look(x, q + c) * m + e))
-                    set1(dx, q + C + c, (d if k == 1 else zero) + (look(x, q + C + c) * m + e))
-                    set2(dx, s + c, (d if k == 2 else zero) + (look(x, s + c) * m + e))
-                    set3(dx, s + C + c, (d if k == 3 else zero) + (look(x, s + C + c) * m + e))
-            if W % 2:
-                q = top + (W - 1) * C
-                s = q + W * C
-                for c in range(C):
-                    set0(dx, q + c, look(x, q + c) * get(v, c) + get(r, c))
-                    set1(dx, s + c, look(x, s + c) * get(v, c) + get(r, c))
-        else:
-            for j in range(W):
-                q = top + j * C
-                for c in range(C):
-                    set0(dx, q + c, look(x, q + c) * get(v, c) + get(r, c))
-
-
-@kernel(tensors=3, sizes=4)
-def unpool_plain(p):
-    """g [B,h,w,C], place, dx [B,H,W,C], B, H, W, C: dx = g where it came from, else 0."""
-    a = carray(p, (7,))
-    B, H, W, C = a[3], a[4], a[5], a[6]
-    h, w = H // 2, W // 2
-    g, place, dx = maps(a[0]), octets(a[1]), maps(a[2])
-    t, T = thread(), threads()
-    rows, zero = (H + 1) // 2, f4(0)
-    for row in range(t * B * rows // T, (t + 1) * B * rows // T):
-        b, i = row // rows, row % rows
-        top = (b * H + 2 * i) * W * C
-        if i < h:
-            for j in range(w):
-                o, q = ((b * h + i) * w + j) * C, top + 2 * j * C
-                s = q + W * C
-                for c in range(C):
-                    k, d = np.int32(get_byte(place, o + c)), look(g, o + c)
-                    set0(dx, q + c, d if k == 0 else zero)
-                    set1(dx, q + C + c, d if k == 1 else zero)
-                    set2(dx, s + c, d if k == 2 else zero)
-                    set3(dx, s + C + c, d if k == 3 else zero)
-            if W % 2:
-                q = top + (W - 1) * C
-                for c in range(C):
-                    set0(dx, q + c, zero)
-                    set1(dx, q + W * C + c, zero)
-        else:
-            for c in range(W * C):
-                set0(dx, top + c, zero)
-
-
 @kernel(tensors=7, sizes=3)
 def slopes(p):
     """g [n,C], x [n,C], scale, shift [C], d [n,C], sums float64 [T,2,C], scratch 2C, n, C, kind ->
@@ -437,64 +292,6 @@ def combine(p):
                 set0(out, o + c, s + (look(x, o + c) * get(v, c) + get(r, c)))
 
 
-@inline
-def _bits(index, seed):
-    """32 random bits that depend on index and seed alone: two rounds of multiplying and folding
-    (the 32-bit mixer of Wellons' hash prospector, bias 0.17)."""
-    h = np.uint32(np.uint32(index) * np.uint32(0x9E3779B9) + seed)
-    h = np.uint32(h ^ (h >> np.uint32(16)))
-    h = np.uint32(h * np.uint32(0x7FEB352D))
-    h = np.uint32(h ^ (h >> np.uint32(15)))
-    h = np.uint32(h * np.uint32(0x846CA68B))
-    return np.uint32(h ^ (h >> np.uint32(16)))
-
-
-@kernel(tensors=3, sizes=4)
-def drop(p):
-    """x, y [n], scale [1], n, seed, least, kind: y is scale f(x) where the sixteen random bits of
-    its place are at least `least` (of 2**16), else 0; f rectifies (1) or not (0)."""
-    a = carray(p, (7,))
-    n, seed, least = a[3], np.uint32(a[4]), np.uint32(a[5])
-    x, y = maps(a[0]), maps(a[1])
-    scale, floor = get(floats(a[2]), 0), f4(0) if a[6] == 1 else f4(-np.inf)
-    t, T = thread(), threads()
-    m = n // 2  # the two halves share the bits of a place; the last of an odd number has its own
-    for i in range(t * m // T, (t + 1) * m // T):
-        bits = _bits(i, seed)
-        u = look(x, i)
-        v = scale if u > floor else f4(0)
-        set0(y, i, u * (v * f4((bits & np.uint32(0xFFFF)) >= least)))
-        u = look(x, m + i)
-        v = scale if u > floor else f4(0)
-        set1(y, m + i, u * (v * f4((bits >> np.uint32(16)) >= least)))
-    if t == 0 and n % 2:
-        u = look(x, n - 1)
-        v = scale if u > floor else f4(0)
-        set0(y, n - 1, u * (v * f4((_bits(n - 1, seed) >> np.uint32(16)) >= least)))
-
-
-@kernel(tensors=4, sizes=4)
-def drop_slope(p):
-    """g, x, dx [n], scale [1], n, seed, least, kind: the gradient of `drop`'s x from that of its
-    y."""
-    a = carray(p, (8,))
-    n, seed, least = a[4], np.uint32(a[5]), np.uint32(a[6])
-    g, x, dx = maps(a[0]), maps(a[1]), maps(a[2])
-    scale, floor = get(floats(a[3]), 0), f4(0) if a[7] == 1 else f4(-np.inf)
-    t, T = thread(), threads()
-    m = n // 2
-    for i in range(t * m // T, (t + 1) * m // T):
-        bits = _bits(i, seed)
-        v = scale if look(x, i) > floor else f4(0)
-        set0(dx, i, look(g, i) * (v * f4((bits & np.uint32(0xFFFF)) >= least)))
-        v = scale if look(x, m + i) > floor else f4(0)
-        set1(dx, m + i, look(g, m + i) * (v * f4((bits >> np.uint32(16)) >= least)))
-    if t == 0 and n % 2:
-        v = scale if look(x, n - 1) > floor else f4(0)
-        keep = f4((_bits(n - 1, seed) >> np.uint32(16)) >= least)
-        set0(dx, n - 1, look(g, n - 1) * (v * keep))
-
-
 @kernel(tensors=4, sizes=2)
 def standardise(p):
     """y [n,C], x float32 [n,C], scale, shift [C], n, C: y = scale x + shift."""
@@ -506,30 +303,3 @@ def standardise(p):
         o = i * C
         for c in range(C):
             set0(y, o + c, get(x, o + c) * get(scale, c) + get(shift, c))
-
-
-@kernel(tensors=3, sizes=4)
-def average(p):
-    """x, y [B,H,W,C], shift [C], B, H, W, C: y is the mean of each 3x3 window of x, zeros beyond
-    the edge counted, plus shift."""
-    a = carray(p, (7,))
-    B, H, W, C = a[3], a[4], a[5], a[6]
-    x, y, shift = maps(a[0]), maps(a[1]), floats(a[2])
-    t, T = thread(), threads()
-    ninth = f4(1 / 9)
-    for row in range(t * B * H // T, (t + 1) * B * H // T):
-        i = row % H
-        up, down = f4(i > 0), f4(i < H - 1)
-        above, below = (-W * C if i > 0 else 0), (W * C if i < H - 1 else 0)
-        for j in range(W):
-            left, right = f4(j > 0), f4(j < W - 1)
-            before, after = (-C if j > 0 else 0), (C if j < W - 1 else 0)
-            o = (row * W + j) * C
-            for c in range(C):
-                k = o + c
-                middle = look(x, k) + up * look(x, k + above) + down * look(x, k + below)
-                one = look(x, k + before) + up * look(x, k + before + above)
-                two = look(x, k + after) + up * look(x, k + after + above)
-                one += down * look(x, k + before + below)
-                two += down * look(x, k + after + below)
-                set0(y, k, (middle + left * one + right * two) * ninth + get(shift, c))

@@ -1,0 +1,56 @@
+"""Images brought to a size: the only resize, and what becomes of one of another shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Pixels = npt.NDArray[np.uint8]
+FITS = ("pad", "crop", "stretch")
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+Resize = Callable[[Image.Image, tuple[int, int], Box], Pixels]
+
+
+def resized(image: Image.Image, size: tuple[int, int], box: Box) -> Pixels:
+    """A part of an image of mode L or RGB as uint8 ``[C,H,W]`` of ``size`` (width, height):
+    bilinear with antialiasing."""
+    return _planes(image.resize(size, Image.Resampling.BILINEAR, box=box))
+
+
+def _planes(image: Image.Image) -> Pixels:
+    """The pixels of an image of mode L or RGB as ``[C,H,W]``."""
+    pixels = np.asarray(image)  # [H,W] or [H,W,3]
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def fitted(image: Image.Image, size: tuple[int, int], fit: str, resize: Resize) -> Pixels:
+    """Bring an image of mode L or RGB to ``size`` (width, height), as ``[C,H,W]``."""
+    if image.size == size:
+        return _planes(image)
+    (width, height), (to_width, to_height) = image.size, size
+    inner, box = size, (0.0, 0.0, float(width), float(height))
+    if fit == "pad":
+        scale = min(to_width / width, to_height / height)
+        inner = max(1, round(width * scale)), max(1, round(height * scale))
+    elif fit == "crop":
+        scale = max(to_width / width, to_height / height)
+        left, top = (width - to_width / scale) / 2, (height - to_height / scale) / 2
+        box = max(0.0, left), max(0.0, top), min(width, width - left), min(height, height - top)
+    pixels = resize(image, inner, box)
+    if inner == size:
+        return pixels
+    left, top = (to_width - inner[0]) // 2, (to_height - inner[1]) // 2
+    canvas = np.empty((len(pixels), to_height, to_width), np.uint8)
+    canvas[:] = _edge_colour(pixels)[:, None, None]
+    canvas[:, top : top + inner[1], left : left + inner[0]] = pixels
+    return canvas
+
+
+def _edge_colour(pixels: Pixels) -> Pixels:
+    """The median colour ``[C]`` of the outermost pixels."""
+    sides = pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]
+    colour: npt.NDArray[np.float64] = np.median(np.concatenate(sides, axis=1), axis=1)
+    return colour.round().astype(np.uint8)

@@ -1,0 +1,199 @@
+"""Pooling of maps, forward and back, with what is done on the way: scale, shift, rectifying."""
+
+# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
+# ruff: noqa: PLW3301
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import numpy as np
+
+from convscope.kernels.compiled import (
+    carray,
+    doubles,
+    f4,
+    floats,
+    get,
+    get_byte,
+    held0,
+    held1,
+    hold0,
+    hold1,
+    kernel,
+    look,
+    maps,
+    octets,
+    put_byte,
+    set0,
+    set1,
+    set2,
+    set3,
+    thread,
+    threads,
+)
+
+
+@kernel(tensors=5, sizes=5)
+def pool(p):
+    """x [B,H,W,C], scale, shift [C], y [B,H//2,W//2,C], place uint8 like y, B, H, W, C, kind: y is
+    the largest of each 2x2 window of f(scale x + shift), f rectifying (1) or not (0); place says
+    which of the four it was, and 4 where it is cut to zero."""
+    a = carray(p, (10,))
+    B, H, W, C, kind = a[5], a[6], a[7], a[8], a[9]
+    h, w = H // 2, W // 2
+    x, scale, shift, y = maps(a[0]), floats(a[1]), floats(a[2]), maps(a[3])
+    place = octets(a[4])
+    least = f4(0) if kind == 1 else f4(-np.inf)
+    t, T = thread(), threads()
+    for row in range(t * B * h // T, (t + 1) * B * h // T):
+        b, i = row // h, row % h
+        for j in range(w):
+            o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
+            r = q + W * C
+            for c in range(C):
+                s, d = get(scale, c), get(shift, c)
+                v0, v1 = look(x, q + c) * s + d, look(x, q + C + c) * s + d
+                v2, v3 = look(x, r + c) * s + d, look(x, r + C + c) * s + d
+                m = max(max(v0, v1), max(v2, v3))
+                k = np.int32(3)
+                k = np.int32(2) if v2 == m else k
+                k = np.int32(1) if v1 == m else k
+                k = np.int32(0) if v0 == m else k
+                k = k if m > least else np.int32(4)
+                set0(y, o + c, max(m, least))
+                put_byte(place, o + c, np.uint8(k))
+
+
+@kernel(tensors=5, sizes=4)
+def pool_sums(p):
+    """g [B,h,w,C], place, x [B,H,W,C], sums float64 [T,2,C], scratch 2C, B, H, W, C -> per thread
+    the sums over its rows of g and of g times the x it came from."""
+    a = carray(p, (9,))
+    B, H, W, C = a[5], a[6], a[7], a[8]
+    h, w = H // 2, W // 2
+    t, T = thread(), threads()
+    g, place, x = maps(a[0]), octets(a[1]), maps(a[2])
+    one, two = floats(a[4] + 8 * C * t), floats(a[4] + 8 * C * t + 4 * C)
+    sums = carray(doubles(a[3]), (T, 2, C))
+    for c in range(C):
+        sums[t, 0, c] = 0.0
+        sums[t, 1, c] = 0.0
+    for row in range(t * B * h // T, (t + 1) * B * h // T):
+        b, i = row // h, row % h
+        for c in range(C):
+            hold0(one, c, f4(0))
+            hold1(two, c, f4(0))
+        for j in range(w):
+            o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
+            r = q + W * C
+            for c in range(C):
+                k = np.int32(get_byte(place, o + c))
+                v, v1 = look(x, q + c), look(x, q + C + c)
+                v2, v3 = look(x, r + c), look(x, r + C + c)
+                v = v1 if k == 1 else v
+                v = v2 if k == 2 else v
+                v = v3 if k == 3 else v
+                d = look(g, o + c)
+                d = d if k < 4 else f4(0)
+                hold0(one, c, held0(one, c) + d)
+                hold1(two, c, held1(two, c) + d * v)
+        for c in range(C):
+            sums[t, 0, c] += held0(one, c)
+            sums[t, 1, c] += held1(two, c)
+
+
+@kernel(tensors=7, sizes=4)
+def unpool(p):
+    """g [B,h,w,C], place, x, dx [B,H,W,C], u, v, r [C], B, H, W, C: dx = u (g where it came from,
+    else 0) + v x + r, rows and columns left over included."""
+    a = carray(p, (11,))
+    B, H, W, C = a[7], a[8], a[9], a[10]
+    h, w = H // 2, W // 2
+    g, place, x, dx = maps(a[0]), octets(a[1]), maps(a[2]), maps(a[3])
+    u, v, r = floats(a[4]), floats(a[5]), floats(a[6])
+    t, T = thread(), threads()
+    rows, zero = (H + 1) // 2, f4(0)
+    for row in range(t * B * rows // T, (t + 1) * B * rows // T):
+        b, i = row // rows, row % rows
+        top = (b * H + 2 * i) * W * C
+        if i < h:
+            for j in range(w):
+                o, q = ((b * h + i) * w + j) * C, top + 2 * j * C
+                s = q + W * C
+                for c in range(C):
+                    k = np.int32(get_byte(place, o + c))
+                    d, m, e = look(g, o + c) * get(u, c), get(v, c), get(r, c)
+                    set0(dx, q + c, (d if k == 0 else zero) + (look(x, q + c) * m + e))
+                    set1(dx, q + C + c, (d if k == 1 else zero) + (look(x, q + C + c) * m + e))
+                    set2(dx, s + c, (d if k == 2 else zero) + (look(x, s + c) * m + e))
+                    set3(dx, s + C + c, (d if k == 3 else zero) + (look(x, s + C + c) * m + e))
+            if W % 2:
+                q = top + (W - 1) * C
+                s = q + W * C
+                for c in range(C):
+                    set0(dx, q + c, look(x, q + c) * get(v, c) + get(r, c))
+                    set1(dx, s + c, look(x, s + c) * get(v, c) + get(r, c))
+        else:
+            for j in range(W):
+                q = top + j * C
+                for c in range(C):
+                    set0(dx, q + c, look(x, q + c) * get(v, c) + get(r, c))
+
+
+@kernel(tensors=3, sizes=4)
+def unpool_plain(p):
+    """g [B,h,w,C], place, dx [B,H,W,C], B, H, W, C: dx = g where it came from, else 0."""
+    a = carray(p, (7,))
+    B, H, W, C = a[3], a[4], a[5], a[6]
+    h, w = H // 2, W // 2
+    g, place, dx = maps(a[0]), octets(a[1]), maps(a[2])
+    t, T = thread(), threads()
+    rows, zero = (H + 1) // 2, f4(0)
+    for row in range(t * B * rows // T, (t + 1) * B * rows // T):
+        b, i = row // rows, row % rows
+        top = (b * H + 2 * i) * W * C
+        if i < h:
+            for j in range(w):
+                o, q = ((b * h + i) * w + j) * C, top + 2 * j * C
+                s = q + W * C
+                for c in range(C):
+                    k, d = np.int32(get_byte(place, o + c)), look(g, o + c)
+                    set0(dx, q + c, d if k == 0 else zero)
+                    set1(dx, q + C + c, d if k == 1 else zero)
+                    set2(dx, s + c, d if k == 2 else zero)
+                    set3(dx, s + C + c, d if k == 3 else zero)
+            if W % 2:
+                q = top + (W - 1) * C
+                for c in range(C):
+                    set0(dx, q + c, zero)
+                    set1(dx, q + W * C + c, zero)
+        else:
+            for c in range(W * C):
+                set0(dx, top + c, zero)
+
+
+@kernel(tensors=3, sizes=4)
+def average(p):
+    """x, y [B,H,W,C], shift [C], B, H, W, C: y is the mean of each 3x3 window of x, zeros beyond
+    the edge counted, plus shift."""
+    a = carray(p, (7,))
+    B, H, W, C = a[3], a[4], a[5], a[6]
+    x, y, shift = maps(a[0]), maps(a[1]), floats(a[2])
+    t, T = thread(), threads()
+    ninth = f4(1 / 9)
+    for row in range(t * B * H // T, (t + 1) * B * H // T):
+        i = row % H
+        up, down = f4(i > 0), f4(i < H - 1)
+        above, below = (-W * C if i > 0 else 0), (W * C if i < H - 1 else 0)
+        for j in range(W):
+            left, right = f4(j > 0), f4(j < W - 1)
+            before, after = (-C if j > 0 else 0), (C if j < W - 1 else 0)
+            o = (row * W + j) * C
+            for c in range(C):
+                k = o + c
+                middle = look(x, k) + up * look(x, k + above) + down * look(x, k + below)
+                one = look(x, k + before) + up * look(x, k + before + above)
+                two = look(x, k + after) + up * look(x, k + after + above)
+                one += down * look(x, k + before + below)
+                two += down * look(x, k + after + below)
+                set0(y, k, (middle + left * one + right * two) * ninth + get(shift, c))

@@ -1,0 +1,107 @@
+"""`convscope eval`, `predict` and `compare` as a stranger types them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from quick import SMALL
+
+
+def test_eval_counts_its_looks(bars, run):
+    trained = json.loads(run("train", "mnist", *SMALL, "--out", "a", "--json").out)
+    val = json.loads(run("eval", "a", "--split", "val", "--json").out)
+    assert (val["split"], val["n"], val["test_looks"]) == ("val", 24, 1)
+    first = json.loads(run("eval", "a", "--json").out)
+    second = json.loads(run("eval", "a", "--json").out)
+    assert (first["test_looks"], second["test_looks"]) == (2, 3)
+    assert set(first) == set(trained)
+    for key in ("accuracy", "loss", "ece"):
+        assert first[key] == pytest.approx(trained[key])
+    assert first["confusion"] == trained["confusion"]
+    assert json.loads(Path("a/metrics.json").read_text())["test_looks"] == 3
+    assert "3 times" in Path("a/README.md").read_text()
+    table = run("eval", "a").out
+    assert "test split looked at 4 times" in table and "upright" in table
+
+
+def test_two_runs_are_compared(bars, run, workplace):
+    for seed in "12":
+        run("train", "mnist", *SMALL, "--hidden", "4", "--seed", seed, "--out", f"[r{seed}]")
+    found = json.loads(run("compare", "[r1]", "[r2]", "--json", "--show", "1").out)
+    assert found["n"] == 60 and found["figure"] is None and found["a"]["run"] == "[r1]"
+    assert found["difference"] == pytest.approx(found["b"]["accuracy"] - found["a"]["accuracy"])
+    assert len(found["a_right"]) == found["counts"]["only_a"] > 2  # all of them
+    said = run("compare", "[r1]", "[r2]", "--show", "2", "--save", "changed.png")
+    assert said.code == 0 and said.out.endswith("figure   changed.png\n")
+    low, high = found["difference_ci95"]
+    assert f"(95% interval {100 * low:+.2f} to {100 * high:+.2f}; McNemar's exact te" in said.out
+    assert found["verdict"] in said.out and "another seed" in said.out
+    assert re.search(r"A +\[r1\] +\d", said.out)  # a name in brackets is no style
+    counts = [found["counts"][key] for key in ("both", "only_a", "only_b", "neither")]
+    assert re.search(r"A right +{} +{}\s+A wrong +{} +{}\s".format(*counts), said.out)
+    title = f"Only A is right: {counts[1]}; 2 shown, the surest mistakes of B (--show N, or --json)"
+    after = said.out.partition(title)[2].splitlines()
+    for line, row in zip(after[2:4], found["a_right"], strict=False):
+        shown = [row[key] for key in ("file_or_index", "label", "a", "b")]
+        assert line.split() == [*shown, f"{row['p_wrong']:.1%}"]
+    assert after[4] == "" and "Classes in which an image changed" in said.out
+    same = run("compare", "[r1]", "[r1]")
+    assert same.code == 2 and "RUN=[r1]: is the same run twice; name two runs" in same.err
+
+
+def test_predict_in_every_form(bars, run):
+    run("train", "mnist", *SMALL, "--out", "a")
+    images = bars.splits["test"].images
+    Path("pictures").mkdir()
+    for i in range(3):
+        Image.fromarray(images[i, 0]).save(f"pictures/{i}.png")
+    Path("pictures/bad.png").write_bytes(b"")
+    said = run("predict", "a", "pictures", "--json", "--top-k", "2")
+    assert said.code == 1  # one could not be read
+    results = json.loads(said.out)["results"]
+    assert [Path(r["file"]).name for r in results] == ["0.png", "1.png", "2.png", "bad.png"]
+    assert all(set(r) == {"file", "top", "unsure", "error"} for r in results)
+    assert [len(r["top"]) for r in results] == [2, 2, 2, 0]
+    assert "is empty" in results[3]["error"] and "bad.png: is empty" in said.err
+    rows = list(csv.DictReader(io.StringIO(run("predict", "a", "pictures", "--csv").out)))
+    assert len(rows) == 4 and rows[0]["label_1"] == results[0]["top"][0]["label"]
+    assert float(rows[0]["p_1"]) == pytest.approx(results[0]["top"][0]["p"], abs=1e-6)
+    said = run("predict", "a", "pictures/0.png")
+    assert said.code == 0 and said.out.startswith("pictures/0.png: ")
+
+
+def test_invert_only_when_asked(bars, run):
+    run("train", "mnist", *SMALL, "--out", "a")
+    image = bars.splits["test"].images[0, 0]
+    Image.fromarray(image).save("dark.png")
+    Image.fromarray(255 - image).save("paper.png")
+    dark, paper = json.loads(run("predict", "a", "dark.png", "paper.png", "--json").out)["results"]
+    assert dark["top"] != paper["top"]
+    inverted = json.loads(run("predict", "a", "paper.png", "--invert", "--json").out)["results"][0]
+    assert [guess["label"] for guess in inverted["top"]] == [
+        guess["label"] for guess in dark["top"]
+    ]
+    assert inverted["top"][0]["p"] == pytest.approx(dark["top"][0]["p"], rel=1e-5)
+
+
+def test_a_name_that_is_no_text_stops_nothing(bars, run):
+    run("train", "mnist", *SMALL, "--out", "a")
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.fromarray(bars.splits["test"].images[0, 0]).save(name)
+    code = "import sys; from convscope.cli import main; sys.argv = sys.argv[1:]; main()"
+    for form in ("--csv", "--json"):
+        words = ["convscope", "predict", "a", name, form]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"\\udce9" in done.stdout and b"\r" not in done.stdout

@@ -1,0 +1,124 @@
+"""`convscope train` as a stranger types it; stopped, killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from quick import SMALL, convscope
+
+from convscope.api import Metrics
+
+
+def test_a_learning_rate_is_found_and_drawn(bars, run):
+    words = ["train", "mnist", *SMALL, "--find-lr"]
+    said = run(*words)
+    assert said.out.startswith("suggested lr  ") and "figure        mnist-mlp-lr.png" in said.out
+    assert run(*words).code == 2
+    found = json.loads(run(*words, "--json", "--force").out)
+    assert set(found) == {"suggestion", "rates", "losses", "smoothed", "figure"}
+    assert found["figure"] == "mnist-mlp-lr.png" and not Path("runs").exists()
+
+
+def test_train_says_accuracy_seconds_and_report(bars, run, workplace):
+    said = run("train", "mnist", *SMALL)
+    assert said.code == 0
+    first, second, third = said.out.splitlines()
+    assert first.startswith("test accuracy") and "95% interval" in first and "60 images" in first
+    assert second.startswith("seconds")
+    assert third.split() == ["report", str(Path("runs/mnist-mlp-1/report.html"))]
+    assert Path("runs/mnist-mlp-1/report.html").is_file()
+    assert said.err.count("epoch 1/1") == 1  # one plain line an epoch, away from a terminal
+
+
+def test_train_json_is_one_object_and_nothing_else(bars, run):
+    said = run("train", "mnist", *SMALL, "--out", "a", "--json")
+    found = json.loads(said.out)
+    keys = set(Metrics.__annotations__)
+    assert {"n", "accuracy_ci95", "ece_raw", "per_class", "confusion", "test_looks"} <= keys
+    assert set(found) == keys | {"run"}
+    assert found["run"] == "a" and found["test_looks"] == 1 and found["n"] == 60
+
+
+def test_a_missed_claim_is_told_after_the_figures(bars, run):
+    text = "[train]\nepochs = 1\nbatch_size = 60\n[claim]\naccuracy = 2.0\nsd = 0.01\nseeds = 5\n"
+    text += "seconds = 1.0\nmachine = 'm'\ndate = 'd'\ncommand = 'c'\n"
+    Path("proud.toml").write_text(text)
+    said = run("train", "--recipe", "proud.toml", "--check", "--json", "--out", "a")
+    assert said.code == 3
+    assert json.loads(said.out)["run"] == "a"
+    assert "misses the recipe's claim of 200.00%" in said.err
+
+
+def test_what_a_users_class_prints_stays_out_of_the_json(bars, run):
+    code = "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self, num_classes):\n"
+    code += "        print('hello')\n"
+    code += "        super().__init__(nn.Flatten(), nn.LazyLinear(num_classes))"
+    Path("mine.py").write_text(code)
+    said = run("train", "mnist", "--model", "mine.py:Net", "--epochs", "1", "--json")
+    assert json.loads(said.out)["n"] == 60 and "hello" in said.err
+
+
+LONG = ["train", "mnist", "--model", "mlp", "--hidden", "16", "--epochs", "500", "-b", "600"]
+LONG += ["--precision", "float32", "--memory-format", "contiguous", "--checkpoint-seconds", "0.05"]
+LONG += ["--kernels", "plain"]
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_process_saves_and_says_so(tmp_path, signum, code):
+    process = convscope(*LONG, "--out", str(tmp_path / "a"))
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("a/checkpoint/step-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    sent = time.monotonic()
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - sent < 5
+    assert process.returncode == code, err
+    assert "--resume" in err and "Traceback" not in err
+    assert out == ""
+    assert not list(tmp_path.rglob(".tmp-*"))
+
+
+def test_stopped_while_starting_up(tmp_path):
+    for wait in (0.05, 0.5, 1.5):
+        process = convscope(*LONG, "--out", str(tmp_path / f"a{wait}"))
+        time.sleep(wait)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode in (143, -signal.SIGTERM), (
+            err
+        )  # before Python is up, the signal kills
+        assert "Traceback" not in err
+
+
+def test_a_killed_process_goes_on_to_the_bit(tmp_path):
+    """A short form of benchmarks/kill.py: two kills, one of them inside a save."""
+    bench = Path(__file__).parents[2] / "benchmarks" / "kill.py"
+    done = subprocess.run(
+        [sys.executable, str(bench), "--kills", "2", "--no-record"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search("2 of 2 bit-identical; [12] kills struck inside a save", done.stdout)
+
+
+def test_numbers_of_a_run_are_plain_json(bars, run):
+    """No NaN, no NumPy type: what is printed is what any JSON reader takes."""
+    run("train", "mnist", *SMALL, "--out", "a", "--val", "0")
+    for line in Path("a/history.jsonl").read_text().splitlines():
+        row = json.loads(line, parse_constant=pytest.fail)
+        assert row["val_loss"] is None
+    assert isinstance(json.loads(Path("a/metrics.json").read_text())["accuracy"], float)
+    assert np.isfinite(json.loads(Path("a/model.json").read_text())["temperature"])

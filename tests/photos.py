@@ -1,0 +1,38 @@
+"""Folders of images, small."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from convscope.data.folder import open_folder
+
+
+def image_file(seed=0, size=(24, 16), mode="RGB", form="PNG", **options) -> bytes:
+    """An image of its own (width, height)."""
+    shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], 3)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, form, **options)
+    return out.getvalue()
+
+
+def photos(root: Path, classes=("cat", "dog", "cow"), count=8, **options) -> Path:
+    """Class folders of so many images, all different."""
+    for at, name in enumerate(classes):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for n in range(count):
+            (root / name / f"{n:03}.png").write_bytes(image_file(100 * at + n, **options))
+    return root
+
+
+def opened(root: Path, **options):
+    """A pack and the events that came with it."""
+    events: list = []
+    return open_folder(root, events.append, **options), events
+
+
+def left_in_cache(cache: Path) -> list[str]:
+    """What is in the cache but for packs and locks."""
+    return [path.name for path in (cache / "packs").iterdir() if path.name[0] == "."]
