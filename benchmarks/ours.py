@@ -9,10 +9,10 @@
 With ``--turns`` it speaks the protocol of peers/turns.py. What is measured then is the product
 itself: ``train`` tells its caller of every step, and the caller is where a turn ends, the next line
 is read, and the next turn begins. Its data, loader, loop, checkpoints and precision are those that
-a user gets: the recipe ``<data>-<model>`` where there is one, else the defaults, augmentation
-included unless ``--no-augment``. By turns it trains on all training images, as the peers do
-(``--val`` says otherwise), and never comes to an end, so that the schedule stands near its
-beginning; the first step belongs to the set-up, since control comes with its end.
+a user gets: the recipe ``<data>-<model>`` where there is one and not ``--no-recipe``, else the
+defaults, augmentation included unless ``--no-augment``. By turns it trains on all training images,
+as the peers do (``--val`` says otherwise), and never comes to an end, so that the schedule stands
+near its beginning; the first step belongs to the set-up, since control comes with its end.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def judge(network: nn.Module, args: argparse.Namespace) -> dict[str, Any]:
 def options_of(args: argparse.Namespace) -> dict[str, Any]:
     """What ``convscope.train`` is asked for."""
     name = f"{args.data}-{args.model}"
-    known = {name, name.replace("_", "-")} & set(recipe.names())
+    known = {name, name.replace("_", "-")} & set(recipe.names()) if args.recipe else set()
     asked: dict[str, Any] = {
         "recipe": known.pop() if known else None,
         "model": args.model,
@@ -262,6 +262,9 @@ def main() -> None:
             options.add_argument("data")
             options.add_argument("model")
             options.add_argument("--no-augment", dest="augment", action="store_false")
+            options.add_argument(
+                "--no-recipe", dest="recipe", action="store_false", help="defaults, whole network"
+            )
             options.add_argument("--precision", default="auto")
             options.add_argument(
                 "--set", action="append", default=[], metavar="OPTION=VALUE", help="of train"

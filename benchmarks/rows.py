@@ -78,7 +78,10 @@ COUPLES = {
         "resnet18.py", ("train", "cifar10", "resnet18_small", "--batch-size=128", *PLAIN), CIFAR
     ),
     "record": Couple(
-        "record.py", ("train", "cifar10", "record", "--batch-size=500", *PLAIN), CIFAR
+        "record.py",
+        # the recipe of that name trains a smaller form of the network
+        ("train", "cifar10", "record", "--no-recipe", "--batch-size=500", *PLAIN),
+        CIFAR,
     ),
     "augmentation": Couple("augmentation.py", ("augment", "--batch-size=128"), CIFAR),
     "folder": Couple("folder.py", ("folder", "FOLDER"), (copies.jpegs,), folder="jpegs"),

@@ -40,7 +40,10 @@ KINDS = (
 )
 # The outermost operator on the stack that begins like one of these says what the time is spent on.
 _NAMES = (
-    ("convolution", ("aten::convolution", "aten::conv2d", "_Convolution", "ConvolutionBackward")),
+    (
+        "convolution",
+        ("aten::convolution", "aten::conv2d", "_Convolution", "_Heads", "ConvolutionBackward"),
+    ),
     ("normalisation, activation and pooling in one", ("_Fused", "standardise")),
     (
         "linear",
@@ -239,7 +242,8 @@ def _clocks(model: nn.Module) -> dict[str, dict[str, float]]:
             y.register_hook(functools.partial(_note, began))  # type: ignore[no-untyped-call]
 
         def done(weight: Tensor, began: dict[str, float], clock: Any) -> None:
-            _add(clock, "backward", time.perf_counter() - began["backward"])
+            if "backward" in began:  # not where another computes this layer, as Branches does
+                _add(clock, "backward", time.perf_counter() - began.pop("backward"))
 
         module.register_forward_pre_hook(functools.partial(before, began=began))
         module.register_forward_hook(functools.partial(after, began=began, clock=clock))
