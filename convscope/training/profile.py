@@ -7,6 +7,7 @@ import functools
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from convscope.training.optim import Optimizer
 from convscope.training.precision import DTYPES
 
 WARM = 3  # steps before the clock runs
+STEP = "convscope: a training step"
 KINDS = (
     "convolution",
     "linear",
@@ -138,20 +140,21 @@ def profile(model: nn.Module, loader: Loader, train: Train, steps: int = 20) -> 
         if step == steps:
             with machine.muted():
                 recorder.start()
-        began = time.perf_counter()
-        batch = next(batches)
-        got = time.perf_counter()
-        at = max(step, 0)
-        lr = optim.learning_rate(train, at, 2 * steps)
-        loop.update(state, batch, train, at, lr, seed_of(train.seed, 0, at), sums)
+        with torch.profiler.record_function(STEP) if step >= steps else nullcontext():
+            began = time.perf_counter()
+            batch = next(batches)
+            got = time.perf_counter()
+            at = max(step, 0)
+            lr = optim.learning_rate(train, at, 2 * steps)
+            loop.update(state, batch, train, at, lr, seed_of(train.seed, 0, at), sums)
         if 0 <= step < steps:
             taken.append(time.perf_counter() - began)
             data.append(got - began)
             images += len(batch)
     with machine.muted():
         recorder.stop()
-    whole = statistics.fmean(taken)
-    found = Profile(whole, images // steps, _kinds(recorder, steps, whole, statistics.fmean(data)))
+    whole = statistics.median(taken)
+    found = Profile(whole, images // steps, _kinds(recorder, whole, statistics.median(data)))
     inputs = batch.inputs[0][: train.micro_batch or None]
     found.convolutions = _convolutions(twin, inputs, clocks, DTYPES[train.precision])
     return found
@@ -168,19 +171,20 @@ def _forever(loader: Loader) -> Any:
         epoch += 1
 
 
-def _kinds(recorder: Any, steps: int, whole: float, data: float) -> dict[str, dict[str, float]]:
-    """Seconds a step by kind and direction, from the operators that no other operator called."""
+def _kinds(recorder: Any, whole: float, data: float) -> dict[str, dict[str, float]]:
+    """Seconds a step by kind and direction, from the operators that no other operator called: the
+    median over the steps, so that one which the machine held up counts as any other."""
+    taken: dict[tuple[str, str], list[float]] = {}
+    steps = [event for event in recorder.events() if event.name == STEP]
+    for number, step in enumerate(steps):
+        for event in step.cpu_children:
+            for kind, backward, microseconds in _spent(event, None, False):
+                way = "backward" if backward else "forward"
+                seconds = taken.setdefault((kind, way), [0.0] * len(steps))
+                seconds[number] += microseconds / 1e6
     kinds = {kind: {"forward": 0.0, "backward": 0.0} for kind in KINDS}
-    thread = None
-    for event in recorder.events():
-        if event.cpu_parent is not None:
-            continue
-        thread = thread or event.thread
-        if event.thread != thread:
-            continue
-        for kind, backward, microseconds in _spent(event, None, False):
-            way = "backward" if backward else "forward"
-            kinds[kind][way] += microseconds / 1e6 / steps
+    for (kind, way), each in taken.items():
+        kinds[kind][way] = statistics.median(each)
     accounted = sum(sum(ways.values()) for ways in kinds.values())
     loading = kinds["other operators"]["forward"]
     kinds["data"]["forward"] = data
