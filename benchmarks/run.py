@@ -11,6 +11,7 @@ measurement picks bfloat16, a third side runs it in float32, for a row of its ow
                                                    long as that allows, one to six seconds
     python benchmarks/run.py                       longer turns, seven pairs
     python benchmarks/run.py --only a e memory-e   some rows; --list names all
+    python benchmarks/run.py --show                the last results again
     python benchmarks/run.py --accuracy --seeds 1 2 3 4 5 --only a c   trains both sides to the
                                                    end, for the published epochs (long)
 
@@ -52,6 +53,7 @@ import copies
 import keras_venv
 from pairs import Answer, Side, WorkerFailed, calibrated, in_turn, ratios, speed, summary
 from rows import COUPLES, ROWS, Couple, Row
+from tables import accuracy_table, table
 
 from convscope import machine
 from convscope.errors import ConvscopeError
@@ -259,34 +261,6 @@ def differences(ours: dict[str, Any], peer: dict[str, Any]) -> list[str]:
     return []
 
 
-def table(found: Iterable[dict[str, Any]]) -> str:
-    """The rows in Markdown, as README has them."""
-    lines = [
-        "| row | peer | reach | dream | measured | range | peer | convscope |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in found:
-        ratio = row["ratio"]
-        if "peer_bytes" in row:
-            each = [f"{row[key] / 2**20:,.0f} MiB" for key in ("peer_bytes", "our_bytes")]
-            spread = ""
-        else:
-            keys = ("peer_images_per_second", "our_images_per_second")
-            each = [f"{row[key]:,.0f} images/s" for key in keys]
-            spread = f"{ratio['low']:.2f} to {ratio['high']:.2f}"
-        kinds = {row[key].get("precision") for key in ("peer_about", "our_about")} - {None}
-        judged = row["row"].startswith("evaluate")  # in float32, whatever it was trained in
-        what = row["what"] + (
-            f" ({row['our_about'].get('precision')})" if "bfloat16" in kinds and not judged else ""
-        )
-        if "float32" in row["row"] and "bfloat16" not in kinds:
-            what += " (float32)"
-        cells = [what, row["peer"], f"{row['reach']:g}x", f"{row['dream']:g}x"]
-        cells += [f"{ratio['median']:.2f}x", spread, *each]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def accuracy(
     name: str, seeds: Sequence[int], epochs: int | None, data: Data, keras_python: Callable[[], str]
 ) -> dict[str, Any]:
@@ -326,23 +300,6 @@ def accuracy(
     return found
 
 
-def accuracy_table(found: Iterable[dict[str, Any]]) -> str:
-    """Accuracies in Markdown."""
-    lines = [
-        "| row | epochs | script's accuracy | convscope's | training | whole process |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in found:
-        cells = [row["row"], str(row["epochs"])]
-        for side in ("peer", "ours"):
-            each = row[f"{side}_accuracy"]
-            cells.append(f"{each['mean']:.2%} (sd {100 * each['sd']:.2f}, {each['seeds']} seeds)")
-        for key in ("train_seconds", "process_seconds"):
-            cells.append(f"{row[f'ratio_{key}']['median']:.2f}x")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def origin(plan: Plan | None) -> dict[str, Any]:
     """Where, when, with what and how a figure was measured."""
     others = {name: importlib.metadata.version(name) for name in ("torchvision", "pillow")}
@@ -365,6 +322,20 @@ def record(part: str, found: Sequence[dict[str, Any]], where: dict[str, Any]) ->
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 
+def show() -> None:
+    """Print the last results, a table for each machine, day and command."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    order = [row.name for row in ROWS]
+    for part, told in (("rows", table), ("accuracy", accuracy_table)):
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for row in kept.get(part, {}).values():
+            where = f"{row['command']}, {row['date']}, {row['machine']}"
+            groups.setdefault(where, []).append(row)
+        for where, found in groups.items():
+            found.sort(key=lambda row: order.index(row["row"].removesuffix(" float32")))
+            print(f"{where}\n\n{told(found)}\n")
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
     names = [row.name for row in ROWS]
@@ -381,6 +352,7 @@ def arguments() -> argparse.Namespace:
         "--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="of convscope"
     )
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
+    parser.add_argument("--show", action="store_true", help="print the last results and stop")
     parser.add_argument("--accuracy", action="store_true", help="train both sides to the end")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--epochs", type=int, help="with --accuracy, instead of the published ones")
@@ -394,6 +366,9 @@ def main() -> None:
     if args.list:
         for row in ROWS:
             print(f"{row.name:22} {row.what:40} {row.peer:40} {row.reach:g}x, {row.dream:g}x")
+        return
+    if args.show:
+        show()
         return
     base = QUICK if args.quick else FULL
     plan = dataclasses.replace(

@@ -149,6 +149,7 @@ def test_our_side_counts_the_images_of_an_epochs_last_batch(benchmarks):
 def test_rows_hold_one_side_against_the_other(benchmarks, worker, tmp_path):
     import pairs
     import run
+    import tables
 
     rows = [row for row in run.ROWS if row.couple == "a"]
     assert {row.kind for row in rows} == {"steps", "evaluate", "memory"}
@@ -168,9 +169,10 @@ def test_rows_hold_one_side_against_the_other(benchmarks, worker, tmp_path):
     log = [line.split()[0] for line in (tmp_path / "log.txt").read_text().splitlines()]
     assert log[-8:] == ["peer", "ours"] * 4  # judging, after one round to warm up
     assert log[-17:-8] == ["peer", "ours", "exact"] * 3
-    shown = run.table(found.values()).splitlines()
-    assert len(shown) == 2 + len(found)
+    shown = tables.table(found.values()).splitlines()
+    assert len(shown) == 2 + 3
     assert len({line.count("|") for line in shown}) == 1
+    assert f"| {found['a float32']['ratio']['median']:.2f}x |" in shown[2]
     assert run.differences({"parameters": 8}, {"parameters": 7}) == [
         "other networks: parameters 8 against the peer's 7"
     ]
@@ -213,3 +215,35 @@ def test_results_are_put_in_the_place_of_the_last_ones(benchmarks, tmp_path, mon
     kept = json.loads((tmp_path / "results" / "run.json").read_text())["rows"]
     assert kept["a"] == {"row": "a", "ratio": 3, "date": "two"}
     assert kept["e"] == {"row": "e", "ratio": 2, "date": "one"}
+
+
+def test_the_last_results_are_shown_again_by_where_they_are_from(
+    benchmarks, tmp_path, monkeypatch, capsys
+):
+    import run
+
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results" / "run.json")
+    run.show()
+    assert capsys.readouterr().out == ""
+
+    def row(name, ratio):
+        return {
+            "row": name,
+            "what": "E",
+            "peer": "its script",
+            "reach": 4,
+            "ratio": {"median": ratio, "low": ratio, "high": ratio},
+            "peer_images_per_second": 1000.0,
+            "our_images_per_second": 1000.0 * ratio,
+            "our_about": {"precision": "bfloat16"},
+        }
+
+    here = {"command": "python run.py", "machine": "two cores", "date": "one"}
+    run.record("rows", [row("e", 3.5), row("e float32", 1.5)], here)
+    run.record("rows", [row("a", 2.5)], here | {"date": "two"})
+    run.show()
+    first, second = capsys.readouterr().out.split("python run.py, ")[1:]
+    assert first.startswith("one, two cores\n") and second.startswith("two, two cores\n")
+    cells = "E (bfloat16) | its script | 4x | **3.50x** | 3.50 to 3.50 | 1.50x | 1,000 images/s"
+    assert cells in first and first.count("\n| E") == 1
+    assert "**2.50x** | 2.50 to 2.50 |  | 1,000 images/s" in second
