@@ -43,7 +43,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -322,8 +322,12 @@ def record(part: str, found: Sequence[dict[str, Any]], where: dict[str, Any]) ->
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-def show() -> None:
-    """Print the last results, a table for each machine, day and command."""
+def show(rows: Sequence[Row] = ()) -> None:
+    """List these rows; else print the last results, a table for each machine, day and command."""
+    for row in rows:
+        print(f"{row.name:22} {row.what:40} {row.peer:40} {row.reach:g}x, {row.dream:g}x")
+    if rows:
+        return
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     order = [row.name for row in ROWS]
     for part, told in (("rows", table), ("accuracy", accuracy_table)):
@@ -363,12 +367,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    if args.list:
-        for row in ROWS:
-            print(f"{row.name:22} {row.what:40} {row.peer:40} {row.reach:g}x, {row.dream:g}x")
-        return
-    if args.show:
-        show()
+    if args.list or args.show:
+        show(ROWS if args.list else ())
         return
     base = QUICK if args.quick else FULL
     plan = dataclasses.replace(

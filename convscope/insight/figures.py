@@ -112,7 +112,7 @@ def learning_rates(
 def where_time_goes(steps: Mapping[str, Mapping[str, float]]) -> Figure:
     """A bar for each way of running the same training step, divided by kind of work.
 
-    ``steps`` gives for each name milliseconds by kind; the shares of a bar are written into it.
+    ``steps`` gives for each name milliseconds by kind; the shares of a bar are written into it where there is room.
 
     >>> bars = {"before": {"convolution": 20.0, "pooling": 5.0}, "after": {"convolution": 18.0}}
     >>> len(where_time_goes(bars).axes[0].patches)
@@ -122,6 +122,7 @@ def where_time_goes(steps: Mapping[str, Mapping[str, float]]) -> Figure:
     from matplotlib.patches import Patch
 
     kinds = list(dict.fromkeys(kind for parts in steps.values() for kind in parts))
+    longest = max(sum(parts.values()) for parts in steps.values())
     colours = mpl.colormaps["tab20"]
     figure = blank(figsize=(9, 1.6 + 0.75 * len(steps) + 0.22 * (len(kinds) / 3)))
     figure.set_layout_engine("constrained")
@@ -131,14 +132,14 @@ def where_time_goes(steps: Mapping[str, Mapping[str, float]]) -> Figure:
         for i, kind in enumerate(kinds):
             value = parts.get(kind, 0.0)
             axes.barh(row, value, left=left, color=colours(i % 20), edgecolor="white")
-            if value > 0.05 * whole:
+            if value > 0.035 * longest:  # wide enough to be written into
                 text = f"{100 * value / whole:.0f}%"
                 axes.text(left + value / 2, row, text, ha="center", va="center", fontsize=8)
             left += value
         axes.text(left, row, f"  {whole:.1f} ms", va="center", fontsize=9, color=_INK)
     axes.set_yticks(range(len(steps)), list(steps))
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.15 * max(sum(parts.values()) for parts in steps.values()))
+    axes.set_xlim(0, 1.15 * longest)
     axes.set_xlabel("milliseconds a training step")
     axes.spines[["top", "right"]].set_visible(False)
     handles = [Patch(color=colours(i % 20), label=kind) for i, kind in enumerate(kinds)]
