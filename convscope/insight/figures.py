@@ -112,7 +112,8 @@ def learning_rates(
 def where_time_goes(steps: Mapping[str, Mapping[str, float]]) -> Figure:
     """A bar for each way of running the same training step, divided by kind of work.
 
-    ``steps`` gives for each name milliseconds by kind; the shares of a bar are written into it where there is room.
+    ``steps`` gives for each name milliseconds by kind; the shares of a bar are written into it
+    where there is room.
 
     >>> bars = {"before": {"convolution": 20.0, "pooling": 5.0}, "after": {"convolution": 18.0}}
     >>> len(where_time_goes(bars).axes[0].patches)
