@@ -174,6 +174,9 @@ def measured(
 ) -> list[dict[str, Any]]:
     """The rows of sides that are ready; memory is read after training and before judging."""
     kinds = {row.kind for row in rows}
+    for name, side in sides.items():
+        if name.startswith("ours"):
+            same_network(side.about, sides["peer"].about)
     rounds: dict[str, list[dict[str, Answer]]] = {}
     steps: dict[str, int] = {}
     peaks: dict[str, int] = {}
@@ -245,7 +248,6 @@ def line(
             found[f"{key}_turns"] = [answers[side] for answers in rounds[row.kind]]
             if row.kind == "steps":
                 found[f"{key}_steps_a_turn"] = steps[side]
-    found["notes"] = differences(about[ours], about[peer])
     for key, side in (("peer", peer), ("our", ours)):
         found[f"{key}_about"] = {
             k: v for k, v in about[side].items() if k not in ("ready", "peak_bytes")
@@ -253,12 +255,11 @@ def line(
     return found
 
 
-def differences(ours: dict[str, Any], peer: dict[str, Any]) -> list[str]:
-    """What is not the same on both sides though it should be."""
+def same_network(ours: dict[str, Any], peer: dict[str, Any]) -> None:
+    """Raise WorkerFailed where the two sides train networks of different size."""
     key = "trained" if "trained" in peer else "parameters"
     if key in peer and ours.get(key) != peer[key]:
-        return [f"other networks: {key} {ours.get(key)} against the peer's {peer[key]}"]
-    return []
+        raise WorkerFailed(f"other networks: {key} {ours.get(key)} against the peer's {peer[key]}")
 
 
 def accuracy(
@@ -322,12 +323,8 @@ def record(part: str, found: Sequence[dict[str, Any]], where: dict[str, Any]) ->
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-def show(rows: Sequence[Row] = ()) -> None:
-    """List these rows; else print the last results, a table for each machine, day and command."""
-    for row in rows:
-        print(f"{row.name:22} {row.what:40} {row.peer:40} {row.reach:g}x, {row.dream:g}x")
-    if rows:
-        return
+def show() -> None:
+    """Print the last results, a table for each machine, day and command."""
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     order = [row.name for row in ROWS]
     for part, told in (("rows", table), ("accuracy", accuracy_table)):
@@ -365,11 +362,8 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = arguments()
-    if args.list or args.show:
-        show(ROWS if args.list else ())
-        return
+def compare(args: argparse.Namespace) -> list[str]:
+    """Measure, print and record the rows that were asked for; what could not be measured."""
     base = QUICK if args.quick else FULL
     plan = dataclasses.replace(
         base,
@@ -407,9 +401,6 @@ def main() -> None:
     found.sort(key=lambda row: order[row["row"].removesuffix(" float32")])
     if found:
         print((accuracy_table if args.accuracy else table)(found))
-    for row in found:
-        for note in row.get("notes", ()):
-            print(f"\n{row['row']}: {note}")
     for text in failed:
         print(f"\n{text}")
     if found and not args.no_record:
@@ -417,7 +408,18 @@ def main() -> None:
         record(part, found, origin(None if args.accuracy else plan))
         print(f"\nwritten to {RESULTS}")
     say(f"{time.monotonic() - began:.0f} s")
-    sys.exit(bool(failed))
+    return failed
+
+
+def main() -> None:
+    args = arguments()
+    if args.list:
+        for row in ROWS:
+            print(f"{row.name:22} {row.what:40} {row.peer:40} {row.reach:g}x, {row.dream:g}x")
+    elif args.show:
+        show()
+    else:
+        sys.exit(bool(compare(args)))
 
 
 if __name__ == "__main__":

@@ -165,7 +165,6 @@ def test_rows_hold_one_side_against_the_other(benchmarks, worker, tmp_path):
     assert found["a"]["reached"] is (found["a"]["ratio"]["median"] >= 3)
     assert len(found["evaluate-a"]["ratios"]) == 3
     assert found["memory-a"]["ratio"]["median"] > 0
-    assert all(row["notes"] == [] for row in found.values())
     log = [line.split()[0] for line in (tmp_path / "log.txt").read_text().splitlines()]
     assert log[-8:] == ["peer", "ours"] * 4  # judging, after one round to warm up
     assert log[-17:-8] == ["peer", "ours", "exact"] * 3
@@ -173,9 +172,22 @@ def test_rows_hold_one_side_against_the_other(benchmarks, worker, tmp_path):
     assert len(shown) == 2 + 3
     assert len({line.count("|") for line in shown}) == 1
     assert f"| {found['a float32']['ratio']['median']:.2f}x |" in shown[2]
-    assert run.differences({"parameters": 8}, {"parameters": 7}) == [
-        "other networks: parameters 8 against the peer's 7"
-    ]
+
+
+def test_other_networks_are_no_comparison(benchmarks, worker):
+    import pairs
+    import run
+
+    rows = [row for row in run.ROWS if row.name == "record"]
+    sides = {name: pairs.Side(name, worker(name, 1000)) for name in ("peer", "ours")}
+    sides["peer"].about["trained"] = 8
+    sides["ours"].about["trained"] = 7
+    plan = run.Plan("quick", pairs=1, seconds=0.1, warm_up=0, jpegs=0)
+    with pytest.raises(pairs.WorkerFailed, match="trained 7 against the peer's 8"):
+        run.measured(rows, plan, 0.0, sides)
+    for side in sides.values():
+        side.stop()
+    run.same_network({"parameters": 8}, {"parameters": 8})
 
 
 def test_quick_turns_are_as_long_as_the_time_allows(benchmarks, monkeypatch):

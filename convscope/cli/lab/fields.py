@@ -1,0 +1,86 @@
+"""`lab receptive-field`: what a unit sees of the image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convscope.cli.lab import shared
+from convscope.cli.lab.shared import Force, Save
+from convscope.cli.shared import Debug, Json, print_json
+from convscope.errors import BadArgument
+
+if TYPE_CHECKING:
+    from convscope.insight.lab.stack import Seen
+
+
+def receptive_field(
+    layers: Annotated[
+        list[str] | None, typer.Argument(help="Such as c5-16 mp2 c3-32s2; else --model.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A network by name, see `models`.")] = None,
+    input: Annotated[str, typer.Option(metavar="HxW|CxHxW")] = "28x28",
+    save: Save = None,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a unit of each layer sees of the image."""
+    from convscope.insight.lab import drawing, inputs, page, stack
+
+    path = shared.free(save, force)
+    shape = inputs.sizes(input, "input", "28x28")
+    if len(shape) not in (2, 3):
+        raise BadArgument("input", input, "must be HxW or CxHxW", "write 28x28")
+    words = [word for text in layers or [] for word in text.split()]
+    if bool(words) == bool(model):
+        rule = "must be given, or a network: one of the two"
+        raise BadArgument("LAYERS", " ".join(words) or "(not given)", rule, "try c5-16 mp2")
+    side = shape[-2], shape[-1]
+    if model:
+        from convscope.insight.anatomy import receptive_fields
+        from convscope.models import build
+
+        size = (shape[0] if len(shape) == 3 else 1, *side)
+        rows = receptive_fields(build(model, 10, size[0], side), size)
+    else:
+        rows = stack.follow(words, side)
+    if path:
+        shared.write(path, {
+            ".png": lambda: drawing.fields(rows),
+            ".gif": lambda: drawing.fields_growing(rows),
+            ".html": lambda: page.fields(rows),
+        })  # fmt: skip
+    if as_json:
+        found = {"input_shape": list(side), "layers": [row.as_json() for row in rows]}
+        print_json({**found, "figure": str(path) if path else None})
+        return
+    _print_fields(rows)
+    shared.drawn(path)
+
+
+def _print_fields(rows: list[Seen]) -> None:
+    from convscope import console
+
+    def both(one: float, other: float) -> str:
+        return f"{one:g} x {other:g}"
+
+    cells = []
+    for row in rows:
+        h, w = row.height, row.width
+        cells.append((
+            row.layer, row.kind, both(h.size, w.size),
+            "the whole image" if row.whole else both(h.field, w.field),
+            "-" if row.whole else both(h.stride, w.stride),
+            "-" if row.whole else both(h.centre, w.centre),
+        ))  # fmt: skip
+    heads = (
+        "layer",
+        "what it is",
+        "units",
+        "a unit sees",
+        "units lie apart",
+        "centre of the first",
+    )
+    console.table(heads, cells)
