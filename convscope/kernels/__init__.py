@@ -36,7 +36,16 @@ from convscope.kernels.pooling import (
     unpool,
     unpool_plain,
 )
+from convscope.kernels.quads import (
+    quads_add,
+    quads_back,
+    quads_in,
+    quads_kernel,
+    quads_out,
+    quads_slope,
+)
 from convscope.kernels.steps import adam, sgd
+from convscope.kernels.vectors import WIDE
 from convscope.kernels.winograd import patches, tiles_in, tiles_out, tiles_slope
 
 __all__ = [
@@ -47,6 +56,7 @@ __all__ = [
     "MAPS",
     "REFLECT",
     "RELU",
+    "WIDE",
     "activate",
     "adam",
     "available",
@@ -59,6 +69,12 @@ __all__ = [
     "patches",
     "pool",
     "pool_sums",
+    "quads_add",
+    "quads_back",
+    "quads_in",
+    "quads_kernel",
+    "quads_out",
+    "quads_slope",
     "scaled",
     "scratch",
     "settle",

@@ -12,7 +12,6 @@ batch 100, two Zen 3 cores: 1.1 ms against 0.14, 2026-11-23).
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from typing import Any
 
@@ -20,12 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from convscope import kernels
-from convscope.training import weights
+from convscope.training import weights, winograd
 
 WAYS = ("direct", "turned", "winograd", "matmul")
 PARTS = ("output", "input", "kernel")
 DIRECT = ("direct", "direct", "direct")
-BLOCK = 2 << 20  # bytes of transformed tiles at a time, which a second-level cache holds
 
 
 class Planned(nn.Conv2d):
@@ -108,10 +106,7 @@ def suits(module: nn.Conv2d, part: str, way: str, dtype: torch.dtype = torch.flo
         for p, k in zip(module.padding, module.kernel_size, strict=True)
     )
     if way == "winograd":
-        enough = min(module.in_channels, module.out_channels) >= 8
-        return (
-            dtype is torch.float32 and close and enough and module.kernel_size in ((3, 3), (5, 5))
-        )
+        return close and winograd.suits(module, dtype)
     return close if part == "input" else way == "matmul"
 
 
@@ -156,7 +151,7 @@ def output(
 ) -> Tensor:
     """The convolution of x [B,C,H,W] with weight [K,C,k,l], plus bias [K]: [B,K,h,w]."""
     if way == "winograd":
-        return _winograd(x, weight, bias, padding)
+        return winograd.output(x, weight, bias, padding)
     if way == "matmul":
         rows, size = _rows(x, weight.shape[2:], stride, padding)
         flat = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))  # [k*l*C,K]
@@ -184,12 +179,14 @@ def gradients(
     """The gradients of input, kernel and bias, as far as they are wanted, from g [B,K,h,w]."""
     dx = dw = None
     wants_x, wants_w, wants_b = wanted
-    if wants_x and ways[0] != "direct":
+    if wants_x and ways[0] == "winograd":
+        dx = winograd.into(g, weight, padding)
+    elif wants_x and ways[0] != "direct":
         turned = weight.flip(2, 3).transpose(0, 1)  # [C,K,k,l]
         margin = weight.shape[2] - 1 - padding[0], weight.shape[3] - 1 - padding[1]
         dx = output(g, turned, None, (1, 1), margin, ways[0])
     if wants_w and ways[1] == "winograd":
-        dw = _winograd_kernel(g, x, weight, padding)
+        dw = winograd.kernel(g, x, weight, padding)
     if wants_w and ways[1] == "matmul":
         rows, _ = _rows(x, weight.shape[2:], stride, padding)
         flat = g.permute(0, 2, 3, 1).reshape(-1, g.shape[1])
@@ -231,67 +228,3 @@ def _rows(
         x, rows, batch, height, width, channels, k, wide, padding[0], padding[1], stride[0], *size
     )
     return rows, size
-
-
-@functools.cache
-def _transform(size: int) -> Tensor:
-    """G [6,k] of the six points 0, 1, -1, 2, -2 and infinity for kernels of that size."""
-    points = torch.tensor([0.0, 1.0, -1.0, 2.0, -2.0], dtype=torch.float64)
-    shares = torch.tensor([1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24], dtype=torch.float64)
-    finite = shares[:, None] * points[:, None] ** torch.arange(size)
-    last = torch.zeros(1, size, dtype=torch.float64)
-    last[0, -1] = 1
-    return torch.cat([finite, last]).float()
-
-
-def _blocks(batch: int, tiles: int, channels: int, out: int) -> int:
-    """How many images' tiles are transformed at a time: what the cache holds, and enough to be
-    worth reading the transformed kernel for."""
-    block = max(BLOCK, min(16 * 36 * channels * out, 64 << 20))
-    return max(1, min(batch, block // (36 * tiles * 4 * (channels + out))))
-
-
-def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
-    batch, channels, height, width = x.shape
-    out, _, size, _ = weight.shape
-    m = 7 - size
-    h, w = height + 2 * padding[0] - size + 1, width + 2 * padding[1] - size + 1
-    th, tw = -(-h // m), -(-w // m)
-    g = _transform(size)
-    u = torch.einsum("ai,bj,kcij->abck", g, g, weight).reshape(36, channels, out)
-    y = torch.empty((batch, out, h, w), memory_format=torch.channels_last)
-    shift = torch.zeros(out) if bias is None else bias
-    most = _blocks(batch, th * tw, channels, out)
-    room = kernels.scratch(72 * max(channels, out))
-    v, t = torch.empty(36 * most * th * tw * channels), torch.empty(36 * most * th * tw * out)
-    for first in range(0, batch, most):
-        n = min(most, batch - first)
-        tiles = n * th * tw
-        tiles_v = v[: 36 * tiles * channels].view(36, tiles, channels)
-        tiles_y = t[: 36 * tiles * out].view(36, tiles, out)
-        kernels.tiles_in(x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding)
-        torch.bmm(tiles_v, u, out=tiles_y)
-        kernels.tiles_out(tiles_y, y, shift, room, h, w, out, first, n, th, tw, m)
-    return y
-
-
-def _winograd_kernel(g: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
-    batch, channels, height, width = x.shape
-    out, _, size, _ = weight.shape
-    m = 7 - size
-    h, w = g.shape[2:]
-    th, tw = -(-h // m), -(-w // m)
-    most = _blocks(batch, th * tw, channels, out)
-    room = kernels.scratch(72 * max(channels, out))
-    v, d = torch.empty(36 * most * th * tw * channels), torch.empty(36 * most * th * tw * out)
-    du = torch.zeros(36, channels, out)
-    for first in range(0, batch, most):
-        n = min(most, batch - first)
-        tiles = n * th * tw
-        tiles_v = v[: 36 * tiles * channels].view(36, tiles, channels)
-        tiles_d = d[: 36 * tiles * out].view(36, tiles, out)
-        kernels.tiles_in(x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding)
-        kernels.tiles_slope(g, tiles_d, room, h, w, out, first, n, th, tw, m)
-        du.baddbmm_(tiles_v.transpose(1, 2), tiles_d)
-    transform = _transform(size)
-    return torch.einsum("ai,bj,abck->kcij", transform, transform, du.view(6, 6, channels, out))
