@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from torch import Tensor
 from convscope import kernels
 from convscope.data.augment import augment, draw, rest
 from convscope.recipe import Augment
+
+AHEAD = 256  # seeds that are made at a time
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,18 @@ def seed_of(*parts: int) -> int:
     """
     sequence = np.random.SeedSequence([len(parts), *parts])
     return int(sequence.generate_state(1, np.uint64)[0])
+
+
+def seeds_along(start: int, *parts: int, last: tuple[int, ...] = ()) -> Iterator[int]:
+    """``seed_of(*parts, step, *last)`` of the steps from ``start`` on. A few hundred at a time are
+    made, since one between two steps of training finds nothing in the caches and takes ten times as
+    long.
+
+    >>> next(seeds_along(7, 0, 1)) == seed_of(0, 1, 7)
+    True
+    """
+    for first in itertools.count(start, AHEAD):
+        yield from [seed_of(*parts, step, *last) for step in range(first, first + AHEAD)]
 
 
 def stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
@@ -115,12 +130,12 @@ class Loader:
         or before."""
         order = torch.Generator().manual_seed(seed_of(self.seed, epoch))
         shuffled = self.indices[torch.randperm(len(self.indices), generator=order)]
-        for step, chosen in enumerate(torch.split(shuffled, self.sizes())):
-            if step >= start:
-                yield self._batch(chosen, epoch, step)
+        batches = torch.split(shuffled, self.sizes())[start:]
+        for chosen, seed in zip(batches, seeds_along(start, self.seed, epoch), strict=False):
+            yield self._batch(chosen, epoch, seed)
 
-    def _batch(self, chosen: Tensor, epoch: int, step: int) -> Batch:
-        random = torch.Generator().manual_seed(seed_of(self.seed, epoch, step))
+    def _batch(self, chosen: Tensor, epoch: int, seed: int) -> Batch:
+        random = torch.Generator().manual_seed(seed)
         images, targets = augment(  # [B,C,H,W] uint8, [B] or [B,K]
             draw(self.images, chosen, self.augment, random, epoch),
             (self.labels[chosen],),

@@ -4,7 +4,8 @@ kernel, 16 channels at a time.
 The points 0, 1, -1 and infinity need additions and halves alone, so that bfloat16 loses little in
 them: what comes out differs by some 0.4 % from the exact result, whose own rounding makes 0.2 %
 (Lavin & Gray 2016, arXiv 1509.09308, sec. 4.1). Where an index lies beyond the edge of a map, zeros
-are read that lie some way from it, or room is written that nobody reads.
+are read that lie some way from it, or room is written that nobody reads. Of channels that are no
+multiple of 16 the last 16 are done, some of them twice.
 """
 
 # Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
@@ -155,7 +156,7 @@ def quads_in(p):
             )
             into = _sixteen((row * tw + j) * C, plane)
             for c in range(0, C, WIDE):
-                _tile_in(x, places, x, (), V, into, c)
+                _tile_in(x, places, x, (), V, into, min(c, C - WIDE))
 
 
 @kernel(tensors=3, sizes=8)
@@ -173,7 +174,7 @@ def quads_out(p):
             places = _sixteen((row * tw + j) * K, plane)
             into = _four((row % th) * 2, 2 * j, H, W, K, image, room + t * K)
             for c in range(0, K, WIDE):
-                _tile_out(M, places, bias, (0,), y, into, c)
+                _tile_out(M, places, bias, (0,), y, into, min(c, K - WIDE))
 
 
 @kernel(tensors=2, sizes=8)
@@ -191,7 +192,7 @@ def quads_slope(p):
             places = _four((row % th) * 2, 2 * j, H, W, K, image, zeros)
             into = _sixteen((row * tw + j) * K, plane)
             for c in range(0, K, WIDE):
-                _tile_slope(g, places, g, (), D, into, c)
+                _tile_slope(g, places, g, (), D, into, min(c, K - WIDE))
 
 
 @kernel(tensors=2, sizes=3)
@@ -205,7 +206,7 @@ def quads_kernel(p):
         q = 9 * k * C
         places = _nine(q + 8 * C, -C) if turned else _nine(q, C)
         for c in range(0, C, WIDE):
-            _kernel_in(w, places, w, (), U, _sixteen(k * C, K * C), c)
+            _kernel_in(w, places, w, (), U, _sixteen(k * C, K * C), min(c, C - WIDE))
 
 
 @kernel(tensors=2, sizes=1)
@@ -227,4 +228,6 @@ def quads_back(p):
     w, sums = halves(a[0]), floats(a[1])
     for k in range(t * K // T, (t + 1) * K // T):
         for c in range(0, C, WIDE):
-            _kernel_back(sums, _sixteen(k * C, K * C), sums, (), w, _nine(9 * k * C, C), c)
+            _kernel_back(
+                sums, _sixteen(k * C, K * C), sums, (), w, _nine(9 * k * C, C), min(c, C - WIDE)
+            )

@@ -40,9 +40,9 @@ def lanes(function: Callable[..., Sequence[Lanes]]) -> Any:
     """For kernels, of a function of numbers: f(of, places, also, more, into, results, shift).
 
     Its arguments are read at each index of ``places`` and then of ``more``, 16 neighbours at once,
-    and what it returns is written at each of ``results``; ``shift`` is added to every index. Nothing
-    is written before all was read. Addresses are those of float32 or of bfloat16, which becomes
-    float32 on the way in and is rounded on the way out, as in other kernels.
+    and what it returns is written at each of ``results``, once all was read; ``shift`` is added to
+    every index. Addresses are those of float32 or of bfloat16, which becomes float32 on the way in
+    and is rounded on the way out, as in other kernels.
     """
     if not compiled.READY:
         return None

@@ -12,7 +12,7 @@ from convscope.training.rehearsal import Rehearsal
 
 AIM = 0.97  # of the budget; the rest is for what no measurement foresees
 SHARE = 0.1  # of what is left of the budget, at most, is spent on measuring steps
-LEAST = 0.02  # of it, at least: what disturbs the machine for a moment must not decide
+LEAST, ENOUGH = 0.05, 10.0  # of it, or seconds, at least: no moment's disturbance must decide
 WARM, TIMED = 3, 20  # steps, of which the first pay for what the others find warm
 PAGES = 1.0  # seconds for the figures, the predictions and the report, 0.4 to 0.9 measured
 
@@ -55,7 +55,7 @@ def fit(room: float, epoch: int, prices: Prices) -> int:
 
 
 def measure(rehearsal: Rehearsal, room: float, judged: int, finally_judged: int) -> Prices:
-    """What things cost on this machine; 2 to 10 % of ``room`` seconds are spent on steps.
+    """What things cost on this machine; 5 to 10 % of ``room`` seconds are spent on steps.
 
     ``judged`` images end an epoch, ``finally_judged`` the job. A step costs the mean of the middle
     half of those that were timed, so that what else the machine does for a moment counts little.
@@ -67,12 +67,12 @@ def measure(rehearsal: Rehearsal, room: float, judged: int, finally_judged: int)
             break
     steps = [rehearsal.step()]
     while (gone := time.perf_counter() - began) < SHARE * room:
-        if len(steps) >= TIMED and gone > LEAST * room:
+        if len(steps) >= TIMED and gone > min(LEAST * room, ENOUGH):
             break
         steps.append(rehearsal.step())
     count = min(train.eval_batch, max(judged, finally_judged), len(rehearsal.images))
     rehearsal.judge(count)
-    an_image = rehearsal.judge(count) / count
+    an_image = min(rehearsal.judge(count) for _ in range(2)) / count
     save = rehearsal.save()
     step = middle(steps)
     if step * len(rehearsal.loader.sizes()) > train.checkpoint_seconds:  # saves within an epoch

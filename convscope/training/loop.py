@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convscope.data.loader import Batch, Loader, seed_of
+from convscope.data.loader import Batch, Loader, seeds_along
 from convscope.errors import Interrupted, TrainingError
 from convscope.events import Emit, EpochEnd, Look, Notice, Progress
 from convscope.recipe import Train
@@ -62,12 +62,11 @@ def fit(
         while at.epoch * steps + at.step < total and not at.stopped:
             model.train()
             pace.begin()
-            for batch in loader.epoch(at.epoch, at.step):
+            seeds = seeds_along(at.step, train.seed, at.epoch, last=(1,))
+            for batch, seed in zip(loader.epoch(at.epoch, at.step), seeds, strict=False):
                 done = at.epoch * steps + at.step
                 lr = optim.learning_rate(train, done, total)
-                update(
-                    state, batch, train, done, lr, seed_of(train.seed, at.epoch, at.step, 1), sums
-                )
+                update(state, batch, train, done, lr, seed, sums)
                 at.step += 1
                 at.seen += len(batch)
                 left = pace.step(len(batch))

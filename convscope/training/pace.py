@@ -29,7 +29,8 @@ class Pace:
         self.total, self.epoch, self.done = total, epoch, done
         self.every = checkpoint_seconds
         self.judged, self.finally_judged = judged
-        self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT)  # seconds, images
+        self.recent: deque[tuple[float, int]] = deque()  # seconds, images
+        self.seconds, self.images = 0.0, 0  # of those
         self.ends: list[float] = []  # seconds from the last step of an epoch to the next epoch
         self.last = self.began = self.paused = self.last_save = time.perf_counter()
         self.warm = False
@@ -46,24 +47,24 @@ class Pace:
         now = time.perf_counter()
         if self.warm:  # the first pays for what the others find warm
             self.recent.append((now - self.last, images))
+            gone = self.recent.popleft() if len(self.recent) > RECENT else (0.0, 0)
+            self.seconds += now - self.last - gone[0]
+            self.images += images - gone[1]
         self.warm, self.last = True, now
         self.done += 1
         if len(self.recent) < SURE:
             return None
-        seconds, seen = self._recently()
-        left, an_image = self.total - self.done, seconds / seen / 3
+        left, an_image = self.total - self.done, self.seconds / self.images / 3
         end = statistics.median(self.ends) if self.ends else self.judged * an_image
         ends = -(-self.total // self.epoch) - (self.done - 1) // self.epoch
         per_judged = end / self.judged if self.ends and self.judged else an_image
-        return left * seconds / len(self.recent) + ends * end + self.finally_judged * per_judged
+        return (
+            left * self.seconds / len(self.recent) + ends * end + self.finally_judged * per_judged
+        )
 
     def images_per_second(self) -> float:
         """The speed of the last steps; 0 before there were two."""
-        seconds, images = self._recently()
-        return images / seconds if seconds else 0.0
-
-    def _recently(self) -> tuple[float, int]:
-        return sum(s for s, _ in self.recent), sum(n for _, n in self.recent)
+        return self.images / self.seconds if self.recent else 0.0
 
     def pause(self) -> float:
         """Seconds since the epoch's steps began, or went on."""

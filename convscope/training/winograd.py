@@ -25,7 +25,7 @@ def suits(module: nn.Conv2d, dtype: torch.dtype) -> bool:
     computed here."""
     channels = module.in_channels, module.out_channels
     if dtype is torch.bfloat16:
-        return module.kernel_size == (3, 3) and not any(n % kernels.WIDE for n in channels)
+        return module.kernel_size == (3, 3) and min(channels) >= kernels.WIDE
     small = module.kernel_size in ((3, 3), (5, 5))
     return dtype is torch.float32 and small and min(channels) >= 8
 

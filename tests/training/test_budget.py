@@ -87,21 +87,25 @@ def test_prices_are_of_what_is_warm_and_undisturbed(scripted):
     assert prices.step == 1.0
     assert prices.end == pytest.approx(100 * 0.01 + 0.5)
     assert prices.final == pytest.approx(300 * 0.01 + budget.PAGES)
-    assert rehearsal.counts == [300, 300]
+    assert rehearsal.counts == [300, 300, 300]
 
 
 def test_what_disturbs_the_first_steps_does_not_decide(scripted):
-    rehearsal = scripted([1.0] * 3 + [13.0] * budget.TIMED + [1.0])
-    assert budget.measure(rehearsal, 100_000, 100, 100).step == 1.0
+    rehearsal = scripted([0.1] * 3 + [0.2] * budget.TIMED + [0.1])
+    assert budget.measure(rehearsal, 100_000, 100, 100).step == pytest.approx(0.1)
+    assert rehearsal.now == pytest.approx(budget.ENOUGH + 7.0 + 2.0 + 0.5, abs=0.2)
+    rehearsal = scripted([0.1] * 3 + [0.2] * budget.TIMED + [0.1])
+    assert budget.measure(rehearsal, 160, 100, 100).step == pytest.approx(0.1)
+    assert rehearsal.now == pytest.approx(budget.LEAST * 160 + 7.0 + 2.0 + 0.5, abs=0.2)
 
 
 def test_measuring_takes_a_tenth_of_what_is_left_at_most(scripted):
     rehearsal = scripted([2.0])
     budget.measure(rehearsal, 100, 100, 100)
-    assert rehearsal.now == pytest.approx(10 + 7.0 + 1.0 + 0.5)  # five steps, judging, a save
+    assert rehearsal.now == pytest.approx(10 + 7.0 + 2.0 + 0.5)  # five steps, judging, a save
     rehearsal = scripted([20.0], batches=1)
     assert budget.measure(rehearsal, 100, 100, 100).step == 20.0
-    assert rehearsal.now == pytest.approx(40 + 8.5)  # one to warm up, one to time
+    assert rehearsal.now == pytest.approx(40 + 9.5)  # one to warm up, one to time
 
 
 def test_saves_within_an_epoch_are_paid_for_by_its_steps(scripted):
