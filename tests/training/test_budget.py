@@ -91,10 +91,10 @@ def test_prices_are_of_what_is_warm_and_undisturbed(scripted):
 
 
 def test_what_disturbs_the_first_steps_does_not_decide(scripted):
-    rehearsal = scripted([0.1] * 3 + [0.2] * budget.TIMED + [0.1])
+    rehearsal = scripted([0.1] * 3 + [0.15] * 15 + [0.1])
     assert budget.measure(rehearsal, 100_000, 100, 100).step == pytest.approx(0.1)
     assert rehearsal.now == pytest.approx(budget.ENOUGH + 7.0 + 2.0 + 0.5, abs=0.2)
-    rehearsal = scripted([0.1] * 3 + [0.2] * budget.TIMED + [0.1])
+    rehearsal = scripted([0.1] * 3 + [0.15] * 15 + [0.1])
     assert budget.measure(rehearsal, 160, 100, 100).step == pytest.approx(0.1)
     assert rehearsal.now == pytest.approx(budget.LEAST * 160 + 7.0 + 2.0 + 0.5, abs=0.2)
 
