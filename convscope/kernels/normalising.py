@@ -32,6 +32,7 @@ from convscope.kernels.compiled import (
     thread,
     threads,
 )
+from convscope.kernels.vectors import WIDE, lanes
 
 
 @inline
@@ -59,6 +60,44 @@ def _tail(z, e):
     q = q * k - f4(0.356563782)
     q = q * k + f4(0.319381530)
     return e * q * k
+
+
+def _bell(z):
+    """exp(-z z / 2) / sqrt(2 pi), of vectors, as `_exp` has it."""
+    x = (-0.5 * (z * z)).at_least(-87.0)
+    n = x.times_plus(1.44269504088896341, 0.5).floor()
+    r = n.times_plus(2.12194440e-4, n.times_plus(-0.693359375, x))
+    p = r.times_plus(1.9875691500e-4, 1.3981999507e-3)
+    p = p.times_plus(r, 8.3334519073e-3).times_plus(r, 4.1665795894e-2)
+    p = p.times_plus(r, 1.6666665459e-1).times_plus(r, 5.0000001201e-1)
+    p = (p * r).times_plus(r, r).times_plus(1.0, 1.0)
+    return 0.3989422804 * (p * n.power_of_two())
+
+
+def _share(z, e):
+    """Phi(z) for e = `_bell` of z, of vectors, as `_tail` has it."""
+    k = z.of(1.0) / z.size().times_plus(0.2316419, 1.0)
+    q = k.times_plus(1.330274429, -1.821255978).times_plus(k, 1.781477937)
+    q = q.times_plus(k, -0.356563782).times_plus(k, 0.319381530)
+    tail = e * q * k
+    return z.if_positive(z.of(1.0) - tail, tail)
+
+
+def _gelu(x, scale, shift):
+    """GELU of scale x + shift (Hendrycks & Gimpel 2016, arXiv 1606.08415)."""
+    z = x.times_plus(scale, shift)
+    return (z * _share(z, _bell(z)),)
+
+
+def _gelu_slope(x, g, scale, shift, one, two):
+    """s, g times the slope there, and the sums of s and of s x."""
+    z = x.times_plus(scale, shift)
+    e = _bell(z)
+    s = g * z.times_plus(e, _share(z, e))
+    return s, one + s, s.times_plus(x, two)
+
+
+_gelus, _gelu_slopes = lanes(_gelu), lanes(_gelu_slope)
 
 
 @kernel(tensors=3, sizes=2)
@@ -205,7 +244,9 @@ def activate(p):
                 z = look(x, o + c) * get(scale, c) + get(shift, c)
                 set0(y, o + c, max(z, f4(0)))
         elif kind == 2:
-            for c in range(C):
+            for c in range(0, C - C % WIDE, WIDE):
+                _gelus(((x, (o,)), (scale, (0,)), (shift, (0,))), ((y, (o,)),), c)
+            for c in range(C - C % WIDE, C):
                 z = look(x, o + c) * get(scale, c) + get(shift, c)
                 tail = _tail(z, f4(0.3989422804) * _exp(f4(-0.5) * z * z))
                 set0(y, o + c, z * (f4(1) - tail if z > 0 else tail))
@@ -249,7 +290,11 @@ def slopes(p):
                     hold0(one, c, held0(one, c) + s)
                     hold1(two, c, held1(two, c) + s * v)
             elif kind == 2:
-                for c in range(C):
+                for c in range(0, C - C % WIDE, WIDE):
+                    maps_here, by = ((x, (o,)), (g, (o,))), ((scale, (0,)), (shift, (0,)))
+                    both = ((one, (0,)), (two, (0,)))
+                    _gelu_slopes(maps_here + by + both, ((d, (o,)), *both), c)
+                for c in range(C - C % WIDE, C):
                     v = look(x, o + c)
                     z = v * get(scale, c) + get(shift, c)
                     e = f4(0.3989422804) * _exp(f4(-0.5) * z * z)

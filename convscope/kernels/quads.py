@@ -156,7 +156,7 @@ def quads_in(p):
             )
             into = _sixteen((row * tw + j) * C, plane)
             for c in range(0, C, WIDE):
-                _tile_in(x, places, x, (), V, into, min(c, C - WIDE))
+                _tile_in(((x, places),), ((V, into),), min(c, C - WIDE))
 
 
 @kernel(tensors=3, sizes=8)
@@ -174,7 +174,7 @@ def quads_out(p):
             places = _sixteen((row * tw + j) * K, plane)
             into = _four((row % th) * 2, 2 * j, H, W, K, image, room + t * K)
             for c in range(0, K, WIDE):
-                _tile_out(M, places, bias, (0,), y, into, min(c, K - WIDE))
+                _tile_out(((M, places), (bias, (0,))), ((y, into),), min(c, K - WIDE))
 
 
 @kernel(tensors=2, sizes=8)
@@ -192,7 +192,7 @@ def quads_slope(p):
             places = _four((row % th) * 2, 2 * j, H, W, K, image, zeros)
             into = _sixteen((row * tw + j) * K, plane)
             for c in range(0, K, WIDE):
-                _tile_slope(g, places, g, (), D, into, min(c, K - WIDE))
+                _tile_slope(((g, places),), ((D, into),), min(c, K - WIDE))
 
 
 @kernel(tensors=2, sizes=3)
@@ -206,7 +206,7 @@ def quads_kernel(p):
         q = 9 * k * C
         places = _nine(q + 8 * C, -C) if turned else _nine(q, C)
         for c in range(0, C, WIDE):
-            _kernel_in(w, places, w, (), U, _sixteen(k * C, K * C), min(c, C - WIDE))
+            _kernel_in(((w, places),), ((U, _sixteen(k * C, K * C)),), min(c, C - WIDE))
 
 
 @kernel(tensors=2, sizes=1)
@@ -216,7 +216,7 @@ def quads_add(p):
     t, T = thread(), threads()
     M, sums, parts = halves(a[0]), floats(a[1]), a[2] // WIDE
     for i in range(t * parts // T, (t + 1) * parts // T):
-        _sum(M, (0,), sums, (0,), sums, (0,), i * WIDE)
+        _sum(((M, (0,)), (sums, (0,))), ((sums, (0,)),), i * WIDE)
 
 
 @kernel(tensors=2, sizes=2)
@@ -229,5 +229,5 @@ def quads_back(p):
     for k in range(t * K // T, (t + 1) * K // T):
         for c in range(0, C, WIDE):
             _kernel_back(
-                sums, _sixteen(k * C, K * C), sums, (), w, _nine(9 * k * C, C), min(c, C - WIDE)
+                ((sums, _sixteen(k * C, K * C)),), ((w, _nine(9 * k * C, C)),), min(c, C - WIDE)
             )

@@ -11,6 +11,8 @@ from convscope.kernels import compiled
 
 WIDE = 16  # numbers at a time: float32 in a register of AVX-512
 if compiled.READY:
+    from numba.core import cgutils
+
     from convscope.kernels.compiled import ir
 
     FLOATS, WORDS = (ir.VectorType(kind, WIDE) for kind in (ir.FloatType(), ir.IntType(32)))
@@ -35,47 +37,85 @@ class Lanes:
     def __rmul__(self, factor: float) -> Lanes:
         return Lanes(self.builder, self.builder.fmul(FLOATS([factor] * WIDE), self.value))
 
+    def __mul__(self, other: Lanes) -> Lanes:
+        return Lanes(self.builder, self.builder.fmul(self.value, other.value))
+
+    def __truediv__(self, other: Lanes) -> Lanes:
+        return Lanes(self.builder, self.builder.fdiv(self.value, other.value))
+
+    def of(self, number: float) -> Lanes:
+        """The number, 16 times."""
+        return Lanes(self.builder, FLOATS([number] * WIDE))
+
+    def times_plus(self, factor: Lanes | float, more: Lanes | float) -> Lanes:
+        """self factor + more, rounded once."""
+        factor, more = (self.of(n) if isinstance(n, float) else n for n in (factor, more))
+        return self._call("fma", self.value, factor.value, more.value)
+
+    def at_least(self, number: float) -> Lanes:
+        """The larger of the two."""
+        return self._call("maxnum", self.value, self.of(number).value)
+
+    def floor(self) -> Lanes:
+        """The whole number below."""
+        return self._call("floor", self.value)
+
+    def size(self) -> Lanes:
+        """Without its sign."""
+        return self._call("fabs", self.value)
+
+    def power_of_two(self) -> Lanes:
+        """2 to the power of a whole number from -126 to 127."""
+        whole = self.builder.add(self.builder.fptosi(self.value, WORDS), WORDS([127] * WIDE))
+        bits = self.builder.shl(whole, WORDS([23] * WIDE))
+        return Lanes(self.builder, self.builder.bitcast(bits, FLOATS))
+
+    def if_positive(self, one: Lanes, other: Lanes) -> Lanes:
+        """One where this is above zero, the other elsewhere."""
+        above = self.builder.fcmp_ordered(">", self.value, self.of(0.0).value)
+        return Lanes(self.builder, self.builder.select(above, one.value, other.value))
+
+    def _call(self, name: str, *values: Any) -> Lanes:
+        kind = ir.FunctionType(FLOATS, [FLOATS] * len(values))
+        name = f"llvm.{name}.v{WIDE}f32"
+        made = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return Lanes(self.builder, self.builder.call(made, values))
+
 
 def lanes(function: Callable[..., Sequence[Lanes]]) -> Any:
-    """For kernels, of a function of numbers: f(of, places, also, more, into, results, shift).
+    """For kernels, of a function of numbers: f(sources, targets, shift).
 
-    Its arguments are read at each index of ``places`` and then of ``more``, 16 neighbours at once,
-    and what it returns is written at each of ``results``, once all was read; ``shift`` is added to
-    every index. Addresses are those of float32 or of bfloat16, which becomes float32 on the way in
-    and is rounded on the way out, as in other kernels.
+    ``sources`` are pairs of an address and indices, at each of which 16 neighbours are read: the
+    arguments, in that order. What the function returns is written, once all was read, to
+    ``targets``, which are pairs too; ``shift`` is added to every index. Addresses are those of
+    float32 or of bfloat16, which becomes float32 on the way in and is rounded on the way out, as in
+    other kernels.
     """
     if not compiled.READY:
         return None
 
     @compiled.intrinsic
-    def sixteen(
-        context: Any,
-        of: Any,
-        places: Any,
-        also: Any,
-        more: Any,
-        into: Any,
-        results: Any,
-        shift: Any,
-    ) -> Any:
+    def sixteen(context: Any, sources: Any, targets: Any, shift: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            def at(source: int) -> list[Any]:
-                half = signature.args[source].dtype == compiled.types.uint16
-                kind = (HALVES if half else FLOATS).as_pointer()
-                indices = [
-                    builder.add(builder.extract_value(values[source + 1], k), values[-1])
-                    for k in range(len(signature.args[source + 1]))
-                ]
-                return [
-                    builder.bitcast(builder.gep(values[source], [index]), kind) for index in indices
-                ]
+            def pointers(kinds: Any, pairs: Any) -> list[Any]:
+                found = []
+                for n, (address, indices) in enumerate(kinds):
+                    pair = builder.extract_value(pairs, n)
+                    start, places = (builder.extract_value(pair, k) for k in (0, 1))
+                    vector = HALVES if address.dtype == compiled.types.uint16 else FLOATS
+                    for k in range(len(indices)):
+                        index = builder.add(builder.extract_value(places, k), values[2])
+                        there = builder.gep(start, [index])
+                        found.append(builder.bitcast(there, vector.as_pointer()))
+                return found
 
-            found = function(*(_read(builder, pointer) for pointer in at(0) + at(2)))
-            for number, pointer in zip(found, at(4), strict=True):
+            numbers = [_read(builder, pointer) for pointer in pointers(sources, values[0])]
+            into = pointers(targets, values[1])
+            for number, pointer in zip(function(*numbers), into, strict=True):
                 _write(builder, number.value, pointer)
             return context.get_dummy_value()
 
-        return compiled.types.void(of, places, also, more, into, results, shift), generate
+        return compiled.types.void(sources, targets, shift), generate
 
     return sixteen
 
