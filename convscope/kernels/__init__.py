@@ -18,6 +18,7 @@ from convscope.kernels.dropout import (
     drop,
     drop_slope,
 )
+from convscope.kernels.few import few_kernel, few_out
 from convscope.kernels.images import BLACK, EDGE, REFLECT, gather, scaled
 from convscope.kernels.normalising import (
     activate,
@@ -45,7 +46,7 @@ from convscope.kernels.quads import (
     quads_slope,
 )
 from convscope.kernels.steps import adam, sgd
-from convscope.kernels.vectors import WIDE
+from convscope.kernels.vectors import PIXELS, TAPS, WIDE
 from convscope.kernels.winograd import patches, tiles_in, tiles_out, tiles_slope
 
 __all__ = [
@@ -54,8 +55,10 @@ __all__ = [
     "GELU",
     "LINEAR",
     "MAPS",
+    "PIXELS",
     "REFLECT",
     "RELU",
+    "TAPS",
     "WIDE",
     "activate",
     "adam",
@@ -64,6 +67,8 @@ __all__ = [
     "combine",
     "drop",
     "drop_slope",
+    "few_kernel",
+    "few_out",
     "gather",
     "normalise",
     "patches",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ if compiled.READY:
     from convscope.kernels.compiled import ir
 
     FLOATS, WORDS = (ir.VectorType(kind, WIDE) for kind in (ir.FloatType(), ir.IntType(32)))
-    HALVES = ir.VectorType(ir.IntType(16), WIDE)
+    HALVES, WORD = ir.VectorType(ir.IntType(16), WIDE), ir.IntType(64)
 
 
 class Lanes:
@@ -139,3 +140,149 @@ def _write(builder: Any, value: Any, pointer: Any) -> None:
         up = builder.add(builder.add(bits, WORDS([0x7FFF] * WIDE)), odd)
         value = builder.trunc(builder.lshr(up, upper), HALVES)
     builder.store(value, pointer, align=2 if half else 4)
+
+
+PIXELS, TAPS = 8, 5  # of an image whose sums stay in registers
+
+
+class _Sums:
+    """Vectors that a loop adds to, and their addresses."""
+
+    def __init__(self, builder: Any, starts: Sequence[Any]) -> None:
+        self.builder = builder
+        self.rooms = [cgutils.alloca_once(builder, FLOATS) for _ in starts]
+        for room, start in zip(self.rooms, starts, strict=True):
+            builder.store(start, room)
+
+    def add(self, n: int, one: Any, other: Any) -> None:
+        """one times other to the n-th."""
+        so_far = Lanes(self.builder, self.builder.load(self.rooms[n]))
+        total = Lanes(self.builder, one).times_plus(Lanes(self.builder, other), so_far)
+        self.builder.store(total.value, self.rooms[n])
+
+    def of(self, n: int) -> Any:
+        return self.builder.load(self.rooms[n])
+
+
+class _Memory:
+    """Numbers and vectors of numbers at an address."""
+
+    def __init__(self, builder: Any, kind: Any, address: Any) -> None:
+        self.builder, self.address = builder, address
+        self.vectors = HALVES if kind.dtype == compiled.types.uint16 else FLOATS
+
+    def at(self, *parts: Any) -> Any:
+        """The vector whose index is the sum of these."""
+        index = functools.reduce(self.builder.add, parts)
+        there = self.builder.gep(self.address, [index])
+        return self.builder.bitcast(there, self.vectors.as_pointer())
+
+    def read(self, *parts: Any) -> Any:
+        return _read(self.builder, self.at(*parts)).value
+
+    def everywhere(self, *parts: Any) -> Any:
+        """The number at that index, 16 times."""
+        index = functools.reduce(self.builder.add, parts)
+        number = self.builder.load(self.builder.gep(self.address, [index]))
+        first = self.builder.insert_element(ir.Constant(FLOATS, ir.Undefined), number, WORD(0))
+        return self.builder.shuffle_vector(first, first, ir.Constant(WORDS, [0] * WIDE))
+
+
+def weigh(vectors: int) -> Any:
+    """For kernels: the outputs of 8 pixels, for ``vectors`` times 16 channels from c on.
+
+    f(x, q, step, line, w, bias, c, K, k, span, y, o): windows of k rows of ``span`` numbers, the
+    rows ``line`` apart and the windows ``step``, the first at q of x; w [k*span,K]; y [8,K] at o.
+    """
+    if not compiled.READY:
+        return None
+
+    @compiled.intrinsic
+    def eight(
+        context: Any,
+        x: Any,
+        q: Any,
+        step: Any,
+        line: Any,
+        w: Any,
+        bias: Any,
+        c: Any,
+        K: Any,
+        k: Any,
+        span: Any,
+        y: Any,
+        o: Any,
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            q, step, line, c, K, k, span, o = (values[n] for n in (1, 2, 3, 6, 7, 8, 9, 11))
+            x, w, bias, y = (_Memory(builder, signature.args[n], values[n]) for n in (0, 4, 5, 10))
+            each = [(p, v) for p in range(PIXELS) for v in range(vectors)]
+            starts = [bias.read(c, WORD(WIDE * v)) for v in range(vectors)]
+            sums = _Sums(builder, [starts[v] for _, v in each])
+            places = [builder.add(q, builder.mul(WORD(p), step)) for p in range(PIXELS)]
+            with cgutils.for_range(builder, k, intp=WORD) as row:
+                down, first = builder.mul(row.index, line), builder.mul(row.index, span)
+                with cgutils.for_range(builder, span, intp=WORD) as tap:
+                    at = builder.add(c, builder.mul(builder.add(first, tap.index), K))
+                    weights = [w.read(at, WORD(WIDE * v)) for v in range(vectors)]
+                    along = builder.add(down, tap.index)
+                    for p in range(PIXELS):
+                        number = x.everywhere(places[p], along)
+                        for v in range(vectors):
+                            sums.add(p * vectors + v, number, weights[v])
+            for n, (p, v) in enumerate(each):
+                into = y.at(o, builder.mul(WORD(p), K), c, WORD(WIDE * v))
+                _write(builder, sums.of(n), into)
+            return context.get_dummy_value()
+
+        return compiled.types.void(x, q, step, line, w, bias, c, K, k, span, y, o), generate
+
+    return eight
+
+
+def correlate(vectors: int) -> Any:
+    """For kernels: what a row of pixels adds to the gradients of 5 neighbouring weights, for
+    ``vectors`` times 16 channels from c on.
+
+    f(x, q, step, g, o, count, c, K, sums, s): ``count`` windows, ``step`` apart, the first at q of
+    x; g [count,K] at o; sums [5,K] at s.
+    """
+    if not compiled.READY:
+        return None
+
+    @compiled.intrinsic
+    def five(
+        context: Any,
+        x: Any,
+        q: Any,
+        step: Any,
+        g: Any,
+        o: Any,
+        count: Any,
+        c: Any,
+        K: Any,
+        sums: Any,
+        s: Any,
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            q, step, o, count, c, K, s = (values[n] for n in (1, 2, 4, 5, 6, 7, 9))
+            x, g, into = (_Memory(builder, signature.args[n], values[n]) for n in (0, 3, 8))
+            each = [(t, v) for t in range(TAPS) for v in range(vectors)]
+            sums = _Sums(builder, [FLOATS([0.0] * WIDE)] * len(each))
+            with cgutils.for_range(builder, count, intp=WORD) as pixel:
+                at = builder.add(builder.add(o, c), builder.mul(pixel.index, K))
+                slopes = [g.read(at, WORD(WIDE * v)) for v in range(vectors)]
+                place = builder.add(q, builder.mul(pixel.index, step))
+                for t in range(TAPS):
+                    number = x.everywhere(place, WORD(t))
+                    for v in range(vectors):
+                        sums.add(t * vectors + v, number, slopes[v])
+            for n, (t, v) in enumerate(each):
+                there = into.at(s, builder.mul(WORD(t), K), c, WORD(WIDE * v))
+                total = builder.fadd(sums.of(n), _read(builder, there).value)
+                _write(builder, total, there)
+            return context.get_dummy_value()
+
+        return compiled.types.void(x, q, step, g, o, count, c, K, sums, s), generate
+
+    return five

@@ -1,13 +1,13 @@
 """One convolution, several ways to compute it, each way of its three parts chosen apart.
 
 A training step needs of a convolution its output, the gradient of its input and that of its
-kernel. ``direct`` is PyTorch's own; ``winograd`` takes 6x6 tiles through a transform in which a 3x3
-kernel costs 36 multiplications for 16 outputs instead of 144, and a 5x5 one 36 for 4 instead of 100
-(Lavin & Gray 2016, arXiv 1509.09308); ``matmul`` writes every window out as a row of a matrix;
-``turned`` is the gradient of the input as a forward convolution with the kernel turned. All are the
-same function but for rounding; which is fastest depends on the shape and the machine. The bias's
-gradient is a sum of its own: within oneDNN it costs up to ten times as much (16 maps of 28x28,
-batch 100, two Zen 3 cores: 1.1 ms against 0.14, 2026-11-23).
+kernel. ``direct`` is PyTorch's own; ``winograd`` is Winograd's transform, in which a product of
+matrices costs a fraction of the multiplications (:mod:`convscope.training.winograd`); ``matmul``
+writes every window out as a row of a matrix; ``turned`` is the gradient of the input as a forward
+convolution with the kernel turned; ``few``, for images of few channels, multiplies every number of
+one with a vector of weights. All are the same function but for rounding; which is fastest depends
+on the shape and the machine. The bias's gradient is a sum of its own: within oneDNN it costs up to
+ten times as much (16 maps of 28x28, batch 100, two Zen 3 cores: 1.1 ms against 0.14, 2026-11-23).
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from convscope import kernels
+from convscope.kernels import PIXELS, TAPS
 from convscope.training import weights, winograd
 
-WAYS = ("direct", "turned", "winograd", "matmul")
+WAYS = ("direct", "turned", "winograd", "matmul", "few")
 PARTS = ("output", "input", "kernel")
 DIRECT = ("direct", "direct", "direct")
+FEW = 4  # channels of an image
 
 
 class Planned(nn.Conv2d):
@@ -107,6 +109,9 @@ def suits(module: nn.Conv2d, part: str, way: str, dtype: torch.dtype = torch.flo
     )
     if way == "winograd":
         return close and winograd.suits(module, dtype)
+    if way == "few":
+        wide = module.out_channels % kernels.WIDE == 0
+        return part != "input" and module.in_channels <= FEW and wide
     return close if part == "input" else way == "matmul"
 
 
@@ -164,6 +169,8 @@ def output(
         else:
             torch.addmm(bias, rows, flat, out=into)
         return y
+    if way == "few" and x.shape[3] + 2 * padding[1] >= weight.shape[3] + (PIXELS - 1) * stride[1]:
+        return _few(x, weight, bias, stride, padding)
     return torch.conv2d(x, weight, bias, stride, padding)
 
 
@@ -191,6 +198,8 @@ def gradients(
         rows, _ = _rows(x, weight.shape[2:], stride, padding)
         flat = g.permute(0, 2, 3, 1).reshape(-1, g.shape[1])
         dw = (flat.T @ rows).view(-1, *weight.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
+    if wants_w and ways[1] == "few":
+        dw = _few_kernel(g, x, weight, stride, padding)
     left = [wants_x and dx is None, wants_w and dw is None, False]
     if left[0] or left[1]:
         found = torch.ops.aten.convolution_backward(
@@ -228,3 +237,45 @@ def _rows(
         x, rows, batch, height, width, channels, k, wide, padding[0], padding[1], stride[0], *size
     )
     return rows, size
+
+
+def _few(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+) -> Tensor:
+    batch, channels, height, width = x.shape
+    out, _, k, wide = weight.shape
+    h = (height + 2 * padding[0] - k) // stride[0] + 1
+    w = (width + 2 * padding[1] - wide) // stride[1] + 1
+    flat = weight.permute(2, 3, 1, 0).reshape(-1, out).float().contiguous()  # [k*l*C,K]
+    shift = torch.zeros(out) if bias is None else bias.float()
+    y = torch.empty((batch, out, h, w), dtype=x.dtype, memory_format=torch.channels_last)
+    room, size = _framed(x, padding)
+    around = k, wide, *padding, stride[0], h, w, size
+    kernels.few_out(x, flat, shift, y, room, batch, height, width, channels, out, *around)
+    return y
+
+
+def _few_kernel(
+    g: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
+) -> Tensor:
+    batch, channels, height, width = x.shape
+    out, _, k, wide = weight.shape
+    row = wide * channels
+    long = -(-row // TAPS) * TAPS
+    sums = torch.zeros(torch.get_num_threads(), k, long, out)
+    room, size = _framed(x, padding)
+    around = k, long, *padding, stride[0], *g.shape[2:], size
+    kernels.few_kernel(x, g, sums, room, batch, height, width, channels, out, *around)
+    dw = sums.sum(0)[:, :row].reshape(k, wide, channels, out)
+    return dw.permute(3, 2, 0, 1).to(x.dtype)
+
+
+def _framed(x: Tensor, padding: tuple[int, int]) -> tuple[Tensor, int]:
+    """Room for an image with its padding, for each thread, and its size; a little more is read."""
+    _, channels, height, width = x.shape
+    size = (height + 2 * padding[0]) * (width + 2 * padding[1]) * channels + TAPS
+    return kernels.scratch(size), size

@@ -53,7 +53,7 @@ def plan(model: nn.Module, inputs: Tensor, emit: Emit, dtype: torch.dtype = torc
     for done, (name, (layer, shape, learns)) in enumerate(layers.items()):
         key = describe(layer, shape, learns)
         key += "" if dtype is torch.float32 else f" {str(dtype).removeprefix('torch.')}"
-        if not _right(known.get(key)):
+        if not _right(known.get(key)) or _ways_of(known[key]) != _ways(layer, learns, dtype):
             known[key], fresh = measure(layer, shape, learns, dtype), True
         best = {part: fastest(known[key].get(part, {})) for part in PARTS}
         for part, ways in known[key].items():
@@ -122,7 +122,6 @@ def measure(
     """Seconds of each part of a layer in each way that suits it, in turn, the best of a few; every
     result is held against PyTorch's in float32."""
     layer = copy.deepcopy(layer)
-    wanted = {"output": True, "input": learns, "kernel": layer.weight.requires_grad}
     with torch.no_grad():
         y = _plain(layer, torch.zeros(1, *shape[1:]))
         images = max(1, round(shape[0] * share(layer, shape)))
@@ -139,17 +138,26 @@ def measure(
 
         return {
             part: _race(
-                {
-                    way: functools.partial(run, part, way)
-                    for way in (linear if isinstance(layer, nn.Linear) else convolution).WAYS
-                    if isinstance(layer, nn.Linear) or convolution.suits(layer, part, way, dtype)
-                },
-                right(part),
-                WRONG[dtype],
+                {way: functools.partial(run, part, way) for way in ways}, right(part), WRONG[dtype]
             )
-            for part in (PARTS if _simple(layer) else ())
-            if wanted[part]
+            for part, ways in _ways(layer, learns, dtype).items()
         }
+
+
+def _ways(layer: Layer, learns: bool, dtype: torch.dtype) -> dict[str, list[str]]:
+    """The ways that suit each part of a layer that is wanted."""
+    wanted = {"output": True, "input": learns, "kernel": layer.weight.requires_grad}
+    parts = [part for part in (PARTS if _simple(layer) else ()) if wanted[part]]
+    if isinstance(layer, nn.Linear):
+        return {part: list(linear.WAYS) for part in parts}
+    return {
+        part: [way for way in convolution.WAYS if convolution.suits(layer, part, way, dtype)]
+        for part in parts
+    }
+
+
+def _ways_of(timings: Timings) -> dict[str, list[str]]:
+    return {part: list(ways) for part, ways in timings.items()}
 
 
 def _plain(layer: Layer, x: Tensor) -> Tensor:

@@ -26,6 +26,10 @@ CASES = [  # kernel, padding, stride, channels, out, height, width
     (1, 0, 1, 10, 16, 6, 6),
     (2, 0, 1, 3, 24, 8, 8),
     ((3, 1), (1, 0), 1, 4, 6, 5, 6),
+    (3, 1, 1, 3, 32, 9, 8),
+    (7, 3, 2, 3, 48, 21, 19),
+    (5, 0, 1, 1, 16, 5, 11),
+    (3, 1, 1, 2, 16, 4, 7),
 ]
 
 
@@ -63,6 +67,7 @@ def test_every_way_of_every_part(case, bias):
     square = kernel in (3, 5) and stride == 1 and min(channels, out) >= 8
     assert (("kernel", "winograd") in tried) == square
     assert (("input", "turned") in tried) == (stride == 1)
+    assert (("kernel", "few") in tried) == (channels <= 4 and out % 16 == 0)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +111,32 @@ def test_in_bfloat16_every_way_is_as_near_as_pytorchs_own():
         y.backward(g.to(torch.bfloat16))
         for (name, one), two in zip(layer.named_parameters(), exact.parameters(), strict=True):
             assert far(one.grad.double(), two.grad) < 0.01, name
+
+
+@pytest.mark.parametrize("stride, height, width", [(1, 11, 12), (2, 17, 18), (1, 3, 5)])
+def test_few_channels_in_bfloat16(stride, height, width):
+    """The last is narrower than the pixels that are computed at a time, and PyTorch's."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(5, 3, height, width), torch.randn(32, 3, 3, 3)
+    x, weight = (t.bfloat16().to(memory_format=torch.channels_last) for t in (x, weight))
+    bias, strides = torch.randn(32).bfloat16(), (stride, stride)
+    y = torch.conv2d(x.double(), weight.double(), bias.double(), strides, 1)
+    assert far(convolution.output(x, weight, bias, strides, (1, 1), "few").double(), y) < 0.003
+    g = torch.randn_like(y).bfloat16().contiguous(memory_format=torch.channels_last)
+    ways = "direct", "few"
+    _, found, _ = convolution.gradients(g, x, weight, strides, (1, 1), ways, (False, True, False))
+    _, expected, _ = torch.ops.aten.convolution_backward(
+        *(t.double() for t in (g, x, weight)),
+        None,
+        strides,
+        (1, 1),
+        (1, 1),
+        False,
+        (0, 0),
+        1,
+        (False, True, False),
+    )
+    assert found.dtype is torch.bfloat16 and far(found.double(), expected) < 0.003
 
 
 def test_ways_of_one_number_format_are_not_taken_in_another(monkeypatch):

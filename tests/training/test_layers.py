@@ -70,6 +70,22 @@ def test_a_damaged_table_is_measured_anew(fresh, damage):
     assert layers.plan(network, images, silent).startswith("fused")
 
 
+def test_a_table_without_a_way_that_suits_is_measured_anew(fresh, monkeypatch):
+    """Such as one that was kept before there was that way."""
+    network, images = nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(4, 8, 6, 6)
+    layers.plan(network, images, silent)
+    (kept,) = fresh.glob("precision/layers-*.json")
+    table = json.loads(kept.read_text())
+    for timings in table.values():
+        del timings["output"]["winograd"]
+    kept.write_text(json.dumps(table))
+    measured, measure = [], layers.measure
+    monkeypatch.setattr(layers, "measure", lambda *r: measured.append(r) or measure(*r))
+    layers.plan(network, images, silent)
+    layers.plan(network, images, silent)
+    assert len(measured) == 1
+
+
 def test_the_fastest_right_way_is_taken(fresh, monkeypatch, events):
     seen, emit = events
     times = {
