@@ -15,6 +15,7 @@ from convscope.kernels.compiled import (
     carray,
     f4,
     floats,
+    inline,
     kernel,
     look,
     maps,
@@ -24,12 +25,17 @@ from convscope.kernels.compiled import (
 )
 from convscope.kernels.vectors import PIXELS, TAPS, WIDE, correlate, weigh
 
-_weigh_one, _weigh_two, _correlate_one, _correlate_two = (
-    weigh(1),
-    weigh(2),
-    correlate(1),
-    correlate(2),
-)
+_weigh_one, _weigh_two = weigh(1), weigh(2)
+_correlate_one, _correlate_two = correlate(1), correlate(2)
+
+
+@inline
+def _frame(look, x, b, H, wide, room, o, line):
+    """Image b of x, H rows of ``wide`` numbers that ``look`` reads, into a room at o, ``line``
+    apart."""
+    for i in range(H):
+        for e in range(wide):
+            put0(room, o + i * line + e, look(x, (b * H + i) * wide + e))
 
 
 @kernel(tensors=5, sizes=13)
@@ -46,10 +52,7 @@ def few_out(p):
     for e in range(size):
         put0(room, e, f4(0))
     for b in range(t * B // T, (t + 1) * B // T):
-        for i in range(H):
-            q, o = (b * H + i) * W * C, (i + top) * line + left * C
-            for e in range(W * C):
-                put0(room, o + e, look(x, q + e))
+        _frame(look, x, b, H, W * C, room, top * line + left * C, line)
         for i in range(h):
             for start in range(0, w, PIXELS):
                 j = min(start, w - PIXELS)
@@ -77,10 +80,7 @@ def few_kernel(p):
     for e in range(size):
         put0(room, e, f4(0))
     for b in range(t * B // T, (t + 1) * B // T):
-        for i in range(H):
-            q, o = (b * H + i) * W * C, (i + top) * line + left * C
-            for e in range(W * C):
-                put0(room, o + e, look(x, q + e))
+        _frame(look, x, b, H, W * C, room, top * line + left * C, line)
         for i in range(h):
             o = (b * h + i) * w * K
             for r in range(k):

@@ -69,42 +69,22 @@ _sum = lanes(lambda one, other: (one + other,))
 
 
 @inline
-def _sixteen(o, plane):
-    """The places of a tile's numbers in 16 planes."""
-    return (
-        o,
-        o + plane,
-        o + 2 * plane,
-        o + 3 * plane,
-        o + 4 * plane,
-        o + 5 * plane,
-        o + 6 * plane,
-        o + 7 * plane,
-        o + 8 * plane,
-        o + 9 * plane,
-        o + 10 * plane,
-        o + 11 * plane,
-        o + 12 * plane,
-        o + 13 * plane,
-        o + 14 * plane,
-        o + 15 * plane,
-    )
+def _three(o, step):
+    """Three places, that far apart."""
+    return o, o + step, o + 2 * step
 
 
 @inline
 def _nine(o, step):
     """The places of a kernel's numbers."""
-    return (
-        o,
-        o + step,
-        o + 2 * step,
-        o + 3 * step,
-        o + 4 * step,
-        o + 5 * step,
-        o + 6 * step,
-        o + 7 * step,
-        o + 8 * step,
-    )
+    return _three(o, step) + _three(o + 3 * step, step) + _three(o + 6 * step, step)
+
+
+@inline
+def _sixteen(o, plane):
+    """The places of a tile's numbers in 16 planes."""
+    last = o + 15 * plane
+    return _nine(o, plane) + _three(o + 9 * plane, plane) + _three(o + 12 * plane, plane) + (last,)
 
 
 @inline

@@ -53,7 +53,7 @@ def plan(model: nn.Module, inputs: Tensor, emit: Emit, dtype: torch.dtype = torc
     for done, (name, (layer, shape, learns)) in enumerate(layers.items()):
         key = describe(layer, shape, learns)
         key += "" if dtype is torch.float32 else f" {str(dtype).removeprefix('torch.')}"
-        if not _right(known.get(key)) or _ways_of(known[key]) != _ways(layer, learns, dtype):
+        if not _right(known.get(key), _ways(layer, learns, dtype)):
             known[key], fresh = measure(layer, shape, learns, dtype), True
         best = {part: fastest(known[key].get(part, {})) for part in PARTS}
         for part, ways in known[key].items():
@@ -156,10 +156,6 @@ def _ways(layer: Layer, learns: bool, dtype: torch.dtype) -> dict[str, list[str]
     }
 
 
-def _ways_of(timings: Timings) -> dict[str, list[str]]:
-    return {part: list(ways) for part, ways in timings.items()}
-
-
 def _plain(layer: Layer, x: Tensor) -> Tensor:
     """The layer's output as PyTorch computes it."""
     if isinstance(layer, nn.Linear):
@@ -258,13 +254,13 @@ def fastest(ways: dict[str, float | None]) -> str:
     return best if right[best] < CLEAR * right.get("direct", math.inf) else "direct"
 
 
-def _right(table: Any) -> bool:
-    """Whether a table from the cache can be one that :func:`measure` made."""
-    return isinstance(table, dict) and all(
-        part in PARTS
-        and isinstance(ways, dict)
-        and all(isinstance(way, str) and isinstance(t, float | None) for way, t in ways.items())
-        for part, ways in table.items()
+def _right(table: Any, suitable: dict[str, list[str]]) -> bool:
+    """Whether a table from the cache can be one that :func:`measure` makes of these ways."""
+    return (
+        isinstance(table, dict)
+        and all(isinstance(ways, dict) for ways in table.values())
+        and {part: list(ways) for part, ways in table.items()} == suitable
+        and all(isinstance(t, float | None) for ways in table.values() for t in ways.values())
     )
 
 
