@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convscope import files, machine, models, report, run
+from convscope import devices, files, machine, models, report, run
 from convscope.data import augment
 from convscope.data.loader import Loader, tensor_of, to_input
 from convscope.data.pack import Pack
@@ -89,7 +89,7 @@ class Job:
                 f"{len(pack.splits['test']):,} to judge"
             )
         )
-        device = precision.device_of(asked.train.device)
+        device = devices.of(asked.train.device)
         torch.manual_seed(asked.train.seed)
         self.model = models.build(
             asked.model.name,

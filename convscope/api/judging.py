@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convscope import files, machine, run
+from convscope import devices, files, machine, run
 from convscope.api.asked import draw, figure_path, opened
 from convscope.api.results import Evaluation
 from convscope.data.pack import Pack, Split
@@ -52,7 +52,7 @@ def evaluate(
     same_data(pack, info["data"]["fingerprint"])
     images, labels = _images_of(pack, place, split)
     began = time.perf_counter()
-    where, layout = precision.device_of(device), precision.FORMATS[kept.train.memory_format]
+    where, layout = devices.of(device), precision.FORMATS[kept.train.memory_format]
     with machine.at_work(kept.train.threads):
         network.to(where).to(memory_format=layout)
         logits = predictions.logits_of(

@@ -64,7 +64,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "cutmix": "Patch an image with another: alpha of the Beta distribution.",
     },
     "This machine": {
-        "precision": "auto (measured), float32 or bfloat16.",
+        "precision": "auto (measured), float32, bfloat16, or tf32 on an NVIDIA GPU.",
         "memory_format": "auto (measured), channels_last or contiguous.",
         "kernels": "auto (measured) or plain: how layers are computed.",
         "micro_batch": "Images a forward and backward pass; 0 is the batch.",

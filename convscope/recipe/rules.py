@@ -51,8 +51,8 @@ RULES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "eval_batch": (_at_least(1), "must be a whole number of at least 1", "try 250"),
     "seed": (lambda v: 0 <= v < 2**32, "must be a whole number, 0 <= seed < 2**32", "try 0"),
     "precision": (
-        _one_of("auto", "float32", "bfloat16"),
-        "must be auto, float32 or bfloat16",
+        _one_of("auto", "float32", "tf32", "bfloat16"),
+        "must be auto, float32, bfloat16 or tf32",
         "try auto",
     ),
     "kernels": (

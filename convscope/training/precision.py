@@ -12,43 +12,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.dropout import _DropoutNd
 
-from convscope import files, kernels, machine
+from convscope import devices, files, kernels, machine
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit, Notice
 from convscope.recipe import Recipe
 from convscope.training import branches, convolution, fusion, layers, linear
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 ROUNDS = 5  # timed forward and backward passes a candidate, after one to warm up
 FEW = 16  # images that tell what is far slower or wrong
 LONG = 0.5  # seconds of a pass beyond which fewer images are timed
 FAR = 2.0  # a candidate this much slower than the fastest leaves the race
-WORTH_IT = 1.15  # bfloat16 has to be this much faster than float32 to be taken
+WORTH_IT = 1.15  # another format has to be this much faster than float32 to be taken
 # The relative distance of a network's gradient from float32's beyond which a candidate counts as
 # wrong. In bfloat16 rounding alone puts a ResNet-18 0.35 away (16 images, as initialised), and a
 # wrong result about 1 or more; single layers are held to much less (layers.WRONG).
-NEAR_ENOUGH = {"float32": 0.1, "bfloat16": 0.6}
+# TF32 keeps two bits more.
+NEAR_ENOUGH = {"float32": 0.1, "tf32": 0.3, "bfloat16": 0.6}
 
 
-def device_of(wanted: str) -> str:
-    """The device to run on: ``auto`` is a GPU where torch sees one, else the CPU. Raises
-    BadArgument."""
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=wanted)
-    except (RuntimeError, AssertionError, NotImplementedError) as why:
-        first = str(why).splitlines()[0]
-        raise BadArgument("device", wanted, f"cannot be used here ({first})", "try cpu") from None
-    return wanted
+# Whatever draws a mask, by its public names.
+DROPOUTS = (
+    *(fusion.Drop, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.AlphaDropout, nn.FeatureAlphaDropout),
+)
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
     """The context in which a forward pass runs in that precision; weights stay float32."""
-    return torch.autocast(device, DTYPES[precision], enabled=precision != "float32")
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def engine(model: nn.Module, ways: str, precision: str = "float32") -> nn.Module:
@@ -92,6 +86,12 @@ def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emi
     machine, versions, network and shape.
     """
     train = recipe.train
+    if train.precision not in ("auto", *devices.formats(inputs.device)):
+        rule = f"is not for {inputs.device.type}, which trains in "
+        rule += " or ".join(devices.formats(inputs.device))
+        raise BadArgument("precision", train.precision, rule, "try auto")
+    if inputs.device.type != "cpu" and train.kernels not in ("auto", "plain"):
+        raise BadArgument("kernels", train.kernels, "are compiled for the CPU alone", "try auto")
     if "auto" not in (train.precision, train.memory_format, train.kernels):
         return recipe
     inputs, labels = (t[: train.micro_batch or len(t)] for t in (inputs, labels))
@@ -136,7 +136,7 @@ def _known(table: Any) -> dict[str, float | None]:
 
 
 def _pick(timings: dict[str, float | None]) -> str:
-    """The fastest that is right; bfloat16 only where it is well worth its rounding."""
+    """The fastest that is right; TF32 or bfloat16 only where it is well worth its rounding."""
     right = {key: seconds for key, seconds in timings.items() if seconds is not None}
     exact = [key for key in right if key.startswith("float32")]
     best = min(right, key=right.__getitem__)
@@ -149,7 +149,8 @@ def _pick(timings: dict[str, float | None]) -> str:
 def _candidates(recipe: Recipe, model: nn.Module, inputs: Tensor, emit: Emit) -> list[str]:
     """Each 'precision memory_format kernels' that the recipe leaves open."""
     train = recipe.train
-    precisions = list(DTYPES) if train.precision == "auto" else [train.precision]
+    offered = devices.formats(inputs.device)
+    precisions = list(offered) if train.precision == "auto" else [train.precision]
     formats = list(FORMATS) if train.memory_format == "auto" else [train.memory_format]
     found = []
     for precision in precisions:
@@ -220,25 +221,26 @@ def _pass(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) -> f
     torch.manual_seed(0)
     began = time.perf_counter()
     model.zero_grad(set_to_none=True)
-    with autocast(inputs.device.type, precision):
-        logits = model(inputs)
-    loss = functional.cross_entropy(logits.float(), labels)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if inputs.device.type == "cuda":
-        torch.cuda.synchronize()
+    with devices.arithmetic(inputs.device, precision):
+        with autocast(inputs.device.type, precision):
+            logits = model(inputs)
+        loss = functional.cross_entropy(logits.float(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+    devices.wait(inputs.device)
     return time.perf_counter() - began
 
 
 def _gradient(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) -> Tensor:
     """All gradients in one float64 vector, without dropout, whose masks depend on the memory
     format."""
-    shares = [(m, m.p) for m in model.modules() if isinstance(m, _DropoutNd | fusion.Drop)]
+    shares = [(m, m.p) for m in model.modules() if isinstance(m, DROPOUTS)]
     for module, _ in shares:
         module.p = 0.0
     _pass(model, inputs, labels, precision)
     for module, share in shares:
         module.p = share
-    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).double()
+    found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    return torch.cat(found).cpu().double()  # mps has no float64
 
 
 def _key(recipe: Recipe, model: nn.Module, inputs: Tensor) -> str:

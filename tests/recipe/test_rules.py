@@ -26,7 +26,7 @@ from convscope.errors import BadArgument
         ({"seed": -1}, "seed=-1: must be a whole number, 0 <= seed"),
         ({"shift": -2}, "shift=-2: must be a whole number of pixels"),
         ({"schedule": "step"}, "schedule=step: must be constant, cosine or one-cycle"),
-        ({"precision": "float16"}, "precision=float16: must be auto, float32 or bfloat16"),
+        ({"precision": "float16"}, "precision=float16: must be auto, float32, bfloat16 or tf32"),
         ({"warmup": 1.0}, "warmup=1.0: must be a share of all steps"),
         ({"checkpoint_seconds": -1}, "checkpoint_seconds=-1.0: must be a finite number >= 0"),
         ({"image_size": "64by64"}, "image_size=64by64: must be auto, N or HxW in pixels; try 64"),

@@ -63,7 +63,7 @@ def test_what_is_measured_is_said_and_kept(network, fresh, events):
     ],
 )
 def test_the_fastest_right_one_is_taken(network, fresh, monkeypatch, times, chosen):
-    keys = [f"{p} {f} plain" for p in precision.DTYPES for f in precision.FORMATS]
+    keys = [f"{p} {f} plain" for p in ("float32", "bfloat16") for f in precision.FORMATS]
     monkeypatch.setattr(precision, "_measure", lambda *rest: dict(zip(keys, times, strict=True)))
     notices: list[object] = []
     r = precision.choose(
@@ -71,6 +71,26 @@ def test_the_fastest_right_one_is_taken(network, fresh, monkeypatch, times, chos
     )
     assert f"{r.train.precision} {r.train.memory_format}" == chosen
     assert isinstance(notices[0], Notice) and chosen.split()[0] in notices[0].text
+
+
+def test_what_a_device_cannot_do_is_refused(network, fresh):
+    for typed, rule in (
+        ({"precision": "tf32"}, "precision=tf32: is not for cpu, which trains in float32 or bf"),
+        ({"precision": "bfloat16", "device": "mps"}, "precision=bfloat16: is not for mps"),
+        ({"kernels": "fused", "device": "mps"}, "kernels=fused: are compiled for the CPU alone"),
+    ):
+        images = IMAGES.to("meta") if "device" in typed else IMAGES
+        with pytest.MonkeyPatch.context() as patch:
+            if "device" in typed:
+                patch.setattr(torch.Tensor, "device", torch.device("mps"))
+            with pytest.raises(BadArgument, match=rule):
+                precision.choose(recipe.resolve(typed), network, images, LABELS, print)
+
+
+def test_tf32_has_to_be_worth_its_rounding_as_well():
+    one, other = "float32 contiguous plain", "tf32 contiguous plain"
+    assert precision._pick({one: 1.0, other: 0.95}) == one
+    assert precision._pick({one: 1.0, other: 0.5}) == other
 
 
 def test_a_kernel_that_computes_something_else_is_not_taken(network, fresh, monkeypatch):
@@ -162,12 +182,6 @@ def test_what_is_far_slower_on_a_few_images_never_sees_the_batch(network, fresh,
     keys = ["float32 contiguous plain", "bfloat16 contiguous plain"]
     assert precision._measure(keys, network, IMAGES, LABELS)[keys[1]] is None
     assert {size for kind, size in sizes if kind == "bfloat16"} == {precision.FEW}
-
-
-def test_a_device_that_is_not_there_is_named():
-    assert precision.device_of("cpu") == "cpu"
-    with pytest.raises(BadArgument, match=r"device=warp: cannot be used here .*; try cpu"):
-        precision.device_of("warp")
 
 
 def test_the_cache_is_where_it_is_said_to_be(fresh):
