@@ -8,7 +8,7 @@ measures how fast work is handed over.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -59,8 +59,11 @@ def widest(device: str | torch.device) -> torch.dtype:
 
 def wait(device: str | torch.device) -> None:
     """Wait until all that the device was given to do is done; at once on the CPU."""
-    if (kind := torch.device(device).type) != "cpu":
-        torch.get_device_module(kind).synchronize()
+    where = torch.device(device)
+    if where.type == "mps":
+        torch.mps.synchronize()
+    elif where.type != "cpu":
+        torch.get_device_module(where.type).synchronize(where)
 
 
 def free(device: str | torch.device) -> int:
@@ -78,7 +81,7 @@ def free(device: str | torch.device) -> int:
 def resident(images: Tensor, device: str | torch.device) -> Tensor:
     """A data set's images on the device, if they take no more than a quarter of its free memory;
     else as they are, on the CPU, to be copied a batch at a time."""
-    if images.device == torch.device(device) or images.nbytes > SHARE * free(device):
+    if images.device.type != "cpu" or images.nbytes > SHARE * free(device):
         return images
     return images.to(device)
 
@@ -90,6 +93,37 @@ def sent(tensor: Tensor, device: str | torch.device) -> Tensor:
     if tensor.device.type == "cpu" and where.type not in ("cpu", "mps"):
         return tensor.pin_memory().to(where, non_blocking=True)
     return tensor.to(where)
+
+
+def ahead(
+    groups: Iterable[tuple[Tensor, ...]], device: str | torch.device
+) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of the CPU, a group after the other, on the device: each group is made and copied
+    while the device works with the one before, in a queue of work of its own."""
+    where = torch.device(device)
+    if where.type in ("cpu", "mps"):
+        for group in groups:
+            yield tuple(sent(tensor, where) for tensor in group)
+        return
+    module: Any = torch.get_device_module(where.type)
+    copies = module.Stream(where)
+
+    def claimed(group: tuple[Tensor, ...], copied: Any) -> tuple[Tensor, ...]:
+        working = module.current_stream(where)
+        working.wait_event(copied)
+        for tensor in group:
+            tensor.record_stream(working)  # its memory is not another's before that is done
+        return group
+
+    waiting = None
+    for group in groups:
+        with module.stream(copies):
+            coming = tuple(sent(tensor, where) for tensor in group), copies.record_event()
+        if waiting is not None:
+            yield claimed(*waiting)
+        waiting = coming
+    if waiting is not None:
+        yield claimed(*waiting)
 
 
 @contextlib.contextmanager
@@ -120,7 +154,8 @@ def seed(value: int, device: str | torch.device) -> None:
     """Seed what draws random numbers there, and on the CPU."""
     torch.default_generator.manual_seed(value)
     if (kind := torch.device(device).type) != "cpu":
-        torch.get_device_module(kind).manual_seed(value)
+        module: Any = torch.get_device_module(kind)
+        getattr(module, "manual_seed_all", module.manual_seed)(value)  # mps has one device
 
 
 @contextlib.contextmanager

@@ -103,6 +103,7 @@ class Job:
             self.model.normalise.set(*statistics(self.pixels, self.indices, self._let_go))
         self._whiten()
         self.model.to(device)
+        self.pixels = devices.resident(self.pixels, device)
         self.engine: nn.Module = self.model
         asked = asked.measured(
             device=device,
@@ -295,7 +296,7 @@ class Job:
         )
         if not place.metrics.exists():
             self._judge(place, at.train_seconds, at.history)
-        write_pages(place, self.model, self.pack, self._hurried())
+        write_pages(place, self.model.cpu(), self.pack, self._hurried())
         if self.limits.memory is not None:
             memory.trim()  # the end of a process that imported torch takes 120 MB once more
 

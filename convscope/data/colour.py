@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from convscope import devices
 from convscope.data.warp import as_before, uniform
 from convscope.recipe import Augment
 
@@ -39,13 +40,17 @@ def recoloured(images: Tensor, brightness: Tensor, contrast: Tensor, saturation:
     """
     channels = images.shape[1]
     luma = LUMA if channels == 3 else (1 / channels,) * channels
-    scale, added = contrast * brightness * saturation, torch.zeros(len(images), 1, 1, 1)
+    greyer, flatter = bool((saturation != 1).any()), bool((contrast != 1).any())
+    brightness, contrast, saturation = (
+        devices.sent(factor, images.device) for factor in (brightness, contrast, saturation)
+    )
+    scale, added = contrast * brightness * saturation, images.new_zeros(1, dtype=torch.float32)
     pixels = images.to(torch.float32)
-    if bool((saturation != 1).any()):
+    if greyer:
         share = contrast * brightness * (1 - saturation)
         grey = sum(weight * pixels[:, [c]] for c, weight in enumerate(luma))
         added = share[:, None, None, None] * grey  # [B,1,H,W]
-    if bool((contrast != 1).any()):
+    if flatter:
         kind = torch.int64 if images.dtype == torch.uint8 else torch.float64
         means = images.sum((2, 3), dtype=kind) / images[0, 0].numel()  # [B,C]
         mean = sum(weight * means[:, c] for c, weight in enumerate(luma))
@@ -67,7 +72,8 @@ def _turned(pixels: Tensor, turn: Tensor) -> Tensor:
         green - blue,
         torch.where(value == green, blue - red + 2 * chroma, red - green + 4 * chroma),
     )
-    hue = hue / torch.where(chroma == 0, 1, chroma) + 6 * turn[:, None, None]  # red 0, green 2
+    turn = devices.sent(turn, pixels.device)[:, None, None]
+    hue = hue / torch.where(chroma == 0, 1, chroma) + 6 * turn  # red 0, green 2
     sectors = [(hue + n).remainder_(6) for n in (5, 3, 1)]  # of 6
     darker = torch.stack([torch.minimum(n, 4 - n).clamp_(0, 1) for n in sectors], 1)
     return value[:, None] - chroma[:, None] * darker

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope import kernels
+from convscope import devices, kernels
 from convscope.data.augment import augment, draw, rest
 from convscope.recipe import Augment
 
@@ -95,7 +95,7 @@ def to_input(
             sizes = (sizes[0] * sizes[1], 1, *sizes[2:])
         kernels.scaled(images, found, *sizes)
         return found
-    return torch.mul(images.to(device), 1 / 255).contiguous(memory_format=memory_format)
+    return torch.mul(devices.sent(images, device), 1 / 255).contiguous(memory_format=memory_format)
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,9 @@ class Loader:
 
     ``images`` uint8 [N,C,H,W] and ``labels`` int64 [N] may be memory maps larger than memory;
     ``indices`` says which belong to it. With mixup and cutmix targets are float [B,``classes``].
+    Where images are on the device already, they are drawn and augmented there; else on the CPU, and
+    the next batch is made and copied while the device works with this one. What is drawn is the
+    same.
     """
 
     images: Tensor
@@ -131,10 +134,19 @@ class Loader:
         order = torch.Generator().manual_seed(seed_of(self.seed, epoch))
         shuffled = self.indices[torch.randperm(len(self.indices), generator=order)]
         batches = torch.split(shuffled, self.sizes())[start:]
-        for chosen, seed in zip(batches, seeds_along(start, self.seed, epoch), strict=False):
-            yield self._batch(chosen, epoch, seed)
+        drawn = (
+            self._drawn(chosen, epoch, seed)
+            for chosen, seed in zip(batches, seeds_along(start, self.seed, epoch), strict=False)
+        )
+        away = torch.device(self.device).type != self.images.device.type
+        for images, *targets in devices.ahead(drawn, self.device) if away else drawn:
+            yield Batch(
+                (to_input(images, self.device, self.memory_format),),
+                tuple(devices.sent(target, self.device) for target in targets),
+            )
 
-    def _batch(self, chosen: Tensor, epoch: int, seed: int) -> Batch:
+    def _drawn(self, chosen: Tensor, epoch: int, seed: int) -> tuple[Tensor, ...]:
+        """Images of a batch, augmented, and their targets."""
         random = torch.Generator().manual_seed(seed)
         images, targets = augment(  # [B,C,H,W] uint8, [B] or [B,K]
             draw(self.images, chosen, self.augment, random, epoch),
@@ -143,7 +155,4 @@ class Loader:
             random,
             classes=self.classes,
         )
-        return Batch(
-            (to_input(images, self.device, self.memory_format),),
-            tuple(target.to(self.device) for target in targets),
-        )
+        return images, *targets

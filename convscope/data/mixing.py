@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from convscope import devices
 from convscope.data.warp import as_before, uniform
 from convscope.errors import BadArgument
 from convscope.recipe import Augment
@@ -44,8 +45,10 @@ def erase(images: Tensor, probability: float, generator: torch.Generator) -> Ten
     noise = words.view(torch.uint8)[:, :values].view(len(rows), channels, height, width)
     if images.is_floating_point():
         noise = noise.to(images.dtype) / 255
+    (which,) = hit.nonzero(as_tuple=True)
+    which, inside, noise = (devices.sent(one, images.device) for one in (which, inside, noise))
     out = images.clone(memory_format=torch.contiguous_format)
-    out[hit] = torch.where(inside, noise, images[hit])
+    out[which] = torch.where(inside, noise, images[which])
     return out
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from convscope import kernels
+from convscope import devices, kernels
 from convscope.recipe import Augment
 
 
@@ -74,9 +74,9 @@ def drawn(
     epoch: int = 0,
     cut: int = 0,
 ) -> Tensor:
-    """``source[chosen]`` as a new tensor, mirrored, shifted and cut out.
+    """``source[chosen]`` as a new tensor, mirrored, shifted and cut out, where ``source`` is.
 
-    Bytes go through a compiled kernel. Elsewhere it is few passes over the pixels, in pieces as
+    Bytes on the CPU go through a compiled kernel. Elsewhere it is few passes over the pixels, in pieces as
     large as can be, with the same result to the bit: nothing is padded with black, but an image is
     copied from a little before its place in the source or after it, in one piece, and what came
     from another row, channel or image is blacked out together with the square of cutout, eight
@@ -93,9 +93,13 @@ def drawn(
         place = torch.randint((2 * spec.shift + 1) ** 2, (batch,), generator=generator)
     if cut:
         middle = torch.randint(height * width, (batch,), generator=generator)
+    away = source.device.type != "cpu"
     fits = source.dtype is torch.uint8 and source.is_contiguous() and kernels.available()
-    if fits and (spec.shift or cut or mirrored.any()):
-        return _compiled(source, chosen, mirrored, place, middle, spec, cut)
+    if (away or fits) and (spec.shift or cut or mirrored.any()):
+        plan = _planned(chosen, mirrored, place, middle, (height, width), spec, cut)
+        return (_indexed if away else _compiled)(source, plan, spec, cut)
+    if away:
+        return source.index_select(0, devices.sent(chosen, source.device))
     black = spec.shift if spec.padding == "black" else 0
     if black and place is not None:
         offset = _offsets(black, width)[mirrored, place]
@@ -118,20 +122,19 @@ def drawn(
     return images
 
 
-def _compiled(
-    source: Tensor,
+def _planned(
     chosen: Tensor,
     mirrored: NDArray[np.int64],
     place: Tensor | None,
     middle: Tensor | None,
+    size: tuple[int, int],
     spec: Augment,
     cut: int,
 ) -> Tensor:
-    """What :func:`drawn` makes of what was drawn, uint8 images in one pass of a kernel."""
-    batch, (channels, height, width) = len(chosen), source.shape[1:]
-    if batch and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(source):
-        raise IndexError(f"images {chosen.tolist()} of {len(source)}")
-    plan = np.zeros((batch, 6), np.int64)
+    """What was drawn for each image, int64 [B,6]: which it is, whether it is mirrored, how far down
+    and right its pixels come from, and the first row and column of its square."""
+    height, width = size
+    plan = np.zeros((len(chosen), 6), np.int64)
     plan[:, 0], plan[:, 1] = chosen.numpy(), mirrored
     if place is not None:
         plan[:, 2], plan[:, 3] = np.divmod(place.numpy(), 2 * spec.shift + 1)
@@ -139,11 +142,47 @@ def _compiled(
     if middle is not None:  # the last pixel first
         row, column = np.divmod(middle.numpy(), width)
         plan[:, 4], plan[:, 5] = height - 1 - row - cut // 2, width - 1 - column - cut // 2
+    return torch.from_numpy(plan)
+
+
+def _compiled(source: Tensor, plan: Tensor, spec: Augment, cut: int) -> Tensor:
+    """The images of a plan, uint8 on the CPU, in one pass of a kernel."""
+    batch, (channels, height, width) = len(plan), source.shape[1:]
+    chosen = plan[:, 0]
+    if batch and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(source):
+        raise IndexError(f"images {chosen.tolist()} of {len(source)}")
     images = torch.empty(batch, channels, height, width, dtype=torch.uint8)
     edge = {"black": kernels.BLACK, "edge": kernels.EDGE, "reflect": kernels.REFLECT}[spec.padding]
     sizes = batch, channels, height, width, spec.shift, edge, cut
-    kernels.gather(source, images, torch.from_numpy(plan), *sizes)
+    kernels.gather(source, images, plan, *sizes)
     return images
+
+
+def _indexed(source: Tensor, plan: Tensor, spec: Augment, cut: int) -> Tensor:
+    """The images of a plan on any device: each pixel by its index."""
+    where, (channels, height, width) = source.device, source.shape[1:]
+    image, turned, down, right, top, left = devices.sent(plan, where).unbind(1)  # [B] each
+    lines, columns = (torch.arange(n, device=where) for n in (height, width))
+    y, x = lines + down[:, None], columns + right[:, None]  # [B,H], [B,W]
+    hidden = torch.zeros((), dtype=torch.bool, device=where)
+    if spec.padding == "black":
+        outside = [(at < 0) | (at >= n) for at, n in ((y, height), (x, width))]
+        hidden = outside[0][:, :, None] | outside[1][:, None, :]
+    elif spec.padding == "reflect":
+        y, x = ((n - 1) - ((n - 1) - at.abs()).abs() for at, n in ((y, height), (x, width)))
+    y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
+    x = torch.where(turned[:, None] != 0, width - 1 - x, x)
+    if cut:
+        inside = [
+            (at >= first[:, None]) & (at < first[:, None] + cut)
+            for at, first in ((lines, top), (columns, left))
+        ]
+        hidden = hidden | (inside[0][:, :, None] & inside[1][:, None, :])
+    each = torch.arange(channels, device=where)
+    found = source[
+        image[:, None, None, None], each[:, None, None], y[:, None, :, None], x[:, None, None, :]
+    ].contiguous()
+    return found.masked_fill_(hidden[:, None], 0) if hidden.ndim else found
 
 
 def _phases(indices: Tensor, epoch: int) -> Tensor:

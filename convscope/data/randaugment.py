@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from convscope import devices
 from convscope.data.colour import recoloured
 from convscope.data.warp import as_before, sample
 
@@ -71,11 +72,11 @@ def randaugment(
         keys, order = drawn.sort(stable=True)
         members = order.tensor_split(torch.searchsorted(keys, firsts))
         done = [
-            operation(images.index_select(0, those), drawn[those])
+            operation(images.index_select(0, devices.sent(those, images.device)), drawn[those])
             for those, (_, operation) in zip(members, groups, strict=True)
             if len(those)
         ]
-        images = torch.cat(done).index_select(0, order.argsort())
+        images = torch.cat(done).index_select(0, devices.sent(order.argsort(), images.device))
     return images
 
 

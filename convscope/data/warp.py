@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from convscope import devices
 from convscope.recipe import Augment
 
 BEYOND = {"black": "zeros", "edge": "border", "reflect": "reflection"}  # grid_sample's words
@@ -90,8 +91,9 @@ def sample(images: Tensor, maps: Tensor, padding: str = "black") -> Tensor:
     """
     _, _, height, width = images.shape
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
-    x = torch.arange(width) - middle_x  # [W]
-    y = (torch.arange(height) - middle_y)[:, None]  # [H,1]
+    maps = devices.sent(maps, images.device)
+    x = torch.arange(width, device=images.device) - middle_x  # [W]
+    y = (torch.arange(height, device=images.device) - middle_y)[:, None]  # [H,1]
     grid = torch.stack(
         [
             (m[:, 0, None, None] * x + (m[:, 1, None, None] * y + m[:, 2, None, None]))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from convscope import files
+from convscope import devices, files
 from convscope.data.loader import to_input
 from convscope.errors import BadArgument, ConvscopeError, RunError
 from convscope.evaluation import metrics
@@ -84,7 +84,15 @@ def logits_of(
         raise BadArgument("batch_size", batch_size, rule, "try 1000")
     device, total = torch.device(device), len(images)
     found = np.empty((0, 0), np.float32)
-    with evaluating(model), torch.inference_mode(), torch.autocast(device.type, enabled=False):
+    waiting: list[tuple[int, torch.Tensor]] = []  # the device works on it while the next is read
+
+    def take(start: int, logits: torch.Tensor) -> None:
+        stop = start + len(logits)
+        found[start:stop] = logits.float().cpu().numpy()
+        emit(Progress(stage, stop, total, "images"))
+
+    exact = torch.autocast(device.type, enabled=False), devices.arithmetic(device)
+    with evaluating(model), torch.inference_mode(), exact[0], exact[1]:
         for start in range(0, total, batch_size):
             part = images[start : start + batch_size]
             raw = part if isinstance(part, torch.Tensor) else torch.from_numpy(np.array(part))
@@ -92,8 +100,11 @@ def logits_of(
             logits = _checked(model(pixels), len(part))  # [B,K]
             if not start:  # at once: small pieces between large blocks would keep the heap apart
                 found = np.empty((total, logits.shape[1]), np.float32)
-            found[start : start + len(part)] = logits.float().cpu().numpy()
-            emit(Progress(stage, start + len(part), total, "images"))
+            waiting.append((start, logits))
+            if device.type == "cpu" or start:
+                take(*waiting.pop(0))
+        for one in waiting:
+            take(*one)
     return found
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope import files
+from convscope import devices, files
 from convscope.errors import RunError
 from convscope.events import Emit, Notice
 from convscope.models import store
@@ -51,7 +51,8 @@ class Position:
 
     def sums(self, device: str) -> Tensor:
         """Loss and correct guesses of this epoch so far, to be summed on the device."""
-        return torch.tensor([self.loss_sum, self.correct], dtype=torch.float64, device=device)
+        kind = devices.widest(device)
+        return torch.tensor([self.loss_sum, self.correct], dtype=kind, device=device)
 
     def take(self, sums: Tensor) -> None:
         """Read the sums."""

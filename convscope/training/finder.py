@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -16,7 +15,7 @@ from convscope.errors import TrainingError
 from convscope.events import Emit, Progress
 from convscope.recipe import Train
 from convscope.training import optim
-from convscope.training.checkpoint import State
+from convscope.training.checkpoint import Position, State
 from convscope.training.loop import update
 from convscope.training.rehearsal import endless
 
@@ -52,7 +51,7 @@ def search(model: nn.Module, loader: Loader, train: Train, emit: Emit) -> Search
     for done in range(STEPS):
         rate = rate_at(done)
         batch = next(batches)
-        sums = torch.zeros(2, dtype=torch.float64, device=loader.device)
+        sums = Position().sums(loader.device)
         update(state, batch, train, done, rate, seed_of(train.seed, done), sums)
         loss = float(sums[0]) / len(batch)
         emit(Progress("learning rates", done + 1, STEPS, "steps"))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from convscope import devices
 from convscope.data.loader import Batch, Loader, seeds_along
 from convscope.errors import Interrupted, TrainingError
 from convscope.events import Emit, EpochEnd, Look, Notice, Progress
@@ -104,12 +105,10 @@ def update(
     """One step of training, after ``done`` of them, on a batch; ``seed`` is that of dropout."""
     for group in state.optimizer.param_groups:
         group["lr"] = lr
-    if batch.inputs[0].device.type == "cpu":  # PyTorch's own seeds every device, and takes its time
-        torch.default_generator.manual_seed(seed)
-    else:
-        torch.manual_seed(seed)
+    devices.seed(seed, sums.device)
     state.optimizer.zero_grad()
-    gradients(state.model, batch, train, sums)
+    with devices.arithmetic(sums.device, train.precision):
+        gradients(state.model, batch, train, sums)
     if train.clip_grad:
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
     state.optimizer.step()
@@ -119,7 +118,7 @@ def update(
 
 def gradients(model: nn.Module, batch: Batch, train: Train, sums: Tensor) -> None:
     """Add the gradient of the batch's mean loss to those there are, a ``micro_batch`` at a time,
-    and loss and correct guesses to ``sums``, float64 [2]."""
+    and loss and correct guesses to ``sums`` [2]."""
     (targets,) = batch.targets  # int64 [B], or float [B,K] of mixed images
     size = train.micro_batch or len(batch)
     for inputs, wanted in zip(

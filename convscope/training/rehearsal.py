@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from convscope import devices
 from convscope.data.loader import Batch, Loader
 from convscope.evaluation import predictions
 from convscope.recipe import Train
@@ -36,7 +36,7 @@ class Rehearsal:
         self.loader, self.train, self.images, self.after = loader, train, images, after
         self.batches = endless(loader)
         self.batch: Batch | None = None  # kept until the next one is drawn, as by the loop
-        self.sums = torch.zeros(2, dtype=torch.float64, device=loader.device)
+        self.sums = Position().sums(loader.device)
         self.done = 0
 
     def step(self, train: Train | None = None, images: int | None = None) -> float:
@@ -50,8 +50,7 @@ class Rehearsal:
         self.state.model.train()
         update(self.state, part, train, self.done, lr, self.done, self.sums)
         self.done += 1
-        if self.sums.device.type != "cpu":
-            self.sums.tolist()  # waits for the device
+        devices.wait(self.loader.device)
         self.after()
         return time.perf_counter() - began
 
