@@ -43,6 +43,7 @@ def describe() -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
         "vectors": torch.backends.cpu.get_cpu_capability(),
+        **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}),
     }
 
 
@@ -61,7 +62,8 @@ def versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def at_work(threads: int = 0) -> Iterator[None]:
-    """Set this process up for heavy work, and back again: threads (0: all cores), no denormals.
+    """Set this process up for heavy work, and back again: threads (0: all cores), no denormals;
+    PyTorch's global generators are put back as they were.
 
     Memory is kept between steps, from then on. glibc hands every freed block above its threshold
     back to the system, so that each training step faults its activations in anew, page by page;
@@ -70,6 +72,8 @@ def at_work(threads: int = 0) -> Iterator[None]:
     """
     import torch
 
+    from convscope import devices
+
     before = torch.get_num_threads()
     torch.set_num_threads(threads or cores())
     torch.set_flush_denormal(True)
@@ -77,7 +81,8 @@ def at_work(threads: int = 0) -> Iterator[None]:
         with contextlib.suppress(OSError, AttributeError):
             _keep_freed_memory()
     try:
-        yield
+        with devices.generators_kept():
+            yield
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(before)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from convscope import run
+from convscope import devices, run
 from convscope.data import decode
 from convscope.data.layout import find_images
 from convscope.errors import BadArgument, ImageError
@@ -85,7 +85,11 @@ class Trained:
         probabilities = np.empty((0, len(self.classes)))
         if readable:
             logits = predictions.logits_of(
-                self.network, np.stack(readable), emit=emit, stage="predict"
+                self.network,
+                np.stack(readable),
+                device=self.network.normalise.mean.device,
+                emit=emit,
+                stage="predict",
             )
             probabilities = metrics.softmax(logits / self.temperature)
         rows = iter(probabilities)
@@ -145,17 +149,19 @@ class Trained:
         return names, errors, pixels
 
 
-def load(path: str | Path, *, model: str | None = None) -> Trained:
-    """The trained network of a run; ``model`` names the user's own ``file.py:ClassName`` again, if
-    it is one.
+def load(path: str | Path, *, model: str | None = None, device: str = "cpu") -> Trained:
+    """The trained network of a run on a ``device`` ("auto", "cpu", "cuda", ...); ``model`` names
+    the user's own ``file.py:ClassName`` again, if it is one.
 
-    Raises RunError for a missing, cut or edited file, BadArgument where ``model`` is needed.
+    Raises RunError for a missing, cut or edited file, BadArgument where ``model`` is needed, or the
+    device is not there.
     """
+    where = devices.of(device)
     place = run.find(Path(path))
     info = place.read_model()
     preprocessing = info["preprocessing"]
     return Trained(
-        store.load(place, model),
+        store.load(place, model).to(where),
         tuple(info["classes"]),
         preprocessing["channels"],
         tuple(preprocessing["size"]),

@@ -1,10 +1,10 @@
 """A device that is none: what is done on it is done by the CPU, and as strictly told apart from it
 as a GPU is.
 
-``fake:0`` is a device of PyTorch's own kind (PrivateUse1), written in Python. Its tensors hold one of
-the CPU each. An operator that meets both kinds is refused, as CUDA refuses it; so is NumPy, by
-PyTorch itself. So every place that makes a tensor, or looks into a network, can be run without a GPU
-and fails where it forgets ``.to(device)`` or ``.cpu()``.
+``fake:0`` is a device of PyTorch's own kind (PrivateUse1), written in Python. Its tensors hold one
+of the CPU each. An operator that meets both kinds is refused, as CUDA refuses it; so is NumPy, by
+PyTorch itself. So every place that makes a tensor, or looks into a network, can be run without a
+GPU and fails where it forgets ``.to(device)`` or ``.cpu()``. Autocast changes nothing there.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Backend:
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16]
 
-    def Stream(self, device: object) -> Queue:  # noqa: N802
+    def Stream(self, device: object) -> Queue:
         self.queues.append(Queue("copies"))
         return self.queues[-1]
 
@@ -112,6 +112,9 @@ class Fake(torch.Tensor):
     def __repr__(self, **_: Any) -> str:
         return f"Fake({self.held})"
 
+    def tolist(self) -> Any:
+        return self.held.tolist()
+
     def record_stream(self, queue: Queue) -> None:
         self.used_by = queue.name
 
@@ -125,7 +128,8 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     name, given = func._schema.name, tree_leaves((args, kwargs))
     fakes = [one for one in given if isinstance(one, Fake)]
     others = [one for one in given if isinstance(one, torch.Tensor) and not isinstance(one, Fake)]
-    if fakes and name not in MOVES and any(one.ndim for one in others):
+    into_cpu = name.endswith("_") and type(args[0]) is torch.Tensor
+    if fakes and name not in MOVES and (into_cpu or any(one.ndim for one in others)):
         raise RuntimeError(f"{func}: tensors on cpu and on {NAME}:0 meet")
     wanted = kwargs.get("device")
     away = bool(fakes) if wanted is None else torch.device(wanted).type == NAME
@@ -145,6 +149,14 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     return return_and_correct_aliasing(func, args, kwargs, made) if fakes else made
 
 
+tensor = torch.tensor
+
+
+def made(data: Any, *, device: Any = None, **kwargs: Any) -> torch.Tensor:
+    """``torch.tensor``, which PyTorch's devices in Python do not have."""
+    return tensor(data, **kwargs) if device is None else tensor(data, **kwargs).to(device)
+
+
 _library: Any = None  # what is registered for as long as it lives
 backend = Backend()
 
@@ -161,7 +173,9 @@ def fake() -> Iterator[Backend]:
         _setup_privateuseone_for_python_backend(NAME, backend)
         _library = torch.library.Library("_", "IMPL")
         _library.fallback(lambda func, *args, **kwargs: run(func, args, kwargs), "PrivateUse1")
+        _library.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
     backend.__init__()  # type: ignore[misc]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.Tensor, "pin_memory", lambda self: self.clone())
+        patch.setattr(torch, "tensor", made)
         yield backend

@@ -55,8 +55,9 @@ def evaluate(
     where, layout = devices.of(device), precision.FORMATS[kept.train.memory_format]
     with machine.at_work(kept.train.threads):
         network.to(where).to(memory_format=layout)
+        ways = kept.train.kernels if where == "cpu" else "plain"
         logits = predictions.logits_of(
-            precision.engine(network, kept.train.kernels, kept.train.precision),
+            precision.engine(network, ways, kept.train.precision),
             images,
             batch_size=kept.train.eval_batch,
             device=where,
@@ -112,10 +113,11 @@ def predict(
     top_k: int = 5,
     invert: bool = False,
     model: str | None = None,
+    device: str = "auto",
     emit: Emit = silent,
 ) -> list[Guess]:
     """Guesses of a run's network for image files and folders; see :meth:`Trained.predict`."""
-    return load(path, model=model).predict(list(images), top_k, invert, emit)
+    return load(path, model=model, device=device).predict(list(images), top_k, invert, emit)
 
 
 def compare(

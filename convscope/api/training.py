@@ -16,6 +16,7 @@ from convscope.insight import figures
 from convscope.job import Job, Limits
 from convscope.recipe import Recipe
 from convscope.training import budget, finder, memory
+from convscope.training.profile import refuse as refuse_profile
 
 
 def train(
@@ -93,6 +94,8 @@ def train(
     pack = opened(asked, emit)
     with machine.at_work(asked.train.threads), board.Board(emit) as told:
         job = Job(asked, pack, told, limits, begun=place is not None)
+        if profile:
+            refuse_profile(job.loader.device)
         if place is None:  # everything that can be refused was refused before this
             _claimed(job.recipe, check)
             place = run.create(pack.name, short(asked.model.name), folder, Path("runs"))

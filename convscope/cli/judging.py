@@ -12,12 +12,14 @@ import typer
 from convscope.cli.shared import Debug, Json, OwnModel, RunPath, print_json
 from convscope.errors import BadArgument
 
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+
 
 def evaluate(
     run: RunPath,
     split: Annotated[str, typer.Option(help="test (each look is counted), val or train.")] = "test",
     model: OwnModel = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    device: Device = "auto",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -39,6 +41,7 @@ def predict(
         bool, typer.Option("--invert", help="Swap dark and light: for dark ink on white paper.")
     ] = False,
     model: OwnModel = None,
+    device: Device = "auto",
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     debug: Debug = False,
@@ -49,7 +52,9 @@ def predict(
     from convscope import api, console
 
     with console.Monitor() as emit:
-        guesses = api.predict(run, files, top_k=top_k, invert=invert, model=model, emit=emit)
+        guesses = api.predict(
+            run, files, top_k=top_k, invert=invert, model=model, device=device, emit=emit
+        )
     failed = [guess for guess in guesses if guess.error]
     if as_json:
         print_json({"results": [guess.as_json() for guess in guesses]})

@@ -2,12 +2,12 @@
 
 Images are uint8, or float from 0 to 1, [B,C,H,W], on any device; what comes out has the same shape
 and type, in rows (contiguous), and what goes in is left as it is. Random numbers are drawn on the
-CPU wherever the images are, so that a seed means the same everywhere. :func:`augment` does what a recipe
-asks for in this order: flip or alternating flip, shift, warp (crop, then scale, shear and rotate;
-:mod:`convscope.data.warp`), colour (brightness, contrast and saturation, then hue), randaugment,
-cutout, erase, mixup or cutmix. :func:`draw` makes the beginning of it a part of copying a batch
-from its source. What is off draws no random numbers, so switching it on changes what those after it
-draw. The number of threads changes nothing.
+CPU wherever the images are, so that a seed means the same everywhere. :func:`augment` does what a
+recipe asks for in this order: flip or alternating flip, shift, warp (crop, then scale, shear and
+rotate; :mod:`convscope.data.warp`), colour (brightness, contrast and saturation, then hue),
+randaugment, cutout, erase, mixup or cutmix. :func:`draw` makes its beginning a part of copying
+a batch from its source. What is off draws no random numbers, so switching it on changes what those
+after it draw. The number of threads changes nothing.
 """
 
 from __future__ import annotations

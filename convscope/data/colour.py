@@ -48,7 +48,7 @@ def recoloured(images: Tensor, brightness: Tensor, contrast: Tensor, saturation:
     pixels = images.to(torch.float32)
     if greyer:
         share = contrast * brightness * (1 - saturation)
-        grey = sum(weight * pixels[:, [c]] for c, weight in enumerate(luma))
+        grey = sum(weight * pixels[:, c, None] for c, weight in enumerate(luma))
         added = share[:, None, None, None] * grey  # [B,1,H,W]
     if flatter:
         kind = torch.int64 if images.dtype == torch.uint8 else torch.float64

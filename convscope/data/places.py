@@ -76,11 +76,11 @@ def drawn(
 ) -> Tensor:
     """``source[chosen]`` as a new tensor, mirrored, shifted and cut out, where ``source`` is.
 
-    Bytes on the CPU go through a compiled kernel. Elsewhere it is few passes over the pixels, in pieces as
-    large as can be, with the same result to the bit: nothing is padded with black, but an image is
-    copied from a little before its place in the source or after it, in one piece, and what came
-    from another row, channel or image is blacked out together with the square of cutout, eight
-    bytes at a time.
+    Bytes on the CPU go through a compiled kernel; other devices read each pixel by its index. Other
+    numbers take few passes over the pixels, in pieces as large as can be, with the same result to
+    the bit: nothing is padded with black, but an image is copied from a little before its place in
+    the source or after it, in one piece, and what came from another row, channel or image is
+    blacked out together with the square of cutout, eight bytes at a time.
     """
     batch, (_, height, width), size = len(chosen), source.shape[1:], source.element_size()
     mirrored, offset = np.zeros(batch, np.int64), None

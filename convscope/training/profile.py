@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import operator
 import statistics
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity
 
-from convscope import machine
-from convscope.data.loader import Loader, seed_of
+from convscope import devices, machine
+from convscope.data.loader import Batch, Loader, seed_of
+from convscope.errors import BadArgument
 from convscope.recipe import Train
 from convscope.training import layers, loop, optim
-from convscope.training.checkpoint import State
+from convscope.training.checkpoint import Position, State
 from convscope.training.fusion import Standardise
 from convscope.training.optim import Optimizer
 from convscope.training.precision import DTYPES
@@ -122,42 +124,70 @@ class Profile:
 def profile(model: nn.Module, loader: Loader, train: Train, steps: int = 20) -> Profile:
     """Train a copy of the network for some real steps and take their time apart.
 
-    What no operator accounts for is Python's. The speed of each convolution stands beside what the
-    same shape reaches alone on this machine, in the fastest way that the probe knows.
+    What no operator accounts for is Python's; on a GPU, whose operators are counted by the time of
+    their kernels there, it is the time that the GPU waits. The speed of each convolution stands
+    beside what the same shape reaches alone on this machine, in the fastest way that the probe
+    knows. Raises BadArgument on ``mps``, which does not tell what an operator takes.
     """
+    device = torch.device(loader.device)
+    refuse(device)
     twin = copy.deepcopy(model).train()
     state = State.of(twin, optim.optimizer(twin, train), train)
-    sums = torch.zeros(2, dtype=torch.float64, device=loader.device)
-    clocks = _clocks(twin)
+    sums = Position().sums(loader.device)
     _name_what_no_operator_does(twin, state.optimizer)
-    taken, data = [], []
-    recorder = torch.profiler.profile(activities=[ProfilerActivity.CPU])
-    batches, images = _forever(loader), 0
-    for step in range(-WARM, 2 * steps):  # first with the clock alone, then with the recorder
-        if step == 0:
-            for clock in clocks.values():
-                clock.clear()
-        if step == steps:
-            with machine.muted():
-                recorder.start()
-        with torch.profiler.record_function(STEP) if step >= steps else nullcontext():
-            began = time.perf_counter()
-            batch = next(batches)
-            got = time.perf_counter()
-            at = max(step, 0)
-            lr = optim.learning_rate(train, at, 2 * steps)
-            loop.update(state, batch, train, at, lr, seed_of(train.seed, 0, at), sums)
-        if 0 <= step < steps:
-            taken.append(time.perf_counter() - began)
-            data.append(got - began)
-            images += len(batch)
+    batches = _forever(loader)
+
+    def run(step: int) -> tuple[Batch, float, float]:
+        """A step; its batch, the seconds it took, and those of the batch."""
+        began = time.perf_counter()
+        batch = next(batches)
+        got = time.perf_counter()
+        at = max(step, 0)
+        lr = optim.learning_rate(train, at, 2 * steps)
+        loop.update(state, batch, train, at, lr, seed_of(train.seed, 0, at), sums)
+        devices.wait(device)
+        return batch, time.perf_counter() - began, got - began
+
+    clocks = _clocks(twin, device) if device.type == "cpu" else {}
+    for step in range(-WARM, 0):
+        run(step)
+    for clock in clocks.values():
+        clock.clear()
+    timed = [run(step) for step in range(steps)]  # with the clocks alone
+    if device.type != "cpu":  # which wait, elsewhere, for each layer
+        clocks = _clocks(twin, device)
+        for step in range(steps):
+            run(step)
+    with _recorder(device) as recorder:
+        for step in range(steps, 2 * steps):
+            with torch.profiler.record_function(STEP):
+                batch, _, _ = run(step)
+    whole = statistics.median(seconds for _, seconds, _ in timed)
+    data = statistics.median(seconds for _, _, seconds in timed)
+    images = sum(len(one) for one, _, _ in timed) // steps
+    found = Profile(whole, images, _kinds(recorder, whole, data, device))
+    inputs = batch.inputs[0][: train.micro_batch or None]
+    found.convolutions = _convolutions(twin, inputs, clocks, train.precision)
+    return found
+
+
+def refuse(device: str | torch.device) -> None:
+    """Raise BadArgument for a device on which nobody can tell what time an operator takes."""
+    if (kind := torch.device(device).type) == "mps":
+        rule = f"takes a step apart on the CPU and on NVIDIA GPUs, not on {kind}"
+        raise BadArgument("profile", True, rule, "leave it out, or train with device=cpu")
+
+
+@contextmanager
+def _recorder(device: torch.device) -> Iterator[Any]:
+    """PyTorch's own profiler, at work; what it and its libraries say is dropped."""
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+    recorder = torch.profiler.profile(activities=activities)
+    with machine.muted():
+        recorder.start()
+    yield recorder
     with machine.muted():
         recorder.stop()
-    whole = statistics.median(taken)
-    found = Profile(whole, images // steps, _kinds(recorder, whole, statistics.median(data)))
-    inputs = batch.inputs[0][: train.micro_batch or None]
-    found.convolutions = _convolutions(twin, inputs, clocks, DTYPES[train.precision])
-    return found
 
 
 def _speed(gflops: float | None) -> str:
@@ -171,14 +201,19 @@ def _forever(loader: Loader) -> Any:
         epoch += 1
 
 
-def _kinds(recorder: Any, whole: float, data: float) -> dict[str, dict[str, float]]:
+def _kinds(
+    recorder: Any, whole: float, data: float, device: torch.device
+) -> dict[str, dict[str, float]]:
     """Seconds a step by kind and direction, from the operators that no other operator called: the
     median over the steps, so that one which the machine held up counts as any other."""
     taken: dict[tuple[str, str], list[float]] = {}
-    steps = [event for event in recorder.events() if event.name == STEP]
+    # On a GPU the backward pass has a thread of its own, and what the GPU does are events as well.
+    events = [event for event in recorder.events() if event.device_type.name == "CPU"]
+    steps = [event for event in events if event.name == STEP]
+    tops = [event for event in events if event.cpu_parent is None]
     for number, step in enumerate(steps):
-        for event in step.cpu_children:
-            for kind, backward, microseconds in _spent(event, None, False):
+        for event in (*step.cpu_children, *_beside(step, tops)):
+            for kind, backward, microseconds in _spent(event, None, False, _cost(device)):
                 way = "backward" if backward else "forward"
                 seconds = taken.setdefault((kind, way), [0.0] * len(steps))
                 seconds[number] += microseconds / 1e6
@@ -186,6 +221,9 @@ def _kinds(recorder: Any, whole: float, data: float) -> dict[str, dict[str, floa
     for (kind, way), each in taken.items():
         kinds[kind][way] = statistics.median(each)
     accounted = sum(sum(ways.values()) for ways in kinds.values())
+    if device.type == "cuda":
+        kinds["Python"]["forward"] = max(0.0, whole - accounted)
+        return {kind: ways for kind, ways in kinds.items() if sum(ways.values()) > 0}
     loading = kinds["other operators"]["forward"]
     kinds["data"]["forward"] = data
     # The loader's operators have no name of their own: they are what is left of its time.
@@ -194,19 +232,35 @@ def _kinds(recorder: Any, whole: float, data: float) -> dict[str, dict[str, floa
     return {kind: ways for kind, ways in kinds.items() if sum(ways.values()) > 0}
 
 
-def _spent(event: Any, kind: str | None, backward: bool) -> Any:
+def _beside(step: Any, events: list[Any]) -> Iterator[Any]:
+    """The operators of other threads that began within a step."""
+    for event in events:
+        within = step.time_range.start <= event.time_range.start <= step.time_range.end
+        if within and event.thread != step.thread:
+            yield event
+
+
+def _cost(device: torch.device) -> Callable[[Any], float]:
+    """Microseconds of an operator with all that it calls: those of its kernels on a GPU."""
+    name = "device_time_total" if device.type == "cuda" else "cpu_time_total"
+    return operator.attrgetter(name)
+
+
+def _spent(
+    event: Any, kind: str | None, backward: bool, cost: Callable[[Any], float]
+) -> Iterator[tuple[str, bool, float]]:
     """(kind, whether backward, microseconds) of an operator and those it called."""
     backward = backward or "Backward" in event.name
     name = event.name.removeprefix("autograd::engine::evaluate_function: ")
     if kind is None:
         kind = next((k for k, names in _NAMES if name.startswith(names)), None)
     if kind is not None:
-        yield kind, backward, event.cpu_time_total
+        yield kind, backward, cost(event)
         return
-    inner = sum(child.cpu_time_total for child in event.cpu_children)
-    yield "other operators", backward, max(0.0, event.cpu_time_total - inner)
+    inner = sum(map(cost, event.cpu_children))
+    yield "other operators", backward, max(0.0, cost(event) - inner)
     for child in event.cpu_children:
-        yield from _spent(child, None, backward)
+        yield from _spent(child, None, backward, cost)
 
 
 def _name_what_no_operator_does(model: nn.Module, optimizer: Optimizer) -> None:
@@ -225,9 +279,14 @@ def _name_what_no_operator_does(model: nn.Module, optimizer: Optimizer) -> None:
             module.forward = named("standardise", module.forward)  # type: ignore[method-assign]
 
 
-def _clocks(model: nn.Module) -> dict[str, dict[str, float]]:
+def _clocks(model: nn.Module, device: torch.device) -> dict[str, dict[str, float]]:
     """Seconds of each convolution, filled while the network trains: its forward pass, and from its
     output's gradient to its kernel's."""
+
+    def now() -> float:
+        devices.wait(device)
+        return time.perf_counter()
+
     clocks: dict[str, dict[str, float]] = {}
     for name, module in model.named_modules():
         if not isinstance(module, nn.Conv2d) or not module.weight.requires_grad:
@@ -236,18 +295,20 @@ def _clocks(model: nn.Module) -> dict[str, dict[str, float]]:
         began: dict[str, float] = {}
 
         def before(module: nn.Module, inputs: Any, began: dict[str, float]) -> None:
-            began["forward"] = time.perf_counter()
+            began["forward"] = now()
 
         def after(
             module: nn.Module, inputs: Any, y: Tensor, began: dict[str, float], clock: Any
         ) -> None:
-            now = time.perf_counter()
-            _add(clock, "forward", now - began["forward"])
-            y.register_hook(functools.partial(_note, began))  # type: ignore[no-untyped-call]
+            _add(clock, "forward", now() - began["forward"])
+            y.register_hook(functools.partial(note, began))  # type: ignore[no-untyped-call]
 
         def done(weight: Tensor, began: dict[str, float], clock: Any) -> None:
             if "backward" in began:  # not where another computes this layer, as Branches does
-                _add(clock, "backward", time.perf_counter() - began.pop("backward"))
+                _add(clock, "backward", now() - began.pop("backward"))
+
+        def note(began: dict[str, float], gradient: Tensor) -> None:
+            began["backward"] = now()
 
         module.register_forward_pre_hook(functools.partial(before, began=began))
         module.register_forward_hook(functools.partial(after, began=began, clock=clock))
@@ -256,25 +317,24 @@ def _clocks(model: nn.Module) -> dict[str, dict[str, float]]:
     return clocks
 
 
-def _note(began: dict[str, float], gradient: Tensor) -> None:
-    began["backward"] = time.perf_counter()
-
-
 def _add(clock: dict[str, float], way: str, seconds: float) -> None:
     clock[way] = clock.get(way, 0.0) + seconds
     clock[f"{way} passes"] = clock.get(f"{way} passes", 0) + 1
 
 
 def _convolutions(
-    model: nn.Module, inputs: Tensor, clocks: dict[str, dict[str, float]], dtype: torch.dtype
+    model: nn.Module, inputs: Tensor, clocks: dict[str, dict[str, float]], precision: str
 ) -> list[dict[str, Any]]:
-    """A row a convolution: its shape, and GFLOP/s in training and alone, forward and backward."""
+    """A row a convolution: its shape, and GFLOP/s in training and alone, forward and backward; what
+    it reaches alone is measured on the CPU only."""
     rows = []
     for name, (layer, shape, learns) in layers.shapes(model, inputs).items():
         clock = clocks.get(name, {})
         if not clock.get("forward passes"):  # a linear layer, or one that does not learn
             continue
-        alone = layers.measure(layer, shape, learns, dtype)
+        here = inputs.device.type == "cpu"
+        alone = layers.measure(layer, shape, learns, DTYPES[precision]) if here else {}
+        layer.cpu()
         operations = 2 * layers.multiply_adds(layer, shape)
         backward = operations * ((1 if learns else 0) + 1)
         rows.append(
