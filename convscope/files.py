@@ -136,6 +136,12 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    with explained(path):
+        path.unlink(missing_ok=True)
+
+
 def read_json(path: Path, error: Callable[[str], ConvscopeError]) -> Any:
     """Read JSON; ``error`` makes the exception for a file that is missing, cut short or no JSON."""
     try:

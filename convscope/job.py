@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
 import math
@@ -23,7 +24,7 @@ from convscope.data import augment
 from convscope.data.loader import Loader, tensor_of, to_input
 from convscope.data.pack import Pack
 from convscope.data.split import held_out, statistics, validation
-from convscope.errors import BadArgument, DataError, RunError
+from convscope.errors import BadArgument, ConvscopeError, DataError, RunError
 from convscope.evaluation import metrics, predictions
 from convscope.events import Emit, Event, Notice, Progress, in_words
 from convscope.insight import anatomy, figures
@@ -32,10 +33,12 @@ from convscope.models.parts import Classifier
 from convscope.models.record import Whitening
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
-from convscope.training import budget, memory, precision
+from convscope.training import budget, choice, layers, measurements, memory, precision
 from convscope.training.loop import fit
+from convscope.training.pace import Watch
 from convscope.training.profile import profile
 from convscope.training.rehearsal import Rehearsal
+from convscope.training.timing import race
 
 if TYPE_CHECKING:
     from convscope.insight.explain import Glance
@@ -117,11 +120,13 @@ class Job:
         inputs, targets = batch.inputs[0], batch.targets[0]
         few = len(inputs) if limits.memory is None else self._few(asked, limits.memory)
         _try(self.model, inputs[:few], len(pack.classes), asked.model.name)
-        asked = precision.choose(asked, self.model, inputs[:few], targets[:few], self.emit)
+        self.choice = choice.choose(asked, self.model, inputs[:few], targets[:few], self.emit)
+        asked = self.choice.recipe
         layout = precision.FORMATS[asked.train.memory_format]
         self.loader = self._loader(asked, layout)
         self.model.to(memory_format=layout)
         self.engine = precision.engine(self.model, asked.train.kernels, asked.train.precision)
+        self.step = self._measured_step(asked) if limits.memory is None else None
         if limits.memory is not None:
             asked = self._within_memory(asked, limits.memory)
         self.recipe = asked if limits.seconds is None else self._within_time(asked, limits.seconds)
@@ -152,6 +157,39 @@ class Job:
         images = self.judged if len(self.judged) else self.pack.splits["train"].images
         some = torch.from_numpy(np.array(images[: asked.train.eval_batch]))
         return Rehearsal(self.engine, self.loader, asked.train, some, self._let_go)
+
+    def _measured_step(self, asked: Recipe) -> float | None:
+        """Seconds of a whole step, as kept with what was measured of the network, or as measured
+        now and kept; None where nothing is kept of it."""
+        found = self.choice.measurement
+        if found is None:
+            return None
+        train, what = asked.train, (asked.augment, self.loader.batch_size)
+        key = measurements.key_of(what, train.optimizer, train.ema, train.clip_grad)
+        if key not in found.steps:
+            rehearsal = self._rehearsal(asked)
+            for _ in range(2):
+                rehearsal.step()
+            timing = race({"": rehearsal.step}, rounds=9, far=2.0, limit=1.0).timings[""]
+            if not timing.sure:
+                return None
+            steps = found.steps | {key: timing.usual}
+            with contextlib.suppress(ConvscopeError):  # that nothing can be kept was said before
+                measurements.write(self.choice.key, replace(found, steps=steps))
+            return timing.usual
+        return found.steps[key]
+
+    def _watched(self) -> Emit:
+        """Where a run's events go: its pace is held against what was measured, if anything was."""
+        if self.step is None:
+            return self.emit
+
+        def drop() -> None:
+            with contextlib.suppress(ConvscopeError):
+                measurements.forget(self.choice.key)
+                layers.forget()
+
+        return Watch(self.emit, self.step, self.loader.batch_size, drop)
 
     def _few(self, asked: Recipe, bound: int) -> int:
         """How many images the probe of number formats and kernels may work with, which takes more
@@ -291,7 +329,7 @@ class Job:
             self._validate,
             self.recipe.train,
             place,
-            self.emit,
+            self._watched(),
             (val, val + test),
         )
         if not place.metrics.exists():

@@ -26,6 +26,18 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@functools.cache
+def features() -> frozenset[str]:
+    """The instructions that the processor says it has, by the names that Linux gives them; none on
+    other systems."""
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+        for line in lines:
+            key, _, value = line.partition(":")
+            if key.strip().lower() in ("flags", "features"):
+                return frozenset(value.split())
+    return frozenset()
+
+
 def cores() -> int:
     """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -2,6 +2,7 @@
 
 from convscope.api.explaining import Explained, explain
 from convscope.api.judging import compare, evaluate, predict
+from convscope.api.measuring import describe_machine
 from convscope.api.results import LearningRate, Metrics, Run
 from convscope.api.showing import describe_data, networks, script, show_data, summary
 from convscope.api.training import find_lr, train
@@ -13,6 +14,7 @@ __all__ = [
     "Run",
     "compare",
     "describe_data",
+    "describe_machine",
     "evaluate",
     "explain",
     "find_lr",

@@ -39,6 +39,7 @@ app.command(cls=Headed)(summary.summary)
 app.command()(showing.script)
 app.command()(showing.models)
 app.command()(showing.recipes)
+app.command()(showing.machine)
 app.add_typer(data.app, name="data")
 app.add_typer(lab.app, name="lab")
 

@@ -1,4 +1,4 @@
-"""`convscope script`, `models` and `recipes`."""
+"""`convscope script`, `models`, `recipes` and `machine`."""
 
 from __future__ import annotations
 
@@ -83,3 +83,56 @@ def _reached(claim: Claim | None) -> str:
         return "-"
     loss = "" if claim.loss is None else f"loss {claim.loss:.4f}, "
     return f"{claim.accuracy:.2%} +/- {claim.sd:.2%}\n{loss}{claim.seconds:.0f} s"
+
+
+def machine(
+    again: Annotated[bool, typer.Option("--again", help="Measure anew what was measured.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show this machine: what was measured on it, when, how sure that is, and what it led to."""
+    from convscope import api, console
+
+    with console.Monitor() as monitor:
+        found = api.describe_machine(again, emit=monitor)
+    if as_json:
+        print_json(found)
+        return
+    kernels = "available" if found["kernels"] else "not available"
+    console.table(
+        ("this machine", ""),
+        [
+            ("processor", found["processor"]),
+            ("cores", f"{found['cores']}, {found['system']}"),
+            ("instructions", ", ".join(found["instructions"]) or "none that are known here"),
+            ("device", found["device"]),
+            ("compiled kernels", kernels),
+            ("taken unmeasured", found["prior"]),
+        ],
+    )
+    if not found["measurements"]:
+        typer.echo("Nothing is measured yet: a network is at its first training, or by --again.")
+        return
+    heads = ("network", "batch", "measured (UTC)", "quiet", "ms a pass", "what it led to")
+    rows = [
+        (
+            one["network"],
+            "x".join(map(str, one["shape"])),
+            one["measured"][:16].replace("T", " "),
+            f"{one['quiet']:.0%}",
+            f"{one['seconds'][one['chosen']] * 1e3:.1f}",
+            one["said"] + _wrong(one["wrong"]),
+        )
+        for one in found["measurements"]
+    ]
+    console.table(heads, rows)
+    typer.echo(
+        f"What is measured counts for {found['kept_days']} days, or until training finds another "
+        "pace; all candidates are in --json."
+    )
+
+
+def _wrong(names: list[str]) -> str:
+    """The formats whose results were wrong, if any."""
+    kinds = sorted({" ".join(name.split()[:2]) for name in names})
+    return f"; wrong: {', '.join(kinds)}" if kinds else ""

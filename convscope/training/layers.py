@@ -1,5 +1,5 @@
 """The fastest way to compute each convolution and linear layer of a network on this machine, found
-by timing it."""
+by timing it, and kept by its shape."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,15 @@ from torch import Tensor, nn
 from convscope import files, machine
 from convscope.errors import ConvscopeError
 from convscope.events import Emit, Notice, Progress
-from convscope.training import convolution, linear
+from convscope.training import convolution, linear, measurements
 from convscope.training.convolution import PARTS
+from convscope.training.timing import race
 
-ROUNDS = 9  # timed runs a way, after one to warm up
-SURE = 3  # of them before a way can be out of the race
-LONG_ENOUGH = 0.1  # seconds after which a way's best time stands
+ROUNDS = 9  # quiet rounds a way, after one to warm up
+LONG_ENOUGH = 0.05  # seconds of them after which a way's best time stands
+SHORTEST = 2e-4  # seconds of a round at least: the same again and again, if need be
+PATIENCE = 0.6  # seconds that a part is timed at most, where others are at work
+LIMIT = 8.0  # seconds of all layers, after which the rest is left to PyTorch
 WORK = 1.5e9  # multiply-adds that are timed at most; a larger batch is timed in part
 FAR = 1.5  # a way this much slower than the fastest leaves the race
 CLEAR = 0.9  # another way than PyTorch's has to take less than this share of its time
@@ -35,46 +39,56 @@ Layer = nn.Conv2d | nn.Linear
 Timings = dict[str, dict[str, float | None]]  # part -> way -> seconds, None where it is wrong
 
 
+class Measured(NamedTuple):
+    """Seconds of each way of each part of a layer, and whether the machine was quiet enough to tell
+    them apart."""
+
+    parts: Timings
+    sure: bool
+
+
 def plan(model: nn.Module, inputs: Tensor, emit: Emit, dtype: torch.dtype = torch.float32) -> str:
     """The recipe's ``kernels`` for a network and a batch: 'fused', and of each layer that is better
     not computed as PyTorch does it, 'name=output,input,kernel' with a way for each part, where
     layers are computed in ``dtype``.
 
-    What was measured of a shape is kept in the cache for every network that has it.
+    What was measured of a shape is kept in the cache for every network that has it, for as long as
+    :data:`convscope.training.measurements.DAYS`. What others at work spoilt is PyTorch's own way, and not
+    kept.
     """
-    cache = files.cache_root() / "precision" / f"layers-{_machine()}.json"
+    cache = _cache()
     try:
         known = files.read_json(cache, ConvscopeError)
         known = known if isinstance(known, dict) else {}
     except ConvscopeError:
         known = {}
-    found, fresh, saved, spent = ["fused"], False, 0.0, 0.0
+    found, fresh, began = ["fused"], False, time.perf_counter()
     layers = shapes(model, inputs)
     for done, (name, (layer, shape, learns)) in enumerate(layers.items()):
         key = describe(layer, shape, learns)
         key += "" if dtype is torch.float32 else f" {str(dtype).removeprefix('torch.')}"
-        if not _right(known.get(key), _ways(layer, learns, dtype)):
-            known[key], fresh = measure(layer, shape, learns, dtype), True
-        best = {part: fastest(known[key].get(part, {})) for part in PARTS}
-        for part, ways in known[key].items():
-            plain, taken = ways.get("direct"), ways.get(best[part])
-            if plain is not None and taken is not None:
-                spent, saved = spent + plain, saved + plain - taken
-        if any(way != "direct" for way in best.values()):
-            found.append(f"{name}={','.join(best.values())}")
+        table: Any = known.get(key)
+        if not _right(table, _ways(layer, learns, dtype)):
+            left = LIMIT - (time.perf_counter() - began)
+            parts, sure = measure(layer, shape, learns, dtype, left)
+            table = {"measured": measurements.today(), "parts": parts}
+            if sure:
+                known[key], fresh = table, True
+        best = [fastest(table["parts"].get(part, {})) for part in PARTS]
+        if any(way != "direct" for way in best):
+            found.append(f"{name}={','.join(best)}")
         emit(Progress("measure", done + 1, len(layers), "layers"))
     if fresh:
         try:
             files.write_json(cache, known)
         except ConvscopeError as why:
             emit(Notice(f"what was measured is not kept: {why}", warning=True))
-    if len(found) > 1:
-        when = "now" if fresh else "before"
-        text = f"{len(found) - 1} of {len(layers)} are computed in other ways than PyTorch's own"
-        share = f"in {1 - saved / spent:.0%} of the time of all (measured {when})"
-        name = str(dtype).removeprefix("torch.")
-        emit(Notice(f"layers in {name}: {text}, {share}"))
     return " ".join(found)
+
+
+def forget() -> None:
+    """Drop what is kept of this machine's layers, so that it is measured anew. Raises RunError."""
+    files.remove(_cache())
 
 
 def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[Layer, Any, bool]]:
@@ -117,10 +131,14 @@ def describe(layer: Layer, shape: tuple[int, ...], learns: bool) -> str:
 
 
 def measure(
-    layer: Layer, shape: tuple[int, ...], learns: bool, dtype: torch.dtype = torch.float32
-) -> Timings:
-    """Seconds of each part of a layer in each way that suits it, in turn, the best of a few; every
-    result is held against PyTorch's in float32."""
+    layer: Layer,
+    shape: tuple[int, ...],
+    learns: bool,
+    dtype: torch.dtype = torch.float32,
+    limit: float = LIMIT,
+) -> Measured:
+    """Time each part of a layer in each way that suits it, against each other, within ``limit``
+    seconds; every result is held against PyTorch's in float32."""
     layer = copy.deepcopy(layer)
     with torch.no_grad():
         y = _plain(layer, torch.zeros(1, *shape[1:]))
@@ -136,12 +154,14 @@ def measure(
             exact = (x.float(), g.float(), weight.float(), None if bias is None else bias.float())
             return _part(layer, part, "direct", *exact)
 
-        return {
-            part: _race(
-                {way: functools.partial(run, part, way) for way in ways}, right(part), WRONG[dtype]
-            )
-            for part, ways in _ways(layer, learns, dtype).items()
-        }
+        found: Timings = {}
+        sure, began = True, time.perf_counter()
+        for part, ways in _ways(layer, learns, dtype).items():
+            left = min(PATIENCE, limit - (time.perf_counter() - began))
+            runs = {way: functools.partial(run, part, way) for way in ways}
+            found[part], quiet = _race(runs, right(part), WRONG[dtype], left)
+            sure = sure and quiet
+        return Measured(found, sure)
 
 
 def _ways(layer: Layer, learns: bool, dtype: torch.dtype) -> dict[str, list[str]]:
@@ -215,28 +235,38 @@ def share(layer: Layer, shape: tuple[int, ...]) -> float:
 
 
 def _race(
-    ways: Mapping[str, Callable[[], Tensor]], right: Tensor, wrong: float
-) -> dict[str, float | None]:
+    ways: Mapping[str, Callable[[], Tensor]], right: Tensor, wrong: float, limit: float
+) -> tuple[dict[str, float | None], bool]:
+    """Seconds of each way, None of one that is wrong or was never quiet, and whether all were
+    quiet."""
     times: dict[str, float | None] = dict.fromkeys(ways)
-    racing = {}
+    racing: dict[str, Callable[[], object]] = {}
+    took = math.inf
     for way, run in ways.items():
         distance = (run() - right).norm() / right.norm().clamp_min(1e-12)  # and the warm-up
         if distance < wrong:
             racing[way] = run
-    if not racing:
-        return times
-    best = dict.fromkeys(racing, math.inf)
-    for turn in range(1, ROUNDS + 1):
-        for way, run in racing.items():
             began = time.perf_counter()
             run()
-            best[way] = min(best[way], time.perf_counter() - began)
-        least = min(best.values())
-        if turn >= SURE:
-            racing = {w: r for w, r in racing.items() if best[w] < FAR * least}
-        if len(racing) == 1 or (turn >= SURE and turn * least > LONG_ENOUGH):
-            break
-    return times | best
+            took = min(took, time.perf_counter() - began)
+    if len(racing) < 2:
+        return times | dict.fromkeys(racing, took), True
+    count = max(1, round(SHORTEST / took))
+
+    def often(run: Callable[[], object]) -> None:
+        for _ in range(count):
+            run()
+
+    found = race(
+        {way: functools.partial(often, run) for way, run in racing.items()},
+        rounds=ROUNDS,
+        far=FAR,
+        limit=limit,
+        enough=LONG_ENOUGH,
+    )
+    for way, seconds in found.seconds().items():
+        times[way] = None if seconds is None else seconds / count
+    return times, found.sure
 
 
 def fastest(ways: dict[str, float | None]) -> str:
@@ -255,15 +285,21 @@ def fastest(ways: dict[str, float | None]) -> str:
 
 
 def _right(table: Any, suitable: dict[str, list[str]]) -> bool:
-    """Whether a table from the cache can be one that :func:`measure` makes of these ways."""
+    """Whether a table from the cache can be one that :func:`plan` keeps of these ways, and is
+    young enough."""
+    if not (isinstance(table, dict) and measurements.is_young(table.get("measured"))):
+        return False
+    parts = table.get("parts")
     return (
-        isinstance(table, dict)
-        and all(isinstance(ways, dict) for ways in table.values())
-        and {part: list(ways) for part, ways in table.items()} == suitable
-        and all(isinstance(t, float | None) for ways in table.values() for t in ways.values())
+        isinstance(parts, dict)
+        and all(isinstance(ways, dict) for ways in parts.values())
+        and {part: list(ways) for part, ways in parts.items()} == suitable
+        and all(isinstance(t, float | None) for ways in parts.values() for t in ways.values())
     )
 
 
-def _machine() -> str:
+def _cache() -> Path:
+    """Where the timings of this machine's layers are kept."""
     parts = (machine.describe(), machine.versions())
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    name = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return files.cache_root() / "precision" / f"layers-{name}.json"

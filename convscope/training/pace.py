@@ -5,9 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
+from collections.abc import Callable
+
+from convscope.events import Emit, Event, Look, Notice
 
 SURE = 20  # steps after which the time left is told
 RECENT = 200  # steps that it is told from
+OFF = 4 / 3  # times as fast or as slow as measured, beyond which what was measured is dropped
+STEADY = 100, 3.0  # steps and seconds of training before that is told
 
 
 class Pace:
@@ -78,3 +83,38 @@ class Pace:
     def saved(self) -> None:
         """A save is done; the time it took counts as no step's."""
         self.last_save = self.began = self.last = time.perf_counter()
+
+
+class Watch:
+    """Passes a run's events on to ``emit``, and holds its pace against the ``seconds`` a step, of
+    ``images``, that were measured before it: where they differ by more than a third it says so,
+    once, and calls ``drop``."""
+
+    def __init__(self, emit: Emit, seconds: float, images: int, drop: Callable[[], None]) -> None:
+        self.emit, self.seconds, self.images, self.drop = emit, seconds, images, drop
+        self.began: tuple[int, float] | None = None
+        self.told = False
+
+    def __call__(self, event: Event) -> None:
+        self.emit(event)
+        if not isinstance(event, Look) or self.told or not event.images_per_second:
+            return
+        now = time.perf_counter()
+        self.began = self.began or (event.step, now)
+        steps, seconds = STEADY
+        if event.step - self.began[0] < steps or now - self.began[1] < seconds:
+            return
+        step = self.images / event.images_per_second
+        if 1 / OFF <= step / self.seconds <= OFF:
+            return
+        self.told = True
+        self.drop()
+        than = "slower" if step > self.seconds else "faster"
+        why = "others are at work now" if step > self.seconds else "others were at work then"
+        self.emit(
+            Notice(
+                f"a step takes {step * 1e3:.1f} ms, {than} than the {self.seconds * 1e3:.1f} ms "
+                f"measured before training: {why}, or this machine has changed. This run goes on "
+                "as its recipe says; the next one measures anew"
+            )
+        )

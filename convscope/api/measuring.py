@@ -1,0 +1,98 @@
+"""What was measured on this machine, and what it led to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from convscope import devices, kernels, machine, models
+from convscope import recipe as recipes
+from convscope.events import Emit, Event, Notice, silent
+from convscope.training import choice, layers, measurements
+from convscope.training.measurements import Measurement
+
+DEMO = ("cnn", 10, (100, 1, 28, 28))  # what is measured where nothing was: the demo's network
+
+
+def describe_machine(again: bool = False, *, emit: Emit = silent) -> dict[str, Any]:
+    """This machine as training sees it: ``processor``, ``cores``, ``instructions`` that matter,
+    ``kernels``, the ``prior`` choice and why, and ``measurements``, the latest first.
+
+    Each measurement has the network's name and batch shape, when it was measured, the share of
+    ``quiet`` rounds, seconds by candidate, what was ``chosen`` and its ``gain`` over float32.
+    ``again`` drops all of them and measures those networks anew that can be built by name, or the
+    demo's where there were none. Raises ConvscopeError where the cache cannot be written.
+
+    >>> sorted(describe_machine())[:3]
+    ['cores', 'device', 'instructions']
+    """
+    if again:
+        _measure_anew(emit)
+    device = torch.device(devices.of("auto"))
+    plain = choice.prior(recipes.resolve({}), device)
+    has = sorted(machine.features() & (choice.PRIOR.keys() | {"avx2", "avx512f", "asimd"}))
+    return {
+        **machine.describe(),
+        "device": str(device),
+        "instructions": has,
+        "kernels": kernels.available(),
+        "prior": plain,
+        "prior_why": {name: choice.PRIOR[name] for name in has if name in choice.PRIOR},
+        "versions": machine.versions(),
+        "kept_days": measurements.DAYS,
+        "measurements": [
+            {**asdict(one), "gain": one.gain(), "said": choice.in_words(one)}
+            for _, one in measurements.all_kept()
+        ],
+    }
+
+
+def _measure_anew(emit: Emit) -> None:
+    before = measurements.all_kept()
+    for key, _ in before:
+        measurements.forget(key)
+    layers.forget()
+    wanted = {_identity(one): one for _, one in before}
+    for one in wanted.values():
+        if models.is_own(one.network):
+            emit(Notice(f"{one.network}: dropped; its next training measures anew"))
+            continue
+        _measured(one.network, one.arguments, one.classes, one.shape, one.asked, one.device, emit)
+    if not wanted:
+        name, classes, shape = DEMO
+        _measured(name, {}, classes, shape, ("auto", "auto", "auto"), devices.of("auto"), emit)
+
+
+def _identity(one: Measurement) -> tuple[object, ...]:
+    return one.network, repr(one.arguments), one.classes, one.shape, one.asked, one.device
+
+
+def _measured(
+    name: str,
+    arguments: dict[str, Any],
+    classes: int,
+    shape: tuple[int, int, int, int],
+    asked: tuple[str, str, str],
+    device: str,
+    emit: Emit,
+) -> None:
+    """Measure a network by name on random images, as a training would."""
+    batch, channels, height, width = shape
+    typed = dict(zip(("precision", "memory_format", "kernels"), asked, strict=True))
+    recipe = recipes.resolve({"model": name, "batch_size": batch, **typed}, arguments)
+    with machine.at_work(), devices.generators_kept():
+        torch.manual_seed(0)
+        network = models.build(name, classes, channels, (height, width), arguments).to(device)
+        images = torch.rand(batch, channels, height, width, device=device)
+        labels = torch.arange(batch, device=device) % classes
+
+        def named(event: Event) -> None:
+            if isinstance(event, Notice):
+                event = Notice(
+                    f"{name}, {batch} images of {channels}x{height}x{width}: {event.text}"
+                )
+            emit(event)
+
+        choice.choose(recipe, network, images, labels, named)

@@ -1,0 +1,283 @@
+"""The choice of number format, memory format and kernels: as typed, else by timing this network on
+this machine, else by what its processor can do.
+
+Candidates are checked against float32 first, and then timed in turn by their quiet rounds
+(:mod:`convscope.training.timing`). Where others leave no quiet moment, the choice is the prior that
+the processor's instructions give, and is not kept.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from convscope import devices, kernels, machine
+from convscope.errors import BadArgument, ConvscopeError
+from convscope.events import Emit, Notice
+from convscope.recipe import Recipe
+from convscope.training import fusion, layers, measurements
+from convscope.training.measurements import Measurement
+from convscope.training.precision import DTYPES, FORMATS, autocast, engine
+from convscope.training.timing import Race, race
+
+ROUNDS = 7  # quiet forward and backward passes a candidate, after one to warm up
+FEW = 16  # images that tell what is wrong or far slower
+LONG = 0.2  # seconds of a pass beyond which fewer images are timed
+FAR = 1.5  # a candidate this much slower than the fastest leaves the race
+PATIENCE = 6.0  # seconds of each of two races at most, where others are at work
+WORTH_IT = 1.15  # another format has to be this much faster than float32 to be taken
+# The relative distance of a network's gradient from float32's beyond which a candidate counts as
+# wrong. In bfloat16 rounding alone puts a ResNet-18 0.35 away (16 images, as initialised), and a
+# wrong result about 1 or more; single layers are held to much less (layers.WRONG).
+# TF32 keeps two bits more.
+NEAR_ENOUGH = {"float32": 0.1, "tf32": 0.3, "bfloat16": 0.6}
+# The instructions that make bfloat16 worth it, and what it was measured to gain over float32 in
+# training the networks of README's table, each at its best.
+PRIOR = {
+    "avx512_bf16": "1.2 to 1.9 times as fast on two Zen 4 and Zen 5 cores, 2026-11",
+    "amx_bf16": "1.3 to 2.9 times as fast on two cores of a Xeon of family 6, model 167, 2026-11",
+    "bf16": "Arm's, not measured",
+}
+# Whatever draws a mask, by its public names.
+DROPOUTS = (
+    *(fusion.Drop, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.AlphaDropout, nn.FeatureAlphaDropout),
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A recipe with nothing left to choose, and the measurement that it follows, with the key it is
+    kept under; None where nothing was measured."""
+
+    recipe: Recipe
+    measurement: Measurement | None = None
+    key: str = ""
+
+
+def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emit: Emit) -> Choice:
+    """Decide ``precision``, ``memory_format`` and ``kernels`` of a recipe.
+
+    ``inputs`` float 0..1 [B,C,H,W] and ``labels`` [B] are one real batch. What was measured is kept
+    in the cache by machine, versions, network and shape. Raises BadArgument for a format that is
+    not for this device, or wrong on this machine.
+    """
+    train = recipe.train
+    if train.precision not in ("auto", *devices.formats(inputs.device)):
+        rule = f"is not for {inputs.device.type}, which trains in "
+        rule += " or ".join(devices.formats(inputs.device))
+        raise BadArgument("precision", train.precision, rule, "try auto")
+    if inputs.device.type != "cpu" and train.kernels not in ("auto", "plain"):
+        raise BadArgument("kernels", train.kernels, "are compiled for the CPU alone", "try auto")
+    asked = (train.precision, train.memory_format, train.kernels)
+    if "auto" not in asked:
+        return Choice(recipe)
+    inputs, labels = (t[: train.micro_batch or len(t)] for t in (inputs, labels))
+    shape = tuple(inputs.shape)
+    key = measurements.key_of(asked, str(model), shape, str(inputs.device), NEAR_ENOUGH, ROUNDS)
+    found, sure = measurements.read(key), True
+    if found is None:
+        found, sure = _measure(recipe, model, inputs, labels, emit)
+        if sure:
+            try:
+                measurements.write(key, found)
+            except ConvscopeError as why:
+                emit(Notice(f"what was measured is not kept: {why}", warning=True))
+    emit(Notice(in_words(found, sure)))
+    precision, memory_format, ways = found.chosen.split(maxsplit=2)
+    chosen = recipe.measured(precision=precision, memory_format=memory_format, kernels=ways)
+    return Choice(chosen, found if sure else None, key if sure else "")
+
+
+def in_words(found: Measurement, sure: bool = True) -> str:
+    """What was chosen and why, in one line."""
+    precision, _, ways = found.chosen.split(maxsplit=2)
+    if not sure:
+        why = "this machine is too busy to measure"
+        if found.chosen not in found.seconds:
+            has = next((name for name in PRIOR if name in machine.features()), None)
+            unit = f"has {has}" if has else "has no instructions for bfloat16"
+            return f"{precision}, since the processor {unit}; {why}, and nothing is kept"
+        return f"{precision}, as far as could be measured; {why} well, and nothing is kept"
+    gain = found.gain()
+    if precision != "float32" and gain is not None:
+        return f"{precision}, {gain:.1f}x as fast as float32 here"
+    plain = [s for name, s in found.seconds.items() if name.endswith("plain")]
+    gain = min(plain) / found.seconds[found.chosen] if plain else 1.0
+    if ways != "plain" and gain >= 1.05:
+        return f"{precision}, {gain:.1f}x as fast as PyTorch's own kernels here"
+    return f"{precision}, which is fastest here"
+
+
+def prior(recipe: Recipe, device: torch.device) -> str:
+    """The candidate to take where nothing can be measured, by what the processor can do: bfloat16
+    where it has instructions for it, channels-last, fused kernels."""
+    train, on_cpu = recipe.train, device.type == "cpu"
+    fast = on_cpu and any(name in PRIOR for name in machine.features())
+    precision = "bfloat16" if fast else "float32"
+    ways = "fused" if on_cpu and kernels.available() else "plain"
+    wanted = (precision, "channels_last", ways)
+    asked = (train.precision, train.memory_format, train.kernels)
+    return " ".join(w if a == "auto" else a for a, w in zip(asked, wanted, strict=True))
+
+
+def _candidates(recipe: Recipe, device: torch.device) -> list[str]:
+    """Each 'precision memory_format kernels' that the recipe leaves open, all layers PyTorch's own;
+    the kernels work on channels-last maps alone."""
+    train = recipe.train
+    precisions = [train.precision]
+    if train.precision == "auto":
+        precisions = list(devices.formats(device))
+    formats = list(FORMATS) if train.memory_format == "auto" else [train.memory_format]
+    found = []
+    for precision in precisions:
+        for memory_format in formats:
+            ways = [train.kernels]
+            if train.kernels == "auto":
+                fits = device.type == "cpu" and memory_format == "channels_last"
+                ways = ["fused", "plain"] if fits and kernels.available() else ["plain"]
+            found += [f"{precision} {memory_format} {way}" for way in ways]
+    return found
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """A candidate's network, and the batch as it takes it."""
+
+    network: nn.Module
+    inputs: Tensor
+    labels: Tensor
+    precision: str
+
+    def __call__(self, images: int | None = None) -> None:
+        _pass(self.network, self.inputs[:images], self.labels[:images], self.precision)
+
+
+def _measure(
+    recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emit: Emit
+) -> tuple[Measurement, bool]:
+    """Time what the recipe leaves open; whether the machine was quiet enough to tell.
+
+    A few images tell what is wrong or far slower. The rest race; then the formats that are not far
+    behind race again, with the layers that are better not computed as PyTorch does it.
+    """
+    device, train = inputs.device, recipe.train
+    names = _candidates(recipe, device)
+    few, some = inputs[:FEW], labels[:FEW]
+    plain = copy.deepcopy(model).train()
+    expected = _gradient(plain, few, some, "float32")
+    classes = _pass(plain, few, some, "float32").shape[1]
+    wrong: list[str] = []
+
+    def right(names: Iterable[str]) -> dict[str, _Runner]:
+        found = {}
+        for name in names:
+            runner = _runner(name, model, inputs, labels)
+            distance = _gradient(runner.network, runner.inputs[:FEW], some, runner.precision)
+            distance -= expected
+            if distance.norm() < NEAR_ENOUGH[runner.precision] * expected.norm().clamp_min(1e-12):
+                found[name] = runner
+            else:
+                wrong.append(name)
+        return found
+
+    runners = right(names)
+    if not runners:
+        rule = "computes wrong gradients on this machine"
+        raise BadArgument("precision", names[0].split()[0], rule, "try float32")
+    short = {name: functools.partial(run, FEW) for name, run in runners.items()}
+    first = race(short, rounds=3, far=2 * FAR, limit=PATIENCE / 2)
+    runners = {name: runners[name] for name in first.racing}
+    best = min((first.timings[name].best for name in first.racing), default=LONG)
+    images = min(len(inputs), max(FEW, int(len(few) * LONG / max(best, 1e-9))))
+    heat = _raced(runners, images, PATIENCE)
+    final = heat
+    if train.kernels == "auto" and any(name.endswith("fused") for name in runners):
+        runners = {name: runners[name] for name in heat.racing}
+        for precision in dict.fromkeys(n.split()[0] for n in runners if "channels_last" in n):
+            ways = layers.plan(model, inputs, emit, DTYPES[precision])
+            if ways != "fused":
+                runners |= right([f"{precision} channels_last {ways}"])
+        if len(runners) > len(heat.racing):
+            final = _raced(runners, images, PATIENCE)
+    sure = first.sure and heat.sure and final.sure
+    seconds = {**heat.seconds(), **final.seconds()}
+    known = {name: s for name, s in seconds.items() if s is not None}
+    chosen = prior(recipe, device)
+    if chosen in wrong:
+        chosen = next(name for name in names if name not in wrong)
+    if sure or chosen in known:
+        chosen = _pick(known)
+    found = Measurement(
+        recipe.model.name,
+        dict(recipe.model.arguments),
+        classes=classes,
+        shape=(inputs.shape[0], inputs.shape[1], inputs.shape[2], inputs.shape[3]),
+        device=str(device),
+        asked=(train.precision, train.memory_format, train.kernels),
+        images=images,
+        seconds=known,
+        wrong=tuple(wrong),
+        chosen=chosen,
+        quiet=final.quiet,
+        measured=measurements.today(),
+        versions=machine.versions(),
+    )
+    return found, sure
+
+
+def _runner(name: str, model: nn.Module, inputs: Tensor, labels: Tensor) -> _Runner:
+    precision, memory_format, ways = name.split(maxsplit=2)
+    layout = FORMATS[memory_format]
+    twin = engine(copy.deepcopy(model).to(memory_format=layout).train(), ways, precision)
+    return _Runner(twin, inputs.contiguous(memory_format=layout), labels, precision)
+
+
+def _raced(runners: dict[str, _Runner], images: int, limit: float) -> Race:
+    """The candidates against each other, on so many images."""
+    for run in runners.values():
+        run(images)  # warms up
+    runs = {name: functools.partial(run, images) for name, run in runners.items()}
+    return race(runs, rounds=ROUNDS, far=FAR, limit=limit)
+
+
+def _pick(seconds: dict[str, float]) -> str:
+    """The fastest; TF32 or bfloat16 only where it is well worth its rounding."""
+    exact = [name for name in seconds if name.startswith("float32")]
+    best = min(seconds, key=seconds.__getitem__)
+    if exact and best not in exact:
+        best32 = min(exact, key=seconds.__getitem__)
+        best = best if seconds[best] * WORTH_IT < seconds[best32] else best32
+    return best
+
+
+def _pass(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) -> Tensor:
+    """Run forward and backward once; the logits [B,K]."""
+    torch.manual_seed(0)
+    model.zero_grad(set_to_none=True)
+    with devices.arithmetic(inputs.device, precision):
+        with autocast(inputs.device.type, precision):
+            logits: Tensor = model(inputs)
+        loss = functional.cross_entropy(logits.float(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+    devices.wait(inputs.device)
+    return logits.detach()
+
+
+def _gradient(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) -> Tensor:
+    """All gradients in one float64 vector, without dropout, whose masks depend on the memory
+    format."""
+    shares = [(m, m.p) for m in model.modules() if isinstance(m, DROPOUTS)]
+    for module, _ in shares:
+        module.p = 0.0
+    _pass(model, inputs, labels, precision)
+    for module, share in shares:
+        module.p = share
+    found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    return torch.cat(found).cpu().double()  # mps has no float64
