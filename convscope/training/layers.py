@@ -53,8 +53,8 @@ def plan(model: nn.Module, inputs: Tensor, emit: Emit, dtype: torch.dtype = torc
     layers are computed in ``dtype``.
 
     What was measured of a shape is kept in the cache for every network that has it, for as long as
-    :data:`convscope.training.measurements.DAYS`. What others at work spoilt is PyTorch's own way, and not
-    kept.
+    :data:`convscope.training.measurements.DAYS`. What others at work spoilt is PyTorch's own way,
+    and not kept.
     """
     cache = _cache()
     try:

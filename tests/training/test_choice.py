@@ -39,6 +39,8 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which nobody else is at work."""
     monkeypatch.setattr(timing, "QUIET", 1e9)
+    monkeypatch.setattr(choice, "PATIENCE", 600.0)
+    monkeypatch.setattr(layers, "PATIENCE", 600.0)
 
 
 def raced(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float | None]) -> None:

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from convscope import kernels
-from convscope.events import Notice, silent
+from convscope.events import silent
 from convscope.models import build
-from convscope.training import convolution, layers, precision
+from convscope.training import convolution, layers, measurements, precision, timing
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 
@@ -20,6 +20,9 @@ pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on t
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path))
+    monkeypatch.setattr(timing, "QUIET", 1e9)  # a machine on which nobody else is at work
+    monkeypatch.setattr(layers, "PATIENCE", 600.0)
+    monkeypatch.setattr(layers, "LIMIT", 600.0)
     return tmp_path
 
 
@@ -56,7 +59,8 @@ def test_a_plan_is_measured_once_and_kept_by_shape(fresh, monkeypatch, events):
     assert first.split()[0] == "fused"
     (kept,) = fresh.glob("precision/layers-*.json")
     table = json.loads(kept.read_text())
-    assert len(table) == 3 and all("direct" in ways for t in table.values() for ways in t.values())
+    parts = [ways for one in table.values() for ways in one["parts"].values()]
+    assert len(table) == 3 and all("direct" in ways for ways in parts)
     monkeypatch.setattr(layers, "measure", lambda *rest: pytest.fail("measured again"))
     assert layers.plan(network, images, emit) == first
 
@@ -70,6 +74,37 @@ def test_a_damaged_table_is_measured_anew(fresh, damage):
     assert layers.plan(network, images, silent).startswith("fused")
 
 
+def test_what_others_spoilt_is_pytorchs_own_way_and_not_kept(fresh, monkeypatch):
+    monkeypatch.setattr(timing, "QUIET", -1.0)
+    monkeypatch.setattr(timing, "SLACK", -1.0)
+    monkeypatch.setattr(layers, "PATIENCE", 0.01)
+    network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
+    assert layers.plan(network, images, silent) == "fused"
+    assert not [*fresh.glob("precision/layers-*.json")]
+
+
+def test_a_table_ages(fresh, monkeypatch):
+    network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
+    layers.plan(network, images, silent)
+    measured, measure = [], layers.measure
+    monkeypatch.setattr(layers, "measure", lambda *r: measured.append(r) or measure(*r))
+    layers.plan(network, images, silent)
+    assert not measured
+    monkeypatch.setattr(measurements, "DAYS", -1)
+    layers.plan(network, images, silent)
+    assert len(measured) == 3
+
+
+def test_timings_of_one_format_are_not_taken_for_the_others(fresh, monkeypatch):
+    network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
+    dtypes, measure = [], layers.measure
+    monkeypatch.setattr(layers, "measure", lambda *r: dtypes.append(r[3]) or measure(*r))
+    for _ in range(2):
+        for dtype in (torch.float32, torch.bfloat16):
+            layers.plan(network, images, silent, dtype)
+    assert dtypes == [torch.float32] * 3 + [torch.bfloat16] * 3
+
+
 def test_a_table_without_a_way_that_suits_is_measured_anew(fresh, monkeypatch):
     """Such as one that was kept before there was that way."""
     network, images = nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(4, 8, 6, 6)
@@ -77,7 +112,7 @@ def test_a_table_without_a_way_that_suits_is_measured_anew(fresh, monkeypatch):
     (kept,) = fresh.glob("precision/layers-*.json")
     table = json.loads(kept.read_text())
     for timings in table.values():
-        del timings["output"]["winograd"]
+        del timings["parts"]["output"]["winograd"]
     kept.write_text(json.dumps(table))
     measured, measure = [], layers.measure
     monkeypatch.setattr(layers, "measure", lambda *r: measured.append(r) or measure(*r))
@@ -87,16 +122,15 @@ def test_a_table_without_a_way_that_suits_is_measured_anew(fresh, monkeypatch):
 
 
 def test_the_fastest_right_way_is_taken(fresh, monkeypatch, events):
-    seen, emit = events
+    _, emit = events
     times = {
         "output": {"direct": 1.0, "winograd": 0.5, "matmul": None},
         "input": {"direct": 1.0, "turned": 0.97},
         "kernel": {"direct": 1.0, "matmul": 0.1},
     }
-    monkeypatch.setattr(layers, "measure", lambda *rest: times)
+    monkeypatch.setattr(layers, "measure", lambda *rest: layers.Measured(times, True))
     text = layers.plan(nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(2, 8, 6, 6), emit)
     assert text == "fused 0=winograd,direct,matmul"
-    assert isinstance(seen[-1], Notice) and "1 of 1" in seen[-1].text and "53%" in seen[-1].text
     twin = precision.engine(nn.Sequential(nn.Conv2d(8, 8, 3)), text)
     assert twin[0].ways == ("winograd", "direct", "matmul")
 
@@ -109,7 +143,7 @@ def test_a_way_that_computes_something_else_is_not_taken(monkeypatch):
 
     monkeypatch.setattr(convolution, "output", wrong)
     for dtype in (torch.float32, torch.bfloat16):
-        found = layers.measure(nn.Conv2d(8, 8, 3), (2, 8, 6, 6), True, dtype)
+        found = layers.measure(nn.Conv2d(8, 8, 3), (2, 8, 6, 6), True, dtype).parts
         assert (found["output"]["matmul"] is None) == (dtype is torch.float32)
         assert found["output"]["direct"] is not None
 
@@ -123,7 +157,7 @@ def test_where_pytorchs_own_way_is_wrong_another_is_taken():
 @pytest.mark.parametrize("layer", [Odd().usual, Odd().grouped, Odd().same, nn.Linear(8, 3)])
 def test_every_kind_of_layer_can_be_measured(layer, dtype):
     shape = (2, 8) if isinstance(layer, nn.Linear) else (2, layer.in_channels, 6, 6)
-    found = layers.measure(layer, shape, True, dtype)
+    found = layers.measure(layer, shape, True, dtype).parts
     assert set(found) in ({"output", "input", "kernel"}, set())
     for ways in found.values():
         assert all(seconds is None or seconds > 0 for seconds in ways.values())
