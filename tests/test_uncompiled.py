@@ -67,17 +67,15 @@ assert torch._dynamo.__file__ and (torch.ones(2, device="meta") + 1).shape == (2
 
 def test_other_threads_have_the_compiler_as_ever_and_it_may_begin_again() -> None:
     runs("""
-import sys, threading, torch
+import importlib.util, sys, threading, torch
 from convscope.uncompiled import uncompiled
-found, inner = {}, threading.Event()
+found, spec = {}, importlib.util.find_spec("triton")
 def other():
     import torch._dynamo as dynamo
     found["disable"] = dynamo.disable(len)
-    found["file"] = dynamo.__file__
-    try:
-        import triton
-    except ModuleNotFoundError as why:
-        found["triton"] = "convscope" in repr(why.__traceback__.tb_frame) or why.name
+    found["config"] = dynamo.config.__name__
+    found["module"] = sys.modules["torch._dynamo"].__file__
+    found["triton"] = importlib.util.find_spec("triton")
 with uncompiled():
     with uncompiled():
         torch.ones(2, device="meta") + 1
@@ -85,7 +83,8 @@ with uncompiled():
     thread = threading.Thread(target=other)
     thread.start()
     thread.join()
-    assert found["file"].endswith("__init__.py")
+    assert found["config"] == "torch._dynamo.config" and found["module"].endswith("__init__.py")
+    assert found["triton"] == spec
     assert "_shield" not in repr(found["disable"])
     torch.ones(2, device="meta") + 1
 left = [name for name, it in sys.modules.items() if type(it).__name__ == "_Instead"]
