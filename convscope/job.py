@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convscope import devices, files, machine, models, report, run
+from convscope import devices, files, kernels, machine, models, report, run
 from convscope.data import augment
 from convscope.data.loader import Loader, tensor_of, to_input
 from convscope.data.pack import Pack
@@ -93,6 +93,8 @@ class Job:
             )
         )
         device = devices.of(asked.train.device)
+        if device == "cpu" and (why := kernels.odd()):
+            emit(Notice(f"compiled kernels are not available, which costs speed: {why}", True))
         torch.manual_seed(asked.train.seed)
         self.model = models.build(
             asked.model.name,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
-from convscope.uncompiled import _OF_NUMBERS
+from convscope.uncompiled import _OF_NUMBERS, uncompiled
 
 COMPILER = "{'torch._dynamo', 'torch._dynamo.utils', 'sympy', 'triton', 'torch._inductor', "
 COMPILER += "'torch.fx.experimental.symbolic_shapes'}"
@@ -61,6 +63,54 @@ stand_ins = [name for name, it in sys.modules.items() if type(it).__name__ == "_
 assert not stand_ins, stand_ins
 assert torch._dynamo.__file__ and (torch.ones(2, device="meta") + 1).shape == (2,)
 """)
+
+
+def test_other_threads_have_the_compiler_as_ever_and_it_may_begin_again() -> None:
+    runs("""
+import importlib.util, sys, threading, torch
+from convscope.uncompiled import uncompiled
+found, spec = {}, importlib.util.find_spec("triton")
+def other():
+    import torch._dynamo as dynamo
+    found["disable"] = dynamo.disable(len)
+    found["config"] = dynamo.config.__name__
+    found["module"] = sys.modules["torch._dynamo"].__file__
+    found["triton"] = importlib.util.find_spec("triton")
+with uncompiled():
+    with uncompiled():
+        torch.ones(2, device="meta") + 1
+    assert type(sys.modules["torch._dynamo"]).__name__ == "_Instead"  # the inner ended nothing
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert found["config"] == "torch._dynamo.config" and found["module"].endswith("__init__.py")
+    assert found["triton"] == spec
+    assert "_shield" not in repr(found["disable"])
+    torch.ones(2, device="meta") + 1
+left = [name for name, it in sys.modules.items() if type(it).__name__ == "_Instead"]
+assert not left, left
+from convscope import uncompiled as module
+assert not module._owner and module._absent not in sys.meta_path
+""")
+
+
+def test_threads_within_take_turns() -> None:
+    inside: list[int] = []
+
+    def work() -> None:
+        with uncompiled():
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.01)
+            inside.pop()
+
+    most: list[int] = []
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 4
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -12,7 +12,7 @@ import os
 
 import torch
 
-from convscope.kernels import compiled
+from convscope.kernels import toolchain
 from convscope.kernels.compiled import scratch
 from convscope.kernels.dropout import (
     drop,
@@ -71,6 +71,7 @@ __all__ = [
     "few_out",
     "gather",
     "normalise",
+    "odd",
     "patches",
     "pool",
     "pool_sums",
@@ -93,24 +94,48 @@ __all__ = [
     "totals",
     "unpool",
     "unpool_plain",
+    "why_not",
 ]
 
 MAPS = (torch.float32, torch.bfloat16)  # what maps may be made of
 LINEAR, RELU, GELU = 0, 1, 2  # what follows scale and shift
 
 
+OFF = "they are switched off (CONVSCOPE_KERNELS=off)"
+
+
 @functools.cache
-def available() -> bool:
-    """Whether kernels can be compiled and run here; one is, to be sure."""
-    if os.environ.get("CONVSCOPE_KERNELS") == "off" or not compiled.READY:
-        return False
-    if "OpenMP" not in torch.__config__.parallel_info().split("backend:")[-1]:
-        return False
+def why_not() -> str:
+    """Why kernels cannot be compiled and run here, empty where they can; one is, to be sure.
+
+    With ``CONVSCOPE_KERNELS=strict`` what goes wrong in that one is raised, so that an error in a
+    kernel is not taken for a machine without them.
+    """
+    how = os.environ.get("CONVSCOPE_KERNELS")
+    if how == "off":
+        return OFF
+    if toolchain.MISSING:
+        return toolchain.MISSING
     try:
-        x = torch.arange(12, dtype=torch.float32)
-        y = torch.empty(12)
-        one, zero = torch.ones(3), torch.zeros(3)
-        activate(x, one, zero, y, 4, 3, LINEAR)
-    except Exception:  # whatever a foreign compiler, linker or loader may raise
-        return False
-    return torch.equal(x, y)
+        toolchain.openmp()
+    except OSError as why:
+        return str(why)
+    x, y = torch.arange(12, dtype=torch.float32), torch.empty(12)
+    try:
+        activate(x, torch.ones(3), torch.zeros(3), y, 4, 3, LINEAR)
+    except Exception as why:  # whatever a foreign compiler, linker or loader may raise
+        if how == "strict":
+            raise
+        return f"{type(why).__name__}: {why}"
+    return "" if torch.equal(x, y) else "the first of them computes something else"
+
+
+def available() -> bool:
+    """Whether kernels can be compiled and run here; :func:`why_not` says why not."""
+    return not why_not()
+
+
+def odd() -> str:
+    """Why kernels are not available where they should be: numba is there, and nobody switched them
+    off; else empty."""
+    return "" if why_not() in (OFF, toolchain.NUMBA) else why_not()

@@ -22,9 +22,7 @@ import ctypes
 import functools
 import hashlib
 import struct
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -32,8 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope import files, machine
+from convscope import files
+from convscope.kernels import toolchain
+from convscope.kernels.toolchain import intrinsic, ir, njit, types
 
+carray = toolchain.carray
 EXACT = {"contract", "nsz", "arcp"}  # what the compiler may assume: infinity and NaN do occur
 
 
@@ -58,10 +59,10 @@ class Kernel:
         table = (ctypes.c_int64 * len(arguments))(
             *[a.data_ptr() for a in arguments[:tensors]], *arguments[tensors:]
         )
-        _openmp().GOMP_parallel(address, table, torch.get_num_threads(), 0)
+        toolchain.openmp().GOMP_parallel(address, table, torch.get_num_threads(), 0)
 
     def _version(self, half: bool) -> tuple[int, Any]:
-        _openmp()  # its symbols are what kernels are linked with
+        toolchain.openmp()  # its symbols are what kernels are linked with
         name, plain = self.__name__, self.function
         if half:
             name = f"{name}-bf16"
@@ -77,29 +78,15 @@ def code(
 
     It is kept under this name, and taken from there where it is not damaged.
     """
-    kept = _folder() / f"{name}.o"
-    try:
+    kept = None
+    with contextlib.suppress(Exception):  # what keeps it may change: nothing is kept then
+        kept = toolchain.folder() / f"{name}.o"
         return _load(kept.read_bytes())
-    except (OSError, ValueError):
-        signature = types.void(types.CPointer(types.int64))
-        with machine.muted():  # LLVM remarks on every loop that is none for vectors
-            made = numba.cfunc(signature, fastmath=fastmath, error_model="numpy")(function)
-        with contextlib.suppress(Exception):  # numba's insides may change: nothing is kept then
-            _, _, (content, _) = made._library.serialize_using_object_code()
-            files.write_whole(kept, _sealed(made.native_name.encode() + b"\0" + content))
-        return made.address, made
-
-
-@functools.cache
-def _folder() -> Path:
-    """Where machine code is kept for this processor, these versions and these sources."""
-    found = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        found.update(source.read_bytes())
-    host = llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features().flatten()
-    versions = numba.__version__, llvmlite.__version__, sys.version, *host
-    found.update(repr(versions).encode())
-    return files.cache_root() / "kernels" / found.hexdigest()[:16]
+    address, made = toolchain.compiled(function, fastmath)
+    with contextlib.suppress(Exception):
+        if kept is not None:
+            files.write_whole(kept, _sealed(toolchain.machine_code(made)))
+    return address, made
 
 
 def _sealed(named: bytes) -> bytes:
@@ -117,18 +104,13 @@ def _load(kept: bytes) -> tuple[int, Any]:
         raise ValueError("damaged")
     name, _, content = named.partition(b"\0")
     try:
-        held = llvmlite.binding.ObjectFileRef.from_data(content)
-        sections = {section.name(): section.data() for section in held.sections()}
+        held = toolchain.sections(content)
     except RuntimeError as why:
         raise ValueError(f"no object file ({why})") from None
-    for missing in _undefined(sections):
-        if llvmlite.binding.address_of_symbol(missing) is None:
+    for missing in _undefined(held):
+        if not toolchain.there(missing):
             raise ValueError(f"{missing} is not in this process")
-    target = llvmlite.binding.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvmlite.binding.create_mcjit_compiler(llvmlite.binding.parse_assembly(""), target)
-    engine.add_object_file(held)
-    engine.finalize_object()
-    address = engine.get_function_address(name.decode(errors="replace"))
+    address, engine = toolchain.loaded(content, name.decode(errors="replace"))
     if not address:
         raise ValueError("the function is not in it")
     return address, engine
@@ -152,39 +134,8 @@ def kernel(tensors: int, sizes: int) -> Callable[[Callable[..., None]], Kernel]:
     return functools.partial(Kernel, tensors=tensors, sizes=sizes)
 
 
-@functools.cache
-def _openmp() -> Any:
-    """PyTorch's own GNU OpenMP; the one already in the process. Raises OSError where it is none."""
-    if sys.platform != "linux":
-        raise OSError("GNU OpenMP is looked for on Linux only")
-    library = ctypes.CDLL("libgomp.so.1")
-    library.GOMP_parallel.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_uint,
-        ctypes.c_uint,
-    ]
-    llvmlite.binding.load_library_permanently("libgomp.so.1")
-    return library
-
-
-try:
-    import llvmlite.binding
-    import numba
-    from llvmlite import ir
-    from numba import carray, njit, types
-    from numba.core.runtime import _nrt_python
-    from numba.extending import intrinsic
-
-    llvmlite.binding.initialize_native_target()
-    llvmlite.binding.initialize_native_asmprinter()
-    llvmlite.binding.add_symbol(  # which numba names in all that it makes
-        "NRT_MemInfo_call_dtor", _nrt_python.c_helpers["MemInfo_call_dtor"]
-    )
-    # Loops over 16 channels are too short for more than eight numbers at a time.
-    llvmlite.binding.set_option("convscope", "-force-vector-interleave=1")
-    llvmlite.binding.set_option("convscope", "-force-vector-width=8")
-
+READY = not toolchain.MISSING
+if READY:
     thread = types.ExternalFunction("omp_get_thread_num", types.int32())
     threads = types.ExternalFunction("omp_get_num_threads", types.int32())
     barrier = types.ExternalFunction("GOMP_barrier", types.void())
@@ -282,11 +233,9 @@ try:
     hold0, hold1, hold2, hold3 = (_putter(types.float32, i) for i in range(12, 16))
     held0, held1 = _getter(types.float32, 12), _getter(types.float32, 13)
     held = _getter(types.float32, *range(12, 16))
-    READY = True
     inline = njit(fastmath=EXACT, error_model="numpy", inline="always")
-except ImportError:  # pragma: no cover
-    READY = False
-    carray = thread = threads = barrier = None
+else:  # names that kernels hold, and do not use before they are compiled
+    thread = threads = barrier = None
     floats = octets = doubles = maps = halves = words = float_of_bits = None
     get = get_byte = look = look_half = put_byte = set_half = None
     put0 = put1 = put2 = put3 = put4 = put5 = set0 = set1 = set2 = set3 = None

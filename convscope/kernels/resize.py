@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from convscope.kernels import compiled
 from convscope.kernels.compiled import carray, floats, octets, words
+from convscope.kernels.toolchain import cgutils, intrinsic, ir, njit, types
 
 BITS = 22  # of a weight, behind the point
 HALF = 1 << (BITS - 1)
@@ -123,11 +124,6 @@ def _weigh(size, begin, end, n, most, first, count, weights):
 
 
 if compiled.READY:
-    from llvmlite import ir
-    from numba import njit, types
-    from numba.core import cgutils
-    from numba.extending import intrinsic
-
     integers = compiled.pointer_to(types.int32)
     _weigh = njit(error_model="numpy", inline="always")(_weigh)
 

@@ -9,13 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from convscope.kernels import compiled
+from convscope.kernels.toolchain import cgutils, ir
 
 WIDE = 16  # numbers at a time: float32 in a register of AVX-512
 if compiled.READY:
-    from numba.core import cgutils
-
-    from convscope.kernels.compiled import ir
-
     FLOATS, WORDS = (ir.VectorType(kind, WIDE) for kind in (ir.FloatType(), ir.IntType(32)))
     HALVES, WORD = ir.VectorType(ir.IntType(16), WIDE), ir.IntType(64)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from convscope import kernels
@@ -183,6 +184,7 @@ class _Drop(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, g: Tensor) -> Any:
         x, scale = ctx.saved_tensors
         if g.stride() != x.stride():
@@ -278,13 +280,20 @@ class _Fused(torch.autograd.Function):
             kernels.activate(x, scale, shift, y, n, channels, kind)
         ctx.save_for_backward(x, scale, shift, place)
         ctx.normalises, ctx.kind = norm is not None, kind
+        ctx.plain = weight.data_ptr() == _identity(channels)[0].data_ptr()
         return y
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, g: Tensor) -> Any:
         x, scale, shift, place = ctx.saved_tensors
         batch, channels, height, width = x.shape
         n = batch * height * width
+        size = (height // 2, width // 2) if place is not None else (height, width)
+        assert g.shape == (batch, channels, *size) and g.dtype is x.dtype, "of another output"
+        # Without a norm scale and shift are those that change nothing, and none has a gradient.
+        assert ctx.normalises or ctx.plain, "a scale without a norm is for judging alone"
+        assert ctx.normalises or not any(ctx.needs_input_grad[1:]), "has no gradient here"
         g = g.contiguous(memory_format=torch.channels_last)
         dx = torch.empty_like(x)
         if not ctx.normalises and place is not None:

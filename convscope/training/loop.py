@@ -22,7 +22,7 @@ from convscope.errors import Interrupted, TrainingError
 from convscope.events import Emit, EpochEnd, Look, Notice, Progress
 from convscope.recipe import Train
 from convscope.run import RunFolder
-from convscope.training import checkpoint, optim
+from convscope.training import checkpoint, optim, weights
 from convscope.training.checkpoint import Position, State
 from convscope.training.pace import Pace
 from convscope.training.precision import autocast
@@ -62,6 +62,7 @@ def fit(
     with _signals() as caught, _settled():
         while at.epoch * steps + at.step < total and not at.stopped:
             model.train()
+            weights.forget(model.parameters())
             pace.begin()
             seeds = seeds_along(at.step, train.seed, at.epoch, last=(1,))
             for batch, seed in zip(loader.epoch(at.epoch, at.step), seeds, strict=False):
@@ -76,7 +77,7 @@ def fit(
                 due = caught or pace.due()
                 if last or due or at.step % LOOK == 0:
                     at.take(sums)
-                    _guard(model, at, lr, weights=bool(last or due))
+                    _guard(model, at, lr, deep=bool(last or due))
                     emit(Look(done + 1, at.loss_sum / at.seen, lr, pace.images_per_second()))
                 if last:
                     break
@@ -167,10 +168,10 @@ def _end_epoch(at: Position, state: State, train: Train, lr: float, validate: Va
     return end
 
 
-def _guard(model: nn.Module, at: Position, lr: float, weights: bool) -> None:
+def _guard(model: nn.Module, at: Position, lr: float, deep: bool) -> None:
     """Refuse to go on, or to save, with what is no number. Raises TrainingError."""
     wrong = [] if math.isfinite(at.loss_sum) else [f"loss {at.loss_sum / at.seen:g}"]
-    if weights:
+    if deep:
         names = [n for n, p in model.named_parameters() if not bool(p.detach().isfinite().all())]
         wrong += (
             [f"weights of {names[0]} and {len(names) - 1} more are no numbers"] if names else []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +15,16 @@ from PIL import Image
 from quick import QUICK, same_weights
 
 import convscope as cs
+from convscope import recipe as recipes
 from convscope import report
+from convscope.api.training import _checked
 from convscope.data import sources
 from convscope.errors import BadArgument, DataError, Interrupted, RunError, TargetMissed
 from convscope.events import EpochEnd, Notice, Progress
 from convscope.models import store
 from convscope.recipe import Claim, Recipe, resolve
 from convscope.run import RunFolder
+from convscope.training import loop
 
 
 def test_a_run_leaves_everything_behind(bars, workplace):
@@ -251,6 +257,76 @@ def test_a_claim_is_held_against_the_run(bars):
     cs.train("mnist", **QUICK, out="unclaimed")
     with pytest.raises(BadArgument, match="check=.*needs a recipe with a"):
         cs.train(out="unclaimed", resume=True, check=True)
+
+
+@pytest.mark.parametrize(("below", "reached"), [(2.5, True), (2.95, True), (3.1, False)])
+def test_a_claim_allows_three_standard_deviations(bars, below, reached):
+    run = cs.train("mnist", **QUICK, out="run", look=False)
+    claim = Claim(run.metrics.accuracy + below * 0.02, 0.02, 5, 1.0, "here", "2026-11-22", "x")
+    place = RunFolder(run.path)
+    place.recipe.write_text(recipes.dumps(replace(place.read_recipe(), claim=claim)))
+    if reached:
+        assert _checked(cs.Run(run.path), True).path == run.path
+    else:
+        with pytest.raises(TargetMissed, match="by more than 3 sd"):
+            _checked(cs.Run(run.path), True)
+    assert _checked(cs.Run(run.path), False).path == run.path
+
+
+def test_images_a_second_are_those_of_the_training_steps(bars):
+    """Its seconds are those of the steps, of which there are as many images as were learnt from."""
+    ends: list[EpochEnd] = []
+
+    def told(event: object) -> None:
+        if isinstance(event, EpochEnd):
+            ends.append(event)
+
+    began = time.perf_counter()
+    run = cs.train("mnist", **QUICK, val=0.2, out="run", look=False, emit=told)
+    gone = time.perf_counter() - began
+    assert len(ends) == 3
+    for end in ends:
+        assert end.images_per_second * end.seconds == pytest.approx(192)  # 240 less a fifth
+    seconds = sum(end.seconds for end in ends)
+    assert run.metrics.images_per_second == pytest.approx(3 * 192 / seconds)
+    assert 0 < seconds <= run.metrics.train_seconds < gone
+
+
+def test_the_clock_of_images_a_second_is_that_of_the_wall(bars, monkeypatch):
+    """Half a second is added to each epoch: the figure is at most what that leaves."""
+    update = loop.update
+    done: list[int] = []
+
+    def slowly(*given: object) -> None:
+        update(*given)
+        if not len(done) % 6:
+            time.sleep(0.5)
+        done.append(1)
+
+    monkeypatch.setattr(loop, "update", slowly)
+    run = cs.train("mnist", **QUICK, out="run", look=False)
+    assert len(done) == 18  # 216 images in batches of 40, three times
+    assert run.metrics.images_per_second < 216 / 0.5
+    assert run.metrics.images_per_second > 216 / 20
+
+
+def test_pytorchs_generator_is_put_back_and_nobody_elses_is_touched(bars):
+    np.random.seed(5)
+    random.seed(5)
+    torch.manual_seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    cs.train("mnist", **QUICK, out="run")
+    cs.find_lr("mnist", **QUICK, out="rates.png")
+    with pytest.raises(KeyError):
+        cs.train("mnist", **QUICK, out="stopped", emit=_broken)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+    assert random.getstate() == before[2]
+
+
+def _broken(event: object) -> None:
+    if isinstance(event, EpochEnd):
+        raise KeyError
 
 
 def test_ctrl_c_in_python_saves_first(bars):

@@ -98,6 +98,8 @@ def test_it_stands_back(monkeypatch, asked_anew, reason):
         def broken(*_, **named):
             raise RuntimeError("no linker here")
 
+        monkeypatch.setenv("CONVSCOPE_KERNELS", "")
+
         resize._code.cache_clear()
         monkeypatch.setattr(resize.compiled, "code", broken)
     assert not resample.available()

@@ -25,7 +25,7 @@ RIGHT = "[0.0, 0.0, 0.0, 1.0, 2.0, 3.0]"
 
 
 def run(cache: Path) -> str:
-    env = {"CONVSCOPE_CACHE": str(cache), "PATH": "/usr/bin:/bin"}
+    env = {"CONVSCOPE_CACHE": str(cache), "PATH": "/usr/bin:/bin", "CONVSCOPE_KERNELS": "strict"}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=env, check=True
     )

@@ -143,6 +143,6 @@ def test_a_size_in_the_place_of_a_tensor_is_refused():
 
 def test_they_can_be_switched_off(monkeypatch):
     monkeypatch.setenv("CONVSCOPE_KERNELS", "off")
-    kernels.available.cache_clear()
-    assert not kernels.available()
-    kernels.available.cache_clear()
+    kernels.why_not.cache_clear()
+    assert not kernels.available() and kernels.why_not() == kernels.OFF and not kernels.odd()
+    kernels.why_not.cache_clear()

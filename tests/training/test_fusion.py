@@ -167,3 +167,30 @@ def test_without_kernels_it_is_the_network_itself(monkeypatch):
     plain = nn.Sequential(norm())
     monkeypatch.setattr(kernels, "available", lambda: False)
     assert fusion.fuse(plain) is plain
+
+
+def test_the_way_back_is_that_of_its_own_output_once():
+    """What the compiled way back does not hold for is refused, not computed wrongly."""
+    x = torch.rand(2, 6, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = Activation(fusion.RELU, pool=True)(x)
+    (g,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        g.sum().backward()
+    scale, shift = torch.rand(6, requires_grad=True), torch.zeros(6)
+    judged = fusion._Fused.apply(x, scale.detach(), shift, None, fusion.RELU, False)
+    with pytest.raises(AssertionError, match="a scale without a norm is for judging alone"):
+        judged.sum().backward()
+    ones, zeros = fusion._identity(6)
+    ones = ones.view(6).requires_grad_()  # the same memory
+    with pytest.raises(AssertionError, match="has no gradient here"):
+        fusion._Fused.apply(x, ones, zeros, None, fusion.RELU, False).sum().backward()
+
+
+def test_an_input_that_was_changed_since_is_noticed():
+    x = torch.rand(2, 6, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    within = x * 1.0
+    y = Activation(fusion.GELU, pool=False)(within)
+    with torch.no_grad():
+        within.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

@@ -65,6 +65,23 @@ def test_a_plan_is_measured_once_and_kept_by_shape(fresh, monkeypatch, events):
     assert layers.plan(network, images, emit) == first
 
 
+def test_what_is_measured_in_one_format_is_not_taken_for_the_other(fresh, monkeypatch):
+    network, images = nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(4, 8, 6, 6)
+    asked: list[torch.dtype] = []
+
+    def timed(layer, shape, learns, dtype):
+        asked.append(dtype)
+        best = "winograd" if dtype is torch.float32 else "matmul"
+        suitable = layers._ways(layer, learns, dtype)
+        return {part: {w: 0.1 if w == best else 1.0 for w in suitable[part]} for part in suitable}
+
+    monkeypatch.setattr(layers, "measure", timed)
+    for _ in range(2):  # the second time from the cache
+        for dtype, way in ((torch.float32, "winograd"), (torch.bfloat16, "matmul")):
+            assert layers.plan(network, images, silent, dtype).split("=")[1].startswith(way)
+    assert asked == [torch.float32, torch.bfloat16]
+
+
 @pytest.mark.parametrize("damage", ["{", "[]", '{"x": 1}'])
 def test_a_damaged_table_is_measured_anew(fresh, damage):
     network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
