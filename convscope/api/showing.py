@@ -14,7 +14,7 @@ from torch import nn
 from convscope import files, models, run
 from convscope import recipe as recipes
 from convscope.api.asked import draw, figure_path, full
-from convscope.data import sources
+from convscope.data import duplicates, sources
 from convscope.data.augment import augment
 from convscope.data.loader import tensor_of
 from convscope.data.pack import verify
@@ -205,6 +205,9 @@ def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
         )
         for split, images in pack.splits.items()
     }
+    same = duplicates.found_in(pack)
+    if (notice := same.notice(pack.name)) is not None:
+        emit(notice)
     pixels = tensor_of(pack.splits["train"].images)
     mean, std = statistics(pixels, torch.arange(len(pixels)))
     return {
@@ -215,6 +218,8 @@ def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
         "counts": counts,
         "mean": mean,
         "std": std,
+        "duplicates": same.as_json(),
+        "unread": sources.unread(name),
         "fingerprint": pack.fingerprint,
         "licence": source.licence if (source := sources.SOURCES.get(str(name))) else "",
     }

@@ -92,7 +92,8 @@ def train(
         _unfitted(asked, limits)
     pack = opened(asked, emit)
     with machine.at_work(asked.train.threads), board.Board(emit) as told:
-        job = Job(asked, pack, told, limits, begun=place is not None)
+        val = place.read_split()["val"] if place is not None and place.split.exists() else None
+        job = Job(asked, pack, told, limits, begun=place is not None, val=val)
         if place is None:  # everything that can be refused was refused before this
             _claimed(job.recipe, check)
             place = run.create(pack.name, short(asked.model.name), folder, Path("runs"))

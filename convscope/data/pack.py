@@ -1,9 +1,10 @@
 """A data set on disk as plain arrays: memory-mapped, checked, opened in milliseconds.
 
-A pack is a folder: ``<split>-images.npy`` (uint8 ``[N,C,H,W]``) and ``<split>-labels.npy`` (int64
-``[N]``) for each split, ``<split>-files.json`` where each image has a file of its own, and
-``meta.json``, which says what they must be. It is written as the images come and read where they
-lie, so that it may be larger than memory.
+A pack is a folder: ``<split>-images.npy`` (uint8 ``[N,C,H,W]``), ``<split>-labels.npy`` (int64
+``[N]``) and ``<split>-hashes.npy`` (uint64 ``[N]``, by which identical images are found) for each
+split, ``<split>-files.json`` where each image has a file of its own, and ``meta.json``, which says
+what they must be. It is written as the images come and read where they lie, so that it may be
+larger than memory.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convscope import files
+from convscope.data.duplicates import Hashes, image_hashes
 from convscope.errors import DataError
 
 BUFFER = 8 << 20  # bytes that go to the system at once: small pieces are slower to read back
@@ -44,9 +46,16 @@ class Split:
     images: Images
     labels: Labels
     listing: Path | None = None
+    kept: Hashes | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        """What :func:`~convscope.data.duplicates.image_hashes` gives of the images, uint64 ``[N]``;
+        computed where they are of a pack that keeps none."""
+        return image_hashes(self.images) if self.kept is None else self.kept
 
     @cached_property
     def files(self) -> tuple[str, ...] | None:
@@ -127,12 +136,13 @@ def _combined(hashes: Mapping[str, tuple[Sequence[int], list[bytes]]]) -> str:
 
 class Chunk(NamedTuple):
     """Some images of a split, uint8 ``[n,C,H,W]``, their labels ``[n]``, the file of each, and what
-    :func:`record_hashes` gives, where that is known already."""
+    :func:`record_hashes` and ``image_hashes`` give, where that is known already."""
 
     images: Images
     labels: npt.NDArray[Any]
     files: Sequence[str] = ()
     hashes: Sequence[bytes] = ()
+    image_hashes: Hashes | None = None
 
 
 def write_pack(
@@ -209,7 +219,7 @@ def open_pack(folder: Path) -> Pack:
         }
         _check(arrays, classes, str(folder))
         splits = {
-            split: Split(*pair, _listing(folder, split, meta["splits"][split]))
+            split: Split(*pair, *_beside(folder, split, meta["splits"][split]))
             for split, pair in arrays.items()
         }
         sums = [
@@ -275,7 +285,7 @@ def _check(splits: Splits, classes: Sequence[str], name: str) -> None:
 
 
 def _file(split: str, part: str) -> str:
-    """The name of the file that holds a split's images, labels or files."""
+    """The name of the file that holds a split's images, labels, hashes or files."""
     return f"{split}-{part}.{'json' if part == 'files' else 'npy'}"
 
 
@@ -285,6 +295,7 @@ def _write_split(
     """Write the files of one split; what they are, and the hash of every record."""
     hashes: list[bytes] = []
     labels: list[npt.NDArray[np.int64]] = []
+    same: list[Hashes] = []
     names: list[str] = []
     path = folder / _file(split, "images")
     head = _head((expected, *shape), np.uint8)
@@ -298,15 +309,16 @@ def _write_split(
             labels.append(np.asarray(chunk.labels, np.int64))
             names += chunk.files
             hashes += chunk.hashes or record_hashes(images, labels[-1])
+            same.append(image_hashes(images) if chunk.image_hashes is None else chunk.image_hashes)
         if len(hashes) != expected:  # the head has room for any number
             file.seek(0)
             file.write(_head((len(hashes), *shape), np.uint8))
     sha256 = found.hexdigest() if len(hashes) == expected else files.sha256(path)
     described = {"images": _described(path, (len(hashes), *shape), "uint8", sha256)}
-    path = folder / _file(split, "labels")
-    content = np.concatenate(labels)
-    path.write_bytes(_head(content.shape, np.int64) + content.tobytes())
-    described["labels"] = _described(path, content.shape, "int64", files.sha256(path))
+    for part, content in (("labels", np.concatenate(labels)), ("hashes", np.concatenate(same))):
+        path = folder / _file(split, part)
+        path.write_bytes(_head(content.shape, content.dtype) + content.tobytes())
+        described[part] = _described(path, content.shape, str(content.dtype), files.sha256(path))
     if names:
         path = folder / _file(split, "files")
         path.write_text(json.dumps(names, indent=0), encoding="ascii")  # \u for all but ASCII
@@ -329,13 +341,17 @@ def _described(path: Path, shape: Sequence[int], dtype: str, sha256: str) -> dic
     return {"shape": list(shape), "dtype": dtype, "bytes": size, "sha256": sha256}
 
 
-def _listing(folder: Path, split: str, described: Mapping[str, Any]) -> Path | None:
-    """The list of the images' files, if there is one; DataError unless it has its size."""
-    if "files" not in described:
-        return None
-    path = folder / _file(split, "files")
-    _check_size(path, described["files"])
-    return path
+def _beside(
+    folder: Path, split: str, described: Mapping[str, Any]
+) -> tuple[Path | None, Hashes | None]:
+    """The list of the images' files and the images' hashes, where these are there; DataError unless
+    they have their sizes."""
+    listing = folder / _file(split, "files") if "files" in described else None
+    if listing is not None:
+        _check_size(listing, described["files"])
+    if "hashes" not in described:
+        return listing, None
+    return listing, _open_array(folder / _file(split, "hashes"), described["hashes"])
 
 
 def _check_size(path: Path, described: Mapping[str, Any]) -> None:

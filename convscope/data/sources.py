@@ -121,6 +121,12 @@ def is_folder(name: str | Path) -> bool:
     return "/" in name or os.sep in name or Path(name).is_dir()
 
 
+def unread(name: str | Path) -> dict[str, int]:
+    """How many files in the class folders of a folder of images are of a kind that is not read, by
+    their suffix; none for a published data set."""
+    return folder.unread(Path(name)) if is_folder(name) else {}
+
+
 def locate(name: str) -> Place:
     """Where ``open_data`` would take a data set from now; nothing is read, fetched or written."""
     if is_folder(name):
