@@ -112,7 +112,8 @@ def copies(seen: Evidence) -> Finding | None:
     if count := found.get("val_in_train", 0):
         said.append(f"{many(count, 'validation image')} among the training images")
     if count := found.get("test_repeated", 0):
-        said.append(f"{many(count, 'test image')} that repeat another test image")
+        repeats = "repeats" if count == 1 else "repeat"
+        said.append(f"{many(count, 'test image')} that {repeats} another test image")
     if count := found.get("two_labels", 0):
         said.append(f"{many(count, 'image')} under two labels, of which one at most is right")
     if not said:
