@@ -94,7 +94,7 @@ def kinds(paths: Iterable[str]) -> dict[str, int]:
     {'.heic': 2, '.mov': 1, 'no suffix': 1}
     """
     found = Counter(os.path.splitext(path)[1].lower() or "no suffix" for path in paths)  # noqa: PTH122
-    return dict(found.most_common())
+    return dict(sorted(found.items(), key=lambda kind: (-kind[1], kind[0])))
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:

@@ -13,7 +13,7 @@ from PIL import Image
 from quick import QUICK
 
 import convscope as cs
-from convscope import job
+from convscope import api, job
 from convscope.data.loader import stratified
 from convscope.errors import BadArgument
 from convscope.run import RunFolder
@@ -139,9 +139,9 @@ def test_files_that_are_not_read_are_said_at_every_training(photos, events):
     (photos / "train/dark/a.heic").write_bytes(b"x")
     (photos / "test/light/b.mov").write_bytes(b"x")
     for _ in range(2):
-        cs.describe_data(photos, emit)
+        api.describe_data(photos, emit)
     told = [text for text in warnings_in(seen) if "not read" in text]
     assert told == 2 * ["my_photos: 2 files were not read: 1 .heic, 1 .mov; save what is a picture "
                         "among them as JPEG or PNG"]  # fmt: skip
-    info = cs.describe_data(photos)
+    info = api.describe_data(photos)
     assert info["unread"] == {".heic": 1, ".mov": 1} and info["duplicates"]["two_labels"] == 0

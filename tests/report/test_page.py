@@ -460,7 +460,7 @@ COPIES |= {"n_without": 2500, "accuracy_without": 0.9}
 def test_copies_stand_on_the_first_screen_and_on_the_card(make: Any) -> None:
     few = COPIES | {"test_in_train": 25, "n_without": 2475, "accuracy_without": 0.8125}
     folder, images = make(duplicates=few)
-    _, text = written(folder, images)
+    text, _ = written(folder, images)
     first = text[: text.index("What goes wrong")]
     assert "Test images were seen in training: 25 of 2,500 (1.0\u202f%)" in first
     assert "Take the copies out of one of the two splits" in text
@@ -473,7 +473,7 @@ def test_copies_stand_on_the_first_screen_and_on_the_card(make: Any) -> None:
 
 def test_without_copies_nothing_is_said_of_them(make: Any) -> None:
     folder, images = make(duplicates=COPIES)
-    assert "more than once" not in written(folder, images)[1]
+    assert "more than once" not in written(folder, images)[0]
     assert "looked at 3 times; training and selection never used it." in (
         write_card(folder).read_text()
     )
