@@ -250,7 +250,7 @@ class Job:
         Raises DataError or RunError where the run was begun with other data, another recipe or
         another source file, RunError where another process is at work on it.
         """
-        lock = FileLock(place.path / ".lock", timeout=0)
+        lock = FileLock(place.lock, timeout=0)
         try:
             with lock:
                 self._begin(place)

@@ -17,6 +17,8 @@ from convscope.job import Job, Limits
 from convscope.recipe import Recipe
 from convscope.training import budget, finder, memory
 
+RUNS = Path("runs")  # where a run goes that has no place of its own
+
 
 def train(
     data: str | Path | None = None,
@@ -90,13 +92,14 @@ def train(
         named(asked, model)
         _claimed(asked, check)
         _unfitted(asked, limits)
+        run.check_free(folder, RUNS)
     pack = opened(asked, emit)
     with machine.at_work(asked.train.threads), board.Board(emit) as told:
         val = place.read_split()["val"] if place is not None and place.split.exists() else None
         job = Job(asked, pack, told, limits, begun=place is not None, val=val)
         if place is None:  # everything that can be refused was refused before this
             _claimed(job.recipe, check)
-            place = run.create(pack.name, short(asked.model.name), folder, Path("runs"))
+            place = run.create(pack.name, short(asked.model.name), folder, RUNS)
             files.write_whole(place.recipe, recipes.dumps(job.recipe))
         told.folder = place.tensorboard if log else None
         if profile:

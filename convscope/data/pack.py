@@ -75,14 +75,15 @@ class Pack:
 
     ``fingerprint`` is that of the images and labels in whatever order, ``digest`` that of the
     arrays as they lie, so that positions in them mean the same images. ``fit`` says how the images
-    were brought to their size, and so how another one is."""
+    were brought to their size, and so how another one is. ``folder`` is None for a pack that is in
+    memory alone."""
 
     name: str
     classes: tuple[str, ...]
     splits: dict[str, Split]
     fingerprint: str
     digest: str
-    folder: Path
+    folder: Path | None
     fit: str = "pad"
 
     @property
@@ -115,6 +116,9 @@ def fingerprint(splits: Splits) -> str:
             for split, (images, labels) in splits.items()
         }
     )
+
+
+_fingerprint = fingerprint  # where an argument has its name
 
 
 def record_hashes(images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Iterator[bytes]:
@@ -222,18 +226,38 @@ def open_pack(folder: Path) -> Pack:
             split: Split(*pair, *_beside(folder, split, meta["splits"][split]))
             for split, pair in arrays.items()
         }
-        sums = [
+        digest = _digest(
             described[part]["sha256"]
             for _, described in sorted(meta["splits"].items())
             for part in ("images", "labels")
-        ]
-        digest = hashlib.sha256(" ".join(sums).encode()).hexdigest()
+        )
         name, fit = str(meta["name"]), str(meta.get("fit", "pad"))
         return Pack(name, classes, splits, str(meta["fingerprint"]), digest, folder, fit)
     except DataError as why:
         raise _damaged(str(why), folder) from None
     except (KeyError, TypeError, ValueError, AttributeError) as why:
         raise _damaged(f"{folder / 'meta.json'}: is damaged ({why!r})", folder) from None
+
+
+def pack_in_memory(
+    name: str, classes: Sequence[str], splits: Splits, fingerprint: str | None = None
+) -> Pack:
+    """The pack of these arrays with nothing written: that which :func:`write_pack` would give, but
+    for its folder. ``fingerprint`` is that of the splits, where it is known."""
+    _check(splits, classes, name)
+    held = {
+        split: Split(np.ascontiguousarray(images), np.asarray(labels, np.int64))
+        for split, (images, labels) in splits.items()
+    }
+    arrays = [array for _, split in sorted(held.items()) for array in (split.images, split.labels)]
+    sums = (hashlib.sha256(_head(a.shape, a.dtype) + a.tobytes()).hexdigest() for a in arrays)
+    known = fingerprint or _fingerprint(splits)
+    return Pack(name, tuple(classes), held, known, _digest(sums), None)
+
+
+def _digest(sums: Iterable[str]) -> str:
+    """The digest of a pack whose arrays have these SHA-256."""
+    return hashlib.sha256(" ".join(sums).encode()).hexdigest()
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

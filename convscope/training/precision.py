@@ -104,10 +104,8 @@ def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emi
             _measure(_candidates(recipe, model, inputs, emit), model, inputs, labels),
             "",
         )
-        try:
-            files.write_json(cache, timings)
-        except ConvscopeError as why:
-            emit(Notice(f"what was measured is not kept: {why}", warning=True))
+        if problem := files.keep(cache, timings):
+            emit(Notice(f"what was measured is not kept: {problem}", warning=True))
     precision, memory_format, ways = _pick(timings).split(maxsplit=2)
     table = ", ".join(
         f"{_short(key)} {'wrong or far slower' if t is None else f'{t * 1e3:.1f} ms'}"

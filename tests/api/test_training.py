@@ -189,6 +189,16 @@ def test_nothing_is_overwritten(bars):
         cs.train("mnist", **QUICK, out="a")
 
 
+def test_a_taken_place_is_refused_before_anything_is_opened_or_measured(bars, monkeypatch, events):
+    monkeypatch.setattr(sources, "open_data", None)  # would fail if it were called
+    Path("a").mkdir()
+    Path("a/thesis.tex").write_text("years")
+    for out in ("a", "a/thesis.tex"):
+        with pytest.raises(RunError, match=f"out={out}: .*; name a folder that is new or empty"):
+            cs.train("mnist", **QUICK, out=out, emit=events[1])
+    assert not events[0]
+
+
 def test_a_run_of_other_data_does_not_go_on(bars, monkeypatch):
     cs.train("mnist", **QUICK, out="a")
     monkeypatch.setattr(sources, "open_data", lambda *rest: replaced(bars, "0" * 64))
