@@ -10,7 +10,7 @@ from convscope import board, files, machine, run
 from convscope import recipe as recipes
 from convscope.api.asked import draw, figure_path, given, named, opened, resolved, short, spelt_out
 from convscope.api.results import LearningRate, Run
-from convscope.errors import BadArgument, TargetMissed
+from convscope.errors import BadArgument, ConvscopeError, TargetMissed
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
 from convscope.job import Job, Limits
@@ -100,7 +100,11 @@ def train(
         if place is None:  # everything that can be refused was refused before this
             _claimed(job.recipe, check)
             place = run.create(pack.name, short(asked.model.name), folder, RUNS)
-            files.write_whole(place.recipe, recipes.dumps(job.recipe))
+            try:
+                files.write_whole(place.recipe, recipes.dumps(job.recipe))
+            except ConvscopeError:
+                place.path.rmdir()  # which holds nothing, and is no run
+                raise
         told.folder = place.tensorboard if log else None
         if profile:
             job.profile(place)

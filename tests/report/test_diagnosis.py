@@ -282,6 +282,8 @@ def test_leaked_test_images_come_first_from_one_in_a_thousand_on():
         "88.5\u202f%)."
     )
     assert "more than 0.1 % of the test images" in found.rule
+    guessed = diagnosis.findings(seen(right=0.5, duplicates=more))
+    assert [finding.name for finding in guessed[:2]] == ["leaked", "guessing"]
     every = NONE | {"test_in_train": 10_000, "n_without": 0, "accuracy_without": None}
     assert "None is left without them" in said(seen(duplicates=every))["leaked"].text
 
