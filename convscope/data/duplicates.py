@@ -121,7 +121,7 @@ class Duplicates:
                 said.append(f"{text}: {which}, such as {', '.join(pairs)}{more}")
         if not said:
             return None
-        leaked = "; the accuracy without them is given beside the other: take them out of one split"
+        leaked = "; the accuracy without them is given beside the other: delete one of each pair"
         return Notice(
             f"{name}: identical pixel for pixel at {size}: {'; '.join(said)}"
             + leaked * bool(self.test_in_train),

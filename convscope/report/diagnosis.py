@@ -93,8 +93,7 @@ def leaked(seen: Evidence) -> Finding | None:
         f"Test images were seen in training: {count:,} of {seen.n:,} "
         f"({percent(count / seen.n, 1)}) are among the training images, pixel for pixel. {rest}",
         _COPIES_RULE,
-        "Take the copies out of one of the two splits, then train again; convscope data info names "
-        "some.",
+        "Delete one of each pair, of which convscope data info names some, then train again.",
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from photos import photos
 from PIL import Image
 
 
-def test_data_is_listed_described_and_drawn(bars, run):
+def test_data_is_listed_and_described(bars, run):
     said = run("data", "--json")
     assert json.loads(said.out)["mnist"] == "inside the package"
     assert set(json.loads(said.out)) == {"mnist", "fashion-mnist", "cifar10", "cifar100"}
@@ -18,7 +19,28 @@ def test_data_is_listed_described_and_drawn(bars, run):
     pixels = bars.splits["train"].images / 255
     assert info["mean"][0] == pytest.approx(pixels.mean())
     assert info["std"][0] == pytest.approx(pixels.std())
-    assert "80" in run("data", "info", "mnist").out
+    assert info["unread"] == {} and info["duplicates"]["test_in_train"] == 0
+    said = run("data", "info", "mnist").out
+    assert "80" in said and "not read" not in said
+    assert (
+        "identical images: 0 of test in train, 0 of validation in train, 0 more than once" in said
+    )
+
+
+def test_copies_and_files_that_are_not_read_are_counted(workplace, run):
+    root = photos(workplace / "pets", count=6)
+    for name in ("x.heic", "y.mov", "z.heic"):
+        (root / "cat" / name).write_bytes(b"x")
+    (root / "dog" / "copy.png").write_bytes((root / "cat" / "000.png").read_bytes())
+    said = run("data", "info", "pets")
+    assert "under two labels, of which one at most is right: 2, such as" in said.err
+    assert "pets: 3 files were not read: 2 .heic, 1 .mov; save what is a picture" in said.err
+    assert "2 under two labels\nnot read: 2 .heic, 1 .mov\n" in said.out
+    found = json.loads(run("data", "info", "pets", "--json").out)
+    assert found["unread"] == {".heic": 2, ".mov": 1} and found["duplicates"]["two_labels"] == 2
+
+
+def test_a_batch_is_drawn(bars, run):
     said = run("data", "show", "mnist", "--count", "8")
     assert said.out.strip() == "mnist.png"
     with Image.open("mnist.png") as picture:

@@ -99,7 +99,7 @@ def test_one_notice_says_how_many_and_names_some(tmp_path):
         "= train image 5; test images that repeat another one: 1 of 10 (10 %), such as test image "
         "9 = test image 2; images under two labels, of which one at most is right: 7, such as "
         "train image 11 = train image 10, test image 7 = train image 4, test image 9 = test image "
-        "2; the accuracy without them is given beside the other: take them out of one split"
+        "2; the accuracy without them is given beside the other: delete one of each pair"
     )
 
 

@@ -275,7 +275,7 @@ NONE |= {"n_without": 10_000, "accuracy_without": 0.88}
 def test_leaked_test_images_come_first_from_one_in_a_thousand_on():
     more = NONE | {"test_in_train": 11, "n_without": 9_989, "accuracy_without": 0.8791}
     found = diagnosis.findings(seen(duplicates=more))[0]
-    assert found.name == "leaked" and found.advice.startswith("Take the copies out of one")
+    assert found.name == "leaked" and found.advice.startswith("Delete one of each pair")
     assert found.text == (
         "Test images were seen in training: 11 of 10,000 (0.1\u202f%) are among the training "
         "images, pixel for pixel. Without them 87.91\u202f% of 9,989 are right (interval 87.3 to "

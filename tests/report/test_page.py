@@ -463,7 +463,7 @@ def test_copies_stand_on_the_first_screen_and_on_the_card(make: Any) -> None:
     text, _ = written(folder, images)
     first = text[: text.index("What goes wrong")]
     assert "Test images were seen in training: 25 of 2,500 (1.0\u202f%)" in first
-    assert "Take the copies out of one of the two splits" in text
+    assert "Delete one of each pair" in text
     card = write_card(folder).read_text()
     assert (
         "looked at 3 times; 25 of its 2,500 images are training images, too, pixel for pixel at "
