@@ -192,7 +192,8 @@ def _published(
 
 def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
     """A data set in figures: images a class and split, shape, mean and standard deviation of the
-    training pixels, identical images, files that are not read by their suffix. Raises DataError where its pack is not as it was written, to the last byte."""
+    training pixels, identical images, files that are not read by their suffix. Raises DataError
+    where its pack is not as it was written, to the last byte."""
     pack = sources.open_data(name, emit)
     if pack.folder is not None:
         verify(pack.folder)
