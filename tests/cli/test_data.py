@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
-from photos import photos
+from photos import image_file, photos
 from PIL import Image
+from quick import SMALL
 
 
 def test_data_is_listed_and_described(bars, run):
@@ -47,3 +49,16 @@ def test_a_batch_is_drawn(bars, run):
         assert picture.size[0] > 300
     said = run("data", "show", "mnist")
     assert said.code == 2 and "--out mnist.png: is there already" in said.err
+
+
+def test_train_and_eval_tell_the_accuracy_without_copies(workplace, run):
+    for split in ("train", "test"):
+        photos(workplace / "pets" / split, ("cat", "dog"), count=8, mode="L", size=(12, 12))
+    for n in range(6):  # of 8 of each class in test; the others are copies
+        for at, name in enumerate(("cat", "dog")):
+            new = image_file(1000 * (at + 1) + n, (12, 12), "L")
+            (workplace / "pets" / "test" / name / f"{n:03}.png").write_bytes(new)
+    said = run("train", "pets", *SMALL, "--out", "a")
+    text = "on the 12 test images that are not training images, too\n"
+    assert said.code == 0 and re.search(rf"new images    \d+\.\d\d% {text}", said.out)
+    assert "4 of 16 (25 %)" in said.err and text in run("eval", "a").out
