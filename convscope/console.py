@@ -193,6 +193,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     out().print(drawn)
 
 
+def without_copies(duplicates: Mapping[str, Any] | None) -> str:
+    """The accuracy on the test images that are no training images; nothing where all are none."""
+    if not duplicates or not duplicates["test_in_train"]:
+        return ""
+    share, n = duplicates["accuracy_without"], duplicates["n_without"]
+    which = f"the {n:,} test images that are not training images, too"
+    return f"{'no accuracy' if share is None else f'{share:.2%}'} on {which}"
+
+
 def figures(values: Mapping[str, Any]) -> None:
     """Print the figures of a run on a split: the headline, then a row a class."""
     low, high = values["accuracy_ci95"]
@@ -203,6 +212,8 @@ def figures(values: Mapping[str, Any]) -> None:
         f"(95% interval {low:.2%} to {high:.2%}, {values['n']:,} images)",
         style="bold",
     )
+    if text := without_copies(values.get("duplicates")):
+        console.print(text, style="bold")
     console.print(
         f"loss {values['loss']:.4f}, calibration error {values['ece']:.4f} "
         f"(before temperature {values['ece_raw']:.4f}), "

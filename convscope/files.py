@@ -25,7 +25,14 @@ from convscope.errors import ConvscopeError
 UNWRITABLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
     *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+    *(errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.ELOOP),  # such as a folder in /proc
 }
+FULL = {
+    errno.ENOSPC: "no room left on the disk",
+    errno.EDQUOT: "no room left on the disk (quota)",
+    errno.EFBIG: "larger than a file may be here (ulimit -f, or the file system)",
+}
+ELSEWHERE = "(--out for runs, CONVSCOPE_CACHE for data)"
 TEMPORARY = ".tmp-"  # every unfinished file or folder begins with this
 
 
@@ -142,6 +149,26 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+_said: set[Path] = set()  # caches of which it was told that they cannot be written
+
+
+def keep(path: Path, value: Any) -> str:
+    """Write JSON into the cache, which can be done without. Where it cannot be written this says
+    why, once a process; else nothing."""
+    try:
+        write_json(path, value)
+    except ConvscopeError as why:
+        return first_time(str(why))
+    return ""
+
+
+def first_time(text: str) -> str:
+    """The text, if nothing was said before of a cache that cannot be written; else nothing."""
+    first = cache_root() not in _said
+    _said.add(cache_root())
+    return text if first else ""
+
+
 def read_json(path: Path, error: Callable[[str], ConvscopeError]) -> Any:
     """Read JSON; ``error`` makes the exception for a file that is missing, cut short or no JSON."""
     try:
@@ -189,14 +216,14 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as why:
-        if why.errno in (errno.ENOSPC, errno.EDQUOT):
+        if why.errno in FULL:
             raise ConvscopeError(
-                f"{path}: no room left on the disk; nothing was overwritten. "
-                "Free some space, then run again"
+                f"{path}: {FULL[why.errno]}; nothing was overwritten. "
+                f"Make room, or choose another folder {ELSEWHERE}, then run again"
             ) from why
         if why.errno in UNWRITABLE:
             raise ConvscopeError(
                 f"{path}: cannot be written ({why.strerror}); choose a folder of your own "
-                "(--out for runs, CONVSCOPE_CACHE for data)"
+                f"{ELSEWHERE}"
             ) from why
         raise

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convscope import devices, files, kernels, machine, models, report, run
-from convscope.data import augment
+from convscope.data import augment, duplicates
 from convscope.data.loader import Loader, tensor_of, to_input
 from convscope.data.pack import Pack
 from convscope.data.split import held_out, statistics, validation
@@ -65,17 +65,25 @@ class Job:
     """A recipe made ready to run: whatever can be refused is refused when it is made.
 
     ``recipe`` is what was asked for with all that was measured. ``begun`` says that a run of this
-    recipe was begun before, whose every value stands.
+    recipe was begun before, whose every value stands, and ``val`` how it held out images.
     """
 
     def __init__(
-        self, asked: Recipe, pack: Pack, emit: Emit, limits: Limits, begun: bool = False
+        self,
+        asked: Recipe,
+        pack: Pack,
+        emit: Emit,
+        limits: Limits,
+        begun: bool = False,
+        val: Sequence[int] | None = None,
     ) -> None:
         self.pack, self.limits, self.begun = pack, limits, begun
         self.emit = emit if limits.memory is None else self._frugal(emit)
         train = pack.splits["train"]
         augment.check(asked.augment, pack.image_size, pack.channels)
-        self.val = held_out(asked, pack)
+        self.val = held_out(asked, pack, val)
+        self.duplicates = duplicates.found_in(pack)
+        self._let_go()
         self.judged, self.judged_labels = validation(pack, self.val)
         if asked.train.early_stopping and not len(self.judged_labels):
             raise BadArgument(
@@ -92,6 +100,8 @@ class Job:
                 f"{len(pack.splits['test']):,} to judge"
             )
         )
+        if (notice := self.duplicates.notice(Path(asked.data.name).name)) is not None:
+            emit(notice)
         device = devices.of(asked.train.device)
         if device == "cpu" and (why := kernels.odd()):
             emit(Notice(f"compiled kernels are not available, which costs speed: {why}", True))
@@ -176,8 +186,7 @@ class Job:
             if not timing.sure:
                 return None
             steps = found.steps | {key: timing.usual}
-            with contextlib.suppress(ConvscopeError):  # that nothing can be kept was said before
-                measurements.write(self.choice.key, replace(found, steps=steps))
+            measurements.write(self.choice.key, replace(found, steps=steps))
             return timing.usual
         return found.steps[key]
 
@@ -281,7 +290,7 @@ class Job:
         Raises DataError or RunError where the run was begun with other data, another recipe or
         another source file, RunError where another process is at work on it.
         """
-        lock = FileLock(place.path / ".lock", timeout=0)
+        lock = FileLock(place.lock, timeout=0)
         try:
             with lock:
                 self._begin(place)
@@ -394,11 +403,13 @@ class Job:
         trained = sum(row["seconds"] for row in history)
         learnt = sum(row["seconds"] * row["images_per_second"] for row in history)  # images
         measured = metrics.measure(logits, test.labels, self.pack.classes, temperature)
+        right = logits.argmax(axis=1) == test.labels
         files.write_json(
             place.metrics,
             {
                 "split": "test",
                 **measured,
+                "duplicates": self.duplicates.as_json(right),
                 "test_looks": 1,
                 "train_seconds": seconds,
                 "eval_seconds": took,

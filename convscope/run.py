@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shlex
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from convscope import files, recipe
 from convscope.errors import RunError
@@ -103,6 +107,11 @@ class RunFolder:
         return self.path / "split.json"
 
     @property
+    def lock(self) -> Path:
+        """What a process locks that trains into this folder."""
+        return self.path / ".lock"
+
+    @property
     def history(self) -> Path:
         """A JSON line an epoch."""
         return self.path / "history.jsonl"
@@ -148,7 +157,37 @@ class RunFolder:
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
         files.write_whole(self.history, "".join(lines))
 
+    def unfinished(self) -> str:
+        """How far a run came that was not judged yet, and how it goes on; nothing for one that
+        was, and where there is no run. Raises RunError for a damaged recipe."""
+        if self.metrics.exists() or not self.recipe.exists():
+            return ""
+        if self._at_work():
+            return f"{self.path}: another process is training into it; wait for its report"
+        asked, done = self.read_recipe(), 0
+        if self.history.exists():
+            done = len(self.history.read_text(encoding="utf-8").splitlines())
+        epochs = asked.train.epochs
+        where = f"after epoch {done} of {epochs}" if done else f"in the first epoch of {epochs}"
+        where = "after its last epoch, before it was judged" if self.model.exists() else where
+        own = ["--model", asked.model.name] if ".py:" in asked.model.name else []
+        command = ["convscope", "train", "--out", str(self.path), "--resume", *own]
+        return f"{self.path}: training was stopped {where}; go on with: {shlex.join(command)}"
+
+    def _at_work(self) -> bool:
+        """Whether a process holds the lock of this run."""
+        lock = FileLock(self.lock, timeout=0)
+        try:
+            with lock:
+                return False
+        except Timeout:
+            return True
+        except (OSError, NotImplementedError):  # a folder that cannot be written, or without locks
+            return False
+
     def _read(self, path: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        if path in (self.model, self.metrics) and not path.exists() and (why := self.unfinished()):
+            raise RunError(why)
         value = checked(path, files.read_json(path, RunError), wanted)
         if value.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
             raise RunError(
@@ -183,6 +222,31 @@ def create(data: str, model: str, out: Path | None, root: Path) -> RunFolder:
     """
     if out is None:
         return RunFolder(_first_free(root, f"{data}-{model}"))
+    check_free(out, root)
+    with files.explained(out):
+        files.make_folder(out)
+    files.clear_unfinished(out)
+    return RunFolder(out)
+
+
+def check_free(out: Path | None, root: Path) -> None:
+    """Raise RunError where ``out`` is a file, or holds a run or something else already; and where
+    nothing can be written there, or, without it, into ``root``."""
+    if out is not None:
+        _check_empty(out)
+    wanted = root if out is None else out
+    there = next(folder for folder in (wanted, *wanted.absolute().parents) if folder.exists())
+    try:
+        Path(tempfile.mkdtemp(prefix=files.TEMPORARY, dir=there)).rmdir()
+    except OSError as why:
+        raise RunError(
+            f"out={wanted}: cannot be made, {there} takes no folder ({why.strerror}); name a "
+            "folder of your own (--out)"
+        ) from None
+
+
+def _check_empty(out: Path) -> None:
+    """Raise RunError for a file, and for a folder that holds something."""
     if out.exists() and not out.is_dir():
         raise RunError(f"out={out}: is a file; name a folder that is new or empty")
     if (out / "recipe.toml").exists():
@@ -191,10 +255,6 @@ def create(data: str, model: str, out: Path | None, root: Path) -> RunFolder:
         )
     if out.is_dir() and any(not p.name.startswith(files.TEMPORARY) for p in out.iterdir()):
         raise RunError(f"out={out}: holds something else; name a folder that is new or empty")
-    with files.explained(out):
-        files.make_folder(out)
-    files.clear_unfinished(out)
-    return RunFolder(out)
 
 
 def _first_free(root: Path, name: str) -> Path:

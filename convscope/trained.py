@@ -14,7 +14,7 @@ from torch import Tensor
 
 from convscope import devices, run
 from convscope.data import decode
-from convscope.data.layout import find_images
+from convscope.data.scan import find_images
 from convscope.errors import BadArgument, ImageError
 from convscope.evaluation import metrics, predictions
 from convscope.events import Emit, Progress, silent

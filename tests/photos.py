@@ -36,3 +36,18 @@ def opened(root: Path, **options):
 def left_in_cache(cache: Path) -> list[str]:
     """What is in the cache but for packs and locks."""
     return [path.name for path in (cache / "packs").iterdir() if path.name[0] == "."]
+
+
+def put(root: Path, *paths: str) -> Path:
+    """Files of one byte; a path that ends in "/" is an empty folder."""
+    for path in paths:
+        if path.endswith("/"):
+            (root / path).mkdir(parents=True)
+        else:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(b"x")
+    return root
+
+
+def several(*folders: str, count=3) -> list[str]:
+    return [f"{folder}/{n}.png" for folder in folders for n in range(count)]

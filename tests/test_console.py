@@ -103,3 +103,13 @@ def test_figures_without_a_precision_show_a_dash(capsys):
     assert "test accuracy 50.00% (95% interval 10.00% to 90.00%, 2 images)" in out
     assert "looked at 1 time\n" in out
     assert "b           0  -" in out.replace("     -", "  -")
+
+
+def test_accuracy_without_copies_is_told_where_there_are_any():
+    copies = {"test_in_train": 4, "n_without": 12, "accuracy_without": 0.75}
+    text = "75.00% on the 12 test images that are not training images, too"
+    assert console.without_copies(copies) == text
+    every = {"test_in_train": 4, "n_without": 0, "accuracy_without": None}
+    assert console.without_copies(every).startswith("no accuracy on the 0 test images")
+    assert console.without_copies(copies | {"test_in_train": 0}) == ""
+    assert console.without_copies(None) == ""  # a run from before they were counted

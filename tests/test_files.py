@@ -89,6 +89,41 @@ def test_a_really_full_disk(tmp_path):
         Path("/dev/full").write_bytes(b"x" * 10)
 
 
+def test_a_file_that_may_not_grow_is_named_and_leaves_the_old_one(tmp_path):
+    resource = pytest.importorskip("resource", reason="this system has no such limits")
+    path = tmp_path / "kept.txt"
+    files.write_whole(path, "old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(
+            ConvscopeError, match=r"kept.txt: larger than a file may be here .ulimi"
+        ):
+            files.write_whole(path, "x" * 101)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_place_without_room_for_folders_is_named():
+    if not Path("/proc/self").exists():
+        pytest.skip("needs Linux, where /proc takes no folder")
+    with pytest.raises(ConvscopeError, match=r"/proc/a/b: cannot be written .*choose a folder of"):
+        files.write_whole(Path("/proc/a/b"), "x")
+
+
+def test_what_cannot_be_kept_is_said_once_a_cache(tmp_path, monkeypatch):
+    said = []
+    for name in ("one", "one", "two"):
+        (tmp_path / name).write_text("no folder")
+        monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / name))
+        said.append(files.keep(files.cache_root() / "kept.json", 3))
+    assert "cannot be written" in said[0] and said[1] == "" and "two" in said[2]
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "three"))
+    assert files.keep(files.cache_root() / "kept.json", 3) == ""
+    assert (tmp_path / "three" / "kept.json").read_text() == "3\n"
+
+
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(KeyboardInterrupt), files.whole_folder(tmp_path / "new") as folder:
         (folder / "a").write_text("half")

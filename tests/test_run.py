@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from convscope import run
+from convscope import recipe, run
 from convscope.errors import RunError
 from convscope.run import RunFolder
 
@@ -89,3 +91,47 @@ def test_what_is_inside_a_table_is_checked_too(tmp_path):
         run.checked(tmp_path / "model.json", {"data": {"name": 3}}, {"data": {"name": str}})
     with pytest.raises(RunError, match=r"is damaged .data is no table"):
         run.checked(tmp_path / "model.json", {"data": 3}, {"data": {"name": str}})
+
+
+def test_what_a_stopped_run_says(tmp_path):
+    place = RunFolder(tmp_path / "my run")
+    place.path.mkdir()
+    assert place.unfinished() == ""  # no run at all
+    place.recipe.write_text(recipe.dumps(recipe.resolve({"data": "mnist", "epochs": 7})))
+    command = f"go on with: convscope train --out '{place.path}' --resume"
+    text = f"{place.path}: training was stopped in the first epoch of 7; {command}"
+    assert place.unfinished() == text
+    with pytest.raises(RunError) as caught:
+        place.read_model()
+    assert str(caught.value) == text
+    place.write_history([{"epoch": 1}, {"epoch": 2}])
+    assert f"stopped after epoch 2 of 7; {command}" in place.unfinished()
+    with FileLock(place.lock):
+        text = "my run: another process is training into it; wait for its report"
+        assert place.unfinished().endswith(text)
+    place.model.write_text("{}")
+    assert f"after its last epoch, before it was judged; {command}" in place.unfinished()
+    place.metrics.write_text("{}")
+    assert place.unfinished() == ""
+    place.model.unlink()
+    with pytest.raises(RunError, match=r"model.json: is not there; restore it"):
+        place.read_model()  # it was finished, and then damaged
+
+
+def test_a_run_of_ones_own_class_is_gone_on_with_by_its_name(tmp_path):
+    place = RunFolder(tmp_path)
+    asked = recipe.dumps(recipe.resolve({"data": "mnist"}))
+    place.recipe.write_text(asked.replace('name = "cnn"', 'name = "nets/own.py:Net"'))
+    assert place.unfinished().endswith("--resume --model nets/own.py:Net")
+
+
+def test_a_place_that_takes_no_folder_is_refused(tmp_path):
+    if not Path("/proc/self").exists():
+        pytest.skip("needs Linux, where /proc takes no folder")
+    with pytest.raises(RunError, match=r"out=/proc/a: cannot be made, /proc takes no folder"):
+        run.check_free(Path("/proc/a"), tmp_path)
+    with pytest.raises(RunError, match=r"out=/proc/runs: cannot be made, .*own .--out."):
+        run.check_free(None, Path("/proc/runs"))
+    run.check_free(tmp_path / "deep" / "er", tmp_path)
+    run.check_free(None, tmp_path)
+    assert not list(tmp_path.iterdir())

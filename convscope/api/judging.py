@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from convscope import devices, files, machine, run
 from convscope.api.asked import draw, figure_path, opened
 from convscope.api.results import Evaluation
+from convscope.data import duplicates
 from convscope.data.pack import Pack, Split
 from convscope.data.split import part
 from convscope.errors import BadArgument, DataError
@@ -73,6 +74,8 @@ def evaluate(
         "images_per_second": stored["images_per_second"],
     }
     if split == "test":
+        right = logits.argmax(axis=1) == labels
+        found["duplicates"] = duplicates.found_in(pack).as_json(right)
         files.write_json(place.metrics, found)
         predictions.write_predictions(
             place.predictions,

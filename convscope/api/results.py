@@ -34,6 +34,7 @@ class Metrics:
     train_seconds: float
     eval_seconds: float
     images_per_second: float
+    duplicates: dict[str, Any] | None = None  # as runs have it since they are counted
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Metrics:

@@ -14,7 +14,7 @@ from torch import nn
 from convscope import files, models, run
 from convscope import recipe as recipes
 from convscope.api.asked import draw, figure_path, full
-from convscope.data import sources
+from convscope.data import duplicates, sources
 from convscope.data.augment import augment
 from convscope.data.loader import tensor_of
 from convscope.data.pack import verify
@@ -192,9 +192,11 @@ def _published(
 
 def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
     """A data set in figures: images a class and split, shape, mean and standard deviation of the
-    training pixels. Raises DataError where its pack is not as it was written, to the last byte."""
+    training pixels, identical images, files that are not read by their suffix. Raises DataError
+    where its pack is not as it was written, to the last byte."""
     pack = sources.open_data(name, emit)
-    verify(pack.folder)
+    if pack.folder is not None:
+        verify(pack.folder)
     counts = {
         split: dict(
             zip(
@@ -205,6 +207,9 @@ def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
         )
         for split, images in pack.splits.items()
     }
+    same = duplicates.found_in(pack)
+    if (notice := same.notice(pack.name)) is not None:
+        emit(notice)
     pixels = tensor_of(pack.splits["train"].images)
     mean, std = statistics(pixels, torch.arange(len(pixels)))
     return {
@@ -215,6 +220,8 @@ def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
         "counts": counts,
         "mean": mean,
         "std": std,
+        "duplicates": same.as_json(),
+        "unread": sources.unread(name),
         "fingerprint": pack.fingerprint,
         "licence": source.licence if (source := sources.SOURCES.get(str(name))) else "",
     }

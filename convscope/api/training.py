@@ -10,13 +10,15 @@ from convscope import board, files, machine, run
 from convscope import recipe as recipes
 from convscope.api.asked import draw, figure_path, given, named, opened, resolved, short, spelt_out
 from convscope.api.results import LearningRate, Run
-from convscope.errors import BadArgument, TargetMissed
+from convscope.errors import BadArgument, ConvscopeError, TargetMissed
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
 from convscope.job import Job, Limits
 from convscope.recipe import Recipe
 from convscope.training import budget, finder, memory
 from convscope.training.profile import refuse as refuse_profile
+
+RUNS = Path("runs")  # where a run goes that has no place of its own
 
 
 def train(
@@ -91,15 +93,21 @@ def train(
         named(asked, model)
         _claimed(asked, check)
         _unfitted(asked, limits)
+        run.check_free(folder, RUNS)
     pack = opened(asked, emit)
     with machine.at_work(asked.train.threads), board.Board(emit) as told:
-        job = Job(asked, pack, told, limits, begun=place is not None)
+        val = place.read_split()["val"] if place is not None and place.split.exists() else None
+        job = Job(asked, pack, told, limits, begun=place is not None, val=val)
         if profile:
             refuse_profile(job.loader.device)
         if place is None:  # everything that can be refused was refused before this
             _claimed(job.recipe, check)
-            place = run.create(pack.name, short(asked.model.name), folder, Path("runs"))
-            files.write_whole(place.recipe, recipes.dumps(job.recipe))
+            place = run.create(pack.name, short(asked.model.name), folder, RUNS)
+            try:
+                files.write_whole(place.recipe, recipes.dumps(job.recipe))
+            except ConvscopeError:
+                place.path.rmdir()  # which holds nothing, and is no run
+                raise
         told.folder = place.tensorboard if log else None
         if profile:
             job.profile(place)

@@ -119,12 +119,16 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
     if as_json:
         print_json(run.as_json())
         return
+    from convscope.console import without_copies
+
     figures = run.metrics
     low, high = figures.accuracy_ci95
+    without = without_copies(figures.duplicates)
     typer.echo(
         f"test accuracy {figures.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, "
         f"{figures.n:,} images)\n"
-        f"seconds       {seconds:.1f} "
+        + (f"new images    {without}\n" if without else "")
+        + f"seconds       {seconds:.1f} "
         f"(training and validation {figures.train_seconds:.1f})\n"
         f"report        {run.report}"
     )

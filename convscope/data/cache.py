@@ -17,6 +17,10 @@ from convscope.errors import ConvscopeError, DataError
 from convscope.events import Emit, Notice
 
 
+class Unwritable(DataError):
+    """The cache cannot take a pack."""
+
+
 def pack_folder(key: str) -> Path:
     """Where the pack of this key is, or will be."""
     return files.cache_root() / "packs" / key
@@ -87,14 +91,14 @@ def need_room(folder: Path, size: int, what: str, remedy: str) -> None:
 
 @contextlib.contextmanager
 def taking_data() -> Iterator[None]:
-    """Turn a refusal to write into the cache into a DataError with the way out."""
+    """Turn a refusal to write into the cache into :class:`Unwritable`, with the way out."""
     try:
         yield
     except DataError:
         raise
     except (ConvscopeError, OSError) as why:
         cache = files.cache_root()
-        raise DataError(
+        raise Unwritable(
             f"the cache {cache} cannot take the data ({why}); "
             "set CONVSCOPE_CACHE to a folder that can"
         ) from why

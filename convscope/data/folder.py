@@ -19,8 +19,17 @@ import numpy as np
 
 from convscope.data import cache
 from convscope.data.decode import decode, look
+from convscope.data.duplicates import image_hashes
 from convscope.data.fitting import Pixels, Resize, resized
-from convscope.data.layout import Layout, Sample, arranged, listed, refused, scan, stamp
+from convscope.data.layout import (
+    Layout,
+    Sample,
+    arranged,
+    listed,
+    not_read,
+    refused,
+    unread_kinds,
+)
 from convscope.data.pack import (
     FORMAT_VERSION,
     Chunk,
@@ -29,6 +38,7 @@ from convscope.data.pack import (
     record_hashes,
     write_stream,
 )
+from convscope.data.scan import scan, stamp
 from convscope.errors import BadArgument, DataError, ImageError
 from convscope.events import Emit, Notice, Progress, silent
 
@@ -65,8 +75,10 @@ def open_folder(
     root, place = absolute(root), pack_folder(root, size, channels, fit)
     name = _plain(root)
     if root.is_dir():
-        found, folders = scan(root)
-        now = stamp(found)
+        seen = scan(root)
+        now = stamp(seen.found)
+        if (notice := not_read(unread_kinds(root, *seen))) is not None:
+            emit(Notice(f"{name}: {notice.text}", notice.warning))
     elif place.is_dir():
         emit(Notice(f"{name}: {root} is not there; its pack {place} is used as it is"))
     else:
@@ -76,7 +88,7 @@ def open_folder(
         return not root.is_dir() or bool(read_meta(place).get("read_from") == now)
 
     def make() -> None:
-        layout = arranged(root, found, folders)
+        layout = arranged(root, *seen)
         pool = ThreadPoolExecutor(_cores())  # Pillow lets go of the interpreter while it works
         try:
             _Job(root, place, name, layout, fit, pool, emit).run(size, channels, now)
@@ -84,6 +96,13 @@ def open_folder(
             pool.shutdown(cancel_futures=True)
 
     return cache.opened(place, name, is_current, make, emit)
+
+
+def unread(root: Path) -> dict[str, int]:
+    """How many files in the class folders are of a kind that is not read, by their suffix; none
+    where the folder has gone."""
+    root = absolute(root)
+    return unread_kinds(root, *scan(root)) if root.is_dir() else {}
 
 
 def absolute(root: Path) -> Path:
@@ -140,7 +159,7 @@ class _Job:
         self._choose(size, channels)
         shape = (self.channels, *self.size)
         paths = [sample.path for sample in self._samples()]
-        each = int(np.prod(shape)) + 8  # its pixels, and a label of eight bytes
+        each = int(np.prod(shape)) + 16  # its pixels, a label and a hash of eight bytes each
         needed = self.total * each + sum(map(len, paths)) + 100_000
         what = f"{self.name}: its pack of {self.total:,} images"
         cache.need_room(self.place, needed, what, "take smaller images (--image-size)")
@@ -269,7 +288,8 @@ class _Job:
                 held.append(sample)
         images, labels = images[: len(held)], np.array([sample.label for sample in held], np.int64)
         paths = [sample.path for sample in held]
-        return Chunk(images, labels, paths, list(record_hashes(images, labels))), problems
+        records = list(record_hashes(images, labels))
+        return Chunk(images, labels, paths, records, image_hashes(images)), problems
 
     def _decoded(self, sample: Sample) -> Pixels | str:
         """The pixels of an image, or what is wrong with it."""

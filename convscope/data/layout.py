@@ -1,8 +1,9 @@
-"""What a folder of images holds, by the names in it alone: classes, splits, what was changed.
+"""What a folder of images holds, by the names in it alone: classes and splits.
 
 Two layouts are known: ``root/<class>/...`` and ``root/{train,val,test}/<class>/...``, where val may
-be called valid or validation. What is below a class folder belongs to the class, however deep; only
-names with a suffix of ``decode.SUFFIXES`` count, and what begins with a dot is skipped.
+be called valid or validation. A folder of such a name is a split where it holds class folders with
+images, and a class, beside others, where it holds images itself; what may be either is refused.
+What is below a class folder belongs to the class, however deep.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from convscope.data.decode import SUFFIXES
 from convscope.data.pack import SPLITS
-from convscope.errors import BadArgument, DataError, ImageError
+from convscope.data.scan import Found, kinds
+from convscope.errors import BadArgument
 from convscope.events import Notice
 
 FOLDERS = {
@@ -25,14 +27,7 @@ FOLDERS = {
     **{"val": "val", "valid": "val", "validation": "val"},
 }
 ByClass = dict[str, list[str]]  # paths
-
-
-class Found(NamedTuple):
-    """An image file: its path from the root with "/", its bytes, when it was changed (ns)."""
-
-    path: str
-    size: int
-    changed: int
+BESIDE = {".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".md", ".html", ".pdf", ".log", ".npy"}
 
 
 class Sample(NamedTuple):
@@ -51,55 +46,40 @@ class Layout:
     remarks: list[Notice]
 
 
-def scan(root: Path) -> tuple[list[Found], list[str]]:
-    """Every image file and every folder under ``root``, sorted; no file is opened.
+def unread_kinds(
+    root: Path, found: Sequence[Found], folders: Sequence[str], others: Sequence[str]
+) -> dict[str, int]:
+    """How many files in class folders are of a kind that is not read, by their suffix, the
+    commonest first. Raises BadArgument where it is not clear which folders are classes.
 
-    Links are followed, but not back to a folder that holds them. Raises DataError for a folder that
-    cannot be read.
+    >>> found, others = [Found("cat/1.png", 99, 0)], ["cat/2.HEIC", "notes.txt"]
+    >>> unread_kinds(Path("pets"), found, ["cat"], others)
+    {'.heic': 1}
     """
-    found: list[Found] = []
-    folders: list[str] = []
-    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
-    while waiting:
-        here, above = waiting.pop()
-        try:
-            info = (root / here).stat()
-            identity = info.st_dev, info.st_ino
-            if identity in above:
-                continue
-            entries = list(os.scandir(root / here))
-        except OSError as why:
-            text = f"{root / here}: cannot be read ({why.strerror}); check its permissions"
-            raise DataError(text) from None
-        folders.append(here)
-        for entry in entries:
-            path = f"{here}/{entry.name}" if here else entry.name
-            _, dot, suffix = entry.name.rpartition(".")
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                waiting.append((path, (*above, identity)))
-            elif dot and f".{suffix}".lower() in SUFFIXES:
-                try:
-                    stat = entry.stat()
-                    found.append(Found(path, stat.st_size, stat.st_mtime_ns))
-                except OSError:  # a link that leads nowhere
-                    found.append(Found(path, 0, 0))
-    return sorted(found), sorted(folders)[1:]  # without the root, ""
+    depth = 2 if _split_folders(root, found, folders) else 1
+    return kinds(path for path in others if path.count("/") >= depth)
 
 
-def stamp(found: Sequence[Found]) -> dict[str, Any]:
-    """What tells that a folder was changed: one digest over names, sizes and times of change.
+def not_read(counts: dict[str, int]) -> Notice | None:
+    """What there is to say of files that are not read: a warning where pictures or films may be
+    among them.
 
-    >>> stamp([Found("cat/1.png", 99, 5)]) == stamp([Found("cat/1.png", 99, 6)])
-    False
+    >>> not_read({".heic": 10, ".mov": 2}).text
+    '12 files were not read: 10 .heic, 2 .mov; save what is a picture among them as JPEG or PNG'
     """
-    lines = "".join(f"{path}\0{size}\0{changed}\n" for path, size, changed in found)
-    digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
-    return {"files": len(found), "digest": digest}
+    if not counts:
+        return None
+    total = sum(counts.values())
+    named = listed([f"{count:,} {suffix}" for suffix, count in counts.items()])
+    which = "1 file was" if total == 1 else f"{total:,} files were"
+    remedy = "save what is a picture among them as JPEG or PNG"
+    pictures = counts.keys() - BESIDE
+    return Notice(f"{which} not read: {named}" + f"; {remedy}" * bool(pictures), bool(pictures))
 
 
-def arranged(root: Path, found: Sequence[Found], folders: Sequence[str]) -> Layout:
+def arranged(
+    root: Path, found: Sequence[Found], folders: Sequence[str], others: Sequence[str] = ()
+) -> Layout:
     """The classes and splits of what :func:`scan` found. Raises BadArgument, naming the folder,
     where it is in no known layout or a class has no image.
 
@@ -110,8 +90,8 @@ def arranged(root: Path, found: Sequence[Found], folders: Sequence[str]) -> Layo
     """
     if not found:
         known = f"known are files named {' '.join(sorted(SUFFIXES))}"
-        raise refused(root, "holds no image", known)
-    tops = _split_folders(root, folders)
+        raise refused(root, f"holds no image{_but(others)}", known)
+    tops = _split_folders(root, found, folders)
     top = tops.get("train", "")
     classes = [
         path.removeprefix(f"{top}/")
@@ -119,12 +99,12 @@ def arranged(root: Path, found: Sequence[Found], folders: Sequence[str]) -> Layo
         if (path.startswith(f"{top}/") and path.count("/") == 1 if tops else "/" not in path)
     ]
     files, aside = _by_class(found, tops)
-    _check_classes(root, tops or {"train": ""}, classes, files)
-    remarks = [
-        Notice(
-            f"images in {root / place} outside of class folders are passed over ({count:,})", True
-        )
-        for place, count in aside.items()
+    _check_classes(root, tops or {"train": ""}, classes, files, others)
+    remarks = [_passed_over(root, place, count, tops) for place, count in aside.items()]
+    remarks += [
+        Notice(f"{name} is taken for a class, as it holds images and no class folders")
+        for name in (classes if not tops else ())
+        if name.lower() in FOLDERS
     ]
     if "test" not in files:
         files["train"], files["test"] = _halves(files["train"], top)
@@ -151,20 +131,84 @@ def arranged(root: Path, found: Sequence[Found], folders: Sequence[str]) -> Layo
     return Layout(tuple(classes), splits, remarks)
 
 
-def _split_folders(root: Path, folders: Sequence[str]) -> dict[str, str]:
-    """The folder of each split, if these are the splits and not the classes."""
+def _passed_over(root: Path, place: str, count: int, tops: dict[str, str]) -> Notice:
+    """What is said of images that are in no class folder."""
+    if place.lower() in FOLDERS and place not in tops.values():
+        text = f"images in {root / place} have no class folders, and so no labels: they are left "
+        return Notice(f"{text}out ({count:,}); convscope predict tells what they are", True)
+    text = f"images in {root / place} outside of class folders are passed over ({count:,})"
+    return Notice(text, True)
+
+
+def _but(others: Sequence[str]) -> str:
+    """What is there instead of images."""
+    named = listed([f"{count:,} {suffix}" for suffix, count in kinds(others).items()])
+    return f", but files that are not read ({named})" if named else ""
+
+
+def _split_folders(root: Path, found: Sequence[Found], folders: Sequence[str]) -> dict[str, str]:
+    """The folder of each split, if these are the splits and not the classes.
+
+    Raises BadArgument where a folder that is called like a split may be either.
+    """
     tops = [path for path in folders if "/" not in path]
     named = {top: FOLDERS[top.lower()] for top in tops if top.lower() in FOLDERS}
-    if "train" not in named.values():
-        if named and len(named) == len(tops):
-            raise refused(root, f"has {tops[0]} but no train folder", "add it, or name another")
+    direct: Counter[str] = Counter()  # images in it, not in folders of it
+    deep: Counter[str] = Counter()
+    for path, _, _ in found if named else ():
+        top, _, rest = path.partition("/")
+        if rest:
+            (deep if "/" in rest else direct)[top] += 1
+    others = sorted((direct.keys() | deep.keys()) - named.keys())
+    if others:
+        held = {top: split for top, split in named.items() if deep[top] > direct[top]}
+        if not held:
+            return _all_classes(root, named, direct, others)
+        if len(held) == 1:
+            [top] = held
+            raise refused(
+                root / top,
+                f"holds folders of images, as a split does, beside {listed(others)}, so that it "
+                "may be a split or a class",
+                f"if it is a split, move {listed(others)} elsewhere; if it is a class, rename it",
+            )
+    else:
+        held = {top: split for top, split in named.items() if deep[top] or not direct[top]}
+        if named and found and not deep:
+            raise refused(
+                root,
+                f"has images in {listed(sorted(direct)) or 'no folder'}, which are called like "
+                "splits, and no class folders",
+                "put the images of each class into a folder of its own in each split; if these are "
+                "the classes, rename them",
+            )
+    if not held:
         return {}
-    if len(named) == 1 and len(tops) > 1:  # a class of this name
-        return {}
+    if "train" not in held.values() and "train" not in named.values():
+        raise refused(
+            root, f"has {next(iter(held))} but no train folder", "add it, or name another"
+        )
+    held |= {top: split for top, split in named.items() if split == "train"}
     for split in SPLITS:
-        if len(both := [top for top, meant in named.items() if meant == split]) > 1:
+        if len(both := [top for top, meant in held.items() if meant == split]) > 1:
             raise refused(root, f"has {' and '.join(both)}", "keep one folder for each split")
-    return {split: top for top, split in named.items()}
+    return {split: top for top, split in held.items()}
+
+
+def _all_classes(
+    root: Path, named: dict[str, str], direct: Counter[str], others: Sequence[str]
+) -> dict[str, str]:
+    """No splits, where folders that are called like splits hold images beside ``others``. Raises
+    BadArgument for a test or validation folder: its images may be without labels."""
+    for top, split in named.items():
+        if split != "train" and direct[top]:
+            raise refused(
+                root / top,
+                f"holds images and no class folders, beside {listed(others)}, so that it may be a "
+                "class, or images without labels",
+                f"rename it if it is a class, such as {top}_class, or move it elsewhere",
+            )
+    return {}
 
 
 def _by_class(
@@ -185,7 +229,11 @@ def _by_class(
 
 
 def _check_classes(
-    root: Path, tops: dict[str, str], classes: list[str], files: dict[str, ByClass]
+    root: Path,
+    tops: dict[str, str],
+    classes: list[str],
+    files: dict[str, ByClass],
+    others: Sequence[str],
 ) -> None:
     """Raise BadArgument unless there are two classes with images, and no others in val and test."""
     train = root / tops["train"]
@@ -199,7 +247,10 @@ def _check_classes(
     for name in classes:
         if name not in files["train"]:
             remedy = "put images into it, or remove it"
-            raise refused(train / name, "is a class folder without an image", remedy)
+            above = "/".join(filter(None, (tops["train"], name, "")))
+            rule = "is a class folder without an image"
+            rule += _but([path for path in others if path.startswith(above)])
+            raise refused(train / name, rule, remedy)
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             raise refused(train / name, "has a name that is no UTF-8", "rename the folder")
     for split, by_class in files.items():
@@ -257,39 +308,3 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """The image files among ``paths``: files as given, folders searched through in sorted order.
-
-    In folders only names with a suffix of ``decode.SUFFIXES`` count, and what begins with a dot is
-    skipped. Raises ImageError for a path that is not there and for a folder without any image.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(_search(path))
-            if not inside:
-                known = " ".join(sorted(SUFFIXES))
-                raise ImageError(str(path), "holds no image", f"known are files named {known}")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise ImageError(str(path), "is not there", "check the path")
-    return found
-
-
-def _search(root: Path) -> Iterator[Path]:
-    """Every image file under ``root``; linked folders are followed, each once."""
-    seen = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        here = Path(folder).resolve()
-        if here in seen:
-            folders.clear()
-            continue
-        seen.add(here)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in (Path(folder, name) for name in files if not name.startswith(".")):
-            if file.suffix.lower() in SUFFIXES:
-                yield file

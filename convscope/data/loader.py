@@ -55,20 +55,30 @@ def seeds_along(start: int, *parts: int, last: tuple[int, ...] = ()) -> Iterator
         yield from [seed_of(*parts, step, *last) for step in range(first, first + AHEAD)]
 
 
-def stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+def stratified(
+    labels: NDArray[np.int64], share: float, seed: int, first: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
     """Indices, ascending, of a seeded ``share`` of each class; at least one image of every class of
     two or more.
+
+    ``first`` gives the position of the first image that is identical to each (``firsts`` of
+    :mod:`convscope.data.duplicates`): copies are drawn as one, so that all of them are on one side.
 
     >>> stratified(np.array([0, 0, 1, 1]), 0.5, seed=0).size
     2
     """
     random = np.random.default_rng(seed_of(seed))
-    chosen = []
+    alone = np.arange(len(labels))
+    first = alone if first is None else first
+    chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels) if share else ():
-        members = random.permutation(np.flatnonzero(labels == label))
+        members = random.permutation(np.flatnonzero((labels == label) & (first == alone)))
         most = len(members) - 1
-        chosen.append(members[: min(most, max(1, round(share * len(members))))])
-    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
+        chosen[members[: min(most, max(1, round(share * len(members))))]] = True
+    held = chosen[first]
+    for label in np.setdiff1d(labels, labels[~held]):  # one whose images all copy those of others
+        chosen[first[labels == label]] = False
+    return np.flatnonzero(chosen[first])
 
 
 def tensor_of(array: NDArray[Any]) -> Tensor:

@@ -1,9 +1,10 @@
 """A data set on disk as plain arrays: memory-mapped, checked, opened in milliseconds.
 
-A pack is a folder: ``<split>-images.npy`` (uint8 ``[N,C,H,W]``) and ``<split>-labels.npy`` (int64
-``[N]``) for each split, ``<split>-files.json`` where each image has a file of its own, and
-``meta.json``, which says what they must be. It is written as the images come and read where they
-lie, so that it may be larger than memory.
+A pack is a folder: ``<split>-images.npy`` (uint8 ``[N,C,H,W]``), ``<split>-labels.npy`` (int64
+``[N]``) and ``<split>-hashes.npy`` (uint64 ``[N]``, by which identical images are found) for each
+split, ``<split>-files.json`` where each image has a file of its own, and ``meta.json``, which says
+what they must be. It is written as the images come and read where they lie, so that it may be
+larger than memory.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convscope import files
+from convscope.data.duplicates import Hashes, image_hashes
 from convscope.errors import DataError
 
 BUFFER = 8 << 20  # bytes that go to the system at once: small pieces are slower to read back
@@ -44,9 +46,16 @@ class Split:
     images: Images
     labels: Labels
     listing: Path | None = None
+    kept: Hashes | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        """What :func:`~convscope.data.duplicates.image_hashes` gives of the images, uint64 ``[N]``;
+        computed where they are of a pack that keeps none."""
+        return image_hashes(self.images) if self.kept is None else self.kept
 
     @cached_property
     def files(self) -> tuple[str, ...] | None:
@@ -66,14 +75,15 @@ class Pack:
 
     ``fingerprint`` is that of the images and labels in whatever order, ``digest`` that of the
     arrays as they lie, so that positions in them mean the same images. ``fit`` says how the images
-    were brought to their size, and so how another one is."""
+    were brought to their size, and so how another one is. ``folder`` is None for a pack that is in
+    memory alone."""
 
     name: str
     classes: tuple[str, ...]
     splits: dict[str, Split]
     fingerprint: str
     digest: str
-    folder: Path
+    folder: Path | None
     fit: str = "pad"
 
     @property
@@ -108,6 +118,9 @@ def fingerprint(splits: Splits) -> str:
     )
 
 
+_fingerprint = fingerprint  # where an argument has its name
+
+
 def record_hashes(images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Iterator[bytes]:
     """The SHA-256 of each label and its image."""
     for label, image in zip(np.asarray(labels, "<i8"), images, strict=True):
@@ -127,12 +140,13 @@ def _combined(hashes: Mapping[str, tuple[Sequence[int], list[bytes]]]) -> str:
 
 class Chunk(NamedTuple):
     """Some images of a split, uint8 ``[n,C,H,W]``, their labels ``[n]``, the file of each, and what
-    :func:`record_hashes` gives, where that is known already."""
+    :func:`record_hashes` and ``image_hashes`` give, where that is known already."""
 
     images: Images
     labels: npt.NDArray[Any]
     files: Sequence[str] = ()
     hashes: Sequence[bytes] = ()
+    image_hashes: Hashes | None = None
 
 
 def write_pack(
@@ -209,21 +223,41 @@ def open_pack(folder: Path) -> Pack:
         }
         _check(arrays, classes, str(folder))
         splits = {
-            split: Split(*pair, _listing(folder, split, meta["splits"][split]))
+            split: Split(*pair, *_beside(folder, split, meta["splits"][split]))
             for split, pair in arrays.items()
         }
-        sums = [
+        digest = _digest(
             described[part]["sha256"]
             for _, described in sorted(meta["splits"].items())
             for part in ("images", "labels")
-        ]
-        digest = hashlib.sha256(" ".join(sums).encode()).hexdigest()
+        )
         name, fit = str(meta["name"]), str(meta.get("fit", "pad"))
         return Pack(name, classes, splits, str(meta["fingerprint"]), digest, folder, fit)
     except DataError as why:
         raise _damaged(str(why), folder) from None
     except (KeyError, TypeError, ValueError, AttributeError) as why:
         raise _damaged(f"{folder / 'meta.json'}: is damaged ({why!r})", folder) from None
+
+
+def pack_in_memory(
+    name: str, classes: Sequence[str], splits: Splits, fingerprint: str | None = None
+) -> Pack:
+    """The pack of these arrays with nothing written: that which :func:`write_pack` would give, but
+    for its folder. ``fingerprint`` is that of the splits, where it is known."""
+    _check(splits, classes, name)
+    held = {
+        split: Split(np.ascontiguousarray(images), np.asarray(labels, np.int64))
+        for split, (images, labels) in splits.items()
+    }
+    arrays = [array for _, split in sorted(held.items()) for array in (split.images, split.labels)]
+    sums = (hashlib.sha256(_head(a.shape, a.dtype) + a.tobytes()).hexdigest() for a in arrays)
+    known = fingerprint or _fingerprint(splits)
+    return Pack(name, tuple(classes), held, known, _digest(sums), None)
+
+
+def _digest(sums: Iterable[str]) -> str:
+    """The digest of a pack whose arrays have these SHA-256."""
+    return hashlib.sha256(" ".join(sums).encode()).hexdigest()
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -275,7 +309,7 @@ def _check(splits: Splits, classes: Sequence[str], name: str) -> None:
 
 
 def _file(split: str, part: str) -> str:
-    """The name of the file that holds a split's images, labels or files."""
+    """The name of the file that holds a split's images, labels, hashes or files."""
     return f"{split}-{part}.{'json' if part == 'files' else 'npy'}"
 
 
@@ -285,6 +319,7 @@ def _write_split(
     """Write the files of one split; what they are, and the hash of every record."""
     hashes: list[bytes] = []
     labels: list[npt.NDArray[np.int64]] = []
+    same: list[Hashes] = []
     names: list[str] = []
     path = folder / _file(split, "images")
     head = _head((expected, *shape), np.uint8)
@@ -298,15 +333,16 @@ def _write_split(
             labels.append(np.asarray(chunk.labels, np.int64))
             names += chunk.files
             hashes += chunk.hashes or record_hashes(images, labels[-1])
+            same.append(image_hashes(images) if chunk.image_hashes is None else chunk.image_hashes)
         if len(hashes) != expected:  # the head has room for any number
             file.seek(0)
             file.write(_head((len(hashes), *shape), np.uint8))
     sha256 = found.hexdigest() if len(hashes) == expected else files.sha256(path)
     described = {"images": _described(path, (len(hashes), *shape), "uint8", sha256)}
-    path = folder / _file(split, "labels")
-    content = np.concatenate(labels)
-    path.write_bytes(_head(content.shape, np.int64) + content.tobytes())
-    described["labels"] = _described(path, content.shape, "int64", files.sha256(path))
+    for part, content in (("labels", np.concatenate(labels)), ("hashes", np.concatenate(same))):
+        path = folder / _file(split, part)
+        path.write_bytes(_head(content.shape, content.dtype) + content.tobytes())
+        described[part] = _described(path, content.shape, str(content.dtype), files.sha256(path))
     if names:
         path = folder / _file(split, "files")
         path.write_text(json.dumps(names, indent=0), encoding="ascii")  # \u for all but ASCII
@@ -329,13 +365,17 @@ def _described(path: Path, shape: Sequence[int], dtype: str, sha256: str) -> dic
     return {"shape": list(shape), "dtype": dtype, "bytes": size, "sha256": sha256}
 
 
-def _listing(folder: Path, split: str, described: Mapping[str, Any]) -> Path | None:
-    """The list of the images' files, if there is one; DataError unless it has its size."""
-    if "files" not in described:
-        return None
-    path = folder / _file(split, "files")
-    _check_size(path, described["files"])
-    return path
+def _beside(
+    folder: Path, split: str, described: Mapping[str, Any]
+) -> tuple[Path | None, Hashes | None]:
+    """The list of the images' files and the images' hashes, where these are there; DataError unless
+    they have their sizes."""
+    listing = folder / _file(split, "files") if "files" in described else None
+    if listing is not None:
+        _check_size(listing, described["files"])
+    if "hashes" not in described:
+        return listing, None
+    return listing, _open_array(folder / _file(split, "hashes"), described["hashes"])
 
 
 def _check_size(path: Path, described: Mapping[str, Any]) -> None:

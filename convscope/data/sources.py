@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from convscope import files
 from convscope.data import cache, folder, mnist
-from convscope.data.pack import FORMAT_VERSION, Pack, read_meta, write_pack
+from convscope.data.pack import FORMAT_VERSION, Pack, pack_in_memory, read_meta, write_pack
 from convscope.data.published import (
     SOURCES,
     Download,
@@ -98,9 +98,17 @@ def open_data(
             write_pack(place, name, source.classes, splits, where, read_from=stamps)
         emit(Notice(f"{name}: packed into {place} (from {where})"))
 
-    pack = cache.opened(place, name, lambda: _is_current(name, place, paths), make, emit)
+    try:
+        pack = cache.opened(place, name, lambda: _is_current(name, place, paths), make, emit)
+    except cache.Unwritable as why:
+        if name != "mnist":
+            raise
+        if text := files.first_time(f"{name}: unpacked into memory, and nothing is kept: {why}"):
+            emit(Notice(text, warning=True))
+        pack = pack_in_memory(name, source.classes, _mnist(), source.fingerprint)
     counts = {split: len(data) for split, data in pack.splits.items()}
-    if counts != source.counts or (source.fingerprint or pack.fingerprint) != pack.fingerprint:
+    differs = (source.fingerprint or pack.fingerprint) != pack.fingerprint
+    if place.is_dir() and (counts != source.counts or differs):
         text = f"the images from {read_meta(place).get('source')} are not the published data set"
         emit(Notice(f"{name}: {text}; used as they are", warning=True))
     return pack
@@ -119,6 +127,12 @@ def is_folder(name: str | Path) -> bool:
     if not name or name in SOURCES:
         return False
     return "/" in name or os.sep in name or Path(name).is_dir()
+
+
+def unread(name: str | Path) -> dict[str, int]:
+    """How many files in the class folders of a folder of images are of a kind that is not read, by
+    their suffix; none for a published data set."""
+    return folder.unread(Path(name)) if is_folder(name) else {}
 
 
 def locate(name: str) -> Place:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.data.duplicates import firsts
 from convscope.data.loader import stratified
 from convscope.data.pack import Pack, Split
 from convscope.errors import BadArgument
@@ -32,13 +33,20 @@ class Part:
         return self.images[self.indices[chosen]]
 
 
-def held_out(asked: Recipe, pack: Pack) -> NDArray[np.int64]:
+def held_out(asked: Recipe, pack: Pack, begun: Sequence[int] | None = None) -> NDArray[np.int64]:
     """Which training images are validation's; none where the data has a split of its own for it.
 
-    Raises BadArgument where such data is to be split by a share that was typed.
+    Identical images are on one side. ``begun`` is what a run that goes on was begun with: where
+    that is the split that copies were once torn apart by, it stands. Raises BadArgument where data
+    with a split of its own is to be split by a share that was typed.
     """
     if "val" not in pack.splits:
-        return stratified(pack.splits["train"].labels, asked.data.val, asked.data.split_seed)
+        train, share, seed = pack.splits["train"], asked.data.val, asked.data.split_seed
+        drawn = stratified(train.labels, share, seed, firsts(train.hashes) if share else None)
+        if begun is not None and list(begun) != drawn.tolist():
+            apart = stratified(train.labels, share, seed)
+            return apart if list(begun) == apart.tolist() else drawn
+        return drawn
     for name in ("val", "split_seed"):
         if asked.origin.get(f"data.{name}") == "typed":
             raise BadArgument(

@@ -318,12 +318,6 @@ def p_in_words(p: float) -> str:
 def read(place: RunFolder) -> Judged:
     """What a finished run says of its test images. Raises RunError for one that is not finished,
     and for files that are damaged or do not belong together."""
-    for path in (place.model, place.metrics, place.predictions):
-        if not path.is_file():
-            raise RunError(
-                f"{place.path}: is not finished (it has no {path.name}); go on with it: convscope "
-                f"train --out {place.path} --resume"
-            )
     model, metrics, kept = place.read_model(), place.read_metrics(), place.read_recipe()
     listed = read_predictions(place.predictions)
     rows = {row.file_or_index: row for row in listed}

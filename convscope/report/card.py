@@ -117,7 +117,8 @@ Trained for {many(len(run.history), "epoch")} in {m["train_seconds"]:.1f} s \
 
 ## Evaluation
 
-The {split} split was looked at {looks(m["test_looks"])}; training and selection never used it.
+The {split} split was looked at {looks(m["test_looks"])}; \
+{_copies(run) or "training and selection never used it."}
 
 | figure | value |
 |---|---|
@@ -149,6 +150,21 @@ import convscope as cs
 print(guess.label, guess.p)
 ```
 """
+
+
+def _copies(run: RunFiles) -> str:
+    """What the accuracy is worth where test images are training images, too."""
+    found = run.duplicates
+    if not found.get("test_in_train"):
+        return ""
+    share, n = found["accuracy_without"], found["n_without"]
+    rest = "none is left without them"
+    if share is not None:
+        rest = f"without them {100 * share:.{digits_for(n)}f} % of {n:,} are right"
+    return (
+        f"{found['test_in_train']:,} of its {run.metrics['n']:,} images are training images, too, "
+        f"pixel for pixel at the network's size: {rest}. Training and selection used no other."
+    )
 
 
 def _yaml(text: str) -> str:

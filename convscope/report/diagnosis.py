@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from itertools import pairwise
 
+from convscope.data.duplicates import ALARM
 from convscope.evaluation.metrics import wilson_interval
 from convscope.report.evidence import Evidence, Finding, difference_interval, points, slope
 from convscope.report.reading import digits_for, many, percent
@@ -63,6 +64,61 @@ def guessing(seen: Evidence) -> Finding | None:
         if small
         else "Check that the labels belong to the images, then search for a learning rate: "
         "--find-lr.",
+    )
+
+
+_COPIES_RULE = (
+    "images are compared as the network gets them, after they were brought to its size; "
+    f"more than {100 * ALARM:g} % of the test images among those of training or validation can "
+    "move accuracy by more than a tenth of a point, and are said first"
+)
+
+
+def leaked(seen: Evidence) -> Finding | None:
+    """Test images that were seen in training, more than do no harm."""
+    count = seen.duplicates.get("test_in_train", 0)
+    if count <= ALARM * seen.n:
+        return None
+    share, n = seen.duplicates["accuracy_without"], seen.duplicates["n_without"]
+    digits = digits_for(n)
+    rest = "None is left without them."
+    if share is not None:
+        low, high = wilson_interval(round(share * n), n)
+        rest = (
+            f"Without them {percent(share, digits)} of {n:,} are right "
+            f"(interval {points(low, high)}\u202f%)."
+        )
+    return Finding(
+        "leaked",
+        f"Test images were seen in training: {count:,} of {seen.n:,} "
+        f"({percent(count / seen.n, 1)}) are among the training images, pixel for pixel. {rest}",
+        _COPIES_RULE,
+        "Delete one of each pair, of which convscope data info names some, then train again.",
+    )
+
+
+def copies(seen: Evidence) -> Finding | None:
+    """Images that are there more than once, none of which makes the test useless."""
+    found = seen.duplicates
+    few = found.get("test_in_train", 0) if leaked(seen) is None else 0
+    said = []
+    if few:
+        share = percent(found["accuracy_without"], digits_for(found["n_without"]))
+        said.append(
+            f"{many(few, 'test image')} of {seen.n:,} among the training images, without which "
+            f"{share} of {found['n_without']:,} are right"
+        )
+    if count := found.get("val_in_train", 0):
+        said.append(f"{many(count, 'validation image')} among the training images")
+    if count := found.get("test_repeated", 0):
+        repeats = "repeats" if count == 1 else "repeat"
+        said.append(f"{many(count, 'test image')} that {repeats} another test image")
+    if count := found.get("two_labels", 0):
+        said.append(f"{many(count, 'image')} under two labels, of which one at most is right")
+    if not said:
+        return None
+    return Finding(
+        "copies", f"Some images are there more than once: {'; '.join(said)}.", _COPIES_RULE
     )
 
 
@@ -302,6 +358,7 @@ def confidence(seen: Evidence) -> Finding | None:
 
 
 _RULES: tuple[Callable[[Evidence], Finding | None], ...] = (
+    leaked,
     guessing,
     unstable,
     overfitting,
@@ -313,4 +370,5 @@ _RULES: tuple[Callable[[Evidence], Finding | None], ...] = (
     balanced,
     annealed,
     confidence,
+    copies,
 )

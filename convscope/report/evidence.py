@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -31,7 +31,7 @@ class Evidence:
     those of the test split, ``confidence`` is the mean probability of what was said of them.
 
     ``patience`` is that of early stopping, 0 without: then the epoch of the lowest validation loss
-    is kept, else the last.
+    is kept, else the last. ``duplicates`` is that of ``metrics.json``, empty where a run has none.
     """
 
     history: Sequence[Epoch]
@@ -43,6 +43,7 @@ class Evidence:
     lr: float | None = None
     augmented: bool = False
     patience: int = 0
+    duplicates: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -88,6 +89,7 @@ def evidence(run: RunFiles, confidence: float | None) -> Evidence:
         lr=float(lr) if isinstance(lr, int | float) and not isinstance(lr, bool) else None,
         augmented=run.augmented,
         patience=patience if isinstance(patience, int) else 0,
+        duplicates=run.duplicates,
     )
 
 

@@ -31,6 +31,11 @@ _CLASS: Mapping[str, Any] = {
     "recall": (*NUMBER, type(None)),
     "f1": (*NUMBER, type(None)),
 }
+_DUPLICATES: Mapping[str, Any] = {
+    **dict.fromkeys(("test_in_train", "val_in_train", "test_repeated", "two_labels"), int),
+    "n_without": int,
+    "accuracy_without": (*NUMBER, type(None)),
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,11 @@ class RunFiles:
         confusion = self.metrics["confusion"]
         return int(self.metrics["n"] - sum(row[i] for i, row in enumerate(confusion)))
 
+    @property
+    def duplicates(self) -> dict[str, Any]:
+        """Images that are there more than once; empty for a run from before they were counted."""
+        return self.metrics.get("duplicates") or {}
+
     def table(self, name: str) -> dict[str, Any]:
         """A part of the recipe, such as ``train``."""
         table = self.recipe.get(name)
@@ -92,6 +102,8 @@ def read(folder: Path) -> RunFiles:
     metrics = place.read_metrics()
     for row in metrics["per_class"]:
         checked(place.metrics, row, _CLASS)
+    if metrics.get("duplicates") is not None:
+        checked(place.metrics, metrics["duplicates"], _DUPLICATES, "duplicates are no")
     k, confusion = len(model["classes"]), metrics["confusion"]
     if (
         len(confusion) != k

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from convscope import devices, kernels, machine
-from convscope.errors import BadArgument, ConvscopeError
+from convscope.errors import BadArgument
 from convscope.events import Emit, Notice
 from convscope.recipe import Recipe
 from convscope.training import fusion, layers, measurements
@@ -84,11 +84,8 @@ def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emi
     found, sure = measurements.read(key), True
     if found is None:
         found, sure = _measure(recipe, model, inputs, labels, emit)
-        if sure:
-            try:
-                measurements.write(key, found)
-            except ConvscopeError as why:
-                emit(Notice(f"what was measured is not kept: {why}", warning=True))
+        if sure and (problem := measurements.write(key, found)):
+            emit(Notice(f"what was measured is not kept: {problem}", warning=True))
     emit(Notice(in_words(found, sure)))
     precision, memory_format, ways = found.chosen.split(maxsplit=2)
     chosen = recipe.measured(precision=precision, memory_format=memory_format, kernels=ways)

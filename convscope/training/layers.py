@@ -78,11 +78,8 @@ def plan(model: nn.Module, inputs: Tensor, emit: Emit, dtype: torch.dtype = torc
         if any(way != "direct" for way in best):
             found.append(f"{name}={','.join(best)}")
         emit(Progress("measure", done + 1, len(layers), "layers"))
-    if fresh:
-        try:
-            files.write_json(cache, known)
-        except ConvscopeError as why:
-            emit(Notice(f"what was measured is not kept: {why}", warning=True))
+    if fresh and (problem := files.keep(cache, known)):
+        emit(Notice(f"what was measured is not kept: {problem}", warning=True))
     return " ".join(found)
 
 

@@ -83,9 +83,9 @@ def read(key: str) -> Measurement | None:
     return _read(_folder() / f"network-{key}.json")
 
 
-def write(key: str, measurement: Measurement) -> None:
-    """Keep a measurement. Raises ConvscopeError where it cannot be written."""
-    files.write_json(_folder() / f"network-{key}.json", dataclasses.asdict(measurement))
+def write(key: str, measurement: Measurement) -> str:
+    """Keep a measurement; where that cannot be, why, once a process."""
+    return files.keep(_folder() / f"network-{key}.json", dataclasses.asdict(measurement))
 
 
 def forget(key: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import time
@@ -15,11 +16,18 @@ from PIL import Image
 from quick import QUICK, same_weights
 
 import convscope as cs
+from convscope import files, report
 from convscope import recipe as recipes
-from convscope import report
 from convscope.api.training import _checked
 from convscope.data import sources
-from convscope.errors import BadArgument, DataError, Interrupted, RunError, TargetMissed
+from convscope.errors import (
+    BadArgument,
+    ConvscopeError,
+    DataError,
+    Interrupted,
+    RunError,
+    TargetMissed,
+)
 from convscope.events import EpochEnd, Notice, Progress
 from convscope.models import store
 from convscope.recipe import Claim, Recipe, resolve
@@ -193,6 +201,39 @@ def test_nothing_is_overwritten(bars):
     cs.train("mnist", **QUICK, out="a")
     with pytest.raises(RunError, match="holds a run already; add --resume"):
         cs.train("mnist", **QUICK, out="a")
+
+
+def test_a_taken_place_is_refused_before_anything_is_opened_or_measured(bars, monkeypatch, events):
+    monkeypatch.setattr(sources, "open_data", None)  # would fail if it were called
+    Path("a").mkdir()
+    Path("a/thesis.tex").write_text("years")
+    for out in ("a", "a/thesis.tex"):
+        with pytest.raises(RunError, match=f"out={out}: .*; name a folder that is new or empty"):
+            cs.train("mnist", **QUICK, out=out, emit=events[1])
+    assert not events[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["recipe.toml", "split.json", "step-", "history.jsonl", "model.safetensors",
+     "model.json", "predictions.csv", "metrics.json", "README.md", "report.html"],
+)  # fmt: skip
+def test_a_disk_that_is_full_is_named_and_nothing_is_half_written(bars, monkeypatch, name):
+    last_step = files._open_to_umask  # before a file or folder gets its name
+
+    def full(path):
+        if path.name.startswith(f".tmp-{name}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        last_step(path)
+
+    monkeypatch.setattr(files, "_open_to_umask", full)
+    with pytest.raises(ConvscopeError, match=r"no room left on the disk; .* another folder .--out"):
+        cs.train("mnist", **QUICK, out="a")
+    assert not list(Path().rglob(f"{name}*")) and not list(Path().rglob(".tmp-*"))
+    assert Path("a").exists() == (name != "recipe.toml")
+    monkeypatch.setattr(files, "_open_to_umask", last_step)
+    run = cs.train("mnist", **QUICK, out="a", resume=True)
+    assert run.metrics.n == 60 and run.report.is_file()
 
 
 def test_a_run_of_other_data_does_not_go_on(bars, monkeypatch):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from photos import image_file, photos
 from PIL import Image
+from quick import SMALL
 
 
-def test_data_is_listed_described_and_drawn(bars, run):
+def test_data_is_listed_and_described(bars, run):
     said = run("data", "--json")
     assert json.loads(said.out)["mnist"] == "inside the package"
     assert set(json.loads(said.out)) == {"mnist", "fashion-mnist", "cifar10", "cifar100"}
@@ -18,10 +21,44 @@ def test_data_is_listed_described_and_drawn(bars, run):
     pixels = bars.splits["train"].images / 255
     assert info["mean"][0] == pytest.approx(pixels.mean())
     assert info["std"][0] == pytest.approx(pixels.std())
-    assert "80" in run("data", "info", "mnist").out
+    assert info["unread"] == {} and info["duplicates"]["test_in_train"] == 0
+    said = run("data", "info", "mnist").out
+    assert "80" in said and "not read" not in said
+    assert (
+        "identical images: 0 of test in train, 0 of validation in train, 0 more than once" in said
+    )
+
+
+def test_copies_and_files_that_are_not_read_are_counted(workplace, run):
+    root = photos(workplace / "pets", count=6)
+    for name in ("x.heic", "y.mov", "z.heic"):
+        (root / "cat" / name).write_bytes(b"x")
+    (root / "dog" / "copy.png").write_bytes((root / "cat" / "000.png").read_bytes())
+    said = run("data", "info", "pets")
+    assert "under two labels, of which one at most is right: 2, such as" in said.err
+    assert "pets: 3 files were not read: 2 .heic, 1 .mov; save what is a picture" in said.err
+    assert "2 under two labels\nnot read: 2 .heic, 1 .mov\n" in said.out
+    found = json.loads(run("data", "info", "pets", "--json").out)
+    assert found["unread"] == {".heic": 2, ".mov": 1} and found["duplicates"]["two_labels"] == 2
+
+
+def test_a_batch_is_drawn(bars, run):
     said = run("data", "show", "mnist", "--count", "8")
     assert said.out.strip() == "mnist.png"
     with Image.open("mnist.png") as picture:
         assert picture.size[0] > 300
     said = run("data", "show", "mnist")
     assert said.code == 2 and "--out mnist.png: is there already" in said.err
+
+
+def test_train_and_eval_tell_the_accuracy_without_copies(workplace, run):
+    for split in ("train", "test"):
+        photos(workplace / "pets" / split, ("cat", "dog"), count=8, mode="L", size=(12, 12))
+    for n in range(6):  # of 8 of each class in test; the others are copies
+        for at, name in enumerate(("cat", "dog")):
+            new = image_file(1000 * (at + 1) + n, (12, 12), "L")
+            (workplace / "pets" / "test" / name / f"{n:03}.png").write_bytes(new)
+    said = run("train", "pets", *SMALL, "--out", "a")
+    text = "on the 12 test images that are not training images, too\n"
+    assert said.code == 0 and re.search(rf"new images    \d+\.\d\d% {text}", said.out)
+    assert "4 of 16 (25 %)" in said.err and text in run("eval", "a").out

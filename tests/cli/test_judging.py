@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from quick import SMALL
+from quick import QUICK, SMALL
+
+import convscope as cs
+from convscope.events import Progress
 
 
 def test_eval_counts_its_looks(bars, run):
@@ -105,3 +108,23 @@ def test_a_name_that_is_no_text_stops_nothing(bars, run):
         )
         assert done.returncode == 0, done.stderr
         assert b"\\udce9" in done.stdout and b"\r" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["eval a", "predict a a", "explain a", "script a", "compare a a/../a2", "summary a/"],
+)
+def test_a_run_that_was_stopped_says_so_and_how_it_goes_on(bars, run, words):
+    def cut(event):
+        if isinstance(event, Progress) and event.stage == "epoch 2/2":
+            raise RuntimeError("power")
+
+    with pytest.raises(RuntimeError, match="power"):
+        cs.train("mnist", **{**QUICK, "epochs": 2}, out="a", emit=cut)
+    said = run(*words.split())
+    assert said.code == 1 and said.out == "" and not Path("report.html").exists()
+    assert said.err.endswith(
+        "a: training was stopped after epoch 1 of 2; go on with: convscope train --out a --resume\n"
+    )
+    command = said.err.strip().partition("go on with: convscope ")[2].split()
+    assert run(*command).code == 0 and run("eval", "a").code == 0

@@ -1,106 +1,21 @@
 """What a folder holds is read off its names: classes, splits, or an error that names the folder."""
 
-import os
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photos import put, several
 
-from convscope.data.layout import arranged, find_images, held_out, listed, scan, stamp
-from convscope.errors import BadArgument, DataError, ImageError
-
-
-def put(root: Path, *paths: str) -> Path:
-    """Files of one byte; a path that ends in "/" is an empty folder."""
-    for path in paths:
-        if path.endswith("/"):
-            (root / path).mkdir(parents=True)
-        else:
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_bytes(b"x")
-    return root
+from convscope.data.layout import arranged, held_out, listed, not_read, unread_kinds
+from convscope.data.scan import scan
+from convscope.errors import BadArgument
 
 
-def several(*folders: str, count=3) -> list[str]:
-    return [f"{folder}/{n}.png" for folder in folders for n in range(count)]
-
-
-def found_in(root: Path):
+def found_in(root):
     return arranged(root, *scan(root))
 
 
 def paths(layout, split) -> list[str]:
     return [sample.path for sample in layout.splits[split]]
-
-
-# Scan
-
-
-def test_images_count_by_their_suffix_and_however_deep_they_are(tmp_path):
-    put(tmp_path, "b/2.JPG", "b/deep/er/1.jpeg", "a/x.webp", "a/notes.txt", "a/png", "a/empty/")
-    put(tmp_path, ".git/h.png", "a/.h.png", "a/.cache/h.png")
-    found, folders = scan(tmp_path)
-    assert [path for path, _, _ in found] == ["a/x.webp", "b/2.JPG", "b/deep/er/1.jpeg"]
-    assert folders == ["a", "a/empty", "b", "b/deep", "b/deep/er"]
-    assert found[0].size == 1
-    assert found[0].changed == (tmp_path / "a" / "x.webp").stat().st_mtime_ns
-
-
-def test_links_are_followed_but_not_in_circles(tmp_path):
-    root = put(tmp_path / "root", "cat/1.png")
-    put(tmp_path / "elsewhere", "2.png", "3.png")
-    try:
-        (root / "dog").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    except OSError:
-        pytest.skip("this system makes no links")
-    (root / "cow").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    (root / "cat" / "loop").symlink_to(root, target_is_directory=True)
-    (root / "cat" / "gone.png").symlink_to(tmp_path / "gone")
-    found, _ = scan(root)
-    assert [path for path, _, _ in found] == [
-        "cat/1.png", "cat/gone.png", "cow/2.png", "cow/3.png", "dog/2.png", "dog/3.png",
-    ]  # fmt: skip
-    assert found[0].size == 1 and found[1].size == 0
-
-
-def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
-    put(tmp_path, *several("cat", "dog"))
-    scandir = os.scandir
-
-    def refuse(path):
-        if Path(path).name == "dog":
-            raise PermissionError(13, "Permission denied")
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(DataError, match=r"dog: cannot be read \(Permission denied\); check its"):
-        scan(tmp_path)
-
-
-def test_the_stamp_sees_names_sizes_and_times(tmp_path):
-    put(tmp_path, *several("cat", "dog"))
-    stamps = [stamp(scan(tmp_path)[0])]
-
-    def changed() -> bool:
-        stamps.append(stamp(scan(tmp_path)[0]))
-        return stamps[-1] != stamps[-2]
-
-    assert not changed()
-    (tmp_path / "cat" / "note.txt").write_text("no image")
-    assert not changed()
-    os.utime(tmp_path / "cat" / "1.png", ns=(5, 5))
-    assert changed()
-    (tmp_path / "cat" / "1.png").write_bytes(b"xx")
-    os.utime(tmp_path / "cat" / "1.png", ns=(5, 5))
-    assert changed()
-    (tmp_path / "cat" / "2.png").rename(tmp_path / "cat" / "9.png")  # the last one still
-    assert changed()
-    (tmp_path / "cat" / "9.png").unlink()
-    assert changed()
-    assert stamps[-1]["files"] == 5
-    put(tmp_path, "cat/\udcff.png")  # a name that is no UTF-8
-    assert changed()
 
 
 # Classes
@@ -146,9 +61,61 @@ def test_without_a_test_folder_it_comes_out_of_train(tmp_path):
     assert paths(both, "val") == several("val/a", "val/b")
 
 
-def test_train_may_be_the_name_of_a_class(tmp_path):
-    layout = found_in(put(tmp_path, *several("train", "bus", "plane")))
-    assert layout.classes == ("bus", "plane", "train")
+@pytest.mark.parametrize("name", ["train", "Training"])
+def test_train_may_be_the_name_of_a_class(tmp_path, name):
+    layout = found_in(put(tmp_path, *several(name, f"{name}/steam", "bus", "plane")))
+    assert sorted(layout.classes) == sorted(["bus", "plane", name])
+    assert f"{name} is taken for a class, as it holds images and no class folders" in [
+        remark.text for remark in layout.remarks
+    ]
+
+
+@pytest.mark.parametrize(("test", "val"), [("test", "val"), ("TEST", "Valid")])
+def test_images_of_a_split_without_class_folders_have_no_labels(tmp_path, test, val):
+    """root/{train/0, train/1, test/*.png}: what is to be predicted is neither class nor split."""
+    layout = found_in(put(tmp_path, *several("train/0", "train/1", test, val, count=30)))
+    assert layout.classes == ("0", "1") and list(layout.splits) == ["train", "test"]
+    assert all(
+        path.startswith("train/") for split in layout.splits for path in paths(layout, split)
+    )
+    assert [(remark.text, remark.warning) for remark in layout.remarks][:2] == [
+        (
+            f"images in {tmp_path / place} have no class folders, and so no labels: they are left "
+            "out (30); convscope predict tells what they are",
+            True,
+        )
+        for place in sorted([test, val])
+    ]
+
+
+def test_a_linked_split_is_a_split(tmp_path):
+    put(tmp_path / "elsewhere", *several("a", "b"))
+    root = put(tmp_path / "root", *several("Train/a", "Train/b"))
+    try:
+        (root / "Test").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links")
+    layout = found_in(root)
+    assert paths(layout, "test") == several("Test/a", "Test/b")
+
+
+def test_files_that_are_not_read_are_counted_by_their_suffix(tmp_path):
+    put(tmp_path, *several("train/cat", "train/dog", "test/cat", "test/dog", "extra"))
+    put(
+        tmp_path, "train/cat/a.heic", "train/cat/b.HEIC", "test/dog/deep/c.mov", "test/dog/list.txt"
+    )
+    put(tmp_path, "labels.csv", "train/readme.md", "extra/x.psd", "train/cat/Thumbs.db")
+    counts = unread_kinds(tmp_path, *scan(tmp_path))
+    assert counts == {".heic": 2, ".mov": 1, ".txt": 1}
+    notice = not_read(counts)
+    assert notice.warning and notice.text == (
+        "4 files were not read: 2 .heic, 1 .mov, 1 .txt; save what is a picture among them as JPEG "
+        "or PNG"
+    )
+    flat = put(tmp_path / "flat", *several("cat", "dog"), "cat/1.txt", "labels.csv")
+    notice = not_read(unread_kinds(flat, *scan(flat)))
+    assert (notice.text, notice.warning) == ("1 file was not read: 1 .txt", False)
+    assert not_read({}) is None
 
 
 def test_what_is_passed_over_is_said(tmp_path):
@@ -173,8 +140,30 @@ def test_what_is_passed_over_is_said(tmp_path):
         ([*several("cat", "dog"), "cow/"], "{root}/cow: is a class folder without an image; put"),
         (several("test/a", "val/a"), "{root}: has test but no train folder"),
         (several("train/a", "train/b", "val/a", "valid/a"), "{root}: has val and valid; keep one"),
-        ([*several("train", "test")], "{root}/train: has no class folders"),
-        (["test/1.png", *several("train/a", "train/b")], "{root}/test: holds no image in a class"),
+        (several("train", "test"), "{root}: has images in test, train, .*, and no class folders; "),
+        (several("Train"), "{root}: has images in Train, .*if these are the classes, rename them"),
+        ([*several("train", "test/a", "test/b")], "{root}/train: has no class folders"),
+        (
+            several("train/a", "train/b", "extra"),
+            "{root}/train: holds folders of images, as a split does, beside extra, so that it may "
+            "be a split or a class; if it is a split, move extra elsewhere; if it is a class, "
+            "rename it",
+        ),
+        (several("train/a", "train/b", "extra/a", "extra/b"), "{root}/train: holds folders of"),
+        (several("a", "b", "test/a", "test/b"), "{root}/test: holds folders of images, as a split"),
+        (
+            several("cat", "dog", "test"),
+            "{root}/test: holds images and no class folders, beside cat, dog, so that it may be a "
+            "class, or images without labels; rename it if it is a class, such as test_class",
+        ),
+        (several("cat", "dog", "train", "Valid"), "{root}/Valid: holds images and no class"),
+        (several("a", "test/a", "val/a"), "{root}: has test but no train folder"),
+        (["a/1.heic", "b/2.heic", "c.txt"], "holds no image, but files that are not read (2 .heic"),
+        (
+            [*several("cat", "dog"), "cow/1.heic", "cow/2.mov"],
+            "{root}/cow: is a class folder without an image, but files that are not read (1 .heic, "
+            "1 .mov); put",
+        ),
         ([*several("train/a", "train/b"), "test/"], "{root}/test: holds no image in a"),
         (
             several("train/a", "train/b", "test/a", "test/c"),
@@ -227,35 +216,3 @@ def test_a_fifth_is_held_out_whatever_the_folder_above_is_called():
 def test_a_long_list_is_cut():
     assert listed(["a", "b"]) == "a, b"
     assert listed([str(n) for n in range(1006)]) == "0, 1, 2, 3, 4 and 1,001 more"
-
-
-def test_find_images_in_order(tmp_path):
-    for name in ("b/2.JPG", "b/1.png", "a/x.webp", "a/notes.txt", ".hidden/h.png", "a/.h.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "odd.bin").write_bytes(b"")
-    found = find_images([tmp_path / "odd.bin", tmp_path, tmp_path / "b" / "1.png"])
-    assert [path.relative_to(tmp_path).as_posix() for path in found] == [
-        "odd.bin", "a/x.webp", "b/1.png", "b/2.JPG", "b/1.png",
-    ]  # fmt: skip
-
-
-def test_find_images_follows_links_once(tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "a.png").write_bytes(b"")
-    try:
-        (tmp_path / "real" / "loop").symlink_to(tmp_path, target_is_directory=True)
-    except OSError:
-        pytest.skip("this system makes no links")
-    assert len(find_images([tmp_path])) == 1
-    (tmp_path / "linked").mkdir()
-    (tmp_path / "linked" / "in").symlink_to(tmp_path / "real", target_is_directory=True)
-    assert find_images([tmp_path / "linked"])
-
-
-def test_find_images_says_what_is_missing(tmp_path):
-    with pytest.raises(ImageError, match=r"gone: is not there; check the path"):
-        find_images([tmp_path / "gone"])
-    (tmp_path / "a.txt").write_text("")
-    with pytest.raises(ImageError, match=r"holds no image; known are files named \.apng"):
-        find_images([tmp_path])

@@ -113,3 +113,33 @@ def test_validation_takes_its_share_of_every_class():
 
 def test_validation_leaves_something_to_learn_from():
     assert np.bincount(stratified(np.array([0, 0, 1]), 0.9, seed=0), minlength=3).sum() == 1
+
+
+def test_copies_are_on_one_side_of_the_split():
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 200)
+    first = np.arange(600)
+    copies = random.permutation(600)[:300].reshape(100, 3)  # 100 kinds of three, across classes
+    first[copies] = copies.min(1, keepdims=True)
+    held = np.isin(np.arange(600), stratified(labels, 0.2, 0, first))
+    assert np.array_equal(held, held[first])
+    for label in range(3):  # the share is one of pictures, however often each is there
+        kinds = (labels == label) & (first == np.arange(600))
+        assert held[kinds].sum() == round(0.2 * kinds.sum())
+    apart = np.isin(np.arange(600), stratified(labels, 0.2, 0))
+    assert not np.array_equal(apart, apart[first])
+
+
+def test_without_copies_the_split_is_what_it_was():
+    labels = np.random.default_rng(0).integers(0, 5, 300)
+    for share in (0, 0.1, 0.5):
+        together = stratified(labels, share, 3, np.arange(300))
+        assert np.array_equal(together, stratified(labels, share, 3))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_class_of_copies_alone_is_learnt_from(seed):
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    first = np.array([0, 0, 2, 2, 2, 2])  # all images of 1 and 2 are the third of 0
+    held = stratified(labels, 0.5, seed, first)
+    assert set(labels) == set(np.delete(labels, held))

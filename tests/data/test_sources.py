@@ -8,6 +8,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from archives import IDX_NAMES, cifar100_archive, opened, put, small_cifar, small_fashion
 from listening import warnings_in
@@ -344,6 +345,34 @@ def test_a_full_or_read_only_cache_is_named(bare, publisher, monkeypatch, code):
         ):
             open_data(name)
     assert not kept_files()
+
+
+@pytest.mark.parametrize("why", ["a file", "full"])
+def test_mnist_needs_no_cache(tmp_path, monkeypatch, why):
+    kept = open_data("mnist")
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "cache"))
+    if why == "a file":
+        (tmp_path / "cache").write_text("")
+    else:
+        monkeypatch.setattr(files, "sync_file", full)
+    events = []
+    pack = open_data("mnist", events.append)
+    assert pack.folder is None and (pack.name, pack.classes) == (kept.name, kept.classes)
+    assert (pack.fingerprint, pack.digest) == (kept.fingerprint, kept.digest)
+    for name, split in kept.splits.items():
+        assert np.array_equal(split.images, pack.splits[name].images)
+        assert np.array_equal(split.labels, pack.splits[name].labels)
+        assert np.array_equal(split.hashes, pack.splits[name].hashes)
+    [said] = warnings_in(events)
+    assert said.startswith("mnist: unpacked into memory, and nothing is kept: the cache ")
+    assert "set CONVSCOPE_CACHE to a folder that can" in said
+    open_data("mnist", events.append)
+    assert warnings_in(events) == [said]  # once a process
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.name.startswith(".tmp")]
+
+
+def full(file):
+    raise OSError(28, os.strerror(28))
 
 
 def test_two_processes_may_open_a_data_set_for_the_first_time(tmp_path):

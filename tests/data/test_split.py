@@ -63,3 +63,18 @@ def test_data_with_a_validation_split_keeps_it(tiny):
         split.held_out(resolve({"val": 0.2}), own)
     with pytest.raises(BadArgument, match="split_seed=3: is not used"):
         split.held_out(resolve({"split_seed": 3}), own)
+
+
+def test_copies_are_held_out_together_unless_a_run_was_begun_otherwise(tiny):
+    train = tiny.splits["train"]
+    images = train.images.copy()
+    images[120:] = images[:120]  # each image of 120 twice
+    pack = replace(tiny, splits={**tiny.splits, "train": Split(images, train.labels)})
+    asked = resolve({"val": 0.2})
+    held = split.held_out(asked, pack)
+    assert sorted(held % 120) == sorted(np.repeat(np.unique(held % 120), 2)) and len(held) == 48
+    apart = split.held_out(asked, tiny)  # as copies were once drawn
+    assert not np.array_equal(held, apart)
+    assert np.array_equal(split.held_out(asked, pack, apart.tolist()), apart)
+    assert np.array_equal(split.held_out(asked, pack, held.tolist()), held)
+    assert np.array_equal(split.held_out(asked, pack, [1, 2, 3]), held)  # which the job refuses

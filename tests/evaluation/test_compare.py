@@ -327,12 +327,27 @@ def test_files_seen_at_two_sizes_are_the_same_images_by_their_names(tmp_path):
         compared(made(tmp_path / "e", A), made(tmp_path / "f", B, shape=[8, 8], mark="0" * 64))
 
 
-@pytest.mark.parametrize("name", ["model.json", "metrics.json", "predictions.csv"])
-def test_an_unfinished_run_says_how_it_goes_on(tmp_path, name):
-    (made(tmp_path / "a", A) / name).unlink()
-    text = rf"a: is not finished \(it has no {name}\); go on with it: convscope train --out .*a --r"
+@pytest.mark.parametrize(
+    ("gone", "text"),
+    [
+        (
+            ("metrics.json",),
+            "a: training was stopped after its last epoch, .* go on with: convscope",
+        ),
+        (
+            ("metrics.json", "model.json"),
+            "a: training was stopped in the first epoch of .*--resume",
+        ),
+        (("model.json",), "model.json: is not there; restore it"),
+        (("predictions.csv",), "predictions.csv: cannot be read"),
+    ],
+)
+def test_an_unfinished_run_says_how_it_goes_on(tmp_path, gone, text):
+    folder = made(tmp_path / "a", A)
+    for name in gone:
+        (folder / name).unlink()
     with pytest.raises(RunError, match=text):
-        read(RunFolder(tmp_path / "a"))
+        read(RunFolder(folder))
 
 
 @pytest.mark.parametrize(

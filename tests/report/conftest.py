@@ -53,6 +53,7 @@ def make(tmp_path: Path) -> Callable[..., tuple[Path, np.ndarray]]:
         size: int = 12,
         channels: int = 1,
         names: list[str] | None = None,
+        duplicates: dict[str, Any] | None = None,
         **changes: Any,
     ) -> tuple[Path, np.ndarray]:
         classes = classes or [str(i) for i in range(10)]
@@ -109,6 +110,7 @@ def make(tmp_path: Path) -> Callable[..., tuple[Path, np.ndarray]]:
             "eval_seconds": 0.5,
             "images_per_second": 12_345.6,
         }
+        measured |= {} if duplicates is None else {"duplicates": duplicates}
         (folder / "metrics.json").write_text(json.dumps(measured), encoding="utf-8")
         write_predictions(folder / "predictions.csv", logits, labels, classes, 1.25, names=names)
         return folder, random.integers(0, 256, (n, channels, size, size), np.uint8)

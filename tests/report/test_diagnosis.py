@@ -266,3 +266,46 @@ def test_nothing_wrong_is_not_perfection():
 def test_a_class_without_test_images():
     found = wrong([[50, 9, 0], [5, 50, 0], [0, 0, 0]], "a", "b", "c")
     assert "1 class had no test image (c)" in found["missing"].text
+
+
+NONE = dict.fromkeys(("test_in_train", "val_in_train", "test_repeated", "two_labels"), 0)
+NONE |= {"n_without": 10_000, "accuracy_without": 0.88}
+
+
+def test_leaked_test_images_come_first_from_one_in_a_thousand_on():
+    more = NONE | {"test_in_train": 11, "n_without": 9_989, "accuracy_without": 0.8791}
+    found = diagnosis.findings(seen(duplicates=more))[0]
+    assert found.name == "leaked" and found.advice.startswith("Delete one of each pair")
+    assert found.text == (
+        "Test images were seen in training: 11 of 10,000 (0.1\u202f%) are among the training "
+        "images, pixel for pixel. Without them 87.91\u202f% of 9,989 are right (interval 87.3 to "
+        "88.5\u202f%)."
+    )
+    assert "more than 0.1 % of the test images" in found.rule
+    guessed = diagnosis.findings(seen(right=0.5, duplicates=more))
+    assert [finding.name for finding in guessed[:2]] == ["leaked", "guessing"]
+    every = NONE | {"test_in_train": 10_000, "n_without": 0, "accuracy_without": None}
+    assert "None is left without them" in said(seen(duplicates=every))["leaked"].text
+
+
+def test_few_copies_are_said_last_and_without_alarm():
+    few = NONE | {"test_in_train": 10, "n_without": 9_990, "accuracy_without": 0.8799}
+    *_, last = diagnosis.findings(seen(duplicates=few))
+    assert (last.name, last.advice) == ("copies", "") and "leaked" not in said(seen(duplicates=few))
+    assert last.text == (
+        "Some images are there more than once: 10 test images of 10,000 among the training images, "
+        "without which 87.99\u202f% of 9,990 are right."
+    )
+    others = NONE | {"val_in_train": 3, "test_repeated": 1, "two_labels": 2}
+    assert said(seen(duplicates=others))["copies"].text == (
+        "Some images are there more than once: 3 validation images among the training images; "
+        "1 test image that repeats another test image; 2 images under two labels, of which one at "
+        "most is right."
+    )
+    both = others | {"test_in_train": 11, "n_without": 9_989}
+    assert "among the training images, without" not in said(seen(duplicates=both))["copies"].text
+
+
+@pytest.mark.parametrize("duplicates", [{}, NONE])
+def test_nothing_is_said_of_copies_that_are_not_there(duplicates):
+    assert not {"leaked", "copies"} & said(seen(duplicates=duplicates)).keys()

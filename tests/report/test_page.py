@@ -453,6 +453,38 @@ def test_card(make: Any) -> None:
     assert "More Information Needed" not in card
 
 
+COPIES = dict.fromkeys(("test_in_train", "val_in_train", "test_repeated", "two_labels"), 0)
+COPIES |= {"n_without": 2500, "accuracy_without": 0.9}
+
+
+def test_copies_stand_on_the_first_screen_and_on_the_card(make: Any) -> None:
+    few = COPIES | {"test_in_train": 25, "n_without": 2475, "accuracy_without": 0.8125}
+    folder, images = make(duplicates=few)
+    text, _ = written(folder, images)
+    first = text[: text.index("What goes wrong")]
+    assert "Test images were seen in training: 25 of 2,500 (1.0\u202f%)" in first
+    assert "Delete one of each pair" in text
+    card = write_card(folder).read_text()
+    assert (
+        "looked at 3 times; 25 of its 2,500 images are training images, too, pixel for pixel at "
+        "the network's size: without them 81.25 % of 2,475 are right." in card
+    )
+
+
+def test_without_copies_nothing_is_said_of_them(make: Any) -> None:
+    folder, images = make(duplicates=COPIES)
+    assert "more than once" not in written(folder, images)[0]
+    assert "looked at 3 times; training and selection never used it." in (
+        write_card(folder).read_text()
+    )
+
+
+def test_copies_that_were_edited_are_named(make: Any) -> None:
+    folder, _ = make(duplicates=COPIES | {"test_in_train": "few"})
+    with pytest.raises(RunError, match=r"metrics.json: was edited .*test_in_train is 'few'"):
+        write_card(folder)
+
+
 def test_card_of_ones_own_network_says_how_to_load_it(make: Any) -> None:
     folder, _ = make(
         architecture={
