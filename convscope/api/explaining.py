@@ -167,7 +167,7 @@ class _Asked:
         shown = searched = self.given
         if "heat" in wanted:
             try:
-                heat.captum()
+                heat.needed(self.method or heat.BEST)
             except BadArgument as why:
                 if "heat" in named:
                     raise
