@@ -26,13 +26,9 @@ if TYPE_CHECKING:
         Metrics,
         Run,
         compare,
-        evaluate,
-        explain,
-        find_lr,
         predict,
         script,
         summary,
-        train,
     )
     from convscope.data.sources import open_data
     from convscope.errors import (
@@ -46,24 +42,25 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from convscope.evaluation.compare import Comparison
-    from convscope.events import EpochEnd, Look, Notice, Progress
-    from convscope.studies.sweep import Sweep, sweep
+    from convscope.events import EpochEnd, Look, Notice, Progress, silent
+    from convscope.studies.sweep import Sweep
     from convscope.trained import Guess, Trained, load
+    from convscope.watched import evaluate, explain, find_lr, sweep, train
 
 _HOME = {
-    "train": "api",
-    "evaluate": "api",
+    "train": "watched",
+    "evaluate": "watched",
     "compare": "api",
-    "explain": "api",
+    "explain": "watched",
     "Explained": "api",
     "predict": "api",
-    "find_lr": "api",
+    "find_lr": "watched",
     "script": "api",
     "summary": "api",
     "Run": "api",
     "Metrics": "api",
     "LearningRate": "api",
-    "sweep": "studies.sweep",
+    "sweep": "watched",
     "Sweep": "studies.sweep",
     "Comparison": "evaluation.compare",
     "load": "trained",
@@ -74,6 +71,7 @@ _HOME = {
     "Look": "events",
     "Notice": "events",
     "Progress": "events",
+    "silent": "events",
     "ConvscopeError": "errors",
     "BadArgument": "errors",
     "DataError": "errors",
@@ -114,6 +112,7 @@ __all__ = [
     "open_data",
     "predict",
     "script",
+    "silent",
     "summary",
     "sweep",
     "train",

@@ -49,9 +49,13 @@ class Left(TimeRemainingColumn):
 
 class Monitor:
     """Draws events: a live table with a progress bar and the time left on a terminal; elsewhere one
-    plain line an epoch, and one that says how long it takes once that is known."""
+    plain line an epoch, and one that says how long it takes once that is known.
 
-    def __init__(self) -> None:
+    ``results`` says that stdout is for results: what a user's class prints then goes to stderr.
+    """
+
+    def __init__(self, results: bool = True) -> None:
+        self.results = results
         self.err = Console(stderr=True, highlight=False)
         self.epochs: list[EpochEnd] = []
         self.bar = Progress(
@@ -66,15 +70,14 @@ class Monitor:
         self.began: tuple[float, int] | None = None  # when the first step ended, and which it was
         self.foretold = False
         self.tasks: dict[str, TaskID] = {}
-        self.aside = (
-            contextlib.ExitStack()
-        )  # stdout is for results: what a user's class prints goes aside
+        self.aside = contextlib.ExitStack()
         self.live = Live(
             get_renderable=self._draw, console=self.err, refresh_per_second=4, transient=False
         )
 
     def __enter__(self) -> Monitor:
-        self.aside.enter_context(contextlib.redirect_stdout(sys.stderr))
+        if self.results:
+            self.aside.enter_context(contextlib.redirect_stdout(sys.stderr))
         if self.err.is_terminal:
             self.live.start()
         return self
@@ -138,23 +141,19 @@ class Monitor:
         if not self.epochs:
             return self.bar
         table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-        for name in (
-            "epoch",
-            "train loss",
-            "train acc",
-            "val loss",
-            "val acc",
-            "lr",
-            "seconds",
-            "img/s",
-        ):
+        for name in EPOCH:
             table.add_column(name, justify="right")
         for end in self.epochs[-20:]:
-            table.add_row(*_cells(end))
+            table.add_row(*cells(end))
         return Group(table, self.bar)
 
 
-def _cells(end: EpochEnd) -> list[str]:
+EPOCH = ("epoch", "train loss", "train acc", "val loss", "val acc", "lr", "seconds", "img/s")
+
+
+def cells(end: EpochEnd) -> list[str]:
+    """An epoch as a row below :data:`EPOCH`."""
+
     def share(value: float | None) -> str:
         return "-" if value is None else f"{value:.2%}"
 
@@ -173,7 +172,7 @@ def _cells(end: EpochEnd) -> list[str]:
 def plain(end: EpochEnd) -> str:
     """An epoch as one line of a log."""
     names = ("epoch", "train loss", "acc", "val loss", "acc", "lr", "seconds", "images/s")
-    return "  ".join(f"{name} {cell}" for name, cell in zip(names, _cells(end), strict=True))
+    return "  ".join(f"{name} {cell}" for name, cell in zip(names, cells(end), strict=True))
 
 
 def out() -> Console:

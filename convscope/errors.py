@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import signal
 from collections.abc import Iterable
 
@@ -90,12 +91,27 @@ class Interrupted(KeyboardInterrupt):
         return 128 + self.signum
 
 
-def nearest(value: str, known: Iterable[str]) -> str:
-    """The remedy for an unknown name: the nearest known one, then all of them.
+def nearest(value: str, known: Iterable[str], *, listed: bool = True) -> str:
+    """The remedy for an unknown name: the nearest known one, whatever its capitals and hyphens,
+    then all of them, if they are to be listed.
 
     >>> nearest("minst", ["mnist", "cifar10"])
     'did you mean mnist? Known: cifar10, mnist'
+    >>> nearest("ResNet-18", ["resnet18", "cnn"], listed=False), nearest("batch", ["batch-size"])
+    ('did you mean resnet18? ', 'did you mean batch-size? Known: batch-size')
     """
     names = sorted(known)
-    close = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]}? " if close else "") + f"Known: {', '.join(names)}"
+    spelt, given = {bare(name): name for name in reversed(names)}, bare(value)
+    begun = sorted((name for name in spelt if given and name.startswith(given)), key=len)
+    close = begun or difflib.get_close_matches(given, spelt, n=1)
+    hint = f"did you mean {spelt[close[0]]}? " if close else ""
+    return hint + f"Known: {', '.join(names) or 'none'}" * listed
+
+
+def bare(name: str) -> str:
+    """A name without what is easily mistaken in it: its letters and digits, in small letters.
+
+    >>> bare("EfficientNet-B0")
+    'efficientnetb0'
+    """
+    return re.sub(r"[^a-z0-9]", "", name.lower())

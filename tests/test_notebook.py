@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from quick import QUICK
+from quick import QUICK, ROOT
 
 import convscope as cs
 from convscope import notebook
@@ -154,6 +157,45 @@ def test_no_figure_is_made_of_another_kind() -> None:
     for path in root.rglob("*.py"):
         if path.name != "canvas.py":
             assert not re.search(r"\bFigure\(", path.read_text(encoding="utf-8")), path
+
+
+def test_matplotlib_is_imported_in_one_place_alone() -> None:
+    for path in Path(notebook.__file__).parent.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"^if TYPE_CHECKING:\n(    .*\n|\n(?=    ))*", "", text, flags=re.M)
+        assert not re.search(r"^\s*(import|from) matplotlib", text, re.M), path
+
+
+@pytest.mark.parametrize(
+    ("backend", "kept"),
+    [
+        ("module://matplotlib_inline.backend_inline", None),  # a notebook's, in another process
+        ("nonsense", None),
+        ("module://gone.away", "module://gone.away"),
+        ("pdf", "pdf"),  # what the user chose stays chosen
+    ],
+)
+def test_the_backend_of_matplotlib_does_no_harm(backend: str, kept: str | None) -> None:
+    code = f"""
+import io, os
+from convscope.insight import figures
+from convscope.insight.explain import heat
+for form in ("png", "svg", "pdf"):
+    figures.bars({{"a": [1.0]}}, "s").savefig(io.BytesIO(), format=form)
+assert os.environ["MPLBACKEND"] == {backend!r}
+import matplotlib
+found = matplotlib.rcParams._get_backend_or_none()
+assert found == {kept!r} or "inline" in str(found), found
+heat.captum()
+"""
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=os.environ | {"MPLBACKEND": backend, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_the_words_of_a_figure_are_its_text() -> None:

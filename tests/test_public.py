@@ -39,6 +39,7 @@ def test_the_public_names():
         "open_data",
         "predict",
         "script",
+        "silent",
         "summary",
         "sweep",
         "train",

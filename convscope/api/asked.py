@@ -12,7 +12,7 @@ from convscope import recipe as recipes
 from convscope.data import sources
 from convscope.data.folder import absolute
 from convscope.data.pack import Pack
-from convscope.errors import BadArgument, nearest
+from convscope.errors import BadArgument
 from convscope.events import Emit
 from convscope.recipe import Recipe
 
@@ -88,15 +88,13 @@ def short(name: str) -> str:
 
 
 def known_arguments(asked: Recipe, arguments: Mapping[str, Any]) -> None:
-    """Refuse an option that is neither the recipe's nor the network's, naming the nearest of
-    both."""
+    """Refuse an option that is neither the recipe's nor the network's. Raises BadArgument."""
     if models.is_own(asked.model.name):
         return
     known = models.arguments_of(asked.model.name)
     for name, value in arguments.items():
         if name not in known:
-            rule = f"is neither an option nor an argument of {asked.model.name}"
-            raise BadArgument(name, value, rule, nearest(name, [*known, *recipes.options()]))
+            raise models.no_argument(name, value, asked.model.name, recipes.options())
 
 
 def figure_path(out: str | Path | None, name: str, force: bool, argument: str = "out") -> Path:

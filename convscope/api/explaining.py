@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from convscope import files, machine, run
+from convscope import recipe as recipes
 from convscope.api.asked import opened
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument, RunError, nearest
@@ -83,6 +84,8 @@ def explain(
     Raises BadArgument, RunError and DataError, before anything is written.
     """
     began = time.perf_counter()
+    for name, value in (("seed", seed), ("threads", threads)):
+        recipes.checked(name, value, recipes.Train, name)
     place = run.find(Path(path))
     folder = place.path / "explain" if out is None else Path(out)
     _free(folder)
@@ -167,7 +170,7 @@ class _Asked:
         shown = searched = self.given
         if "heat" in wanted:
             try:
-                heat.captum()
+                heat.needed(self.method or heat.BEST)
             except BadArgument as why:
                 if "heat" in named:
                     raise

@@ -9,11 +9,22 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from convscope.cli import data, explaining, judging, lab, showing, studying, summary, training
+from convscope import __version__
+from convscope.cli import (
+    data,
+    explaining,
+    judging,
+    lab,
+    showing,
+    studying,
+    summary,
+    training,
+    usage,
+)
 from convscope.cli.options import Headed
 from convscope.errors import BadArgument, ConvscopeError
 
@@ -28,6 +39,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"convscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Say which this is."),
+    ] = False,
+) -> None: ...
+
+
 app.command(cls=Headed)(training.train)
 app.command("eval")(judging.evaluate)
 app.command()(judging.predict)
@@ -47,18 +75,28 @@ app.add_typer(lab.app, name="lab")
 def _spell(why: ConvscopeError) -> str:
     """The error as the command line says it: an option by its flag."""
     if isinstance(why, BadArgument) and why.argument.replace("_", "").isalpha():
-        options = {name for command in _commands() for name in command}
+        options = {
+            o
+            for command in _commands().values()
+            for p in command.params
+            for o in (*p.opts, *p.secondary_opts)
+        }
         flag = f"--{why.argument.replace('_', '-')}"
+        off = flag.replace("--", "--no-", 1)
+        if why.value is False and off in options:
+            return f"{off}: {why.rule}; {why.remedy}"
         if flag in options:
-            return f"{flag} {why.value}: {why.rule}; {why.remedy}"
+            value = "" if isinstance(why.value, bool) else f" {why.value}"
+            return f"{flag}{value}: {why.rule}; {why.remedy}"
     return str(why)
 
 
-def _commands() -> list[list[str]]:
-    command = typer.main.get_command(app)
-    found: list[Any] = list(getattr(command, "commands", {}).values())
-    found += [c for group in found for c in getattr(group, "commands", {}).values()]
-    return [[o for p in c.params for o in p.opts] for c in found]
+def _commands() -> dict[str, Any]:
+    """Every command by its name, those of a group, too."""
+    found: dict[str, Any] = dict(getattr(typer.main.get_command(app), "commands", {}))
+    for group in list(found.values()):
+        found |= getattr(group, "commands", {})
+    return found
 
 
 def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
@@ -84,7 +122,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a file name that is no text stops nothing
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as why:
+        if type(why).__name__ == "NoArgsIsHelpError":
+            typer.echo(why.message, err=True)
+        else:
+            typer.echo(f"error: {usage.in_words(why, sys.argv[1:], _commands())}", err=True)
+        sys.exit(2)
     except ConvscopeError as why:
         if "--debug" in sys.argv:
             raise

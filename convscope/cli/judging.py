@@ -78,8 +78,8 @@ def predict(
 
 
 def compare(
-    a: RunPath,
-    b: RunPath,
+    a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A folder that `train` made.")],
+    b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another, judged on the same.")],
     show: Annotated[
         int, typer.Option(metavar="N", help="How many classes, and images of each kind, to show.")
     ] = 16,

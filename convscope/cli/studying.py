@@ -181,5 +181,6 @@ def claims(
     typer.echo(f"$ {command}")
     from convscope.cli import app
 
-    app(shlex.split(command)[1:], standalone_mode=False)
+    if code := app(shlex.split(command)[1:], standalone_mode=False):
+        raise typer.Exit(code)
     typer.echo(f"\nfinding  {card.finding}\nverdict  {card.verdict}")

@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import html
+import importlib
 import io
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@functools.cache
+def matplotlib() -> Any:
+    """matplotlib, imported: the one place where it is, whatever ``MPLBACKEND`` says.
+
+    A backend is for windows and notebooks, which no figure here needs; one that matplotlib does not
+    know, such as a notebook's in a process that it started, would fail the import. It is then left
+    out; one that matplotlib knows stays, for the notebook's own figures.
+
+    >>> matplotlib().ticker.PercentFormatter(1).format_pct(0.5, 1)
+    '50%'
+    """
+    if "matplotlib" not in sys.modules:
+        backend = os.environ.pop("MPLBACKEND", None)
+        try:
+            made = importlib.import_module("matplotlib")
+        finally:
+            if backend is not None:
+                os.environ["MPLBACKEND"] = backend
+        if backend:
+            with contextlib.suppress(ValueError):  # it is not known here
+                made.rcParams["backend"] = backend
+    for name in ("backends.backend_agg", "figure", "patches", "ticker"):
+        importlib.import_module(f"matplotlib.{name}")
+    return importlib.import_module("matplotlib")
 
 
 def blank(**given: Any) -> Figure:
@@ -24,9 +54,9 @@ def blank(**given: Any) -> Figure:
 
 @functools.cache
 def _kind() -> type[Figure]:
-    from matplotlib.figure import Figure
+    kind: Any = matplotlib().figure.Figure
 
-    class Shown(Figure):
+    class Shown(kind):  # type: ignore[misc]
         def _repr_html_(self) -> str:
             file = io.BytesIO()
             self.savefig(file, format="png")

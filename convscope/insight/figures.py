@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convscope.errors import BadArgument
-from convscope.insight.canvas import blank
+from convscope.insight.canvas import blank, matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,12 +119,9 @@ def where_time_goes(steps: Mapping[str, Mapping[str, float]]) -> Figure:
     >>> len(where_time_goes(bars).axes[0].patches)
     4
     """
-    import matplotlib as mpl
-    from matplotlib.patches import Patch
-
     kinds = list(dict.fromkeys(kind for parts in steps.values() for kind in parts))
     longest = max(sum(parts.values()) for parts in steps.values())
-    colours = mpl.colormaps["tab20"]
+    colours = matplotlib().colormaps["tab20"]
     figure = blank(figsize=(9, 1.6 + 0.75 * len(steps) + 0.22 * (len(kinds) / 3)))
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
@@ -143,7 +140,8 @@ def where_time_goes(steps: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_xlim(0, 1.15 * longest)
     axes.set_xlabel("milliseconds a training step")
     axes.spines[["top", "right"]].set_visible(False)
-    handles = [Patch(color=colours(i % 20), label=kind) for i, kind in enumerate(kinds)]
+    patch = matplotlib().patches.Patch
+    handles = [patch(color=colours(i % 20), label=kind) for i, kind in enumerate(kinds)]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 
@@ -163,14 +161,11 @@ def trade_offs(
     >>> [axes.get_xscale() for axes in figure.axes]
     ['linear', 'log']
     """
-    import matplotlib as mpl
-    from matplotlib.ticker import PercentFormatter
-
     rows = -(-len(names) // 3)
     figure = blank(figsize=(3.6 * len(costs), 3.4 + 0.2 * rows), dpi=120, facecolor="white")
     figure.set_layout_engine("constrained")
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
-    colours = mpl.colormaps["tab10"]
+    colours = matplotlib().colormaps["tab10"]
     for axes, (cost, each) in zip(panels, costs.items(), strict=True):
         for i, (x, y, (low, high)) in enumerate(zip(each, values, intervals, strict=True)):
             around = [[max(0.0, y - low)], [max(0.0, high - y)]]
@@ -179,7 +174,7 @@ def trade_offs(
             axes.set_xscale("log")
         axes.margins(x=0.15)
         axes.set_xlabel(cost, color=_INK)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.yaxis.set_major_formatter(matplotlib().ticker.PercentFormatter(1.0, decimals=None))
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=_QUIET)
         axes.grid(axis="y", color="#e5e6ea", linewidth=0.8)
@@ -207,8 +202,6 @@ def curves(
     >>> len(curves(range(3), {"a": [1, 2, 3], "b": [4, 5]}, "x", "y").axes[0].lines)
     2
     """
-    from matplotlib.ticker import PercentFormatter
-
     figure = blank(figsize=(7, 4.2), dpi=120, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     for i, (name, heights) in enumerate(lines.items()):
@@ -216,7 +209,7 @@ def curves(
     if log:
         axes.set_yscale("log")
     if share:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.yaxis.set_major_formatter(matplotlib().ticker.PercentFormatter(1.0, decimals=None))
     axes.set_xlabel(x_label, color=_INK)
     axes.set_ylabel(y_label, color=_INK)
     axes.spines[["top", "right"]].set_visible(False)

@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from convscope.errors import BadArgument, nearest
+from convscope.errors import BadArgument, bare, nearest
 from convscope.models import tv
 from convscope.models.densenet import densenet, densenet40
 from convscope.models.inception import inception
@@ -83,9 +84,29 @@ def build(
     hints = typing.get_type_hints(builder)
     for key, value in arguments.items():
         if key not in known:
-            raise BadArgument(key, value, f"is no argument of {name}", nearest(key, known))
+            raise no_argument(key, value, name)
         arguments[key] = _fitting(key, value, hints[key])
     return builder(**given, **arguments)
+
+
+def no_argument(key: str, value: object, name: str, also: Iterable[str] = ()) -> BadArgument:
+    """The error for an argument that the network ``name`` does not take: which networks do, and
+    what this one takes; or the nearest of its own and of what may ``also`` be meant.
+
+    >>> print(no_argument("hidden", 64, "cnn"))
+    hidden=64: is no argument of cnn but of mlp; leave it out, or take model mlp (cnn takes
+    kernel_size, widths)
+    """
+    own = arguments_of(name)
+    takes = f"{name} takes {', '.join(own) or 'none'}"
+    having = [one for one in MODELS if key in arguments_of(one)]
+    if key == "small_stem":
+        having.append(f"{tv.PREFIX}NAME")
+    if having:
+        rule = f"is no argument of {name} but of {', '.join(having)}"
+        return BadArgument(key, value, rule, f"leave it out, or take model {having[0]} ({takes})")
+    rule = f"is no argument of {name}" + ", nor an option" * bool(also)
+    return BadArgument(key, value, rule, nearest(key, {*own, *also}, listed=False) + takes)
 
 
 def is_own(name: str) -> bool:
@@ -97,13 +118,18 @@ def _builder(name: str) -> Callable[..., Classifier]:
     if name.startswith(tv.PREFIX):
         return tv.builder(name)
     if name not in MODELS:
-        raise BadArgument(
-            "model",
-            name,
-            "is no registered network",
-            nearest(name, MODELS) + ", tv:NAME of torchvision, or file.py:ClassName",
-        )
+        known = f"Known: {', '.join(sorted(MODELS))}"
+        remedy = f"{_meant(name)}{known}, tv:NAME of torchvision, or file.py:ClassName"
+        raise BadArgument("model", name, "is no registered network", remedy)
     return MODELS[name]
+
+
+def _meant(name: str) -> str:
+    """What an unknown name is likely to mean: torchvision's networks are known without their
+    prefix, and both kinds whatever their capitals and hyphens."""
+    spelt = {bare(one): f"{tv.PREFIX}{one}" for one in tv.names()} | {bare(k): k for k in MODELS}
+    close = difflib.get_close_matches(bare(name), spelt, n=1, cutoff=0.5)
+    return f"did you mean {spelt[close[0]]}? " if close else ""
 
 
 def _fitting(key: str, value: Any, hint: Any) -> Any:

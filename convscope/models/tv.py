@@ -54,7 +54,9 @@ def builder(name: str) -> Callable[..., Classifier]:
     """
     bare = name.removeprefix(PREFIX)
     if bare not in names():
-        raise BadArgument("model", name, "is no classifier of torchvision", nearest(bare, names()))
+        remedy = nearest(bare, names(), listed=False).replace("mean ", f"mean {PREFIX}")
+        remedy += "torchvision.models.list_models() lists them"
+        raise BadArgument("model", name, "is no classifier of torchvision", remedy)
 
     def torchvision(
         num_classes: int,

@@ -9,6 +9,7 @@ to the bit.
 from __future__ import annotations
 
 from convscope.recipe.resolving import resolve
+from convscope.recipe.rules import checked
 from convscope.recipe.sections import (
     AUGMENT_BY_DATA,
     LR_BY_OPTIMIZER,
@@ -34,6 +35,7 @@ __all__ = [
     "Model",
     "Recipe",
     "Train",
+    "checked",
     "dumps",
     "load",
     "names",

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from convscope.errors import BadArgument
+from convscope.errors import BadArgument, nearest
 from convscope.recipe.sections import WARMUP_BY_SCHEDULE
 
 
@@ -17,8 +17,15 @@ def _at_least(low: float) -> Callable[[Any], bool]:
     return lambda value: value >= low
 
 
-def _one_of(*names: str) -> Callable[[Any], bool]:
-    return lambda value: value in names
+class _OneOf(tuple[str, ...]):
+    """Names of which the value must be one."""
+
+    def __call__(self, value: Any) -> bool:
+        return value in self
+
+
+def _one_of(*names: str) -> _OneOf:
+    return _OneOf(names)
 
 
 # field -> (does it hold?, the rule, the remedy)
@@ -106,5 +113,6 @@ def checked(argument: str, value: Any, kind: type, name: str) -> Any:
         text, remedy = rule[1:] if rule else (f"must be {kinds[wanted_type]}", "correct it")
         raise BadArgument(argument, value, text, remedy)
     if rule and not rule[0](value):
-        raise BadArgument(argument, value, rule[1], rule[2])
+        meant = nearest(value, rule[0], listed=False) if isinstance(rule[0], _OneOf) else ""
+        raise BadArgument(argument, value, rule[1], meant.strip() or rule[2])
     return value

@@ -152,6 +152,8 @@ def test_without_captum_heat_maps_are_left_out_or_refused(runs, tmp_path, monkey
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(BadArgument, match=r"pip install 'convscope\[explain\]'"):
         explain(runs["cnn"], only=["heat"], out=tmp_path / "out")
+    found = explain(runs["cnn"], method="gradcam", only=["heat"], out=tmp_path / "gradcam")
+    assert found.numbers["pictures"]["heat"]["method"] == "gradcam"  # which needs no captum
     monkeypatch.setattr(explaining, "PICTURES", ("filters", "heat"))
     found = explain(runs["cnn"], out=tmp_path / "out")
     assert (

@@ -12,7 +12,7 @@ import pytest
 from quick import convscope
 
 import convscope as cs
-from convscope import recipe
+from convscope import cli, recipe
 from convscope.cli.options import FIELDS, WORDS
 from convscope.data import sources
 from convscope.models import MODELS, arguments_of
@@ -136,13 +136,61 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
             "--epochs 0: must be a whole number of at least 1",
         ),
         (["train", "mnist", "--lr", "nan"], 2, "--lr nan: must be a finite number above 0; try"),
-        (["train", "mnist", "--epochs", "many"], 2, "Invalid value for '--epochs'"),
-        (["train", "mnist", "--ephocs", "3"], 2, "No such option"),
+        (
+            ["train", "mnist", "--epochs", "two"],
+            2,
+            "error: --epochs two: must be a whole number of at least 1; try 5\n",
+        ),
+        (["train", "mnist", "--lr", "fast"], 2, "--lr fast: must be a finite number above 0; try"),
+        (["train", "mnist", "--depth", "x"], 2, "--depth x: must be a whole number; try 2"),
+        (["train", "mnist", "--epochs"], 2, "--epochs (nothing): needs a value; convscope train"),
+        (
+            ["train", "mnist", "--epochs", "--flip"],
+            2,
+            "--epochs (nothing): needs a value, and --flip came; convscope train --help",
+        ),
+        (
+            ["train", "mnist", "--ephocs", "3"],
+            2,
+            "--ephocs: is no option of convscope train; did you mean --epochs? convscope train -",
+        ),
+        (["train", "mnist", "-lr", "1"], 2, "-lr: is no option of convscope train; did you mean -"),
+        (
+            ["train", "mnist", "-e", "1"],
+            2,
+            "-e: is no option of convscope train; did you mean --e",
+        ),
+        (["train", "mnist", "--batch", "1"], 2, "train; did you mean --batch-size?"),
+        (["train", "mnist", "--learning-rate", "1"], 2, "train; did you mean --lr?"),
+        (["train", "mnist", "--gpu"], 2, "train; did you mean --device?"),
+        (["train", "mnist", "--flip", "yes"], 2, "--flip yes: takes no value; write --flip alone"),
+        (["train", "mnist", "--flip=yes"], 2, "--flip yes: takes no value; write --flip alone"),
+        (["train", "mnist", "cifar10"], 2, "cifar10: is more than convscope train takes; leave it"),
+        (["--epochs", "3", "train"], 2, "--epochs: belongs to a command; write it after train"),
+        (
+            ["train", "mnist", "--model", "resnet50"],
+            2,
+            "--model resnet50: is no registered network; did you mean tv:resnet50? Known: cifar_c",
+        ),
+        (["train", "mnist", "--model", "ResNet18"], 2, "did you mean tv:resnet18?"),
+        (["train", "mnist", "--model", "efficientnet-b0"], 2, "did you mean tv:efficientnet_b0?"),
+        (["train", "mnist", "--model", "vgg16"], 2, "did you mean tv:vgg16?"),
+        (["train", "mnist", "--model", "CNN"], 2, "did you mean cnn?"),
+        (["train", "mnist", "--model", "tv:ResNet50"], 2, "did you mean tv:resnet50? torchvision."),
+        (["summary", "resnet50"], 2, "MODEL=resnet50: is no registered network; did you mean tv:r"),
+        (
+            ["train", "mnist", "--kernel-size", "3", "--model", "mlp"],
+            2,
+            "--kernel-size 3: is no argument of mlp but of cnn; leave it out, or take model cnn "
+            "(mlp takes hidden)\n",
+        ),
+        (["train", "mnist", "--optimizer", "SGD"], 2, "adam or adamw; did you mean sgd?"),
+        (["train", "mnist", "--precision", "fp16"], 2, "float32 or bfloat16; try auto"),
         (["train", "mnist", "--momentum", "0.5"], 2, "--momentum 0.5: is not used by adamw"),
         (
             ["train", "mnist", "--hidden", "3"],
             2,
-            "--hidden 3: is neither an option nor an argument",
+            "--hidden 3: is no argument of cnn but of mlp; leave it out, or take model mlp (cnn t",
         ),
         (
             ["train", "mnist", "--widths", "a,b"],
@@ -184,7 +232,7 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
         (
             ["train", "mnist", "--small-stem"],
             2,
-            "--small-stem True: is neither an option nor an argument of cnn",
+            "--small-stem: is no argument of cnn but of tv:NAME; leave it out, or take model tv:N",
         ),
         (["script", "gone"], 1, "gone: is no run folder (there is no such folder)"),
         (["train", "mnist", "--resume"], 2, "needs the run folder to go on with; add out=DIR"),
@@ -192,7 +240,7 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
         (
             ["train", "mnist", "--no-nesterov"],
             2,
-            "--nesterov False: is not used without momentum; leave it out",
+            "--no-nesterov: is not used without momentum; leave it out",
         ),
         (["train", "mnist", "--magnitude", "5"], 2, "--magnitude 5: is not used without randaug"),
         (
@@ -209,8 +257,8 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
             "--epochs 2: cannot be kept to together with time_budget, which decides it",
         ),
         (["train", "mnist", "--max-memory", "1MB"], 2, "--max-memory 1 MB: is too little: the"),
-        (["train", "mnist", "--find-lr", "--check"], 2, "--check True: is for a run, not for"),
-        (["train", "mnist", "--force"], 2, "--force True: is for --find-lr"),
+        (["train", "mnist", "--find-lr", "--check"], 2, "--check: is for a run, not for"),
+        (["train", "mnist", "--force"], 2, "--force: is for --find-lr"),
         (["train", "mnist", "--log", "wandb"], 2, "--log wandb: must be tensorboard"),
         (
             ["train", "mnist", "--early-stopping", "3", "--val", "0"],
@@ -225,12 +273,38 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
         (["compare", "gone", "gone2"], 1, "gone: is no run folder"),
         (["compare", "a", "b", "--save", "x.gif"], 2, "--save x.gif: must end in .png, .svg, .pdf"),
         (["compare", "a", "b", "--show", "0"], 2, "--show 0: must be a whole number of at least 1"),
-        (["compare", "a", "b", "--force"], 2, "--force True: is for --save; leave it out"),
-        (["compare", "a"], 2, "Missing argument 'RUN'"),
+        (["compare", "a", "b", "--force"], 2, "--force: is for --save; leave it out"),
+        (["compare", "a"], 2, "RUN_B=(not given): is needed (another, judged on the same); convsc"),
+        (["predict", "a", "x", "--top-k", "z"], 2, "--top-k z: must be a whole number; try 3 (the"),
+        (
+            ["explain", "a", "--threads", "-1"],
+            2,
+            "--threads -1: must be a whole number of at l",
+        ),
+        (
+            ["explain", "a", "--seed", "-1"],
+            2,
+            "--seed -1: must be a whole number, 0 <= seed <",
+        ),
+        (["data", "show", "mnist", "--seed", "-1"], 2, "--seed -1: must be a whole number, 0 <= s"),
+        (["data", "inof", "x"], 2, "inof: is no command of convscope data; did you mean info? K"),
+        (
+            ["lab", "conv", "--bias", "big"],
+            2,
+            "--bias big: must be a number; try 0.0 (the defa",
+        ),
+        (
+            ["lab", "conv", "--groups", "3"],
+            2,
+            "--groups 3: must be a whole number of at least 1",
+        ),
+        (["lab", "conv", "--padding", "sam"], 2, "is no way to pad; did you mean same? Known: sa"),
+        (["lab", "receptive-field", "cnn"], 2, "LAYERS=cnn: is a network, and layers are asked fo"),
+        (["claims", "x"], 2, "N=x: must be a whole number; try 2"),
         (["predict", "gone", "x.png", "--json", "--csv"], 2, "only one form can be printed"),
         (["data", "info", "minst"], 2, "minst: is not a known data set; did you mean mnist?"),
         (["data", "show", "mnist", "--out", "x.exe"], 2, "must end in .png, .svg, .pdf"),
-        (["trian"], 2, "No such command"),
+        (["trian"], 2, "error: trian: is no command of convscope; did you mean train? Known: cla"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_written(
@@ -247,6 +321,25 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
         str(workplace / "full"),
         str(workplace / "full" / "thesis.tex"),
     ]
+
+
+def test_the_version_is_said_without_torch():
+    code = "import sys; sys.argv = ['convscope', '--version']\nfrom convscope.cli import main\n"
+    code += "try: main()\nexcept SystemExit as why: assert not why.code\n"
+    code += "assert not {'torch', 'numpy', 'rich'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == f"convscope {cs.__version__}\n"
+
+
+def test_a_claim_ends_as_its_command_does(run, monkeypatch):
+    true = cli.app
+
+    def missed(words: list[str] | None = None, *, standalone_mode: bool) -> object:
+        return true(standalone_mode=standalone_mode) if words is None else 3
+
+    monkeypatch.setattr(cli, "app", missed)
+    said = run("claims", "1")
+    assert said.code == 3 and "verdict" not in said.out
 
 
 def test_a_closed_pipe_is_no_traceback(tmp_path):

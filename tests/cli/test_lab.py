@@ -189,7 +189,7 @@ def test_saving(lab, name, form):
         ("conv --stride 0", "--stride 0: must be whole numbers of at least 1; try 1"),
         ("conv --stride x", "--stride x: must be whole numbers; write 1 or 2,1"),
         ("conv --padding -1", "--padding -1: must be whole numbers of at least 0; try 1"),
-        ("conv --padding sam", "--padding sam: is no way to pad; did you mean SAME?"),
+        ("conv --padding sam", "--padding sam: is no way to pad; did you mean same?"),
         ("conv --input 3x8x8 --groups 2",
          "--groups 2: must be a whole number of at least 1 that divides X's channels (3); take one "
          "of 1, 3"),
@@ -206,7 +206,7 @@ def test_saving(lab, name, form):
         ("conv --size 3", "--size 3: is for --image; leave it out"),
         ("conv --steps -1", "--steps -1: must be 0 or more; try 16"),
         ("conv --save out.svg", "--save out.svg: must end in .gif, .png, .html; try out.gif"),
-        ("conv --force", "--force True: is for --save; leave it out"),
+        ("conv --force", "--force: is for --save; leave it out"),
         ("conv --image nothing.png", "nothing.png: is not there; check the path"),
         ("pool --kind avg", "--kind avg: is no pool; did you mean average?"),
         ("pool --padding 2", "--padding 2: leaves windows that lie wholly in the padding"),

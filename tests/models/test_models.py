@@ -60,7 +60,11 @@ def test_widths_make_stages():
             {"kernelsize": 3},
             "kernelsize=3: is no argument of cnn; did you mean kernel_size?",
         ),
-        ("mlp", {"kernel_size": 3}, "kernel_size=3: is no argument of mlp; .*Known: hidden"),
+        (
+            "mlp",
+            {"kernel_size": 3},
+            "kernel_size=3: is no argument of mlp but of cnn; .*takes hidden",
+        ),
         (
             "cnn",
             {"kernel_size": 0},
@@ -100,7 +104,11 @@ def test_widths_make_stages():
         ("densenet", {"bottleneck": 1}, "bottleneck=1: must be true or false; write true"),
         ("layers", {"layers": 3}, "layers=3: must be a line of words; write it in quotes"),
         ("tv:resnet19", {}, "model=tv:resnet19: is no classifier of torchvision; did you mean"),
-        ("tv:resnet18", {"depth": 3}, "depth=3: is no argument of tv:resnet18; .*small_stem"),
+        (
+            "tv:resnet18",
+            {"depth": 3},
+            "depth=3: is no argument of tv:resnet18 but .*takes small_stem",
+        ),
         ("tv:vgg11", {"small_stem": True}, "small_stem=True: is of no use: the stem of tv:vgg11"),
         (
             "tv:alexnet",

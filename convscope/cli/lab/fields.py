@@ -45,7 +45,11 @@ def receptive_field(
         size = (shape[0] if len(shape) == 3 else 1, *side)
         rows = receptive_fields(build(model, 10, size[0], side), size)
     else:
-        rows = stack.follow(words, side)
+        try:
+            rows = stack.follow(words, side)
+        except BadArgument:
+            _networks(words)
+            raise
     if path:
         shared.write(path, {
             ".png": lambda: drawing.fields(rows),
@@ -84,3 +88,13 @@ def _print_fields(rows: list[Seen]) -> None:
         "centre of the first",
     )
     console.table(heads, cells)
+
+
+def _networks(words: list[str]) -> None:
+    """Refuse networks in the place of layers. Raises BadArgument."""
+    from convscope.models import MODELS
+
+    for word in words:
+        if word in MODELS or word.startswith("tv:"):
+            rule = "is a network, and layers are asked for"
+            raise BadArgument("LAYERS", word, rule, f"write --model {word}")

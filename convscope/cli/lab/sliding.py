@@ -10,7 +10,7 @@ import typer
 from convscope.cli.lab import shared
 from convscope.cli.lab.shared import Force, Image, Input, Save, Size
 from convscope.cli.shared import Debug, Json, print_json
-from convscope.errors import BadArgument
+from convscope.errors import BadArgument, nearest
 
 if TYPE_CHECKING:
     from convscope.insight.lab.sliding import Sliding
@@ -22,6 +22,7 @@ Padding = Annotated[
         help="N, H,W a side, TOP,LEFT,BOTTOM,RIGHT, valid, same (same-upper, same-lower)."
     ),
 ]
+PADS = ("valid", "same", "same_upper", "same_lower")
 Stride = Annotated[str, typer.Option(help="N or H,W.")]
 Dilation = Annotated[str, typer.Option(help="N or H,W: how far apart the kernel's taps are.")]
 Steps = Annotated[int, typer.Option(help="How many steps are written out.")]
@@ -103,7 +104,6 @@ def pool(
     debug: Debug = False,
 ) -> None:
     """Move a max- or average-pool over numbers or an image."""
-    from convscope.errors import nearest
     from convscope.insight.lab import inputs, sliding
 
     path = shared.free(save, force)
@@ -129,6 +129,9 @@ def _moves(padding: str, stride: str, dilation: str) -> dict[str, Any]:
 
     word = padding.strip().lower().replace("-", "_")
     named = word.replace("_", "").isalpha()
+    if named and word not in PADS:
+        names = [name.replace("_", "-") for name in PADS]
+        raise BadArgument("padding", padding, "is no way to pad", nearest(padding, names))
     return {
         "pads": 0 if named else inputs.sizes(padding, "padding", "1, 2,1 or same"),
         "auto_pad": word if named else "NOTSET",

@@ -60,10 +60,9 @@ def glance(
     ``images`` are uint8 [n,C,H,W] of the network's own size (at least one), ``targets`` [n] the
     classes that are asked about: what the network said, or what is right. The same arguments give
     the same arrays, on the same machine and number of threads. The network stays as it was, and is
-    to be on the CPU. captum need not be installed: then ``heat`` is None and a note says so. Images
-    of the first ten classes are made, with fewer steps for a large network, and none for one that
-    would take too long: ``work`` are the multiply-adds of an image, counted where they are not
-    given.
+    to be on the CPU. Images of the first ten classes are made, with fewer steps for a large
+    network, and none for one that would take too long: ``work`` are the multiply-adds of an image,
+    counted where they are not given.
 
     >>> from convscope.models import build
     >>> network = build("cnn", 3, 1, (12, 12))

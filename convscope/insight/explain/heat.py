@@ -1,4 +1,5 @@
-"""Heat maps: which pixels an answer rests on, through captum; and how far to trust them."""
+"""Heat maps: which pixels an answer rests on, by Grad-CAM here, by occlusion and integrated
+gradients through captum; and how far to trust them."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from torch.nn import functional
 from convscope.errors import BadArgument, nearest
 from convscope.evaluation.metrics import wilson_interval
 from convscope.events import Emit, Progress, silent
-from convscope.insight.explain.stages import Stage, opened
+from convscope.insight.canvas import matplotlib
+from convscope.insight.explain.stages import Stage, hooked, opened
 
 METHODS = {"occlusion": "occlusion", "gradcam": "Grad-CAM", "ig": "integrated gradients"}
 BEST = "occlusion"  # of these, the furthest from random weights: see benchmarks/explain.py
@@ -28,6 +30,7 @@ Curve = np.ndarray  # probabilities [N,STEPS+1]
 def captum() -> Any:
     """captum's attribution methods. Raises BadArgument that names the extra where it is not
     installed."""
+    matplotlib()  # which captum imports, too
     try:
         import captum.attr as found
     except ImportError as why:
@@ -43,6 +46,13 @@ def check(method: str) -> None:
         raise BadArgument("method", method, "is no kind of heat map", nearest(method, METHODS))
 
 
+def needed(method: str) -> None:
+    """Refuse a method whose package is not installed: all but Grad-CAM, which is here. Raises
+    BadArgument."""
+    if method != "gradcam":
+        captum()
+
+
 def heat_maps(
     network: nn.Module, images: Tensor, targets: Tensor, method: str, stage: Stage | None = None
 ) -> Tensor:
@@ -50,8 +60,8 @@ def heat_maps(
     is what speaks for the target.
 
     ``gradcam`` is taken at ``stage`` and enlarged, ``ig`` and ``occlusion`` against the blurred
-    image. Raises BadArgument for an unknown method, where captum is not installed, and for Grad-CAM
-    without a stage.
+    image; these two are captum's. Raises BadArgument for an unknown method, where captum is needed
+    and not installed, and for Grad-CAM without a stage.
     """
     check(method)
     if method == "gradcam":
@@ -65,13 +75,36 @@ def heat_maps(
 
 
 def gradcam(network: nn.Module, images: Tensor, targets: Tensor, stage: Stage) -> Tensor:
-    """Grad-CAM at a stage (Selvaraju et al. 2017, arXiv 1610.02391, eq. 1 and 2), [N,h,w], at that
-    stage's own resolution: what speaks for the target is positive, the rest is zero."""
+    """Grad-CAM at a stage, [N,h,w], at that stage's own resolution: what speaks for the target is
+    positive, the rest is zero.
+
+    The gradient of each target's logit with respect to the stage's maps, its mean over places as
+    the weight of each map (Selvaraju et al. 2017, arXiv 1610.02391, eq. 1), and of the sum so
+    weighted what is above zero (eq. 2). Raises BadArgument where no gradient reaches that stage.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    >>> at = Stage("1", "ReLU", (4, 6, 6))
+    >>> gradcam(net, torch.rand(5, 1, 8, 8), torch.tensor([0, 1, 0, 1, 1]), at).shape
+    torch.Size([5, 6, 6])
+    """
     made, layer = opened(network, stage.name)
-    inputs = images.detach().clone().requires_grad_()
-    found = captum().LayerGradCam(made, layer).attribute(inputs, targets, relu_attributions=True)
-    maps: Tensor = found[:, 0].detach()
-    return maps
+    maps: list[Tensor] = []
+
+    def seen(_: str, module: nn.Module, given: Tensor) -> None:
+        maps.append(given)
+
+    with torch.enable_grad(), hooked({stage.name: layer}, seen):
+        logits = made(images.detach().clone().requires_grad_())
+        asked = logits.gather(1, targets[:, None]).sum()  # images do not meet: each has its own
+    last = maps[-1]
+    slopes = None
+    if last.requires_grad and asked.requires_grad:
+        (slopes,) = torch.autograd.grad(asked, last, allow_unused=True)
+    if slopes is None:
+        rule = f"needs gradients, and none reaches {stage.name} from the logits"
+        raise BadArgument("method", "gradcam", rule, "try occlusion, which needs none")
+    weights = slopes.mean((2, 3), keepdim=True)
+    return (weights * last.detach()).sum(1).relu()
 
 
 def integrated(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:

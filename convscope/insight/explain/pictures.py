@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convscope.insight.canvas import blank
+from convscope.insight.canvas import blank, matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,11 +123,10 @@ def _draw(axes: Axes, cell: Cell) -> None:
             interpolation="nearest",
         )
     if cell.box is not None:
-        from matplotlib.patches import Rectangle
-
         top, left, bottom, right = cell.box
         where = ((left - 0.5, top - 0.5), right - left, bottom - top)
-        axes.add_patch(Rectangle(*where, fill=False, edgecolor="#ff7f0e", linewidth=1.6))
+        box = matplotlib().patches.Rectangle
+        axes.add_patch(box(*where, fill=False, edgecolor="#ff7f0e", linewidth=1.6))
         axes.set_xlim(-0.5, image.shape[-1] - 0.5)
         axes.set_ylim(image.shape[-2] - 0.5, -0.5)
     if cell.title:
@@ -191,11 +190,9 @@ def embedding(
     >>> len(figure.axes)
     1
     """
-    import matplotlib as mpl
-
     figure = blank(figsize=(7.5, 6.2), dpi=160, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
-    colours = mpl.colormaps["tab10" if len(classes) <= 10 else "tab20"]
+    colours = matplotlib().colormaps["tab10" if len(classes) <= 10 else "tab20"]
     wrong = labels != predicted
     for k in np.unique(labels)[:20]:
         own = points[(labels == k) & ~wrong]

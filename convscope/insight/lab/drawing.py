@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from convscope.insight.canvas import blank
+from convscope.insight.canvas import blank, matplotlib
 from convscope.insight.lab.counting import OneByOne
 from convscope.insight.lab.sliding import Sliding, written
 from convscope.insight.lab.stack import Seen
@@ -106,26 +106,24 @@ def learning_moves(x: Array, y: Array, learnt: Learnt) -> bytes:
 
 def fields(rows: Sequence[Seen], upto: int | None = None) -> Figure:
     """The image, and on it what the middle unit of each layer sees."""
-    from matplotlib import colormaps
-    from matplotlib.patches import Rectangle
-
     image, layers = rows[0], _distinct(rows)
     height, width = image.height.size, image.width.size
     figure = blank(figsize=(8, 4.8), dpi=100, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
-    axes.add_patch(Rectangle((-0.5, -0.5), width, height, color=_EMPTY))
+    rectangle = matplotlib().patches.Rectangle
+    axes.add_patch(rectangle((-0.5, -0.5), width, height, color=_EMPTY))
     if max(height, width) <= 64:
         lines: dict[str, Any] = {"color": "white", "linewidth": 0.6}
         axes.vlines(np.arange(width + 1) - 0.5, -0.5, height - 0.5, **lines)
         axes.hlines(np.arange(height + 1) - 0.5, -0.5, width - 0.5, **lines)
-    colours = colormaps["viridis"]
+    colours = matplotlib().colormaps["viridis"]
     for i, row in enumerate(layers):
         lows, sizes = zip(*(_middle(view) for view in (row.width, row.height)), strict=True)
         colour = colours(0.9 * i / max(1, len(layers) - 1))
         said = "the whole image" if row.whole else f"{row.height.field} x {row.width.field}"
         hidden = upto is not None and i > upto
         axes.add_patch(
-            Rectangle((lows[0] - 0.5, lows[1] - 0.5), *sizes, fill=False, edgecolor=colour,
+            rectangle((lows[0] - 0.5, lows[1] - 0.5), *sizes, fill=False, edgecolor=colour,
                       linewidth=2.2, zorder=3, label=f"{row.layer}: {said}", visible=not hidden)
         )  # fmt: skip
     views = [_middle(view) for row in layers for view in (row.width, row.height)]
@@ -371,28 +369,23 @@ def _bare(axes: Axes) -> None:
 
 
 def _outline(axes: Axes, colour: str) -> Any:
-    from matplotlib.patches import Rectangle
-
+    rectangle = matplotlib().patches.Rectangle
     return axes.add_patch(
-        Rectangle((0, 0), 1, 1, fill=False, edgecolor=colour, linewidth=2.4, clip_on=False)
+        rectangle((0, 0), 1, 1, fill=False, edgecolor=colour, linewidth=2.4, clip_on=False)
     )
 
 
 def _pixels(figure: Figure) -> Image.Image:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas: Any = FigureCanvasAgg(figure)
+    canvas: Any = matplotlib().backends.backend_agg.FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB")
 
 
 def _gif(figure: Figure, moving: Sequence[Any], frames: Iterator[list[Any]], pace: int) -> bytes:
     """A GIF of the frames; what does not move is drawn once. ``pace`` is milliseconds a frame."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     for artist in moving:
         artist.set_animated(True)
-    canvas: Any = FigureCanvasAgg(figure)
+    canvas: Any = matplotlib().backends.backend_agg.FigureCanvasAgg(figure)
     canvas.draw()
     still = canvas.copy_from_bbox(figure.bbox)
     pictures = []

@@ -184,7 +184,7 @@ def convolve(
     if K.ndim == 4 and out_channels not in (None, len(K)):
         rule = f"is not what the kernel has ({len(K)})"
         raise BadArgument("out_channels", out_channels, rule, "leave it out")
-    depth = len(X) // group if group > 0 else 1
+    depth = max(1, len(X) // group) if group > 0 else 1  # what does not divide is refused below
     W = K if K.ndim == 4 else np.broadcast_to(K, (max(1, kernels), depth, *K.shape[-2:])).copy()
     B = np.full(len(W), float(bias))
     how: dict[str, Any] = {

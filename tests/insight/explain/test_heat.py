@@ -11,7 +11,7 @@ from torch import nn
 
 from convscope.errors import BadArgument
 from convscope.insight.explain import heat
-from convscope.insight.explain.stages import stage_of, stages
+from convscope.insight.explain.stages import Stage, opened, stage_of, stages
 from convscope.models import build
 from convscope.models.parts import Classifier
 
@@ -59,6 +59,9 @@ def spotting() -> Classifier:
     return Classifier(1, features, head)
 
 
+SPOT = Stage("features.1", "ReLU", (1, 16, 16))
+
+
 def test_gradcam_is_hot_where_the_pattern_is() -> None:
     network, images = spotting(), torch.zeros(1, 1, 12, 12)
     images[0, 0, 3:6, 7] = images[0, 0, 4, 6:9] = 1  # a cross about (4, 7)
@@ -82,6 +85,44 @@ def test_gradcam_before_a_layer_in_place_is_the_one_by_hand() -> None:
     (slopes,) = torch.autograd.grad(logits[[0, 1, 2], [0, 1, 2]].sum(), before)
     by_hand = (slopes.mean((2, 3), keepdim=True) * before).sum(1).relu()
     torch.testing.assert_close(found, by_hand.detach())
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("cnn", "features.5"), ("resnet", "features.6"), ("inception", "features.0"),
+     ("tv:googlenet", "network.inception4a")],
+)  # fmt: skip
+def test_gradcam_is_captums(model: str, name: str) -> None:
+    from captum.attr import LayerGradCam
+
+    images, targets = pictures(4, 32), torch.tensor([0, 2, 1, 2])
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = build(model, 3, 1, (32, 32)).eval()
+    known = stages(network, (1, 32, 32))
+    stage = next((s for s in known if s.name == name), known[len(known) // 2])
+    found = heat.gradcam(network, images, targets, stage)
+    made, layer = opened(network, stage.name)
+    theirs = (
+        LayerGradCam(made, layer)
+        .attribute(images.clone().requires_grad_(), targets, relu_attributions=True)[:, 0]
+        .detach()
+    )
+    assert found.shape == (4, *stage.size) and found.max() > 0 and not found.requires_grad
+    torch.testing.assert_close(found, theirs, rtol=1e-5, atol=1e-5 * float(theirs.max()))
+
+
+def test_gradcam_where_no_gradient_passes_is_refused() -> None:
+    class Frozen(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                return super().forward(x)
+
+    network = spotting()
+    network.features = Frozen(*network.features)
+    stage = stage_of(stages(network, (1, 16, 16)), "features.1")
+    with pytest.raises(BadArgument, match=r"method=gradcam: needs gradients, and none reaches"):
+        heat.gradcam(network, pictures(), torch.tensor([0, 1, 0]), stage)
 
 
 def test_deletion_and_insertion_of_a_linear_network_by_hand() -> None:
@@ -159,3 +200,4 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(BadArgument, match=r"pip install 'convscope\[explain\]'"):
         heat.heat_maps(Patch(), images, target, "ig")
+    assert heat.heat_maps(spotting(), images, target, "gradcam", SPOT).shape == (1, 16, 16)
