@@ -149,11 +149,12 @@ def measure(
             closing.callback(side.close)
             return side
 
+        more = couple.quick if plan.mode == "quick" else ()
         sides = {
-            "peer": start(couple.script, couple.peer_command(root, keras_python, "--turns")),
+            "peer": start(couple.script, couple.peer_command(root, keras_python, "--turns", *more)),
             "ours": start("ours.py", couple.our_command(root, "--turns", *chosen)),
         }
-        if kinds & {"steps", "memory"}:
+        if kinds & {"steps", "memory"} and not couple.expert:
             exact = ("--turns", "--precision", "float32")
             if sides["peer"].about.get("precision") == "bfloat16":
                 command = couple.peer_command(root, keras_python, *exact)
