@@ -294,6 +294,7 @@ def test_a_choice_counts_in_an_environment_that_is_up_to_date(bare, pip, monkeyp
     monkeypatch.delenv("TORCH")
     environment.main("test")
     assert pip[3][-1] == ".[test]" and len(pip) == 4
+    (bare / f"torch-{TORCH}.dist-info").rmdir()  # whatever somebody does to it by hand
     environment.main("demo")  # what the tests need is more
     assert len(pip) == 4
 
@@ -323,6 +324,16 @@ def test_progress_is_told_now_and_then_where_nobody_sees_pips_own(told, capsys):
     assert "Downloading torch.whl (190.0 MB)" in lines[-1]  # told again while it goes on
     assert sum("Downloading" in line for line in lines) >= 2
     assert all(line.split()[1] == "s" for line in lines)
+
+
+def test_a_large_download_is_told_at_once(told, monkeypatch, capsys):
+    monkeypatch.setattr(environment, "WORD", 3600.0)
+    told(
+        "for line in ('Collecting a', 'Downloading a.whl (9.9 MB)', 'Downloading b.whl (10.5 MB)',"
+        " 'Downloading c.whl (1.5 GB)', 'Downloading d.whl (99 kB)'):\n    print(line)"
+    )
+    lines = [line.split("s  ")[1] for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["Downloading b.whl (10.5 MB)", "Downloading c.whl (1.5 GB)"]
 
 
 def test_an_installation_that_fails_ends_in_words(told, capfd):
