@@ -2,6 +2,7 @@
 # make test    the whole test suite
 # make check   lint, format, types, layers
 # PYTHON=...   which Python makes the virtual environment (.venv)
+# TORCH=...    which PyTorch goes into it: cpu, cuda or default; else what fits this machine
 
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)

@@ -7,10 +7,18 @@ data loading included; the ratio of a pair is that of the images a second, and t
 the median over the pairs. Calibration comes first and warms both sides up. Where convscope's own
 measurement picks bfloat16, a third side runs it in float32, for a row of its own.
 
-    python benchmarks/run.py --quick               every row, in under ten minutes: turns are as
-                                                   long as that allows, one to six seconds
+Every row of training has two peers, one after the other: the script as it is published, and what a
+good engineer writes instead of installing convscope (`a-expert` and so on, peers/expert.py), in the
+number format and the way, eager or compiled, that it finds to be the fastest here. Against the
+expert, convscope trains with the same optimiser at the same rates, without augmentation.
+
+    python benchmarks/run.py --quick               every row, in about ten minutes: turns are as
+                                                   long as that allows, one to six seconds; the
+                                                   expert compiles nothing
     python benchmarks/run.py                       longer turns, seven pairs
     python benchmarks/run.py --only a e memory-e   some rows; --list names all
+    python benchmarks/run.py --busy                the same with another process that keeps one core
+                                                   busy half of the time during the turns
     python benchmarks/run.py --show                the last results again
     python benchmarks/run.py --accuracy --seeds 1 2 3 4 5 --only a c   trains both sides to the
                                                    end, for the published epochs (long)
@@ -49,6 +57,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import busy
 import copies
 import keras_venv
 from pairs import Answer, Side, WorkerFailed, calibrated, in_turn, ratios, speed, summary
@@ -60,13 +69,14 @@ from convscope.errors import ConvscopeError
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "run.json"
+BUSY = "; another process kept one core busy half of the time (benchmarks/busy.py)"
 
 
 @dataclass(frozen=True)
 class Plan:
     """How much is measured: ``pairs`` of turns of so many ``seconds``, or, where these are None, as
     long as ``within`` seconds for all rows allow; ``warm_up`` rounds more before, beyond the
-    calibration."""
+    calibration. ``busy``: another process keeps one core busy half of the time meanwhile."""
 
     mode: str
     pairs: int
@@ -75,6 +85,7 @@ class Plan:
     jpegs: int
     within: float = 0.0
     precision: str = "auto"
+    busy: bool = False
 
     def turn(self, deadline: float, sides: int, more: bool) -> float:
         """Seconds a turn, so that so many sides end by the deadline; ``more`` if other turns come
@@ -88,7 +99,7 @@ class Plan:
 SHORTEST, LONGEST = 1.0, 6.0  # seconds a turn in --quick
 CALIBRATION = 2  # turns that calibration takes, about
 OTHER_TURNS = 25.0  # seconds that judging the test split takes, about, all rounds
-QUICK = Plan("quick", pairs=5, seconds=None, warm_up=0, jpegs=1000, within=540.0)
+QUICK = Plan("quick", pairs=5, seconds=None, warm_up=0, jpegs=1000, within=600.0)
 FULL = Plan("full", pairs=7, seconds=10.0, warm_up=1, jpegs=4000)
 
 
@@ -149,11 +160,12 @@ def measure(
             closing.callback(side.close)
             return side
 
+        more = couple.quick if plan.mode == "quick" else ()
         sides = {
-            "peer": start(couple.script, couple.peer_command(root, keras_python, "--turns")),
+            "peer": start(couple.script, couple.peer_command(root, keras_python, "--turns", *more)),
             "ours": start("ours.py", couple.our_command(root, "--turns", *chosen)),
         }
-        if kinds & {"steps", "memory"}:
+        if kinds & {"steps", "memory"} and not couple.expert:
             exact = ("--turns", "--precision", "float32")
             if sides["peer"].about.get("precision") == "bfloat16":
                 command = couple.peer_command(root, keras_python, *exact)
@@ -193,16 +205,18 @@ def measured(
         seconds = plan.turn(deadline, len(sides), more="evaluate" in kinds)
         steps = {name: calibrated(side, seconds) for name, side in sides.items()}
         pairs, warm_up = (plan.pairs, plan.warm_up) if "steps" in kinds else (1, 0)
-        rounds["steps"] = in_turn(
-            sides, lambda name: ("steps", steps[name]), pairs, warm_up, told("steps")
-        )
+        with busy.one_core(plan.busy):
+            rounds["steps"] = in_turn(
+                sides, lambda name: ("steps", steps[name]), pairs, warm_up, told("steps")
+            )
         peaks = {name: side.peak_bytes for name, side in sides.items()}
     two = {name: sides[name] for name in ("peer", "ours")}
     for kind in ("first", "later", "evaluate"):
         if kind in kinds:
-            rounds[kind] = in_turn(
-                two, lambda name, kind=kind: (kind, True), plan.pairs, 1, told(kind)
-            )
+            with busy.one_core(plan.busy):
+                rounds[kind] = in_turn(
+                    two, lambda name, kind=kind: (kind, True), plan.pairs, 1, told(kind)
+                )
     for side in sides.values():
         side.stop()
     about = {name: side.about for name, side in sides.items()}
@@ -316,7 +330,7 @@ def origin(plan: Plan | None) -> dict[str, Any]:
 
 
 def record(part: str, found: Sequence[dict[str, Any]], where: dict[str, Any]) -> None:
-    """Put these rows in the place of those of the same name in run.json."""
+    """Put these rows in the place of those of the same name in that part of run.json."""
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     kept.setdefault(part, {}).update({row["row"]: row | where for row in found})
     RESULTS.parent.mkdir(exist_ok=True)
@@ -324,17 +338,18 @@ def record(part: str, found: Sequence[dict[str, Any]], where: dict[str, Any]) ->
 
 
 def show() -> None:
-    """Print the last results, a table for each machine, day and command."""
+    """Print the last results, a table for each machine, day and command; those that were measured
+    with one core busy come after the others."""
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     order = [row.name for row in ROWS]
-    for part, told in (("rows", table), ("accuracy", accuracy_table)):
+    for part, told in (("rows", table), ("busy", table), ("accuracy", accuracy_table)):
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in kept.get(part, {}).values():
             where = f"{row['command']}, {row['date']}, {row['machine']}"
             groups.setdefault(where, []).append(row)
         for where, found in groups.items():
             found.sort(key=lambda row: order.index(row["row"].removesuffix(" float32")))
-            print(f"{where}\n\n{told(found)}\n")
+            print(f"{where}{BUSY if part == 'busy' else ''}\n\n{told(found)}\n")
 
 
 def arguments() -> argparse.Namespace:
@@ -351,6 +366,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of a turn")
     parser.add_argument(
         "--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="of convscope"
+    )
+    parser.add_argument(
+        "--busy", action="store_true", help="one core is busy half of the time meanwhile"
     )
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
     parser.add_argument("--show", action="store_true", help="print the last results and stop")
@@ -370,6 +388,7 @@ def compare(args: argparse.Namespace) -> list[str]:
         pairs=args.pairs or base.pairs,
         seconds=args.seconds or base.seconds,
         precision=args.precision,
+        busy=args.busy,
     )
     rows = [row for row in ROWS if row.name in args.only]
     couples = list(dict.fromkeys(row.couple for row in rows if row.couple))
@@ -401,10 +420,12 @@ def compare(args: argparse.Namespace) -> list[str]:
     found.sort(key=lambda row: order[row["row"].removesuffix(" float32")])
     if found:
         print((accuracy_table if args.accuracy else table)(found))
+    if found and plan.busy and not args.accuracy:
+        print(f"\nmeanwhile{BUSY.removeprefix(';')}")
     for text in failed:
         print(f"\n{text}")
     if found and not args.no_record:
-        part = "accuracy" if args.accuracy else "rows"
+        part = "accuracy" if args.accuracy else "busy" if plan.busy else "rows"
         record(part, found, origin(None if args.accuracy else plan))
         print(f"\nwritten to {RESULTS}")
     say(f"{time.monotonic() - began:.0f} s")

@@ -28,7 +28,12 @@ def table(found: Iterable[dict[str, Any]]) -> str:
         what = row["what"] + (f" ({narrow})" if narrow and not judged else "")
         exact = rows.get(f"{name} float32")
         also = "" if exact is None else f"{exact['ratio']['median']:.2f}x"
-        cells = [what, row["peer"], f"{row['reach']:g}x", f"**{ratio['median']:.2f}x**"]
+        cells = [
+            what,
+            row["peer"] + _took(row.get("peer_about", {})),
+            f"{row['reach']:g}x",
+            f"**{ratio['median']:.2f}x**",
+        ]
         lines.append(_line([*cells, spread, also, *each]))
     return "\n".join(lines)
 
@@ -48,6 +53,13 @@ def accuracy_table(found: Iterable[dict[str, Any]]) -> str:
             cells.append(f"{row[f'ratio_{key}']['median']:.2f}x")
         lines.append(_line(cells))
     return "\n".join(lines)
+
+
+def _took(about: dict[str, Any]) -> str:
+    """What a peer that chose its own way has chosen."""
+    if "compiled" not in about:
+        return ""
+    return f" ({about['precision']}, {'compiled' if about['compiled'] else 'eager'})"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ in a moment."""
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,6 +71,19 @@ def bars(tiny: Pack, monkeypatch: pytest.MonkeyPatch, workplace: Path) -> Pack:
 
     monkeypatch.setattr(sources, "open_data", opened)
     return tiny
+
+
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """benchmarks/, as Python sees it when one of its scripts is run."""
+    folder = Path(__file__).resolve().parent.parent / "benchmarks"
+    for path in (folder, folder / "peers"):  # a peer first: both have a system_a
+        monkeypatch.syspath_prepend(str(path))
+    before = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
+            del sys.modules[name]
 
 
 @pytest.fixture

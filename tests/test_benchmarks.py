@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,17 +42,6 @@ while (request := channel.take())[0] != "stop":
     channel.answer(seconds=images / (speed * (1 + taken % 2)), images=images)
 channel.answer(stopped=True)
 """
-
-
-@pytest.fixture
-def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """benchmarks/ as Python sees it when one of its scripts is run."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name in ("run", "ours", "pairs", "copies", "keras_venv", "turns"):
-            del sys.modules[name]
 
 
 @pytest.fixture
@@ -174,6 +168,72 @@ def test_rows_hold_one_side_against_the_other(benchmarks, worker, tmp_path):
     assert f"| {found['a float32']['ratio']['median']:.2f}x |" in shown[2]
 
 
+def test_one_core_is_busy_while_the_turns_last_if_that_is_asked_for(
+    benchmarks, worker, tmp_path, monkeypatch
+):
+    import busy
+    import pairs
+    import run
+
+    log = tmp_path / "log.txt"
+
+    @contextlib.contextmanager
+    def one_core(wanted):
+        with log.open("a") as file:
+            file.write(f"busy {wanted}\n")
+        yield
+        with log.open("a") as file:
+            file.write("end\n")
+
+    monkeypatch.setattr(busy, "one_core", one_core)
+    rows = [row for row in run.ROWS if row.name in ("a", "evaluate-a")]
+    for wanted in (True, False):
+        log.write_text("")
+        sides = {name: pairs.Side(name, worker(name, 1000)) for name in ("peer", "ours")}
+        plan = run.Plan("quick", pairs=2, seconds=0.1, warm_up=0, jpegs=0, busy=wanted)
+        run.measured(rows, plan, 0.0, sides)
+        words = [line.split()[0] for line in log.read_text().splitlines()]
+        assert f"busy {wanted}" in log.read_text()
+        first, last = words.index("busy"), len(words) - words[::-1].index("busy") - 1
+        assert words[first:last] == ["busy", *["peer", "ours"] * 2, "end"]
+        assert words[last:] == ["busy", *["peer", "ours"] * 3, "end"]
+
+
+def test_one_core_is_busy_half_of_the_time_until_its_parent_ends(benchmarks):
+    import busy
+    import pairs
+
+    began = time.process_time()
+    busy.keep(0.02, 0.02, 1.0, os.getppid())
+    assert 0.05 < time.process_time() - began < 0.75
+    busy.keep(0.02, 0.02, math.inf, -1)  # its parent is gone: it ends
+    with busy.one_core(False):
+        pass
+    parent = (
+        "import subprocess, sys, os\n"
+        "command = [sys.executable, sys.argv[1], '--parent', str(os.getpid())]\n"
+        "print(subprocess.Popen(command, stdout=subprocess.DEVNULL).pid)"
+    )
+    command = [sys.executable, "-c", parent, str(benchmarks / "busy.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    until = time.monotonic() + 30
+    while _runs(int(done.stdout)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not _runs(int(done.stdout))
+    with pytest.raises(pairs.WorkerFailed, match="ended early"), busy.one_core():
+        child = next(p for p in Path(f"/proc/{os.getpid()}/task").glob("*/children"))
+        for pid in child.read_text().split():
+            if "busy.py" in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.5)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def test_other_networks_are_no_comparison(benchmarks, worker):
     import pairs
     import run
@@ -256,6 +316,13 @@ def test_the_last_results_are_shown_again_by_where_they_are_from(
     run.show()
     first, second = capsys.readouterr().out.split("python run.py, ")[1:]
     assert first.startswith("one, two cores\n") and second.startswith("two, two cores\n")
+    assert "kept one core busy" not in first + second
+    run.record("busy", [row("e", 3.0)], here)
+    run.show()
+    shown = capsys.readouterr().out
+    assert "| 4x | **3.50x** |" in shown  # the quiet ones stand
+    assert "two cores; another process kept one core busy half of the time" in shown
+    assert shown.index("**3.50x**") < shown.index("kept one core busy") < shown.index("**3.00x**")
     cells = "E (bfloat16) | its script | 4x | **3.50x** | 3.50 to 3.50 | 1.50x | 1,000 images/s"
     assert cells in first and first.count("\n| E") == 1
     assert "**2.50x** | 2.50 to 2.50 |  | 1,000 images/s" in second

@@ -56,7 +56,7 @@ class InceptionNet(nn.Module):
         x = self.incep1(x)
         x = F.relu(self.mp(self.conv2(x)))
         x = self.incep2(x)
-        return self.fc(x.view(x.size(0), -1))
+        return self.fc(x.flatten(1))
 
 
 class ResidualBlock(nn.Module):
@@ -87,7 +87,7 @@ class ResNet(nn.Module):
         x = self.rblock1(x)
         x = F.relu(self.mp(self.conv2(x)))
         x = self.rblock2(x)
-        return self.fc(x.view(x.size(0), -1))
+        return self.fc(x.flatten(1))
 
 
 def train(model, loader, criterion, optimizer):

@@ -66,12 +66,7 @@ def run(args, epoch, evaluate=None, test_every_epoch=False, **about):
 
 def steps_of(epoch):
     """``advance(n)``: the next n steps, one epoch after the other."""
-
-    def endless():
-        while True:
-            yield from epoch()
-
-    training = endless()
+    training = endless(epoch)
 
     def advance(steps):
         images = 0
@@ -81,6 +76,12 @@ def steps_of(epoch):
         return {"images": images} | ({} if loss is None else {"loss": loss.item()})
 
     return advance
+
+
+def endless(epoch):
+    """The steps of one epoch after the other."""
+    while True:
+        yield from epoch()
 
 
 def serve(advance=None, evaluate=None, verbs=None, **about):
