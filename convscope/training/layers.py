@@ -19,6 +19,7 @@ from convscope.errors import ConvscopeError
 from convscope.events import Emit, Notice, Progress
 from convscope.training import convolution, linear
 from convscope.training.convolution import PARTS
+from convscope.training.untouched import untouched
 
 ROUNDS = 9  # timed runs a way, after one to warm up
 SURE = 3  # of them before a way can be out of the race
@@ -93,11 +94,13 @@ def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[Layer, Any, bool
             again.add(name)
 
     again: set[str] = set()
+    handles = []
     for name, module in twin.named_modules():
-        convolves = type(module).forward in (nn.Conv2d.forward, convolution.Planned.forward)
-        if convolves or linear.usual(module):
-            module.register_forward_hook(functools.partial(note, name))
+        if untouched(module, nn.Conv2d) or linear.usual(module):
+            handles.append(module.register_forward_hook(functools.partial(note, name)))
     twin(inputs)
+    for handle in handles:
+        handle.remove()
     return {name: found for name, found in seen.items() if name not in again}
 
 

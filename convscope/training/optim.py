@@ -182,7 +182,8 @@ def optimizer(model: nn.Module, train: Train) -> Optimizer:
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    if train.precision == "bfloat16" and not (train.micro_batch or train.clip_grad):
+    alike = all(p.dtype is torch.float32 for p in trained)
+    if train.precision == "bfloat16" and alike and not (train.micro_batch or train.clip_grad):
         for parameter in groups[0]["params"]:
             parameter.grad_dtype = None  # any
     momentum = train.momentum or 0.0

@@ -156,7 +156,7 @@ def profile(model: nn.Module, loader: Loader, train: Train, steps: int = 20) -> 
     whole = statistics.median(taken)
     found = Profile(whole, images // steps, _kinds(recorder, whole, statistics.median(data)))
     inputs = batch.inputs[0][: train.micro_batch or None]
-    found.convolutions = _convolutions(twin, inputs, clocks, DTYPES[train.precision])
+    found.convolutions = _convolutions(model, inputs, clocks, DTYPES[train.precision])
     return found
 
 

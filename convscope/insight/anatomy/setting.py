@@ -99,7 +99,9 @@ class _Kept:
     """Containers and objects with what they held, and the plain tensors among that."""
 
     def __init__(self) -> None:
-        self.seen: dict[int, Any] = {}  # by identity; the objects themselves, so that none is reused
+        self.seen: dict[
+            int, Any
+        ] = {}  # by identity; the objects themselves, so that none is reused
         self.restores: list[Callable[[], object]] = []
         self.tensors: list[Tensor] = []
 
