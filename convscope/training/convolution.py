@@ -83,8 +83,8 @@ class Followed:
 
 
 def follow(model: nn.Module) -> None:
-    """Tell each convolution of a fused sequence of the batch norm that comes next there. Called from
-    elsewhere, or in another sequence, it knows of none."""
+    """Tell each fused sequence which of its convolutions a batch norm follows. Called from
+    elsewhere, or in another sequence, the same convolution is followed by none."""
     for sequence in model.modules():
         if isinstance(sequence, fusion.Chain):
             steps = sequence.fused_steps

@@ -79,7 +79,7 @@ class Chain(nn.Sequential):
     def __getitem__(self, at: Any) -> Any:
         """A layer; of a slice, a sequence of those layers as they are."""
         if isinstance(at, slice):
-            return nn.Sequential(OrderedDict(list(self._modules.items())[at]))  # type: ignore[arg-type]
+            return nn.Sequential(OrderedDict(list(self._modules.items())[at]))
         return super().__getitem__(at)
 
 
@@ -105,8 +105,7 @@ def norm_of(steps: Sequence[Step]) -> nn.BatchNorm2d | None:
 def pools(steps: Sequence[Step]) -> bool:
     """Whether they begin with a max-pool and no more."""
     return any(
-        isinstance(step, nn.MaxPool2d)
-        and untouched(step, nn.MaxPool2d)
+        (isinstance(step, nn.MaxPool2d) and untouched(step, nn.MaxPool2d))
         or (isinstance(step, Activation) and step.pool and step.kind == LINEAR)
         for step in steps[:1]
     )
