@@ -72,7 +72,6 @@ def evaluate(
         "images_per_second": stored["images_per_second"],
     }
     if split == "test":
-        files.write_json(place.metrics, found)
         predictions.write_predictions(
             place.predictions,
             logits,
@@ -81,7 +80,8 @@ def evaluate(
             info["temperature"],
             names=pack.splits["test"].files,
         )
-        write_pages(place, network.cpu(), pack)
+        files.write_json(place.metrics, found)  # from here on nothing keeps its figures back
+        write_pages(place, network.cpu(), pack, emit)
     return Evaluation(run=str(place.path), **found)
 
 

@@ -165,7 +165,7 @@ def make_up(model: torch.nn.Module, images: Tensor) -> None:
             model.eval()(images)
 
 
-def from_bytes(content: bytes, path: Path) -> dict[str, Tensor]:
+def from_bytes(content: bytes, path: Path | str) -> dict[str, Tensor]:
     """The tensors of a safetensors file. Raises RunError, naming ``path``, where it is none."""
     try:
         return safetensors.torch.load(content)
@@ -173,7 +173,7 @@ def from_bytes(content: bytes, path: Path) -> dict[str, Tensor]:
         raise RunError(f"{path}: is damaged ({why}); restore it from a copy") from None
 
 
-def fill(model: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def fill(model: torch.nn.Module, tensors: dict[str, Tensor], path: Path | str) -> None:
     """Load weights into a network, every one of them and no other; those that it ties are there
     once. Raises RunError naming what does not fit."""
     wanted = model.state_dict()

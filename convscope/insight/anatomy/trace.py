@@ -153,7 +153,7 @@ class Failure:
         kind = "" if self.kind == self.module else f" ({self.kind})"
         called = f", in {self.function}" if self.function else ""
         wide = [shape for shape in self.shapes if len(shape) > 1]  # a bias met nothing
-        shown = wide if len(wide) > 1 else self.shapes
+        shown = wide if len(wide) > 1 else dict.fromkeys(self.shapes)
         shapes = [f"[{','.join(map(str, shape))}]" for shape in shown]
         met = f", where {' and '.join(shapes)} met" if len(shapes) > 1 else ""
         met = f", which got {shapes[0]}" if len(shapes) == 1 else met
@@ -179,8 +179,11 @@ class DependsOnDataError(RuntimeError):
     """A path, or a shape, that depends on the values of the image."""
 
 
-def trace(model: nn.Module, inputs: Sequence[Tensor], *, real: bool = False) -> Trace:
-    """Run a model in evaluation mode and record it; the model stays as it was.
+def trace(
+    model: nn.Module, inputs: Sequence[Tensor], *, real: bool = False, learns: bool = False
+) -> Trace:
+    """Run a model in evaluation mode, or in that in which it ``learns``, and record it; the model
+    stays as it was.
 
     What goes wrong in the model is no error here: it is the trace's ``failure``.
     """
@@ -191,7 +194,10 @@ def trace(model: nn.Module, inputs: Sequence[Tensor], *, real: bool = False) -> 
     with contextlib.ExitStack() as stack:
         stack.enter_context(as_it_was(model))
         stack.enter_context(evaluating(model))
-        stack.enter_context(torch.no_grad())
+        if learns:
+            model.train()
+        else:
+            stack.enter_context(torch.no_grad())
         stack.enter_context(plainly(model))
         stack.callback(recorder.write_back)
         stack.callback(recorder.unhook)
@@ -327,8 +333,9 @@ class _Recorder:
 
     def write_back(self) -> None:
         """Give parameters that were written to their values again."""
-        for tensor, value in self.before.values():
-            tensor.copy_(value)
+        with torch.no_grad():
+            for tensor, value in self.before.values():
+                tensor.copy_(value)
 
     def value(self, tensor: Tensor) -> Value:
         """The tensor as it is known; one that is new is a constant, or a parameter."""
