@@ -399,6 +399,7 @@ class Job:
                 "channels": pack.channels,
                 "size": list(pack.image_size),
                 "fit": pack.fit,
+                "memory_format": asked.train.memory_format,
                 "scale": "uint8 / 255; mean and standard deviation are the network's first layer",
             },
             "temperature": temperature,

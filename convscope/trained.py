@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -21,6 +22,7 @@ from convscope.events import Emit, Progress, silent
 from convscope.models import store
 from convscope.models.parts import Classifier
 
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 UNSURE = 0.5  # a best guess below this probability is marked as unsure
 
 
@@ -63,6 +65,17 @@ class Trained:
     size: tuple[int, int]
     fit: str
     temperature: float
+    memory_format: torch.memory_format = torch.channels_last
+
+    def logits(
+        self, images: NDArray[np.uint8], emit: Emit = silent, stage: str = "predict"
+    ) -> NDArray[np.float32]:
+        """Raw logits float32 [N,K] for uint8 [N,C,H,W] of the network's own size, laid out as it
+        was trained."""
+        layout = self.memory_format
+        return predictions.logits_of(
+            self.network, images, memory_format=layout, emit=emit, stage=stage
+        )
 
     def predict(
         self,
@@ -84,9 +97,7 @@ class Trained:
         readable = [p for p in pixels if p is not None]
         probabilities = np.empty((0, len(self.classes)))
         if readable:
-            logits = predictions.logits_of(
-                self.network, np.stack(readable), emit=emit, stage="predict"
-            )
+            logits = self.logits(np.stack(readable), emit)
             probabilities = metrics.softmax(logits / self.temperature)
         rows = iter(probabilities)
         return [
@@ -161,6 +172,7 @@ def load(path: str | Path, *, model: str | None = None) -> Trained:
         tuple(preprocessing["size"]),
         preprocessing["fit"],
         info["temperature"],
+        LAYOUTS[preprocessing.get("memory_format", "channels_last")],
     )
 
 

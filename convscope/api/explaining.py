@@ -16,7 +16,7 @@ from convscope import files, machine, run
 from convscope.api.asked import opened
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument, RunError, nearest
-from convscope.evaluation import metrics, predictions
+from convscope.evaluation import metrics
 from convscope.events import Emit, Progress, silent
 from convscope.insight import anatomy
 from convscope.insight.explain import ascent, heat, page, units, views
@@ -282,7 +282,7 @@ def _tested(place: run.RunFolder, trained: Trained, subject: Subject) -> tuple[I
 
 
 def _probabilities(trained: Trained, pixels: np.ndarray) -> np.ndarray:
-    logits = predictions.logits_of(trained.network, pixels)
+    logits = trained.logits(pixels)
     return metrics.softmax(logits, trained.temperature)
 
 

@@ -103,7 +103,8 @@ def edit(path: str, old: str, new: str) -> None:
         (
             OWN.replace("nn.ReLU()", "nn.BatchNorm1d(width)"),
             r"batch_size=1: leaves 1 image for a pass, and mine.py:Net fails in net.2 "
-            r"\(BatchNorm1d\), in batch_norm, where \[1,8\] and \[8\] met: .*; let every pass have 2 images at least",
+            r"\(BatchNorm1d\), in batch_norm, where \[1,8\] and \[8\] met: .*; let every pass have "
+            "2 images at least",
         ),
     ],
 )
@@ -125,8 +126,8 @@ def test_a_users_file_that_fails_is_named(bars, workplace, code, text):
         ),
         (
             "Breaks",
-            r"fails in Breaks, in reshape, which got \[2,1,12,12\]: .* on a batch \[2, .*; mend the "
-            "class; it gets float",
+            r"fails in Breaks, in reshape, which got \[2,1,12,12\]: .* on a batch \[2, .*; "
+            "mend the class; it gets float",
         ),
     ],
 )
