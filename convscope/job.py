@@ -24,7 +24,7 @@ from convscope.data import augment
 from convscope.data.loader import Loader, tensor_of, to_input
 from convscope.data.pack import Pack
 from convscope.data.split import held_out, statistics, validation
-from convscope.errors import BadArgument, DataError, RunError
+from convscope.errors import BadArgument, ConvscopeError, DataError, RunError
 from convscope.evaluation import metrics, predictions
 from convscope.events import Emit, Event, Notice, Progress, in_words
 from convscope.insight import anatomy, figures
@@ -428,7 +428,8 @@ def write_pages(
         try:
             return work()
         except Exception as why:  # a user's class may raise anything
-            said = f"{what} could not be made: {type(why).__name__}: {why}"
+            kind = "" if isinstance(why, ConvscopeError) else f"{type(why).__name__}: "
+            said = f"{what} could not be made: {kind}{why}"
             emit(Notice(f"{place.path}: {said}", warning=True))
             return said
 

@@ -180,7 +180,7 @@ class _Asked:
             if name in left:
                 continue
             began = time.perf_counter()
-            found = self._one(name, shown, searched)
+            found = self._stopped(name) or self._one(name, shown, searched)
             if isinstance(found, str):
                 if name in named:
                     raise BadArgument("only", name, found, "leave it out")
@@ -192,6 +192,13 @@ class _Asked:
             self.subject.emit(Progress("explain", done + 1, len(wanted), "pictures"))
         return made, left
 
+    def _stopped(self, name: str) -> str:
+        """Why a picture that needs a gradient back to the image cannot be, if it cannot."""
+        backwards = name == "classes" or (name == "heat" and self.method in ("gradcam", "ig"))
+        if backwards and not ascent.passes_back(self.subject.network, self.subject.size):
+            return "needs a gradient back to the image, and this network lets none through"
+        return ""
+
     def _one(self, name: str, shown: Images | None, searched: Images | None) -> View | str:
         subject = self.subject
         if name == "filters":
@@ -202,14 +209,14 @@ class _Asked:
         if name == "maps":
             first = shown if self.given is not None or self.layer else _first(shown)
             return views.maps(subject, first, self.layer)
-        if name == "units":
-            return views.units(subject, searched, self.layer, self.units)
         if name == "heat":
             target = self.classes[0] if len(self.classes) == 1 else None
             sample = shown if self.given is not None else searched
             return views.heat_view(
                 subject, shown, sample, method=self.method, layer=self.layer, target=target
             )
+        if name == "units":
+            return views.units(subject, searched, self.layer, self.units)
         return views.embedding(subject, searched)
 
 

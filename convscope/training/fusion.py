@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from convscope import kernels
 from convscope.kernels import GELU, LINEAR, RELU
-from convscope.models.parts import Normalise
+from convscope.models.parts import Classifier, Normalise
 from convscope.training import weights
 from convscope.training.untouched import untouched
 
@@ -45,10 +45,13 @@ def fuse(model: nn.Module) -> nn.Module:
     shared = {id(t): t for t in [*model.parameters(), *model.buffers()]}
     twin = copy.deepcopy(model, shared)
     for module in twin.modules():
-        if type(module) is Normalise:
-            module.__class__ = Standardise
-        elif type(module) is nn.Sequential:
+        if type(module) is nn.Sequential:
             Chain.of(module)
+    for module in twin.modules():
+        if type(module) is Classifier and type(module.normalise) is Normalise:
+            after = module.head if module.features is None else module.features
+            module.normalise.__class__ = Standardise
+            module.normalise.narrows = isinstance(after, Chain)  # type: ignore[assignment]
     return twin
 
 
@@ -234,13 +237,16 @@ class _Drop(torch.autograd.Function):
 
 
 class Standardise(Normalise):
-    """The network's first layer in one pass, straight to the number format of the next."""
+    """The network's first layer in one pass; where layers that are known come next (it
+    ``narrows``), straight to their number format."""
+
+    narrows: bool
 
     def forward(self, x: Tensor) -> Tensor:
         if not _fits(x) or x.dtype is not torch.float32 or x.requires_grad:
             return super().forward(x)
         batch, channels, height, width = x.shape
-        y = torch.empty_like(x, dtype=weights.working_dtype(x))
+        y = torch.empty_like(x, dtype=weights.working_dtype(x) if self.narrows else x.dtype)
         scale = (1 / self.std).view(channels)
         shift = -self.mean.view(channels) * scale
         line = (

@@ -114,6 +114,8 @@ class Optimizer:
             self.theirs = kinds[self.kind](self.param_groups, lr=0.0, fused=fused)
             self.theirs.state = self.state
         self.theirs.step()
+        for parameter in self.parameters:  # PyTorch does not count this as a change of the weight
+            weights.forget(parameter)
 
     def _step(self) -> None:
         adam = self.kind != "sgd"

@@ -238,7 +238,9 @@ def _gradient(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) 
     _pass(model, inputs, labels, precision)
     for module, share in shares:
         module.p = share
-    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).double()
+    found = [p.grad for p in model.parameters() if p.grad is not None]
+    found = [torch.view_as_real(g) if g.is_complex() else g for g in found]
+    return torch.cat([g.flatten() for g in found]).double()
 
 
 def _key(recipe: Recipe, model: nn.Module, inputs: Tensor) -> str:

@@ -42,3 +42,9 @@ def kept(weight: Tensor) -> Tensor | None:
     otherwise changes the copy too."""
     copy, version, address = getattr(weight, "half_copy", (None, -1, 0))
     return copy if version == weight._version and address == weight.data_ptr() else None
+
+
+def forget(weight: Tensor) -> None:
+    """Drop the copy, because the weight was changed in a way that PyTorch's count does not tell."""
+    if hasattr(weight, "half_copy"):
+        del weight.half_copy

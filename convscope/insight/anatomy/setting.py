@@ -90,8 +90,8 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         kept.give_back()
-        with torch.no_grad():
-            for tensor, value in values:
+        for tensor, value in values:
+            with torch.no_grad(), torch.inference_mode(tensor.is_inference()):
                 tensor.copy_(value)
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,48 +22,20 @@ from torch.nn import functional
 from convscope import models
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit, Notice
-from convscope.insight.anatomy.trace import trace
 from convscope.models import state, store
 from convscope.models.parts import Classifier
 from convscope.recipe import Recipe
 from convscope.training import precision
+from convscope.trial.blame import ahead, behind, said
+from convscope.trial.passes import Passes
+
+__all__ = ["Passes", "hold"]
 
 SMALL = (2, 3)  # images whose passes tell whether a network cares how many there are
 COSTLY = 0.25  # seconds that passes of full size may take, where smaller ones have told all
 REBUILT = 2_000_000  # parameters up to which a network of the registry is built a second time
 NAMED = 3  # parameters that a notice names
 ONE_VALUE = "Expected more than 1 value per channel"  # what batch norm says of too small a batch
-
-
-@dataclass(frozen=True)
-class Passes:
-    """How many images the passes of a run have: those it learns from, and those it judges."""
-
-    learnt: frozenset[int]
-    judged: frozenset[int]
-
-    @classmethod
-    def of(
-        cls, batches: Iterable[int], micro: int, judged: Iterable[int], eval_batch: int
-    ) -> Passes:
-        """
-        >>> Passes.of([100, 41], 40, [5000, 0], 1000)
-        Passes(learnt=frozenset({40, 1, 20}), judged=frozenset({1000}))
-        """
-        learnt = {n for batch in batches for n in _split(batch, micro or batch)}
-        return cls(
-            frozenset(learnt), frozenset(n for all_ in judged for n in _split(all_, eval_batch))
-        )
-
-    def at_most(self, most: int) -> Passes:
-        """The same with passes of more images cut to so many."""
-        return Passes(
-            *(frozenset(min(n, most) for n in each) for each in (self.learnt, self.judged))
-        )
-
-
-def _split(whole: int, size: int) -> set[int]:
-    return {min(size, whole), whole % size} - {0} if whole else set()
 
 
 def hold(
@@ -125,20 +95,40 @@ class _Trial:
                 "nor saved",
                 remedy,
             )
+        for name, module in self.model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                rule = f"has in {self._short(name)} what is compiled to TorchScript, whose copies "
+                rule += "do not learn"
+                remedy = "give the module as it was before torch.jit.script or torch.jit.trace"
+                raise self._refused(rule, remedy)
         try:
             self.twin = copy.deepcopy(self.model)
         except Exception as why:
-            made = [name for name, tensor in state.plain(self.model) if tensor.grad_fn is not None]
+            made = [
+                self._short(name)
+                for name, tensor in state.plain(self.model)
+                if tensor.grad_fn is not None
+            ]
             remedy = "keep only modules, parameters, buffers and plain values in it"
             if made:
                 remedy = f"compute {', '.join(made)} in forward, from parameters (weight_norm and "
                 remedy += "spectral_norm of nn.utils.parametrizations do; prune does not)"
-            raise self._refused(f"cannot be copied ({_said(why)})", remedy) from why
+            raise self._refused(f"cannot be copied ({said(why)})", remedy) from why
+        if called := self._calls_back():
+            raise self._refused(
+                "cannot be copied: a function in it, such as a hook, holds the network that it was "
+                f"made for, and calls {called} of it whichever copy it is in",
+                "let it use the module that it is given, or be a method (self.hook)",
+            )
 
     # passes
 
     def learn(self, sizes: Iterable[int]) -> None:
         """Forward and back in training mode, and see whom a gradient reaches."""
+        wanted = [n for n, p in self.twin.named_parameters() if p.requires_grad]
+        if not wanted:
+            rule = "has no parameter to train"
+            raise self._refused(rule, "give it a layer with weights, or let some require gradients")
         self.twin.train()
         reached: set[str] = set()
 
@@ -148,9 +138,6 @@ class _Trial:
             reached.update(n for n, p in self.twin.named_parameters() if p.grad is not None)
 
         self._all(sizes, once)
-        wanted = [n for n, p in self.twin.named_parameters() if p.requires_grad]
-        if not wanted:
-            raise self._refused("has no parameter to train", "give it a layer with weights")
         sparse = [
             n for n, p in self.twin.named_parameters() if p.grad is not None and p.grad.is_sparse
         ]
@@ -223,10 +210,10 @@ class _Trial:
         try:
             loss.backward()  # type: ignore[no-untyped-call]
         except Exception as why:
-            where = _behind(copy.deepcopy(self.twin), self._some(count), targets)
+            where = behind(copy.deepcopy(self.twin), self._some(count), targets)
             raise self._refused(
                 f"fails on the way back{self._at(where)}, on a batch "
-                f"{list(self._some(count).shape)}: {_said(why)}",
+                f"{list(self._some(count).shape)}: {said(why)}",
                 "mend the backward of that layer, or what changes its values in place",
             ) from why
 
@@ -290,7 +277,7 @@ class _Trial:
         try:
             content = store.to_bytes(self.twin.state_dict())
         except Exception as why:
-            rule = f"cannot be saved ({_said(why)})"
+            rule = f"cannot be saved ({said(why)})"
             raise self._refused(rule, "let parameters and buffers be plain tensors") from why
         torch.manual_seed(torch.initial_seed() % 2**32 + 1)  # what is drawn anew is another
         fresh = self.rebuild().to(self.inputs.device)
@@ -300,7 +287,7 @@ class _Trial:
             with torch.no_grad():
                 found = fresh.eval()(self._some(2))
         except Exception as why:
-            rule = f"cannot be loaded into a network that is built anew ({_said(why)})"
+            rule = f"cannot be loaded into a network that is built anew ({said(why)})"
             remedy = "let __init__ make the same parameters and buffers each time"
             raise self._refused(rule, remedy) from why
         if not _near(before, found):
@@ -339,38 +326,44 @@ class _Trial:
                 laid_out = copy.deepcopy(self.model).to(memory_format=torch.channels_last)
                 self._learn(2, laid_out.train(), layout=torch.channels_last)
             except Exception as why:
-                said = _said(why.__cause__ or why)
+                text = said(why.__cause__ or why)
                 if train.memory_format != "auto":
                     remedy = "use reshape or flatten instead of view, or memory_format=contiguous"
-                    rule = f"does not bear memory_format={train.memory_format} ({said})"
+                    rule = f"does not bear memory_format={train.memory_format} ({text})"
                     raise self._refused(rule, remedy) from why
                 found["memory_format"] = "contiguous"
                 remedy = "reshape or flatten instead of view lets it be laid out as is fastest here"
                 self.emit(Notice(f"memory format: contiguous, as this network fails with channels "
-                                 f"last ({said}); {remedy}"))  # fmt: skip
+                                 f"last ({text}); {remedy}"))  # fmt: skip
         if train.precision == "auto":
             try:
                 self._learn(2, copy.deepcopy(self.model).train(), narrow=True)
             except Exception as why:
                 found["precision"] = "float32"
-                said = _said(why.__cause__ or why)
-                self.emit(Notice(f"precision: float32, as this network fails in bfloat16 ({said})"))
-        if called := self._calls_back():
-            said = f"a function in it calls {called} of the network that it was made for"
-            if train.ema:
-                rule = f"cannot be averaged (ema={train.ema}): {said}, whichever copy it is in"
-                remedy = "let hooks use the module that they are given, or leave ema out"
-                raise self._refused(rule, remedy)
-            if train.kernels not in ("auto", "plain"):
-                rule = f"cannot be copied for kernels={train.kernels}: {said}"
-                raise self._refused(rule, "let hooks use the module that they are given")
-            found["kernels"] = "plain"
-            self.emit(Notice(f"kernels: plain, as {said}"))
+                text = said(why.__cause__ or why)
+                self.emit(Notice(f"precision: float32, as this network fails in bfloat16 ({text})"))
+        if train.kernels != "plain":
+            try:
+                for narrow in {False, "precision" not in found and train.precision != "float32"}:
+                    self._learn(2, self._engine(narrow), layout=torch.channels_last, narrow=narrow)
+            except Exception as why:
+                text = said(why.__cause__ or why)
+                if train.kernels != "auto":
+                    raise self._refused(
+                        f"does not bear kernels={train.kernels} ({text})", "try kernels=plain"
+                    ) from why
+                found["kernels"] = "plain"
+                self.emit(Notice(f"kernels: plain, as this network fails with others ({text})"))
         return self.asked.measured(**found) if found else self.asked
 
+    def _engine(self, narrow: bool) -> nn.Module:
+        """A copy that is computed by compiled kernels."""
+        twin = copy.deepcopy(self.model).to(memory_format=torch.channels_last)
+        return precision.engine(twin, "fused", "bfloat16" if narrow else "float32").train()
+
     def _calls_back(self) -> str:
-        """The module of the network itself that its copy calls, if it does: from a function that
-        holds it, such as a hook that was made in ``__init__``."""
+        """What of the network itself its copy calls, if it does: from a function that holds it,
+        such as a hook that was made in ``__init__``."""
         called: list[str] = []
 
         def note(name: str) -> Callable[..., None]:
@@ -378,7 +371,7 @@ class _Trial:
 
         handles = [m.register_forward_pre_hook(note(n)) for n, m in self.model.named_modules()]
         try:
-            with torch.no_grad():
+            with torch.no_grad(), contextlib.suppress(Exception):  # it is told of in its place
                 copy.deepcopy(self.twin).eval()(self._some(2))
         finally:
             for handle in handles:
@@ -390,11 +383,7 @@ class _Trial:
     def _failed(self, why: Exception, model: nn.Module, count: int, learns: bool) -> ConvscopeError:
         """What to say of a forward pass that failed."""
         inputs = self._some(count)
-        train, where = self.asked.train, ""
-        failure = trace(copy.deepcopy(model), [inputs], real=True, learns=learns).failure
-        if failure is not None:
-            path = self._short(failure.module)
-            where = str(replace(failure, module=failure.kind if path == "head" else path))
+        train, where = self.asked.train, ahead(model, inputs, learns, self._short)
         if ONE_VALUE in str(why):
             argument, value = "batch_size", train.batch_size
             remedy = "let every pass have 2 images at least"
@@ -408,7 +397,7 @@ class _Trial:
                 f"{where or 'fails'}",
                 f"{remedy} (batch norm cannot learn from one value a channel)",
             )
-        rule = f"fails on a batch {list(inputs.shape)}: {type(why).__name__}: {_said(why)}"
+        rule = f"fails on a batch {list(inputs.shape)}: {type(why).__name__}: {said(why)}"
         if where:
             rule = f"{where}, on a batch {list(inputs.shape)} {'in training' * learns}".rstrip()
             rule += f" ({type(why).__name__})"
@@ -419,7 +408,8 @@ class _Trial:
         return BadArgument("model", self.name, rule, remedy)
 
     def _at(self, where: str) -> str:
-        return f" in {self._short(where)}" if where else ""
+        own = self.name.rpartition(":")[2] if where in ("", "head") else self._short(where)
+        return f" in {own}"
 
     def _short(self, name: str) -> str:
         return name.removeprefix("head.") if self.own else name
@@ -438,30 +428,3 @@ def _near(one: Tensor, two: Tensor | None) -> bool:
         return torch.equal(one, two)
     scale = float(one.abs().max()) if one.numel() else 0.0
     return torch.allclose(one, two, rtol=1e-4, atol=1e-5 * scale, equal_nan=True)
-
-
-def _said(why: BaseException) -> str:
-    """The first sentence of an error, or its kind."""
-    return " ".join(str(why).split())[:300] or type(why).__name__
-
-
-def _behind(twin: nn.Module, inputs: Tensor, targets: Tensor) -> str:
-    """The layer in whose backward pass a network fails: the innermost of those whose output's
-    gradient was there last."""
-    arrived: list[str] = []
-
-    def note(name: str, module: nn.Module, _: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(lambda g: arrived.append(name))  # type: ignore[no-untyped-call]
-
-    for name, module in twin.named_modules():
-        module.register_forward_hook(functools.partial(note, name))
-    with contextlib.suppress(Exception):  # as it did before
-        loss = functional.cross_entropy(twin(inputs).float(), targets[: len(inputs)])
-        loss.backward()  # type: ignore[no-untyped-call]
-    found = arrived[-1] if arrived else ""
-    for name in reversed(arrived[:-1]):
-        if found and not name.startswith(f"{found}."):
-            break
-        found = name
-    return found
