@@ -29,8 +29,9 @@ from convscope.data import sources
 from convscope.data.loader import Loader, seed_of, tensor_of
 from convscope.data.split import statistics as pixels_of
 from convscope.errors import BadArgument
+from convscope.events import silent
 from convscope.models.parts import Classifier
-from convscope.training import optim, precision
+from convscope.training import choice, optim, precision
 from convscope.training.checkpoint import Position, State
 from convscope.training.loop import update
 
@@ -56,7 +57,7 @@ def ours(
         return Loader(source, labels, every, args.batch, 0, plain, args.device, layout, 10)
 
     batch = next(loader(torch.contiguous_format).epoch(0))
-    asked = precision.choose(asked, model, batch.inputs[0], batch.targets[0], lambda event: None)
+    asked = choice.choose(asked, model, batch.inputs[0], batch.targets[0], silent).recipe
     train = asked.train
     layout = precision.FORMATS[train.memory_format]
     engine = precision.engine(model.to(memory_format=layout), train.kernels, train.precision)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import datetime
+import functools
 import math
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convscope import devices, files, kernels, machine, models, report, run
+from convscope import devices, files, kernels, machine, models, report, run, trial
 from convscope.data import augment, duplicates
 from convscope.data.loader import Loader, tensor_of, to_input
 from convscope.data.pack import Pack
@@ -43,6 +44,7 @@ from convscope.training.timing import race
 if TYPE_CHECKING:
     from convscope.insight.explain import Glance
 
+T = TypeVar("T")
 TWINS = 12  # times the weights: copies that the probe of number formats works on
 LOOK = 6.0  # seconds that a look into the network takes at most, near enough
 PATIENT = 20  # times that, and a time budget allows for it
@@ -106,13 +108,15 @@ class Job:
         if device == "cpu" and (why := kernels.odd()):
             emit(Notice(f"compiled kernels are not available, which costs speed: {why}", True))
         torch.manual_seed(asked.train.seed)
-        self.model = models.build(
+        self._build = functools.partial(
+            models.build,
             asked.model.name,
             len(pack.classes),
             pack.channels,
             pack.image_size,
             asked.model.arguments,
         )
+        self.model = self._build()
         self.pixels, self.labels = tensor_of(train.images), torch.from_numpy(train.labels)
         if asked.data.normalise:
             self.model.normalise.set(*statistics(self.pixels, self.indices, self._let_go))
@@ -131,7 +135,7 @@ class Job:
         batch = next(self.loader.epoch(0))
         inputs, targets = batch.inputs[0], batch.targets[0]
         few = len(inputs) if limits.memory is None else self._few(asked, limits.memory)
-        _try(self.model, inputs[:few], len(pack.classes), asked.model.name)
+        asked = self._tried(asked, (inputs, targets), None if limits.memory is None else few)
         self.choice = choice.choose(asked, self.model, inputs[:few], targets[:few], self.emit)
         asked = self.choice.recipe
         layout = precision.FORMATS[asked.train.memory_format]
@@ -142,6 +146,16 @@ class Job:
         if limits.memory is not None:
             asked = self._within_memory(asked, limits.memory)
         self.recipe = asked if limits.seconds is None else self._within_time(asked, limits.seconds)
+
+    def _tried(self, asked: Recipe, batch: tuple[Tensor, Tensor], most: int | None) -> Recipe:
+        """The recipe, once the network has stood its trial: on at most so many images a pass."""
+        train, test = asked.train, self.pack.splits["test"]
+        judged = len(self.judged_labels), len(test)
+        passes = trial.Passes.of(self.loader.sizes(), train.micro_batch, judged, train.eval_batch)
+        passes = passes if most is None else passes.at_most(most)
+        return trial.hold(
+            self.model, asked, batch, passes, len(self.pack.classes), self._build, self.emit
+        )
 
     def _whiten(self) -> None:
         """Let a first layer that whitens learn from the first training images."""
@@ -343,9 +357,11 @@ class Job:
             self._watched(),
             (val, val + test),
         )
+        if self.engine is not self.model:  # a buffer that forward put in another's place
+            self.model.load_state_dict(self.engine.state_dict())
         if not place.metrics.exists():
             self._judge(place, at.train_seconds, at.history)
-        write_pages(place, self.model.cpu(), self.pack, self._hurried())
+        write_pages(place, self.model.cpu(), self.pack, self.emit, self._hurried())
         if self.limits.memory is not None:
             memory.trim()  # the end of a process that imported torch takes 120 MB once more
 
@@ -435,6 +451,7 @@ class Job:
                 "channels": pack.channels,
                 "size": list(pack.image_size),
                 "fit": pack.fit,
+                "memory_format": asked.train.memory_format,
                 "scale": "uint8 / 255; mean and standard deviation are the network's first layer",
             },
             "temperature": temperature,
@@ -453,24 +470,44 @@ class Job:
         }
 
 
-def write_pages(place: RunFolder, network: Classifier, pack: Pack, unseen: str = "") -> None:
+def write_pages(
+    place: RunFolder, network: Classifier, pack: Pack, emit: Emit, unseen: str = ""
+) -> None:
     """The model card and the report, from the run's files and, unless ``unseen`` says why not, from
-    a look into the network."""
-    report.write_card(place.path)
-    found = anatomy.summarise(network, (pack.channels, *pack.image_size))
+    a look into the network. What fails of it is a notice: the run is judged by then."""
 
-    def look(images: NDArray[np.uint8], classes: Sequence[int]) -> Glance:
+    def looked(what: str, work: Callable[[], T]) -> T | str:
+        try:
+            return work()
+        except Exception as why:  # a user's class may raise anything
+            kind = "" if isinstance(why, ConvscopeError) else f"{type(why).__name__}: "
+            said = f"{what} could not be made: {kind}{why}"
+            emit(Notice(f"{place.path}: {said}", warning=True))
+            return said
+
+    size = (pack.channels, *pack.image_size)
+    found = looked("the anatomy", lambda: anatomy.summarise(network, size))
+
+    def look(images: NDArray[np.uint8], classes: Sequence[int]) -> Glance | str:
         from convscope.insight.explain import glance
 
-        work = found.total.multiply_adds or 0
-        return glance(network, images, classes, num_classes=len(pack.classes), work=work)
+        work = 0 if isinstance(found, str) else found.total.multiply_adds or 0
+        count = len(pack.classes)
+        return looked(
+            "the look into the network",
+            lambda: glance(network, images, classes, num_classes=count, work=work),
+        )
 
-    report.write_report(
-        place.path,
-        test_images=pack.splits["test"].images,
-        anatomy=found,
-        look=None if unseen else look,
-        unseen=unseen,
+    looked("the model card", lambda: report.write_card(place.path))
+    looked(
+        "the report",
+        lambda: report.write_report(
+            place.path,
+            test_images=pack.splits["test"].images,
+            anatomy=found,
+            look=None if unseen else look,
+            unseen=unseen,
+        ),
     )
 
 
@@ -481,24 +518,3 @@ def same_data(pack: Pack, wanted: str) -> None:
             f"{pack.name}: has fingerprint {pack.fingerprint[:12]}, and the run was made with "
             f"{wanted[:12]}; put that data back"
         )
-
-
-def _try(model: Classifier, inputs: Tensor, classes: int, name: str) -> None:
-    """Run a batch through, so that a network that does not fit the data is refused before
-    training."""
-    own = models.is_own(name)
-    few = inputs[:2]
-    try:
-        with torch.no_grad():  # lazy layers make their weights here, and these are to be trained
-            logits = model.eval()(few)
-            if own:  # what only fails in training, such as batch norm over one image
-                copy.deepcopy(model).train()(inputs)
-    except Exception as why:  # a user's class may raise anything
-        if not own:
-            raise
-        rule = f"fails on a batch {list(inputs.shape)}: {type(why).__name__}: {why}"
-        raise BadArgument("model", name, rule, "mend the class; it gets float [B,C,H,W]") from why
-    if not isinstance(logits, Tensor) or logits.shape != (len(few), classes):
-        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        rule = f"gives {shape} for a batch of {len(few)} images of {classes} classes"
-        raise BadArgument("model", name, rule, f"make it give [B,{classes}]")

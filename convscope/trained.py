@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -21,6 +22,7 @@ from convscope.events import Emit, Progress, silent
 from convscope.models import store
 from convscope.models.parts import Classifier
 
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 UNSURE = 0.5  # a best guess below this probability is marked as unsure
 
 
@@ -63,6 +65,21 @@ class Trained:
     size: tuple[int, int]
     fit: str
     temperature: float
+    memory_format: torch.memory_format = torch.channels_last
+
+    def logits(
+        self, images: NDArray[np.uint8], emit: Emit = silent, stage: str = "predict"
+    ) -> NDArray[np.float32]:
+        """Raw logits float32 [N,K] for uint8 [N,C,H,W] of the network's own size, laid out as it
+        was trained."""
+        return predictions.logits_of(
+            self.network,
+            images,
+            device=self.network.normalise.mean.device,
+            memory_format=self.memory_format,
+            emit=emit,
+            stage=stage,
+        )
 
     def predict(
         self,
@@ -84,13 +101,7 @@ class Trained:
         readable = [p for p in pixels if p is not None]
         probabilities = np.empty((0, len(self.classes)))
         if readable:
-            logits = predictions.logits_of(
-                self.network,
-                np.stack(readable),
-                device=self.network.normalise.mean.device,
-                emit=emit,
-                stage="predict",
-            )
+            logits = self.logits(np.stack(readable), emit)
             probabilities = metrics.softmax(logits / self.temperature)
         rows = iter(probabilities)
         return [
@@ -167,6 +178,7 @@ def load(path: str | Path, *, model: str | None = None, device: str = "cpu") -> 
         tuple(preprocessing["size"]),
         preprocessing["fit"],
         info["temperature"],
+        LAYOUTS[preprocessing.get("memory_format", "channels_last")],
     )
 
 

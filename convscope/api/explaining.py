@@ -17,7 +17,7 @@ from convscope import recipe as recipes
 from convscope.api.asked import opened
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument, RunError, nearest
-from convscope.evaluation import metrics, predictions
+from convscope.evaluation import metrics
 from convscope.events import Emit, Progress, silent
 from convscope.insight import anatomy
 from convscope.insight.explain import ascent, heat, page, units, views
@@ -183,7 +183,7 @@ class _Asked:
             if name in left:
                 continue
             began = time.perf_counter()
-            found = self._one(name, shown, searched)
+            found = self._stopped(name) or self._one(name, shown, searched)
             if isinstance(found, str):
                 if name in named:
                     raise BadArgument("only", name, found, "leave it out")
@@ -195,6 +195,13 @@ class _Asked:
             self.subject.emit(Progress("explain", done + 1, len(wanted), "pictures"))
         return made, left
 
+    def _stopped(self, name: str) -> str:
+        """Why a picture that needs a gradient back to the image cannot be, if it cannot."""
+        backwards = name == "classes" or (name == "heat" and self.method in ("gradcam", "ig"))
+        if backwards and not ascent.passes_back(self.subject.network, self.subject.size):
+            return "needs a gradient back to the image, and this network lets none through"
+        return ""
+
     def _one(self, name: str, shown: Images | None, searched: Images | None) -> View | str:
         subject = self.subject
         if name == "filters":
@@ -205,14 +212,14 @@ class _Asked:
         if name == "maps":
             first = shown if self.given is not None or self.layer else _first(shown)
             return views.maps(subject, first, self.layer)
-        if name == "units":
-            return views.units(subject, searched, self.layer, self.units)
         if name == "heat":
             target = self.classes[0] if len(self.classes) == 1 else None
             sample = shown if self.given is not None else searched
             return views.heat_view(
                 subject, shown, sample, method=self.method, layer=self.layer, target=target
             )
+        if name == "units":
+            return views.units(subject, searched, self.layer, self.units)
         return views.embedding(subject, searched)
 
 
@@ -285,7 +292,7 @@ def _tested(place: run.RunFolder, trained: Trained, subject: Subject) -> tuple[I
 
 
 def _probabilities(trained: Trained, pixels: np.ndarray) -> np.ndarray:
-    logits = predictions.logits_of(trained.network, pixels)
+    logits = trained.logits(pixels)
     return metrics.softmax(logits, trained.temperature)
 
 

@@ -76,7 +76,6 @@ def evaluate(
     if split == "test":
         right = logits.argmax(axis=1) == labels
         found["duplicates"] = duplicates.found_in(pack).as_json(right)
-        files.write_json(place.metrics, found)
         predictions.write_predictions(
             place.predictions,
             logits,
@@ -85,7 +84,8 @@ def evaluate(
             info["temperature"],
             names=pack.splits["test"].files,
         )
-        write_pages(place, network.cpu(), pack)
+        files.write_json(place.metrics, found)  # from here on nothing keeps its figures back
+        write_pages(place, network.cpu(), pack, emit)
     return Evaluation(run=str(place.path), **found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from convscope import files
 from convscope.errors import BadArgument, RunError
@@ -21,7 +23,8 @@ from convscope.run import RunFolder
 
 
 def to_bytes(tensors: dict[str, Tensor]) -> bytes:
-    """Tensors as one safetensors file, each contiguous and with its own memory."""
+    """Tensors as one safetensors file, each contiguous and with its own memory; one that is there
+    under several names (weights that are tied) is written under the first."""
     return safetensors.torch.save(_plain(tensors))
 
 
@@ -36,7 +39,34 @@ def write(path: Path, tensors: dict[str, Tensor]) -> str:
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    found: dict[str, Tensor] = {}
+    memory: set[int] = set()
+    for name, first in tied(tensors).items():
+        if name != first:
+            continue
+        plain = tensors[name].detach().cpu().contiguous()
+        if plain.numel() and plain.untyped_storage().data_ptr() in memory:  # a part of another one
+            plain = plain.clone()
+        memory.add(plain.untyped_storage().data_ptr())
+        found[name] = plain
+    return found
+
+
+def tied(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Each name with the first name of the same numbers in the same memory: itself, unless weights
+    are tied.
+
+    >>> one = torch.zeros(2, 2)
+    >>> tied({"a": one, "b": one, "c": one[:1], "d": one.clone()})
+    {'a': 'a', 'b': 'a', 'c': 'c', 'd': 'd'}
+    """
+    first: dict[tuple[object, ...], str] = {}
+    found = {}
+    for name, tensor in tensors.items():
+        where = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        apart = tensor.device.type == "meta" or not tensor.numel()
+        found[name] = first.setdefault((name,) if apart else where, name)
+    return found
 
 
 def architecture(
@@ -108,9 +138,8 @@ def load(folder: RunFolder, own: str | None = None) -> Classifier:
         if is_own(name):
             raise
         raise RunError(f"{folder.model}: was edited or damaged: {why}") from None
-    if is_own(name):  # lazy layers of a user's class take their sizes from a first batch
-        with torch.no_grad():
-            model.eval()(torch.zeros(2, built["in_channels"], *built["image_size"]))
+    if is_own(name):
+        make_up(model, torch.zeros(2, built["in_channels"], *built["image_size"]))
     try:
         content = folder.weights.read_bytes()
     except OSError:
@@ -129,7 +158,14 @@ def load(folder: RunFolder, own: str | None = None) -> Classifier:
     return model.eval()
 
 
-def from_bytes(content: bytes, path: Path) -> dict[str, Tensor]:
+def make_up(model: torch.nn.Module, images: Tensor) -> None:
+    """Let lazy layers of a user's class take their sizes from a first batch [B,C,H,W]."""
+    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        with torch.no_grad():
+            model.eval()(images)
+
+
+def from_bytes(content: bytes, path: Path | str) -> dict[str, Tensor]:
     """The tensors of a safetensors file. Raises RunError, naming ``path``, where it is none."""
     try:
         return safetensors.torch.load(content)
@@ -137,10 +173,12 @@ def from_bytes(content: bytes, path: Path) -> dict[str, Tensor]:
         raise RunError(f"{path}: is damaged ({why}); restore it from a copy") from None
 
 
-def fill(model: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Load weights into a network, every one of them and no other. Raises RunError naming what does
-    not fit."""
+def fill(model: torch.nn.Module, tensors: dict[str, Tensor], path: Path | str) -> None:
+    """Load weights into a network, every one of them and no other; those that it ties are there
+    once. Raises RunError naming what does not fit."""
     wanted = model.state_dict()
+    names = {name: first for name, first in tied(wanted).items() if first in tensors}
+    tensors = {name: tensors[first] for name, first in names.items()} | tensors
     for name in [*wanted, *tensors]:
         expected = tuple(wanted[name].shape) if name in wanted else "nothing"
         found = tuple(tensors[name].shape) if name in tensors else "nothing"

@@ -21,7 +21,7 @@ def write_report(
     folder: Path,
     *,
     test_images: np.ndarray | None,
-    anatomy: Summary,
+    anatomy: Summary | str,
     look: Look | None = None,
     unseen: str = "",
 ) -> Path:
@@ -30,7 +30,8 @@ def write_report(
     ``test_images`` are uint8 [N,C,H,W] in the order of ``predictions.csv``; without them mistakes
     are listed in words. ``look`` looks into the network at the images that it is given, each for
     the class that it is given, as :func:`~convscope.insight.explain.glance` does; without it the
-    page says ``unseen``, which is why. The same files and the same look give the same bytes.
+    page says ``unseen``, which is why. In the place of ``anatomy``, and of what ``look`` gives, may
+    stand the reason that there is none. The same files and the same look give the same bytes.
 
     Raises RunError, naming the file and the remedy, where one is missing, damaged, or does not
     belong to the others.

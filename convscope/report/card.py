@@ -28,7 +28,16 @@ def card(run: RunFiles) -> str:
     names = ", ".join(map(_md, run.classes[:20]))
     names += f" and {len(run.classes) - 20} more" if len(run.classes) > 20 else ""
     met = [row for row in m["per_class"] if row["recall"] is not None]
-    hardest = min(met, key=lambda row: row["recall"])
+    least = min(row["recall"] for row in met)
+    hard = [row for row in met if row["recall"] == least]
+    hardest = (
+        f"The hardest class is {_md(hard[0]['class'])}: {100 * least:.{digits}f} % of "
+        f"{hard[0]['support']:,} are recognised."
+        if len(hard) == 1
+        else f"The hardest classes are {len(hard):,}, equally hard: {100 * least:.{digits}f} % of "
+        f"each are recognised ({', '.join(_md(row['class']) for row in hard[:5])}"
+        + (f" and {len(hard) - 5:,} more)." if len(hard) > 5 else ").")
+    )
     size = model["preprocessing"].get("size", [])
     shape = " x ".join(map(str, size)) if isinstance(size, list) else size
     channels = model["preprocessing"].get("channels", "?")
@@ -97,8 +106,7 @@ other kinds, nor for decisions about people without a person who checks them.
 
 - Whatever it is shown, it answers with one of its {len(run.classes)} classes; a low probability \
 is its only way to say that it does not know.
-- The hardest class is {_md(hardest["class"])}: {100 * hardest["recall"]:.{digits}f} % of \
-{hardest["support"]:,} are recognised.
+- {hardest}
 - The interval covers chance in the choice of {split} images. It does not cover another camera, \
 another hand or another place: measure on images of your own before you rely on it.
 - What {dataset} shows seldom, or shows one-sidedly, the network has learnt the same way.

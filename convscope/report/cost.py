@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from convscope.insight.anatomy import Summary
+from convscope.insight.anatomy import Row, Summary
 from convscope.report.markup import facts, note
 from convscope.report.reading import RunFiles, duration, many
 
@@ -72,10 +72,10 @@ def energy(watt_hours: float) -> str:
     return f"{watt_hours / 1000:.2g} kWh" if watt_hours >= 1000 else f"{watt_hours:.2g} Wh"
 
 
-def html(run: RunFiles, summary: Summary) -> str:
+def html(run: RunFiles, summary: Summary | str) -> str:
     """Time, arithmetic and energy, and what the estimate rests on."""
     m, train = run.metrics, run.table("train")
-    whole = summary.total
+    whole = Row("total", "", None, 0, None) if isinstance(summary, str) else summary.total
     threads = train.get("threads") or run.model["machine"].get("threads")
     found = cost(
         run.history,

@@ -9,6 +9,8 @@ from convscope.evaluation.metrics import wilson_interval
 from convscope.report.evidence import Evidence, Finding, points
 from convscope.report.reading import digits_for, looks, many, percent
 
+NAMED = 3  # of several that are equal
+
 
 def failings(seen: Evidence) -> list[Finding]:
     """Which classes are mixed up, which are the hardest, and of which nothing is known."""
@@ -30,9 +32,24 @@ def _mixed(seen: Evidence) -> Finding | None:
         )
     both = [(seen.confusion[i][j] + seen.confusion[j][i], i, j) for i in range(k) for j in range(i)]
     count, i, j = max(both, key=lambda item: (item[0], -item[1], -item[2]))
+    alike = [(b, a) for number, a, b in both if number == count]  # one, or several equal ones
     z = NormalDist().inv_cdf(1 - 0.025 / len(both))
     if k > 2 and wilson_interval(count, wrong, z)[0] <= 1 / len(both):
         return None
+    rule = (
+        "the pair of classes with the most mistakes, both ways; of more than two classes, where "
+        "the interval of its share, at a level that holds for all pairs, is above an even share"
+    )
+    if len(alike) > 1:
+        pairs = [f"{seen.classes[a]} and {seen.classes[b]}" for a, b in sorted(alike)]
+        shown = "; ".join(pairs[:NAMED]) + f"; and {len(pairs) - NAMED} more" * (len(pairs) > NAMED)
+        return Finding(
+            "mixed up",
+            f"{len(pairs)} pairs of classes are mixed up most, {looks(count)} each, of all "
+            f"{many(wrong, 'mistake')}: {shown}.",
+            rule,
+            "Look at these pairs below: are the labels right, and could you tell them apart?",
+        )
     i, j = (i, j) if seen.confusion[i][j] >= seen.confusion[j][i] else (j, i)
     said = f"{seen.classes[i]} was taken for {seen.classes[j]}"
     parts = [f"{looks(seen.confusion[i][j])} {said}"]
@@ -42,8 +59,7 @@ def _mixed(seen: Evidence) -> Finding | None:
         "mixed up",
         f"{seen.classes[i]} and {seen.classes[j]} are mixed up most: {', '.join(parts)}; "
         f"{percent(count / wrong, 0)} of all {many(wrong, 'mistake')}.",
-        "the pair of classes with the most mistakes, both ways; of more than two classes, where "
-        "the interval of its share, at a level that holds for all pairs, is above an even share",
+        rule,
         f"Look at {seen.classes[i]} taken for {seen.classes[j]} below: are the labels right, and "
         "could you tell them apart?",
     )
@@ -55,15 +71,28 @@ def _weakest(seen: Evidence) -> Finding | None:
     z = NormalDist().inv_cdf(1 - 0.025 / k)
     rows = [(row[i], sum(row), i) for i, row in enumerate(seen.confusion) if sum(row)]
     hits, n, i = min(rows, key=lambda row: (row[0] / row[1], row[2]))
+    alike = [seen.classes[k] for right, of, k in rows if right / of == hits / n]
     low, high = wilson_interval(hits, n, z)
     if high >= share or k < 3:
         return None
+    rule = (
+        f"the interval of its recall, at a level that holds for all {k} classes together, is below "
+        "the accuracy over all images"
+    )
+    if len(alike) > 1:
+        names = ", ".join(alike[:NAMED]) + f" and {len(alike) - NAMED} more" * (len(alike) > NAMED)
+        return Finding(
+            "weakest",
+            f"{len(alike)} classes are the hardest, and equally hard ({names}): "
+            f"{percent(hits / n, 1)} of each are recognised, and {percent(share, 1)} of all.",
+            rule,
+            "If you can add images, add those of these classes first.",
+        )
     return Finding(
         "weakest",
         f"{seen.classes[i]} is the hardest class: {percent(hits / n, 1)} of {n:,} are recognised "
         f"(interval {points(low, high)}\u202f%), and {percent(share, 1)} of all.",
-        f"the interval of its recall, at a level that holds for all {k} classes together, is below "
-        "the accuracy over all images",
+        rule,
         f"If you can add images, add those of {seen.classes[i]} first.",
     )
 

@@ -14,7 +14,8 @@ from convscope.report.reading import esc, probability
 if TYPE_CHECKING:
     from convscope.insight.explain import Glance
 
-Look = Callable[[np.ndarray, Sequence[int]], "Glance"]  # images uint8 [n,C,h,w], a class of each
+# images uint8 [n,C,h,w], a class of each -> what is seen, or why nothing is
+Look = Callable[[np.ndarray, Sequence[int]], "Glance | str"]
 
 MOST_FILTERS = 64
 COLUMNS = 16
@@ -35,6 +36,8 @@ def html(confusion: Confusion, images: np.ndarray | None, look: Look | None, uns
     rows = worth_seeing(confusion)
     at = {name: i for i, name in enumerate(confusion.classes)}
     glance = look(images[rows], [at[confusion.rows[i].predicted] for i in rows])
+    if isinstance(glance, str):
+        return note(f"{glance}.")
     parts = []
     if glance.filters is not None:
         parts.append(_filters(glance.filters, glance.filters_layer))

@@ -11,8 +11,10 @@ MOST_ROWS = 160
 LINKS = "layer-"
 
 
-def anatomy(run: RunFiles, summary: Summary) -> str:
-    """Picture and table; both of blocks where the layers are too many."""
+def anatomy(run: RunFiles, summary: Summary | str) -> str:
+    """Picture and table; both of blocks where the layers are too many. Or why there are none."""
+    if isinstance(summary, str):
+        return note(f"{summary}.")
     shown, picture = _bounded(summary)
     folded = len(shown.rows) < len(summary.rows)
     size = run.model["architecture"].get("image_size", [])

@@ -43,7 +43,7 @@ def page(
     run: RunFiles,
     rows: Sequence[Prediction],
     images: np.ndarray | None,
-    summary: Summary,
+    summary: Summary | str,
     look: Look | None = None,
     unseen: str = "",
 ) -> str:

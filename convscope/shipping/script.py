@@ -99,17 +99,23 @@ def _text(network: Classifier, info: Mapping[str, Any], weights: str) -> str:
         temperature=float(info["temperature"]),
         code=code,
         size=size,
-        sizes=", ".join(map(str, (channels, height, width))),
+        channels=channels,
+        height=height,
+        width=width,
+        mode="L" if channels == 1 else "RGB",
+        fitted=_FITTED[info["preprocessing"]["fit"]].format(size=(width, height)),
         k=classes,
         best=min(3, classes),
     )
 
 
-HEAD = '''"""{title}; load, predict, train."""
+HEAD = '''"""{title}; name an image to predict."""
 
+import sys
 from pathlib import Path
 
 import torch
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from torch import Tensor, nn
 {uses}
@@ -122,8 +128,7 @@ TEMPERATURE = {temperature!r}  # divides the logits: makes probabilities honest
 
 
 def load(path: Path = WEIGHTS) -> Net:
-    net = Net()
-    net.load_state_dict(load_file(path))
+    (net := Net()).load_state_dict(load_file(path))
     return net.eval()
 
 
@@ -134,28 +139,34 @@ def predict(net: Net, images: Tensor) -> Tensor:
 
 
 def train(net: Net, images: Tensor, labels: Tensor, epochs: int = 1, lr: float = 1e-3) -> None:
-    """Learn from images, uint8 [N,{size}], and labels, int64 [N]."""
-    optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr)
-    net.train()
-    for _ in range(epochs):
-        for rows in torch.randperm(len(images)).split(100):
-            loss = nn.functional.cross_entropy(net(images[rows] * (1 / 255)), labels[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+    optimizer = torch.optim.AdamW([p for p in net.train().parameters() if p.requires_grad], lr)
+    for rows in torch.cat([torch.randperm(len(images)) for _ in range(epochs)]).split(100):
+        loss = nn.functional.cross_entropy(net(images[rows] * (1 / 255)), labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 
 
 if __name__ == "__main__":
-    image = torch.zeros(1, {sizes}, dtype=torch.uint8)  # your own image goes here
-    p = predict(load(), image)[0]
-    for i in p.topk({best}).indices:
-        print(f"{{CLASSES[i]}}  {{p[i]:.1%}}")
+    image = ImageOps.exif_transpose(Image.open(*sys.argv[1:2] or sys.exit(__doc__))).convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("{mode}")
+    image = {fitted}
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    p = predict(load(), pixels.view(1, {height}, {width}, {channels}).permute(0, 3, 1, 2))[0]
+    print(*(f"{{CLASSES[i]}}  {{p[i]:.1%}}" for i in p.topk({best}).indices), sep="\\n")
 '''
+
+
+_FITTED = {  # as convscope.data.fitting brings an image to a size
+    "pad": "ImageOps.pad(image, {size}, Image.Resampling.BILINEAR, image.getpixel((0, 0)))",
+    "crop": "ImageOps.fit(image, {size}, Image.Resampling.BILINEAR)",
+    "stretch": "image.resize({size}, Image.Resampling.BILINEAR)",
+}
 
 
 def _plain(name: str) -> str:
     """A name that is safe within a docstring, and no longer than there is room for."""
-    return re.sub(r"[^\w .:/+-]", "_", name[:24], flags=re.ASCII)
+    return re.sub(r"[^\w .:/+-]", "_", name[:22], flags=re.ASCII)
 
 
 def _quoted(text: str) -> str:

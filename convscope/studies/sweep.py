@@ -19,7 +19,7 @@ from convscope import api, files, models, notebook, run
 from convscope import recipe as recipes
 from convscope.api import asked
 from convscope.data.pack import Pack
-from convscope.errors import BadArgument, RunError
+from convscope.errors import BadArgument, ConvscopeError, RunError
 from convscope.events import Emit, Event, Notice, in_words, silent
 from convscope.insight import anatomy
 from convscope.recipe import Recipe
@@ -112,8 +112,9 @@ def sweep(
     seeds leaves ``claim.toml``, the [claim] that the recipe may bear. The best setting is chosen on
     the validation split; the test split is looked at once a run, and chooses nothing.
 
-    Raises BadArgument, before anything is written, for a setting that cannot be trained, and
-    whatever ``train`` raises.
+    A run that fails ends its row, which says why under ``failure``; the others go on, and
+    ``resume`` tries it again. Raises BadArgument, before anything is written, for a setting that
+    cannot be built.
     """
     fixed = _fixed(data, model, recipe, augment, quick, options)
     wanted = _wanted(study, vary, fixed, seeds, quick)
@@ -132,7 +133,8 @@ def sweep(
     emit(Notice(f"{wanted.title}: {each}, into {folder}"))
     rows = _run_all(folder, wanted, cells, packs, emit)
     told = _tell(folder, wanted, rows)
-    if "recipe" in fixed and len(cells) == len(rows) == len(wanted.seeds) > 1 and not quick:
+    whole = not any("failure" in row for row in rows)
+    if "recipe" in fixed and whole and len(cells) == len(wanted.seeds) > 1 and not quick:
         files.write_whole(folder / "claim.toml", _claim(folder, rows, fixed, wanted.seeds))
     return Sweep(folder, wanted, told)
 
@@ -352,10 +354,21 @@ def _run_all(
             so_far = "" if left is None else f"; about {in_words(left)} to go"
             emit(Notice(f"run {number} of {len(cells)}: {cell.setting.name or 'as given'}, "
                         f"seed {cell.seed}{so_far}"))  # fmt: skip
-            api.train(out=place.path, resume=True, look=False, emit=_quieter(emit), **cell.options)
-        rows.append(_row(folder, place, cell, wanted.parts[cell.part], packs, emit))
-        if fresh:
-            took.append(time.perf_counter() - began)
+        try:
+            if fresh:
+                api.train(
+                    out=place.path, resume=True, look=False, emit=_quieter(emit), **cell.options
+                )
+            rows.append(_row(folder, place, cell, wanted.parts[cell.part], packs, emit))
+        except Exception as why:  # this row ends, and the others go on
+            kind = "" if isinstance(why, ConvscopeError) else f"{type(why).__name__}: "
+            said = f"{kind}{why}" if str(why) else type(why).__name__
+            emit(
+                Notice(f"{cell.setting.name or 'as given'}, seed {cell.seed}: {said}", warning=True)
+            )
+            rows.append({**_of_cell(cell, wanted.parts[cell.part]), "failure": said})
+        else:
+            took += [time.perf_counter() - began] if fresh else []
         files.write_json(folder / "results.json", {"title": wanted.title, "rows": rows})
     return rows
 
@@ -385,9 +398,7 @@ def _row(
     if cell.recipe.train.early_stopping:
         judged = min(epochs, key=lambda one: one["val_loss"])
     row: dict[str, Any] = {
-        "part": part.title,
-        "values": dict(cell.setting.values),
-        "seed": cell.seed,
+        **_of_cell(cell, part),
         "accuracy": found["accuracy"],
         "loss": found["loss"],
         "val_accuracy": judged["val_accuracy"],
@@ -395,8 +406,6 @@ def _row(
         "train_loss": epochs[-1]["train_loss"],
         "seconds": found["train_seconds"],
         "epochs": len(epochs),
-        "parameters": cell.parameters,
-        "multiply_adds": cell.multiply_adds,
         "run": str(place.path.relative_to(folder)),
     }
     pack = packs[cell.recipe.data.name, cell.recipe.data.image_size]
@@ -407,6 +416,17 @@ def _row(
             files.write_json(kept, measures.MEASURES[measure](place.path, pack))
         row[measure] = files.read_json(kept, RunError)
     return row
+
+
+def _of_cell(cell: Cell, part: Part) -> dict[str, Any]:
+    """What is known of a run before it is trained."""
+    return {
+        "part": part.title,
+        "values": dict(cell.setting.values),
+        "seed": cell.seed,
+        "parameters": cell.parameters,
+        "multiply_adds": cell.multiply_adds,
+    }
 
 
 def _tell(folder: Path, wanted: Study, rows: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:

@@ -63,7 +63,9 @@ class Told:
                 "sentences": list(self.sentences)}  # fmt: skip
 
     def figures(self) -> dict[str, Figure]:
-        """The pictures of this part by the names of their files."""
+        """The pictures of this part by the names of their files; none where every run failed."""
+        if not self.lines:
+            return {}
         suffix = f"-{self.index + 1}" if self.index else ""
         names = [line.name or "as given" for line in self.lines]
         points = [line.interval or (line.accuracy, line.accuracy) for line in self.lines]
@@ -76,7 +78,10 @@ class Told:
         found = {f"figure{suffix}": figures.trade_offs(names, means, points, costs, self.title)}
         for measure in self.measures:
             found[f"{measure}{suffix}"] = DRAWN[measure](
-                _by_setting(self.rows, [line.name for line in self.lines])
+                _by_setting(
+                    [row for row in self.rows if "failure" not in row],
+                    [line.name for line in self.lines],
+                )
             )
         return found
 
@@ -86,12 +91,14 @@ def tell(
     index: int = 0,
 ) -> Told:  # fmt: skip
     """What the rows of one grid say; ``names`` are its settings in order."""
-    by_setting = _by_setting(rows, names)
+    by_setting = _by_setting([row for row in rows if "failure" not in row], names)
     lines = tuple(_line(name, each) for name, each in by_setting.items() if each)
     judged = [line for line in lines if line.val_accuracy is not None]
     chosen = max(judged, key=lambda line: line.val_accuracy or 0.0).name if judged else None
-    sentences = accuracy_sentences(by_setting) + time_sentences(by_setting)
-    for measure in measures:
+    sentences = failure_sentences(_by_setting(rows, names))
+    by_setting = {name: each for name, each in by_setting.items() if each}
+    sentences += accuracy_sentences(by_setting) + time_sentences(by_setting)
+    for measure in measures if by_setting else ():
         sentences += SAID[measure](by_setting)
     return Told(title, index, tuple(rows), lines, chosen if len(lines) > 1 else None,
                 tuple(sentences), tuple(measures))  # fmt: skip
@@ -166,6 +173,8 @@ def accuracy_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     """The most accurate setting against each of the others."""
     values = {name: [row["accuracy"] for row in rows] for name, rows in by_setting.items() if rows}
     means = {name: statistics.mean(each) for name, each in values.items()}
+    if not values:
+        return []
     if len(values) == 1:
         ((name, each),) = values.items()
         called = f"{name}: test" if name else "Test"
@@ -214,6 +223,18 @@ def time_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     if not slower:
         return [f"The time of training tells no setting from {fast}, the fastest in the median."]
     return [f"{fast} is the fastest ({middle[fast]:.1f} s); {_listed(slower)}."]
+
+
+def failure_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Which runs failed, and why the first of each setting did."""
+    said = []
+    for name, rows in by_setting.items():
+        failed = [row for row in rows if "failure" in row]
+        if failed:
+            which = ", ".join(str(row["seed"]) for row in failed)
+            some = "every run" if len(failed) == len(rows) else f"seed {which}"
+            said.append(f"{name or 'as given'} failed ({some}): {failed[0]['failure']}.")
+    return said
 
 
 def shift_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
@@ -353,7 +374,7 @@ def page(study: Study, told: Sequence[Told]) -> str:
         if part.chosen is not None:
             text += [f"Chosen on validation: **{part.chosen}**.", ""]
         suffix = f"-{part.index + 1}" if part.index else ""
-        for name in ("figure", *part.measures):
+        for name in ("figure", *part.measures) if part.lines else ():
             text += [f"![{name}]({name}{suffix}.svg)", ""]
     text.append(
         "Test accuracy is the mean over seeds, with its 95 % interval; the test split chose "

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from convscope import kernels
 from convscope.models.inception import InceptionA
 from convscope.training import convolution, weights
+from convscope.training.untouched import untouched
 
 
 class Branches(InceptionA):
@@ -40,10 +41,18 @@ class Branches(InceptionA):
 
 
 def join(model: nn.Module) -> None:
-    """Let every such block of a network be computed so."""
+    """Let every such block of a network be computed so, unless someone altered its layers."""
     for module in model.modules():
         if type(module) is InceptionA:
-            module.__class__ = Branches
+            pool, last = module.branch_pool
+            heads = module.branch1x1, module.branch5x5[0], module.branch3x3[0], last
+            sequences = module.branch5x5, module.branch3x3, module.branch_pool
+            if (
+                all(untouched(head, nn.Conv2d) for head in heads)
+                and untouched(pool, nn.AvgPool2d)
+                and not any(one._forward_hooks or one._forward_pre_hooks for one in sequences)
+            ):
+                module.__class__ = Branches
 
 
 class _Heads(torch.autograd.Function):

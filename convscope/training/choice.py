@@ -276,5 +276,6 @@ def _gradient(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) 
     _pass(model, inputs, labels, precision)
     for module, share in shares:
         module.p = share
-    found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
-    return torch.cat(found).cpu().double()  # mps has no float64
+    found = [p.grad for p in model.parameters() if p.grad is not None]
+    found = [torch.view_as_real(g) if g.is_complex() else g for g in found]
+    return torch.cat([g.flatten() for g in found]).cpu().double()  # mps has no float64

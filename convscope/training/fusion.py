@@ -2,15 +2,19 @@
 
 :func:`fuse` gives a network that shares every weight with the one it is given and computes the
 same, but for rounding: batch norm, ReLU or GELU, and the pool that follow each other in an
-``nn.Sequential`` become one module, and so do ReLU and dropout. A pool changes places with a ReLU,
-since both are monotone; it never does with GELU, nor in a way that would change what batch norm
-sees.
+``nn.Sequential`` become one pass when the sequence is called, and so do ReLU and dropout. Each
+layer of it stays what it was for whoever calls it by itself, out of its order, or in another
+sequence. A pool changes places with a ReLU, since both are monotone; it never does with GELU, nor
+in a way that would change what batch norm sees.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,8 +24,11 @@ from torch.nn import functional
 
 from convscope import kernels
 from convscope.kernels import GELU, LINEAR, RELU
-from convscope.models.parts import Normalise
+from convscope.models.parts import Classifier, Normalise
 from convscope.training import weights
+from convscope.training.untouched import untouched
+
+Step = Callable[[Tensor], Tensor]
 
 
 def fuse(model: nn.Module) -> nn.Module:
@@ -31,40 +38,81 @@ def fuse(model: nn.Module) -> nn.Module:
 
     >>> plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
     >>> fused = fuse(plain)
-    >>> fused[0].weight is plain[0].weight
-    True
+    >>> fused[0].weight is plain[0].weight, [type(step).__name__ for step in fused.fused_steps]
+    (True, ['Conv2d', 'Activation'])
     """
     if not kernels.available():
         return model
     shared = {id(t): t for t in [*model.parameters(), *model.buffers()]}
     twin = copy.deepcopy(model, shared)
-    seen: dict[int, int] = {}
-    for _, module in twin.named_modules(remove_duplicate=False):
-        seen[id(module)] = seen.get(id(module), 0) + 1
     for module in twin.modules():
-        if type(module) is Normalise:
-            module.__class__ = Standardise
-    for sequence in [m for m in twin.modules() if type(m) is nn.Sequential]:
-        layers = [None if seen[id(m)] > 1 else _kind(m) for m in sequence]
-        at = 0
-        while at < len(layers):
-            chain = _chain(layers[at:])
-            if chain:
-                norm = "norm" in chain
-                drops = sequence[at + len(chain) - 1]
-                kind = next((k for name, k in ACTIVATIONS.items() if name in chain), LINEAR)
-                first = sequence[at]
-                if isinstance(drops, nn.Dropout):
-                    sequence[at] = Drop(drops.p, kind)
-                elif norm and isinstance(first, nn.BatchNorm2d):
-                    sequence[at] = Norm.of(first, kind, "pool" in chain)
-                else:
-                    sequence[at] = Activation(kind, "pool" in chain)
-                sequence[at].train(first.training)
-                for rest in range(at + 1, at + len(chain)):
-                    sequence[rest] = nn.Identity()
-            at += max(1, len(chain))
+        if type(module) is nn.Sequential:
+            Chain.of(module)
+    for module in twin.modules():
+        if type(module) is Classifier and type(module.normalise) is Normalise:
+            after = module.head if module.features is None else module.features
+            module.normalise.__class__ = Standardise
+            module.normalise.narrows = isinstance(after, Chain)  # type: ignore[assignment]
     return twin
+
+
+class Chain(nn.Sequential):
+    """A sequence in fewer steps than it has layers."""
+
+    fused_steps: list[Step]
+
+    @classmethod
+    def of(cls, plain: nn.Sequential) -> Chain:
+        """The module itself, computed so."""
+        layers, steps = list(plain), list[Step]()
+        kinds, at = [_kind(layer) for layer in layers], 0
+        while at < len(layers):
+            chain = _chain(kinds[at:])
+            steps.append(_fused(chain, layers[at : at + len(chain)]) if chain else layers[at])
+            at += max(1, len(chain))
+        plain.__class__ = cls
+        assert isinstance(plain, Chain)
+        plain.fused_steps = steps
+        return plain
+
+    def forward(self, x: Tensor) -> Tensor:
+        for step in self.fused_steps:
+            x = step(x)
+        return x
+
+    def __getitem__(self, at: Any) -> Any:
+        """A layer; of a slice, a sequence of those layers as they are."""
+        if isinstance(at, slice):
+            return nn.Sequential(OrderedDict(list(self._modules.items())[at]))
+        return super().__getitem__(at)
+
+
+def _fused(chain: tuple[str, ...], layers: Sequence[Any]) -> Step:
+    """The layers of a chain as one step."""
+    kind = next((k for name, k in ACTIVATIONS.items() if name in chain), LINEAR)
+    if "dropout" in chain:
+        return Drop(layers[-1], kind)
+    if "norm" in chain:
+        return Norm(layers[0], kind, "pool" in chain)
+    return Activation(kind, "pool" in chain)
+
+
+def norm_of(steps: Sequence[Step]) -> nn.BatchNorm2d | None:
+    """The batch norm that begins some steps, if one does."""
+    for step in steps[:1]:
+        layer = step.layer if isinstance(step, Norm) else step
+        if isinstance(layer, nn.BatchNorm2d) and untouched(layer, nn.BatchNorm2d):
+            return layer
+    return None
+
+
+def pools(steps: Sequence[Step]) -> bool:
+    """Whether they begin with a max-pool and no more."""
+    return any(
+        (isinstance(step, nn.MaxPool2d) and untouched(step, nn.MaxPool2d))
+        or (isinstance(step, Activation) and step.pool and step.kind == LINEAR)
+        for step in steps[:1]
+    )
 
 
 ACTIVATIONS = {"relu": RELU, "gelu": GELU}
@@ -90,19 +138,20 @@ def _chain(layers: list[str | None]) -> tuple[str, ...]:
 
 def _kind(module: nn.Module) -> str | None:
     """What a layer is, if it is one that can be fused."""
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
-        return None
-    if isinstance(module, nn.BatchNorm2d) and type(module).forward is nn.BatchNorm2d.forward:
+    if isinstance(module, nn.BatchNorm2d) and untouched(module, nn.BatchNorm2d):
         usual = module.affine and module.track_running_stats and module.momentum is not None
         return "norm" if usual else None
-    if type(module) is nn.Dropout and 0 < module.p < 1:
-        return "dropout"
-    if type(module) is nn.ReLU or (type(module) is nn.GELU and module.approximate == "none"):
-        return "relu" if type(module) is nn.ReLU else "gelu"
-    if type(module) is nn.MaxPool2d:
+    if isinstance(module, nn.Dropout) and untouched(module, nn.Dropout):
+        return "dropout" if 0 < module.p < 1 else None
+    if untouched(module, nn.ReLU):
+        return "relu"
+    if isinstance(module, nn.GELU) and untouched(module, nn.GELU):
+        return "gelu" if module.approximate == "none" else None
+    if isinstance(module, nn.MaxPool2d) and untouched(module, nn.MaxPool2d):
         two = all(v in (2, (2, 2)) for v in (module.kernel_size, module.stride))
         plain = module.padding in (0, (0, 0)) and module.dilation in (1, (1, 1))
-        return "pool" if two and plain and not module.ceil_mode else None
+        usual = plain and not module.ceil_mode and not module.return_indices
+        return "pool" if two and usual else None
     return None
 
 
@@ -132,45 +181,40 @@ def _identity(channels: int) -> tuple[Tensor, Tensor]:
         return torch.ones(channels), torch.zeros(channels)
 
 
-class Activation(nn.Module):
+@dataclass(eq=False)
+class Activation:
     """An activation, a pool, or both: [B,C,H,W] -> [B,C,H,W], or [B,C,H//2,W//2]."""
 
-    def __init__(self, kind: int, pool: bool) -> None:
-        super().__init__()
-        self.kind, self.pool = kind, pool
+    kind: int
+    pool: bool
 
-    @property
-    def pools(self) -> bool:
-        """Whether it is a max-pool and no more."""
-        return self.pool and self.kind == LINEAR
-
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         if not _fits(x) or (self.pool and min(x.shape[2:]) < 2):
             return _unfused(x, self.kind, self.pool)
         y: Tensor = _Fused.apply(x, *_identity(x.shape[1]), None, self.kind, self.pool)
         return y
 
 
-class Drop(nn.Module):
+@dataclass(eq=False)
+class Drop:
     """Dropout with or without a ReLU before it: [...] -> the same.
 
     Its mask is a function of one number drawn from PyTorch's generator and of each value's place in
     memory: nothing is stored for the way back, and the number of threads does not change it.
     """
 
-    def __init__(self, p: float, kind: int) -> None:
-        super().__init__()
-        self.p, self.kind = p, kind
+    layer: nn.Dropout
+    kind: int
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         dense = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
         fits = dense and x.dtype in kernels.MAPS and x.device.type == "cpu"
-        if not (fits and self.training):
+        if not (fits and self.layer.training):
             if self.kind == RELU:
                 x = functional.relu(x)
-            return functional.dropout(x, self.p, self.training)
+            return functional.dropout(x, self.layer.p, self.layer.training)
         seed = int(torch.randint(2**32, ()))
-        y: Tensor = _Drop.apply(x, seed, self.p, self.kind)
+        y: Tensor = _Drop.apply(x, seed, self.layer.p, self.kind)
         return y
 
 
@@ -195,13 +239,16 @@ class _Drop(torch.autograd.Function):
 
 
 class Standardise(Normalise):
-    """The network's first layer in one pass, straight to the number format of the next."""
+    """The network's first layer in one pass; where layers that are known come next (it
+    ``narrows``), straight to their number format."""
+
+    narrows: bool
 
     def forward(self, x: Tensor) -> Tensor:
         if not _fits(x) or x.dtype is not torch.float32 or x.requires_grad:
             return super().forward(x)
         batch, channels, height, width = x.shape
-        y = torch.empty_like(x, dtype=weights.working_dtype(x))
+        y = torch.empty_like(x, dtype=weights.working_dtype(x) if self.narrows else x.dtype)
         scale = (1 / self.std).view(channels)
         shift = -self.mean.view(channels) * scale
         line = (
@@ -212,35 +259,33 @@ class Standardise(Normalise):
         return y
 
 
-class Norm(nn.BatchNorm2d):
+@dataclass(eq=False)
+class Norm:
     """Batch normalisation with the activation and the pool after it."""
 
+    layer: nn.BatchNorm2d
     kind: int
     pool: bool
-    constants: Tensor
+    constants: Tensor = field(init=False)
 
-    @classmethod
-    def of(cls, plain: nn.BatchNorm2d, kind: int, pool: bool) -> Norm:
-        """The module itself, with what follows it."""
-        plain.__class__ = cls
-        assert isinstance(plain, Norm)
-        plain.kind, plain.pool = kind, pool
-        plain.constants = torch.tensor([plain.momentum, plain.eps], dtype=torch.float64)
-        return plain
+    def __post_init__(self) -> None:
+        self.constants = torch.tensor([self.layer.momentum, self.layer.eps], dtype=torch.float64)
 
-    def forward(self, x: Tensor) -> Tensor:
-        learns = torch.is_grad_enabled() and not self.training
+    def __call__(self, x: Tensor) -> Tensor:
+        norm = self.layer
+        learns = torch.is_grad_enabled() and not norm.training
         if not _fits(x) or learns or (self.pool and min(x.shape[2:]) < 2) or len(x) == 0:
-            return _unfused(super().forward(x), self.kind, self.pool)
-        if not self.training:
-            assert self.running_mean is not None and self.running_var is not None
-            scale = self.weight / (self.running_var + self.eps).sqrt()
-            shift = self.bias - self.running_mean * scale
+            return _unfused(norm(x), self.kind, self.pool)
+        if not norm.training:
+            assert norm.running_mean is not None and norm.running_var is not None
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            shift = norm.bias - norm.running_mean * scale
             y: Tensor = _Fused.apply(x, scale, shift, None, self.kind, self.pool)
             return y
         if x.numel() == x.shape[1]:
-            return super().forward(x)  # which says why one value a channel is too few
-        found: Tensor = _Fused.apply(x, self.weight, self.bias, self, self.kind, self.pool)
+            refused: Tensor = norm(x)  # which says why one value a channel is too few
+            return refused
+        found: Tensor = _Fused.apply(x, norm.weight, norm.bias, self, self.kind, self.pool)
         return found
 
 
@@ -260,10 +305,10 @@ class _Fused(torch.autograd.Function):
             kernels.statistics(x, sums, room, n, channels)
             scale, shift = torch.empty(2, channels)
             ctx.mean, ctx.inverse = torch.empty(2, channels, dtype=torch.float64)
-            mean, variance = norm.running_mean, norm.running_var
+            mean, variance = norm.layer.running_mean, norm.layer.running_var
             assert mean is not None and variance is not None
-            assert norm.num_batches_tracked is not None
-            norm.num_batches_tracked.add_(1)
+            assert norm.layer.num_batches_tracked is not None
+            norm.layer.num_batches_tracked.add_(1)
             kernels.normalise(
                 *(x, sums, weight, bias, mean, variance, norm.constants, scale, shift),
                 *(ctx.mean, ctx.inverse, n, channels),

@@ -21,6 +21,7 @@ from convscope.events import Emit, Notice, Progress
 from convscope.training import convolution, linear, measurements
 from convscope.training.convolution import PARTS
 from convscope.training.timing import race
+from convscope.training.untouched import untouched
 
 ROUNDS = 9  # quiet rounds a way, after one to warm up
 LONG_ENOUGH = 0.05  # seconds of them after which a way's best time stands
@@ -104,11 +105,13 @@ def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[Layer, Any, bool
             again.add(name)
 
     again: set[str] = set()
+    handles = []
     for name, module in twin.named_modules():
-        convolves = type(module).forward in (nn.Conv2d.forward, convolution.Planned.forward)
-        if convolves or linear.usual(module):
-            module.register_forward_hook(functools.partial(note, name))
+        if untouched(module, nn.Conv2d) or linear.usual(module):
+            handles.append(module.register_forward_hook(functools.partial(note, name)))
     twin(inputs)
+    for handle in handles:
+        handle.remove()
     return {name: found for name, found in seen.items() if name not in again}
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.training import weights
+from convscope.training.untouched import untouched
 
 WAYS = ("direct", "turned")
 DIRECT = ("direct", "direct", "direct")
@@ -22,6 +23,7 @@ class Dense(nn.Linear):
     """A linear layer with a way for its output, its input's gradient and its weight's gradient in
     one number format, and PyTorch's in the others."""
 
+    stands_for = nn.Linear
     ways: tuple[str, str, str]
     ways_dtype: torch.dtype
 
@@ -50,10 +52,7 @@ class Dense(nn.Linear):
 
 def usual(module: nn.Module) -> bool:
     """Whether a layer is a linear one that can be computed here."""
-    return isinstance(module, nn.Linear) and type(module).forward in (
-        nn.Linear.forward,
-        Dense.forward,
-    )
+    return untouched(module, nn.Linear)
 
 
 class _Linear(torch.autograd.Function):

@@ -60,14 +60,15 @@ def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> Non
     """Move the average of the weights towards those after ``step`` (from 0): a <- d a + (1 - d) w,
     with d = min(decay, (1 + step) / (10 + step)), so that it soon forgets where it began.
 
-    Counters, such as batch norm's of its batches, are copied.
+    Counters, such as batch norm's of its batches, are copied; weights that are tied move once.
     """
     share = 1 - min(decay, (1 + step) / (10 + step))
-    pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
-    moving = [pair for pair in pairs if pair[0].is_floating_point()]
+    states = (network.state_dict(keep_vars=True).values() for network in (average, model))
+    pairs = list({id(mine): (mine, new) for mine, new in zip(*states, strict=True)}.values())
+    moving = [pair for pair in pairs if pair[0].is_floating_point() or pair[0].is_complex()]
     torch._foreach_lerp_([mine for mine, _ in moving], [new for _, new in moving], share)
     for mine, new in pairs:
-        if not mine.is_floating_point():
+        if not (mine.is_floating_point() or mine.is_complex()):
             mine.copy_(new)
 
 
@@ -109,9 +110,12 @@ class Optimizer:
             return
         if self.theirs is None:
             kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-            self.theirs = kinds[self.kind](self.param_groups, lr=0.0, fused=True)
+            fused = all(p.is_floating_point() for p in self.parameters)  # not complex
+            self.theirs = kinds[self.kind](self.param_groups, lr=0.0, fused=fused)
             self.theirs.state = self.state
         self.theirs.step()
+        for parameter in self.parameters:  # PyTorch does not count this as a change of the weight
+            weights.forget([parameter])
 
     def _step(self) -> None:
         adam = self.kind != "sgd"
@@ -180,7 +184,8 @@ def optimizer(model: nn.Module, train: Train) -> Optimizer:
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    if train.precision == "bfloat16" and not (train.micro_batch or train.clip_grad):
+    alike = all(p.dtype is torch.float32 for p in trained)
+    if train.precision == "bfloat16" and alike and not (train.micro_batch or train.clip_grad):
         for parameter in groups[0]["params"]:
             parameter.grad_dtype = None  # any
     momentum = train.momentum or 0.0

@@ -167,7 +167,7 @@ def profile(model: nn.Module, loader: Loader, train: Train, steps: int = 20) -> 
     images = sum(len(one) for one, _, _ in timed) // steps
     found = Profile(whole, images, _kinds(recorder, whole, data, device))
     inputs = batch.inputs[0][: train.micro_batch or None]
-    found.convolutions = _convolutions(twin, inputs, clocks, train.precision)
+    found.convolutions = _convolutions(model, inputs, clocks, train.precision)
     return found
 
 

@@ -24,8 +24,9 @@ SAMPLES = 4  # numbers of a weight that are held against their copies
 
 
 def working_dtype(weight: Tensor) -> torch.dtype:
-    """What a layer with this weight computes in: autocast's format where it is on."""
-    if torch.is_autocast_enabled("cpu"):
+    """What a layer with this weight computes in: autocast's format where it is on, which leaves
+    float64 alone."""
+    if torch.is_autocast_enabled("cpu") and weight.dtype is not torch.float64:
         return torch.get_autocast_dtype("cpu")
     return weight.dtype
 

@@ -100,7 +100,12 @@ def edit(path: str, old: str, new: str) -> None:
             OWN.replace("return self.net(x)", "return x.nothing"),
             "fails .*AttributeError",
         ),
-        (OWN.replace("nn.ReLU()", "nn.BatchNorm1d(width)"), "fails .*ValueError"),
+        (
+            OWN.replace("nn.ReLU()", "nn.BatchNorm1d(width)"),
+            r"batch_size=1: leaves 1 image for a pass, and mine.py:Net fails in net.2 "
+            r"\(BatchNorm1d\), in batch_norm, where \[1,8\] and \[8\] met: .*; let every pass have "
+            "2 images at least",
+        ),
     ],
 )
 def test_a_users_file_that_fails_is_named(bars, workplace, code, text):
@@ -114,8 +119,16 @@ def test_a_users_file_that_fails_is_named(bars, workplace, code, text):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("Wrong", r"gives \[2, 2\] for a batch of 2 images of 3 classes; make it give \[B,3\]"),
-        ("Breaks", r"fails on a batch \[100, 1, 12, 12\]: .*; mend the class; it gets float"),
+        (
+            "Wrong",
+            r"gives \[16, 2\] in training mode for a batch of 16 images of 3 classes; make it give "
+            r"\[B,3\]",
+        ),
+        (
+            "Breaks",
+            r"fails in Breaks, in reshape, which got \[2,1,12,12\]: .* on a batch \[2, .*; "
+            "mend the class; it gets float",
+        ),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(bars, name, text):

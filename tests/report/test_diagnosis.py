@@ -309,3 +309,18 @@ def test_few_copies_are_said_last_and_without_alarm():
 @pytest.mark.parametrize("duplicates", [{}, NONE])
 def test_nothing_is_said_of_copies_that_are_not_there(duplicates):
     assert not {"leaked", "copies"} & said(seen(duplicates=duplicates)).keys()
+
+
+def test_of_several_equal_ones_none_is_picked():
+    even = [[200 if i == j else 0 for j in range(6)] for i in range(6)]
+    for i, j, count in ((0, 1, 60), (1, 0, 20), (2, 3, 80), (3, 0, 1)):
+        even[i][j] += count
+    found = wrong(even, *"abcdef")
+    assert (
+        "2 pairs of classes are mixed up most, 80 times each, of all 161 mistakes: a and b; "
+        in (found["mixed up"].text + " ")
+    )
+    assert "c and d." in found["mixed up"].text and "these pairs" in found["mixed up"].advice
+    hard = [[10, 40, 0, 0], [40, 10, 0, 0], [0, 0, 50, 0], [0, 0, 0, 50]]
+    text = wrong(hard, *"abcd")["weakest"].text
+    assert text.startswith("2 classes are the hardest, and equally hard (a, b): 20.0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import convscope as cs
+from convscope.data.decode import decode
 from convscope.data.sources import SOURCES
 from convscope.errors import BadArgument
 from convscope.models import MODELS, build, store
@@ -100,7 +103,7 @@ def test_it_predicts_exactly_what_the_run_predicts(tmp_path, name, arguments):
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
-    allowed = {"pathlib", "torch", "safetensors"} | (
+    allowed = {"sys", "pathlib", "PIL", "torch", "safetensors"} | (
         {"torchvision"} if name[:3] == "tv:" else set()
     )
     assert modules == allowed
@@ -110,6 +113,47 @@ def test_it_predicts_exactly_what_the_run_predicts(tmp_path, name, arguments):
         words = [str(RUFF), *order, "--isolated", "--line-length=100", "--quiet", "-"]
         done = subprocess.run(words, input=text, text=True, capture_output=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def taken(text: str, file: Path, image: Path, monkeypatch) -> torch.Tensor:
+    """The pixels that a script makes of an image."""
+    seen: list[torch.Tensor] = []
+    lines = text.replace("    p = predict(load(), ", "    p = keep(load(), ")
+    keep = lambda net, images: seen.append(images) or torch.full((1, 10), 0.1)  # noqa: E731
+    monkeypatch.setattr(sys, "argv", ["net.py", str(image)])
+    exec(
+        compile(lines, str(file), "exec"),
+        {"__name__": "__main__", "__file__": str(file), "keep": keep},
+    )
+    return seen[0]
+
+
+@pytest.mark.parametrize("name", ["mlp", "cifar_cnn"])
+@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+def test_an_image_is_prepared_as_the_run_prepares_it(tmp_path, name, fit, monkeypatch):
+    """To the bit where it has the network's size, whatever its mode and way up; else nearly."""
+    _, images = saved(tmp_path / "run", name, {})
+    info = json.loads((tmp_path / "run/model.json").read_text())
+    info["preprocessing"]["fit"] = fit
+    (tmp_path / "run/model.json").write_text(json.dumps(info))
+    text = script(RunFolder(tmp_path / "run"), tmp_path / "net.py")
+    channels, *size = images.shape[1:]
+    image, random = tmp_path / "image.png", np.random.default_rng(0)
+    for mode, shape in (("L", ()), ("RGB", (3,)), ("RGBA", (4,)), ("LA", (2,))):
+        for height, width, turned in ((*size, 1), (*size, 6), (90, 45, 1), (20, 40, 8)):
+            pixels = random.integers(0, 256, (height // 10 + 1, width // 10 + 1, *shape), np.uint8)
+            drawn = Image.fromarray(pixels).resize((width, height))
+            drawn.getexif()[0x0112] = turned
+            drawn.save(image, exif=drawn.getexif())
+            found = taken(text, tmp_path / "net.py", image, monkeypatch)
+            expected = decode(image, channels=channels, size=tuple(size), fit=fit)
+            assert found.shape == (1, channels, *size)
+            apart = np.abs(found[0].numpy().astype(int) - expected)
+            if (height, width) == tuple(size):
+                assert not apart.any(), (mode, turned)
+            else:
+                inner = apart[:, 8:-8, 8:-8] if fit == "pad" else apart
+                assert np.median(inner) <= 6, (mode, height)
 
 
 def test_shapes_stand_where_they_change(tmp_path):
@@ -202,15 +246,17 @@ def test_a_run_is_written_and_runs_from_everywhere(bars, workplace):
     with pytest.raises(BadArgument, match=r"out=code/net.py: is there already; .*\(--force\)"):
         cs.script(run.path, "code/net.py")
     assert cs.script(run.path, "code/net.py", force=True) == text
-    done = subprocess.run(
-        [sys.executable, "-I", str(workplace / "code" / "net.py")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
+    image = workplace / "bar.png"
+    Image.fromarray(bars.splits["test"].images[0, 0]).save(image)
+    command = [sys.executable, "-I", str(workplace / "code" / "net.py")]
+    done, idle = (
+        subprocess.run(words, capture_output=True, text=True, check=False, cwd="/")
+        for words in ([*command, str(image)], command)
     )
     assert done.returncode == 0, done.stderr
-    assert sorted(line.split()[0] for line in done.stdout.splitlines()) == sorted(bars.classes)
+    [guess] = cs.load(run.path).predict([image])
+    assert done.stdout.splitlines() == [f"{label}  {p:.1%}" for label, p in guess.top]
+    assert idle.returncode == 1 and idle.stderr.endswith("; name an image to predict.\n")
     net = executed(cs.script(run.path), Path("elsewhere.py"))  # its path is from here
     images = bars.splits["test"].images
     found = net["predict"](net["load"](), torch.from_numpy(np.array(images)))

@@ -164,3 +164,38 @@ def test_a_recipes_seeds_leave_the_claim_that_it_may_bear(tmp_path):
     assert claim.machine.startswith("1 thread of ") and claim.machine.endswith("float32")
     claimed = recipes.parse(recipe.read_text() + "\n" + text, "mine")
     assert claimed.claim == claim and claimed.train.steps == 3
+
+
+def test_a_setting_that_fails_ends_its_row_and_not_the_sweep(tmp_path, counted, monkeypatch):
+    out = tmp_path / "sweep"
+    wanted = {**FAST, "model": None, "hidden": None, "layers": "c3-8s2 relu gap bn flatten fc"}
+    wanted |= {"vary": {"batch_size": [1, 20]}, "seeds": 2, "out": out}
+    told: list[cs.Notice] = []
+    done = sweep.sweep("mnist", emit=told.append, **wanted)
+    assert [row["values"]["batch_size"] for row in done.rows] == ["1", "20"] * 2
+    failed, right = done.rows[::2], done.rows[1::2]
+    assert all(row["failure"].startswith("batch_size=1: leaves 1 image for a") for row in failed)
+    assert all("failure" not in row and row["accuracy"] >= 0 for row in right)
+    assert not (out / "runs/1-batch-size-1-seed1").exists()
+    assert [line.name for line in done.parts[0].lines] == ["batch_size 20"]
+    sentence = done.parts[0].sentences[0]
+    assert sentence.startswith("batch_size 1 failed (every run): batch_size=1: leaves 1 image")
+    kept = json.loads((out / "results.json").read_text())
+    assert kept["rows"] == done.rows and sentence in kept["parts"][0]["sentences"]
+    assert sentence in done.page.read_text()
+    warned = [e.text for e in told if isinstance(e, cs.Notice) and e.warning]
+    assert sum(text.startswith("batch_size 1, seed") for text in warned) == 2
+    counted.clear()
+    sweep.sweep("mnist", resume=True, **wanted)  # what failed is tried again, and nothing else
+    assert counted == ["1-batch-size-1-seed1", "1-batch-size-1-seed2"]
+
+
+def test_a_sweep_of_which_every_run_fails_says_why(tmp_path, monkeypatch):
+    def failing(**options):
+        raise MemoryError
+
+    monkeypatch.setattr(api, "train", failing)
+    done = sweep.sweep("mnist", seeds=2, out=tmp_path / "sweep", **FAST)
+    assert [row["failure"] for row in done.rows] == ["MemoryError"] * 2
+    assert done.parts[0].lines == () and done.parts[0].chosen is None
+    assert done.parts[0].sentences == ("as given failed (every run): MemoryError.",)

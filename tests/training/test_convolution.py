@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from convscope import kernels
-from convscope.training import convolution, precision
+from convscope.training import convolution, layers, precision
 from convscope.training.convolution import PARTS, WAYS, Planned, suits
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
@@ -164,11 +164,73 @@ def test_a_bias_before_batch_norm_has_no_gradient(between):
     assert far(twin[0].bias.grad, plain[0].bias.grad) < 1e-3
 
 
-def test_a_convolution_that_is_used_twice_keeps_its_bias_gradient():
-    shared = nn.Conv2d(3, 3, 3, padding=1)
-    model = nn.Sequential(shared, nn.BatchNorm2d(3), nn.Sequential(shared, nn.ReLU()))
-    twin = precision.engine(model, "fused")
-    assert twin[0].followers == ()
+class Shared(nn.Module):
+    """A convolution that a batch norm follows in one of the sequences that it is in."""
+
+    def __init__(self, order: str) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+        follows = self.convolution, nn.BatchNorm2d(3)
+        made = {"followed": follows, "not": (self.convolution, nn.ReLU())}
+        for name in order.split():
+            setattr(self, f"when_{name}", nn.Sequential(*made[name]))
+        self.order = order.split()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = [getattr(self, f"when_{name}")(x) for name in self.order]
+        return sum(part * (i + 1) for i, part in enumerate(parts)) + self.convolution(x).square()
+
+
+class Alone(nn.Module):
+    """A sequence whose convolution is called by itself, too, without the batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.one(x) + self.one[0](x).square()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Shared("followed not"), lambda: Shared("not followed"), Alone]
+)
+def test_a_convolution_that_no_norm_follows_elsewhere_keeps_its_bias_gradient(make):
+    """In whatever order its modules come."""
+    torch.manual_seed(0)
+    plain = make().to(memory_format=torch.channels_last)
+    twin = precision.engine(copy.deepcopy(plain), "fused")
+    images = torch.rand(4, 3, 8, 8).to(memory_format=torch.channels_last)
+    for network in (plain, twin):
+        network(images).square().sum().backward()
+    for (name, one), two in zip(plain.named_parameters(), twin.parameters(), strict=True):
+        assert float(one.grad.norm()) > 1 and far(two.grad, one.grad) < 1e-4, name
+
+
+ALTERED = {
+    "weight norm": nn.utils.parametrizations.weight_norm,
+    "spectral norm": nn.utils.parametrizations.spectral_norm,
+    "orthogonal": nn.utils.parametrizations.orthogonal,
+    "hook": lambda layer: layer.register_forward_hook(lambda m, x, y: y * 2) and layer,
+}
+
+
+@pytest.mark.parametrize("altered", ALTERED)
+@pytest.mark.parametrize("kind", ["convolution", "linear"])
+def test_what_someone_altered_is_left_to_pytorch(altered, kind):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 16, 3, padding=1) if kind == "convolution" else nn.Linear(3, 16)
+    plain = nn.Sequential(ALTERED[altered](layer)).to(memory_format=torch.channels_last)
+    kept = type(plain[0])
+    shape = (4, 3, 8, 8) if kind == "convolution" else (4, 3)
+    assert layers.shapes(plain, torch.rand(shape)) == {}
+    twin = precision.engine(copy.deepcopy(plain), "fused")
+    assert type(twin[0]).__name__ == kept.__name__
+    images = torch.rand(shape)
+    for network in (plain, twin):
+        network(images).square().sum().backward()
+    for (name, one), two in zip(plain.named_parameters(), twin.parameters(), strict=True):
+        assert far(two.grad, one.grad) < 1e-5, name
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 4, 6), (1, 16, 13, 11), (2, 24, 1, 1)])

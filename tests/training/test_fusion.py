@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from convscope import kernels, models
 from convscope.training import fusion
-from convscope.training.fusion import Activation, Norm, fuse
+from convscope.training.fusion import Activation, Drop, Norm, fuse
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 
@@ -40,13 +41,17 @@ CHAINS = {
 }
 
 
+APART = ("pool norm gelu", "norm gelu pool", "relu pool norm")  # of two steps
+
+
 @pytest.mark.parametrize("chain", CHAINS)
 @pytest.mark.parametrize("size", [(8, 6), (7, 9)])
 def test_every_chain_in_training_and_after(chain, size):
     torch.manual_seed(0)
     plain = nn.Sequential(*copy.deepcopy(CHAINS[chain]))
     exact, fused = copy.deepcopy(plain).double(), fuse(plain)
-    assert not any(type(m) in (nn.MaxPool2d, nn.BatchNorm2d, nn.GELU) for m in fused.modules())
+    assert all(isinstance(step, Activation | Norm) for step in fused.fused_steps)
+    assert len(fused.fused_steps) == (2 if chain in APART else 1)
     for turn in range(2):
         x = torch.randn(5, 6, *size).to(memory_format=torch.channels_last).requires_grad_()
         z = x.detach().double().requires_grad_()
@@ -90,7 +95,7 @@ def test_gelu_and_pool_do_not_change_places():
 def test_dropout(relu, p):
     """The share that is kept, its scale, the same mask on the way back, and seeded by torch."""
     fused = fuse(nn.Sequential(*[nn.ReLU()] * relu, nn.Dropout(p)))
-    assert isinstance(fused[0], fusion.Drop)
+    assert [type(step) for step in fused.fused_steps] == [Drop]
     x = (torch.randn(40, 8, 25, 25) + 0.1).to(memory_format=torch.channels_last).requires_grad_()
     torch.manual_seed(3)
     y = fused(x)
@@ -137,13 +142,59 @@ def test_what_is_not_usual_is_left_alone():
         nn.ReLU(),
     ]
     fused = fuse(nn.Sequential(*layers))
-    assert [type(m) for m in fused] == [type(m) for m in layers]
-    hooked = nn.Sequential(nn.BatchNorm2d(3))
-    hooked[0].register_forward_hook(lambda *rest: None)
-    assert not isinstance(fuse(hooked)[0], Norm)
-    pool = nn.MaxPool2d(2)
-    twice = fuse(nn.Sequential(nn.Sequential(pool), nn.Sequential(pool)))
-    assert not any(isinstance(m, Activation) for m in twice.modules())
+    assert fused.fused_steps == [*fused]
+
+
+def hooked(layer: nn.Module, register: str) -> nn.Module:
+    getattr(layer, register)(lambda *rest: None)
+    return layer
+
+
+def renamed(kind: type[nn.Module], *rest: object) -> nn.Module:
+    """A layer of a class of one's own, which does the same."""
+    return type("Mine", (kind,), {})(*rest)
+
+
+def replaced(layer: nn.Module) -> nn.Module:
+    layer.forward = functools.partial(type(layer).forward, layer)
+    return layer
+
+
+ALTERED = {
+    "forward hook": lambda: hooked(norm(3), "register_forward_hook"),
+    "forward pre-hook": lambda: hooked(norm(3), "register_forward_pre_hook"),
+    "backward hook": lambda: hooked(nn.ReLU(), "register_full_backward_hook"),
+    "backward pre-hook": lambda: hooked(nn.MaxPool2d(2), "register_full_backward_pre_hook"),
+    "subclass": lambda: renamed(nn.BatchNorm2d, 3),
+    "subclass of dropout": lambda: renamed(nn.Dropout, 0.5),
+    "forward of its own": lambda: replaced(nn.GELU()),
+    "parametrised": lambda: nn.utils.parametrize.register_parametrization(
+        norm(3), "weight", nn.Softplus()
+    ),
+}
+
+
+@pytest.mark.parametrize("altered", ALTERED)
+def test_what_someone_altered_is_left_alone(altered):
+    layer = ALTERED[altered]()
+    fused = fuse(nn.Sequential(layer))
+    assert fused.fused_steps == [fused[0]]
+
+
+def test_layers_that_are_called_by_themselves_stay_what_they_are():
+    """By an index, a slice, in a loop, or in another sequence."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(norm(), nn.ReLU(), nn.MaxPool2d(2), nn.GELU()).eval()
+    whole = nn.Sequential(plain, nn.Sequential(plain[0], plain[3])).eval()
+    fused, x = fuse(whole)[0], torch.randn(2, 6, 8, 8).to(memory_format=torch.channels_last)
+    assert len(fused.fused_steps) == 2
+    with torch.inference_mode():
+        for at in range(4):
+            assert torch.equal(fused[at](x), plain[at](x))
+        for one, two in zip(fused, plain, strict=True):
+            assert torch.equal(one(x), two(x))
+        assert torch.equal(fused[:2](x), plain[:2](x))
+        assert torch.allclose(fuse(whole)[1](x), whole[1](x), atol=1e-5)
 
 
 def test_other_numbers_and_layouts_fall_back():
@@ -166,7 +217,7 @@ def test_one_value_a_channel_is_refused_as_batch_norm_does():
 def test_without_kernels_it_is_the_network_itself(monkeypatch):
     plain = nn.Sequential(norm())
     monkeypatch.setattr(kernels, "available", lambda: False)
-    assert fusion.fuse(plain) is plain
+    assert fuse(plain) is plain
 
 
 def test_the_way_back_is_that_of_its_own_output_once():

@@ -153,7 +153,7 @@ class Failure:
         kind = "" if self.kind == self.module else f" ({self.kind})"
         called = f", in {self.function}" if self.function else ""
         wide = [shape for shape in self.shapes if len(shape) > 1]  # a bias met nothing
-        shown = wide if len(wide) > 1 else self.shapes
+        shown = wide if len(wide) > 1 else dict.fromkeys(self.shapes)
         shapes = [f"[{','.join(map(str, shape))}]" for shape in shown]
         met = f", where {' and '.join(shapes)} met" if len(shapes) > 1 else ""
         met = f", which got {shapes[0]}" if len(shapes) == 1 else met
@@ -179,8 +179,11 @@ class DependsOnDataError(RuntimeError):
     """A path, or a shape, that depends on the values of the image."""
 
 
-def trace(model: nn.Module, inputs: Sequence[Tensor], *, real: bool = False) -> Trace:
-    """Run a model in evaluation mode and record it; the model stays as it was.
+def trace(
+    model: nn.Module, inputs: Sequence[Tensor], *, real: bool = False, learns: bool = False
+) -> Trace:
+    """Run a model in evaluation mode, or in that in which it ``learns``, and record it; the model
+    stays as it was.
 
     What goes wrong in the model is no error here: it is the trace's ``failure``.
     """
@@ -191,8 +194,12 @@ def trace(model: nn.Module, inputs: Sequence[Tensor], *, real: bool = False) -> 
     with contextlib.ExitStack() as stack:
         stack.enter_context(as_it_was(model))
         stack.enter_context(evaluating(model))
-        stack.enter_context(torch.no_grad())
+        if learns:
+            model.train()
+        else:
+            stack.enter_context(torch.no_grad())
         stack.enter_context(plainly(model))
+        stack.callback(recorder.write_back)
         stack.callback(recorder.unhook)
         recorder.hook()
         if not real:
@@ -230,6 +237,7 @@ class _Recorder:
         self.parameters = {
             _storage(p): name for name, p in model.named_parameters() if not is_lazy(p)
         }
+        self.before: dict[int, tuple[Tensor, Tensor]] = {}  # storage -> a tensor, as it was before
         self.shapeless: set[int] = set()  # storages of real tensors that the image was written to
         self.stands_for: dict[int, int] = {}  # storage of a stand-in -> that of the tensor itself
         self.fell: tuple[BaseException, Frame] | None = (
@@ -306,13 +314,28 @@ class _Recorder:
         before = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Value)]
         before = [] if _makes(func) else before
         image = any(map(self.of_image, before))
-        written = frozenset(value.storage for value in _changed(func, args, kwargs))
+        written = frozenset(value.storage for value in _written(func, args, kwargs))
         after = [
             self.made(tensor, image) for tensor in tree_leaves(out) if isinstance(tensor, Tensor)
         ]
         if image:
             self.shapeless |= written
         self.open[-1].parts.append(Op(func, args, kwargs, before, after, written))
+
+    def spare(self, func: OpOverload, args: Any, kwargs: Any) -> None:
+        """Keep the values of parameters that an operator is about to write to."""
+        for tensor in _written(func, args, kwargs):
+            storage = _storage(tensor)
+            if storage in self.parameters and storage not in self.before:
+                name = self.parameters[storage]
+                whole = self.model.get_parameter(name).detach()
+                self.before[storage] = whole, whole.clone()
+
+    def write_back(self) -> None:
+        """Give parameters that were written to their values again."""
+        with torch.no_grad():
+            for tensor, value in self.before.values():
+                tensor.copy_(value)
 
     def value(self, tensor: Tensor) -> Value:
         """The tensor as it is known; one that is new is a constant, or a parameter."""
@@ -427,6 +450,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if _ON_DATA & set(func.tags):
             self._look(func, [recorder.value(tensor) for tensor in _looked_at(func, args, tensors)])
         if recorder.real or not any(map(recorder.is_shapeless, tensors)):
+            recorder.spare(func, args, kwargs)
             out = func(*args, **kwargs)
         else:
             on_meta = tree_map_only(Tensor, recorder.stand_in, (args, kwargs))
@@ -452,12 +476,12 @@ def _makes(func: OpOverload) -> bool:
     return name.startswith("new_") or name.endswith("_like")
 
 
-def _changed(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Value]:
+def _written(func: OpOverload, args: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[Any]:
     """The arguments that an operator writes to."""
     for at, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = args[at] if at < len(args) else kwargs.get(argument.name)
-            yield from (leaf for leaf in tree_leaves(value) if isinstance(leaf, Value))
+            yield from (leaf for leaf in tree_leaves(value) if isinstance(leaf, Value | Tensor))
 
 
 def _storage(tensor: Tensor) -> int:

@@ -84,6 +84,21 @@ def of_units(network: nn.Module, stage: Stage, units: Sequence[int], best: np.nd
     return loss
 
 
+def passes_back(network: nn.Module, shape: tuple[int, int, int]) -> bool:
+    """Whether a gradient goes back from the logits to an image [C,H,W].
+
+    >>> passes_back(nn.Flatten(), (1, 2, 2))
+    True
+    """
+    image = torch.full((1, *shape), 0.5, requires_grad=True)
+    with torch.enable_grad():
+        logits: Tensor = network(image)
+        if not logits.requires_grad:
+            return False
+        (found,) = torch.autograd.grad(logits.sum(), image, allow_unused=True)
+    return found is not None
+
+
 def raw(
     loss: Loss, shape: tuple[int, int, int, int], *, steps: int = STEPS, seed: int = 0
 ) -> np.ndarray:

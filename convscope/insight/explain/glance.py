@@ -82,7 +82,10 @@ def glance(
     steps = min(ascent.STEPS, int(WORK / max(1, 3 * len(classes) * work)))
     pixels = sure = None
     with ascent.still(network):
-        if steps < ascent.STEPS // 3:
+        back = ascent.passes_back(network, size)
+        if not back:
+            notes.append("No class images and no Grad-CAM: no gradient goes back to the image.")
+        elif steps < ascent.STEPS // 3:
             notes.append("No class images: they would take minutes; convscope explain makes them.")
         else:
             loss = ascent.of_classes(network, classes)
@@ -90,11 +93,11 @@ def glance(
                 network, loss, (len(classes), *size), steps=steps, seed=seed
             )
             sure = probabilities(network, pixels)[range(len(classes)), classes]
-        stage = fitting(stages(network, size))
+        stage = fitting(stages(network, size)) if back else None
         maps = None
-        if stage is None:
+        if stage is None and back:
             notes.append("No Grad-CAM: the network has no feature maps.")
-        else:
+        elif stage is not None:
             try:
                 wanted = torch.as_tensor(np.asarray(targets), dtype=torch.int64)
                 found = heat.gradcam(network, inputs_of(images), wanted, stage)

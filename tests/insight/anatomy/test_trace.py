@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, library, nn
@@ -49,18 +50,76 @@ def test_leaves_the_model_as_it_was(on_data: bool) -> None:
     model.eval()(torch.rand(2, 1, 5, 5)).sum().backward()  # nothing was left in inference mode
 
 
+class Notes:
+    """An object that is no module, and keeps a tensor."""
+
+    __slots__ = ("__dict__", "last")
+
+    def __init__(self) -> None:
+        self.sum = torch.zeros(1)
+        self.last = 0
+
+
+class Keeps(nn.Module):
+    """Changes whatever it holds: lists, dicts, objects, arrays, generators, its own weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.calls: list[dict[str, list[int]]] = [{"calls": []}]
+        self.notes = Notes()
+        self.array = np.zeros(2)
+        self.source = torch.Generator()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls[0]["calls"].append(1)
+        self.notes.sum += 1
+        self.notes.last += 1
+        self.array += 1
+        torch.rand(1), torch.rand(1, generator=self.source)
+        with torch.no_grad():
+            self.weight.clamp_(max=0.5)
+        return x * self.weight.sum()
+
+
+def test_gives_back_what_lies_deep_within() -> None:
+    model = Keeps()
+    kept = model.calls[0]["calls"]
+    states = torch.get_rng_state(), model.source.get_state()
+    assert summarise(model, (1, 5, 5)).failure is None
+    assert kept == [] and model.calls[0]["calls"] is kept
+    assert (float(model.notes.sum), model.notes.last, model.array.tolist()) == (0, 0, [0, 0])
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert torch.equal(model.source.get_state(), states[1])
+    assert model.weight.tolist() == [1, 1, 1]
+    with torch.inference_mode():
+        model.notes.last = torch.zeros(1)
+    assert summarise(model, (1, 5, 5)).failure is None  # such a tensor may be kept, too
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
+def test_a_recurrent_layer_is_called_again(kind: type[nn.RNNBase]) -> None:
+    """PyTorch keeps its weights a second time, in a list."""
+    layer = kind(6, 4, batch_first=True)
+    before = layer(torch.ones(2, 5, 6))[0]
+    assert summarise(layer, (5, 6)).total.parameters == sum(p.numel() for p in layer.parameters())
+    assert torch.equal(layer(torch.ones(2, 5, 6))[0], before)
+
+
+SEEN: list[str] = []  # not the module's own, which is given back
+
+
 class Constants(nn.Module):
     """Looks at the values of tables and weights, which do not depend on the image."""
 
     def __init__(self) -> None:
         super().__init__()
         self.steps = nn.Parameter(torch.full((), 2.0))
-        self.seen: list[str] = []
 
     def forward(self, x: Tensor) -> Tensor:
         for share in torch.linspace(0, 1, int(self.steps.item())).tolist():
             x = x + share
-        self.seen.append(x.device.type)
+        SEEN.append(x.device.type)
         table = torch.arange(4).view(2, 2)
         if bool((table > 2).any()):
             x = x[..., table.flatten()]
@@ -68,10 +127,10 @@ class Constants(nn.Module):
 
 
 def test_only_what_depends_on_the_image_is_left_out() -> None:
-    model = Constants()
-    found = summarise(model, (1, 4, 4))
+    SEEN.clear()
+    found = summarise(Constants(), (1, 4, 4))
     assert found.notes == () and found.failure is None
-    assert model.seen == ["meta"]
+    assert SEEN == ["meta"]
     assert [row.name for row in found.rows] == ["add", "add_1", "getitem", "Constants"]
     assert found.rows[-1].note == "parameters that no row takes"
 
