@@ -14,6 +14,8 @@ import torch
 
 from convscope.kernels import toolchain
 from convscope.kernels.compiled import scratch
+from convscope.kernels.dot import BLOCK, dot_forward, dot_grad_weight
+from convscope.kernels.dot import suits as dots
 from convscope.kernels.dropout import (
     drop,
     drop_slope,
@@ -51,6 +53,7 @@ from convscope.kernels.winograd import patches, tiles_in, tiles_out, tiles_slope
 
 __all__ = [
     "BLACK",
+    "BLOCK",
     "EDGE",
     "GELU",
     "LINEAR",
@@ -65,6 +68,9 @@ __all__ = [
     "available",
     "average",
     "combine",
+    "dot_forward",
+    "dot_grad_weight",
+    "dots",
     "drop",
     "drop_slope",
     "few_kernel",

@@ -96,6 +96,14 @@ def versions() -> str:
 
 
 @functools.cache
+@functools.cache
+def instructions() -> frozenset[str]:
+    """What the processor can do, by LLVM's names; nothing where LLVM does not tell."""
+    with contextlib.suppress(Exception):
+        return frozenset(name for name, has in binding.get_host_cpu_features().items() if has)
+    return frozenset()
+
+
 def folder() -> Path:
     """Where machine code is kept for this processor, these versions and these sources. Raises what
     LLVM raises where it does not know the processor."""

@@ -5,9 +5,11 @@ kernel. ``direct`` is PyTorch's own; ``winograd`` is Winograd's transform, in wh
 matrices costs a fraction of the multiplications (:mod:`convscope.training.winograd`); ``matmul``
 writes every window out as a row of a matrix; ``turned`` is the gradient of the input as a forward
 convolution with the kernel turned; ``few``, for images of few channels, multiplies every number of
-one with a vector of weights. All are the same function but for rounding; which is fastest depends
-on the shape and the machine. The bias's gradient is a sum of its own: within oneDNN it costs up to
-ten times as much (16 maps of 28x28, batch 100, two Zen 3 cores: 1.1 ms against 0.14, 2026-11-23).
+one with a vector of weights; ``dot`` takes dot products of pairs in bfloat16
+(:mod:`convscope.training.dot`). All are the same function but for rounding; which is fastest
+depends on the shape and the machine. The bias's gradient is a sum of its own: within oneDNN it
+costs up to ten times as much (16 maps of 28x28, batch 100, two Zen 3 cores: 1.1 ms against 0.14,
+2026-11-23).
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ from torch import Tensor, nn
 
 from convscope import kernels
 from convscope.kernels import PIXELS, TAPS
-from convscope.training import fusion, weights, winograd
+from convscope.training import dot, fusion, weights, winograd
 from convscope.training.untouched import untouched
 
-WAYS = ("direct", "turned", "winograd", "matmul", "few")
+WAYS = ("direct", "turned", "winograd", "matmul", "few", "dot")
 PARTS = ("output", "input", "kernel")
 DIRECT = ("direct", "direct", "direct")
 FEW = 4  # channels of an image
@@ -119,6 +121,8 @@ def suits(module: nn.Conv2d, part: str, way: str, dtype: torch.dtype = torch.flo
     )
     if way == "winograd":
         return close and winograd.suits(module, dtype)
+    if way == "dot":
+        return close and dot.suits(module, part, dtype)
     if way == "few":
         wide = module.out_channels % kernels.WIDE == 0
         return part != "input" and module.in_channels <= FEW and wide
@@ -179,6 +183,11 @@ def output(
         else:
             torch.addmm(bias, rows, flat, out=into)
         return y
+    if way == "dot":
+        sides = zip(x.shape[2:], padding, weight.shape[2:], strict=True)
+        height, width = (n + 2 * p - k + 1 for n, p, k in sides)
+        if dot.fits(x, (height, width)):
+            return dot.forward(x, weight, bias, padding)
     if way == "few" and x.shape[3] + 2 * padding[1] >= weight.shape[3] + (PIXELS - 1) * stride[1]:
         return _few(x, weight, bias, stride, padding)
     return torch.conv2d(x, weight, bias, stride, padding)
@@ -198,7 +207,9 @@ def gradients(
     wants_x, wants_w, wants_b = wanted
     if wants_x and ways[0] == "winograd":
         dx = winograd.into(g, weight, padding)
-    elif wants_x and ways[0] != "direct":
+    elif wants_x and ways[0] == "dot" and dot.fits(g, (x.shape[2], x.shape[3])):
+        dx = dot.grad_input(g, weight, padding)
+    elif wants_x and ways[0] not in ("direct", "dot"):
         turned = weight.flip(2, 3).transpose(0, 1)  # [C,K,k,l]
         margin = weight.shape[2] - 1 - padding[0], weight.shape[3] - 1 - padding[1]
         dx = output(g, turned, None, (1, 1), margin, ways[0])
@@ -208,6 +219,8 @@ def gradients(
         rows, _ = _rows(x, weight.shape[2:], stride, padding)
         flat = g.permute(0, 2, 3, 1).reshape(-1, g.shape[1])
         dw = (flat.T @ rows).view(-1, *weight.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
+    if wants_w and ways[1] == "dot" and dot.fits(x, (g.shape[2], g.shape[3])):
+        dw = dot.grad_weight(g, x, (weight.shape[2], weight.shape[3]), padding)
     if wants_w and ways[1] == "few":
         dw = _few_kernel(g, x, weight, stride, padding)
     left = [wants_x and dx is None, wants_w and dw is None, False]
