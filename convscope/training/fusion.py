@@ -184,7 +184,7 @@ class _Drop(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         x, scale = ctx.saved_tensors
         if g.stride() != x.stride():
@@ -284,7 +284,7 @@ class _Fused(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         x, scale, shift, place = ctx.saved_tensors
         batch, channels, height, width = x.shape
