@@ -268,6 +268,7 @@ def test_where_there_is_no_gpu_the_benchmark_says_so():
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)},
+        check=False,
     )
     assert done.returncode == 2, done.stderr
     assert done.stdout.startswith("There is no such GPU here, and nothing was measured: device=")
