@@ -326,3 +326,15 @@ def test_the_last_results_are_shown_again_by_where_they_are_from(
     cells = "E (bfloat16) | its script | 4x | **3.50x** | 3.50 to 3.50 | 1.50x | 1,000 images/s"
     assert cells in first and first.count("\n| E") == 1
     assert "**2.50x** | 2.50 to 2.50 |  | 1,000 images/s" in second
+
+
+def test_where_there_is_no_gpu_the_benchmark_says_so():
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "gpu.py"), "--device", "cuda:99"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)},
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout.startswith("There is no such GPU here, and nothing was measured: device=")

@@ -16,7 +16,7 @@ from PIL import Image
 from quick import QUICK, same_weights
 
 import convscope as cs
-from convscope import files, report
+from convscope import files, kernels, report
 from convscope import recipe as recipes
 from convscope.api.training import _checked
 from convscope.data import sources
@@ -368,6 +368,15 @@ def test_pytorchs_generator_is_put_back_and_nobody_elses_is_touched(bars):
 def _broken(event: object) -> None:
     if isinstance(event, EpochEnd):
         raise KeyError
+
+
+def test_a_run_says_why_there_are_no_kernels_where_there_should_be(bars, monkeypatch, events):
+    seen, emit = events
+    for why in ("numba.njit is not there", ""):
+        monkeypatch.setattr(kernels, "odd", lambda why=why: why)
+        cs.train("mnist", **QUICK, out=f"run{len(seen)}", look=False, emit=emit)
+        said = [e.text for e in seen if isinstance(e, Notice) and "compiled kernels" in e.text]
+        assert [text.partition(": ")[2] for text in said] == ["numba.njit is not there"]
 
 
 def test_ctrl_c_in_python_saves_first(bars):

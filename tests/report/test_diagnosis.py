@@ -252,6 +252,18 @@ def test_two_classes_can_only_be_mixed_up_with_each_other():
     assert "once a was taken for b; 100" in found["mixed up"].text
 
 
+def test_of_two_classes_none_is_the_hardest():
+    assert "weakest" not in wrong([[800, 200], [0, 1000]], "a", "b")
+    three = [[800, 200, 0], [0, 1000, 0], [0, 0, 1000]]
+    assert "weakest" in wrong(three, "a", "b", "c")
+
+
+def test_of_many_classes_without_images_three_are_named():
+    for names, listed in (("abcd", "(b, c, d)"), ("abcdef", "(b, c, d and 2 more)")):
+        matrix = [[int(i == j == 0) * 50 for j in range(len(names))] for i in range(len(names))]
+        assert listed in wrong(matrix, *names)["missing"].text
+
+
 def test_nothing_is_said_of_validation_of_unknown_size():
     found = said(seen(sizes=(0, 0)))
     assert not {"no validation", "small validation", "balanced", "underfitting"} & set(found)
@@ -324,3 +336,183 @@ def test_of_several_equal_ones_none_is_picked():
     hard = [[10, 40, 0, 0], [40, 10, 0, 0], [0, 0, 50, 0], [0, 0, 0, 50]]
     text = wrong(hard, *"abcd")["weakest"].text
     assert text.startswith("2 classes are the hardest, and equally hard (a, b): 20.0")
+
+
+MANY = (10**12, 10**12)  # images so many that nothing is left to chance
+DOWN = (0.004, 0.01, 0.005, 0.0001)
+GOOD: dict[str, Any] = {"train_accuracy": 0.97, "val_accuracy": 0.96}
+
+# What is said, and evidence a little beyond each of its thresholds, and a little within.
+EDGES: dict[str, tuple[str, Evidence, Evidence]] = {
+    "guessing, interval": (
+        "guessing",
+        seen(right=0.530, test=1000),
+        seen(right=0.532, test=1000),
+    ),
+    "unstable, training, 10 %": (
+        "unstable",
+        seen((0.9, 0.5, 0.5 * 1.102, 0.4), sizes=MANY),
+        seen((0.9, 0.5, 0.5 * 1.098, 0.4), sizes=MANY),
+    ),
+    "unstable, training, 3 errors": (
+        "unstable",
+        seen((0.9, 0.5, 0.5 * 1.165, 0.4)),  # 5,000 wrong: 10 % and 3 * 1.41 * 1.41 %
+        seen((0.9, 0.5, 0.5 * 1.155, 0.4)),
+    ),
+    "unstable, training, none wrong": (  # an error is of one image at least
+        "unstable",
+        seen((0.9, 0.1, 0.1 * 5.4, 0.1), train_accuracy=1.0),
+        seen((0.9, 0.1, 0.1 * 5.3, 0.1), train_accuracy=1.0),
+    ),
+    "unstable, validation, 50 %": (
+        "unstable",
+        seen(val=(0.8, 0.5, 0.5 * 1.502, 0.45), sizes=MANY),
+        seen(val=(0.8, 0.5, 0.5 * 1.498, 0.45), sizes=MANY),
+    ),
+    "unstable, validation, 3 errors": (
+        "unstable",
+        seen(val=(0.8, 0.5, 0.5 * 1.68, 0.45)),  # 600 wrong: 50 % and 3 * 1.41 * 4.08 %
+        seen(val=(0.8, 0.5, 0.5 * 1.66, 0.45)),
+    ),
+    "unstable, validation, comes back": (
+        "unstable",
+        seen(val=(0.8, 0.5, 1.4, 0.5), sizes=MANY),
+        seen(val=(0.8, 0.5, 1.4, 0.501), sizes=MANY),
+    ),
+    "validation, 5 points": (
+        "small validation",
+        seen(sizes=(50_000, 640)),
+        seen(sizes=(50_000, 656)),
+    ),
+    "validation, 1 point": (
+        "small validation",
+        seen(sizes=(50_000, 940), val_accuracy=0.995),
+        seen(sizes=(50_000, 980), val_accuracy=0.995),
+    ),
+    "validation, its error": (
+        "small validation",
+        seen(sizes=(50_000, 480), val_accuracy=0.97),
+        seen(sizes=(50_000, 540), val_accuracy=0.97),
+    ),
+    "overfitting, 5 %": (
+        "overfitting",
+        seen(FALLING, (0.8, 0.5, 0.4, 0.41, 0.41, 0.4 * 1.052), sizes=MANY),
+        seen(FALLING, (0.8, 0.5, 0.4, 0.41, 0.41, 0.4 * 1.048), sizes=MANY),
+    ),
+    "overfitting, 2 errors": (
+        "overfitting",
+        seen(FALLING, (0.8, 0.5, 0.4, 0.41, 0.41, 0.4 * 1.12)),  # 600 wrong: 2 * 1.41 * 4.08 %
+        seen(FALLING, (0.8, 0.5, 0.4, 0.41, 0.41, 0.4 * 1.11)),
+    ),
+    "overfitting, for two epochs": (
+        "overfitting",
+        seen(FALLING, (0.9, 0.8, 0.6, 0.4, 0.5, 0.6), sizes=MANY),
+        seen(FALLING, (0.9, 0.8, 0.7, 0.6, 0.4, 0.6), sizes=MANY),
+    ),
+    "overfitting, of three epochs": (
+        "overfitting",
+        seen(FALLING[:3], (0.4, 0.5, 0.6), sizes=MANY),
+        seen(FALLING[:2], (0.4, 0.6), sizes=MANY),
+    ),
+    "overfitting, gap": (
+        "overfitting",
+        seen(FALLING, BACK_UP, train_accuracy=0.890),
+        seen(FALLING, BACK_UP, train_accuracy=0.888),
+    ),
+    "memorising, half of the error": (
+        "memorising",
+        seen(sizes=MANY, train_accuracy=0.9901, val_accuracy=0.98),
+        seen(sizes=MANY, train_accuracy=0.9899, val_accuracy=0.98),
+    ),
+    "memorising, gap": (
+        "memorising",
+        seen(sizes=(50_000, 1000), train_accuracy=0.998, val_accuracy=0.995),
+        seen(sizes=(50_000, 1000), train_accuracy=0.998, val_accuracy=0.9955),
+    ),
+    "underfitting, 5 %": (
+        "underfitting",
+        seen(sizes=MANY, train_accuracy=0.9499, val_accuracy=0.9499),
+        seen(sizes=MANY, train_accuracy=0.9501, val_accuracy=0.9501),
+    ),
+    "underfitting, a quarter": (
+        "underfitting",
+        seen(sizes=MANY, train_accuracy=0.8499, val_accuracy=0.80),
+        seen(sizes=MANY, train_accuracy=0.8501, val_accuracy=0.80),
+    ),
+    "balanced, 5 %": (
+        "balanced",
+        seen(val=(0.8, 0.6, 0.5, 0.5 * 1.048), sizes=MANY, **GOOD),
+        seen(val=(0.8, 0.6, 0.5, 0.5 * 1.052), sizes=MANY, **GOOD),
+    ),
+    "improving, 1 %": (
+        "improving",
+        seen(val=(0.5153, 0.5102, 0.5051, 0.5)),
+        seen(val=(0.5147, 0.5098, 0.5049, 0.5)),
+    ),
+    "improving, of four epochs": (
+        "improving",
+        seen((0.9, 0.8, 0.7, 0.6), (0.9, 0.8, 0.7, 0.6)),
+        seen((0.9, 0.8, 0.7), (0.9, 0.8, 0.7)),
+    ),
+    "improving, beyond its noise": (
+        "improving",
+        seen(val=(0.90, 0.80, 0.79, 0.70)),
+        seen(val=(0.90, 0.80, 0.80, 0.70)),
+    ),
+    "annealed, 2 %": (
+        "annealed",
+        seen(val=(0.8, 0.6, 0.5, 0.5 * 1.019), lr=DOWN, **GOOD),
+        seen(val=(0.8, 0.6, 0.5, 0.5 * 1.021), lr=DOWN, **GOOD),
+    ),
+    "annealed, 5 % of the rate": (
+        "annealed",
+        seen(lr=(0.01, 0.01, 0.005, 0.000499), **GOOD),
+        seen(lr=(0.01, 0.01, 0.005, 0.000501), **GOOD),
+    ),
+    "harder, interval": (
+        "harder",
+        seen(right=0.868),
+        seen(right=0.870),
+    ),
+    "confidence, a point": (
+        "confidence",
+        seen(confidence=0.8901, test=10**8),
+        seen(confidence=0.8899, test=10**8),
+    ),
+    "confidence, interval": (
+        "confidence",
+        seen(confidence=0.900, test=1000),
+        seen(confidence=0.898, test=1000),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "beyond", "within"), EDGES.values(), ids=EDGES)
+def test_a_threshold_lies_between_what_is_said_and_what_is_not(name, beyond, within):
+    assert name in said(beyond)
+    assert name not in said(within)
+
+
+def test_how_many_epochs_a_slope_is_taken_from():
+    for epochs, taken in ((4, 4), (14, 4), (15, 5)):
+        losses = [2 - 0.05 * i for i in range(epochs)]
+        assert f"over the last {taken} epochs" in said(seen(losses, losses))["improving"].text
+
+
+def test_advice_goes_by_the_number_of_test_images():
+    advice = {}
+    for n in (99, 100):
+        matrix = [[n // 4, n // 2 - n // 4], [n - n // 2 - n // 4, n // 4]]
+        advice[n] = said(seen(confusion=matrix))["guessing"].advice
+    assert advice[99] == "Judge it on more images." and "--find-lr" in advice[100]
+
+
+def test_what_is_mixed_up_or_weak_is_so_beyond_an_interval_for_all():
+    """The 97.5 % point of a normal, shared among all pairs of classes or all classes."""
+    for count in (20, 21):
+        matrix = [[900 if i == j else 8 for j in range(4)] for i in range(4)]
+        matrix[0][1] = count
+        assert ("mixed up" in wrong(matrix, *"abcd")) == (count == 21), count
+    for missed in (44, 45):
+        matrix = [[1000 - 2 * missed, missed, missed], [30, 940, 30], [30, 30, 940]]
+        assert ("weakest" in wrong(matrix, *"abc")) == (missed == 45), missed

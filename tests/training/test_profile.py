@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import importlib
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,12 +14,14 @@ from torch import nn
 
 from convscope import kernels
 from convscope.data.loader import Loader
+from convscope.errors import BadArgument
 from convscope.models import build
 from convscope.models.parts import Classifier
 from convscope.recipe import Augment, Train
 from convscope.training import precision
 from convscope.training.profile import KINDS, Profile, profile
 
+taken_apart = importlib.import_module("convscope.training.profile")
 TRAIN = Train(epochs=1, batch_size=40, lr=0.01, warmup=0.0, precision="float32")
 
 
@@ -108,3 +113,44 @@ def test_layers_that_a_block_computes_together_have_no_speed_of_their_own():
     told = [row["layer"] for row in found.convolutions]
     assert len(told) == 8 and all(".branch" in layer for layer in told[1:4]), told
     assert not any("branch1x1" in layer for layer in told)
+
+
+def test_on_a_gpu_the_time_of_its_kernels_counts_on_whatever_thread():
+    """As PyTorch records it: the backward pass has a thread of its own, and kernels are events."""
+
+    def event(name, start, end, device, *inner, thread=1, kind="CPU"):
+        made = SimpleNamespace(
+            name=name,
+            cpu_children=list(inner),
+            cpu_parent=None,
+            thread=thread,
+            device_type=SimpleNamespace(name=kind),
+            time_range=SimpleNamespace(start=start, end=end),
+            cpu_time_total=end - start,
+            device_time_total=device,
+        )
+        for child in inner:
+            child.cpu_parent = made
+        return made
+
+    events = []
+    for start in (0, 1000):
+        forward = event("aten::conv2d", start + 10, start + 20, 300.0)
+        loss = event("aten::log_softmax", start + 20, start + 30, 50.0)
+        step = event(taken_apart.STEP, start, start + 900, 350.0, forward, loss)
+        back = event("ConvolutionBackward0", start + 100, start + 110, 400.0, thread=2)
+        lost = event("ConvolutionBackward0", start + 950, start + 960, 9000.0, thread=2)
+        kernel = event("gemm", start + 40, start + 340, 300.0, kind="CUDA")
+        shadow = event(taken_apart.STEP, start, start + 900, 350.0, kind="CUDA")
+        events += [step, forward, loss, back, lost, kernel, shadow]
+    recorder = SimpleNamespace(events=lambda: events)
+    found = taken_apart._kinds(recorder, 1e-3, 1e-5, torch.device("cuda"))
+    assert found["convolution"] == pytest.approx({"forward": 300e-6, "backward": 400e-6})
+    assert found["loss"]["forward"] == pytest.approx(50e-6)
+    assert found["Python"]["forward"] == pytest.approx(250e-6)  # the GPU waits
+    assert set(found) == {"convolution", "loss", "Python"}
+
+
+def test_mps_does_not_tell_what_an_operator_takes(loader):
+    with pytest.raises(BadArgument, match="profile=True: takes a step apart on the CPU and on NVI"):
+        profile(network(), dataclasses.replace(loader, device="mps"), TRAIN)
