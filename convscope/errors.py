@@ -103,7 +103,7 @@ def nearest(value: str, known: Iterable[str], *, listed: bool = True) -> str:
     names = sorted(known)
     spelt, given = {bare(name): name for name in reversed(names)}, bare(value)
     begun = sorted((name for name in spelt if given and name.startswith(given)), key=len)
-    close = begun or difflib.get_close_matches(given, spelt, n=1)
+    close = begun or difflib.get_close_matches(given, spelt, n=1, cutoff=0.55)
     hint = f"did you mean {spelt[close[0]]}? " if close else ""
     return hint + f"Known: {', '.join(names) or 'none'}" * listed
 

@@ -19,7 +19,7 @@ MEANT = {  # what other programs call it -> what it is called here
     "--network": "--model", "--net": "--model", "--num-epochs": "--epochs",
     "--workers": "--threads", "--num-workers": "--threads", "--output": "--out",
     "--validation": "--val", "--amp": "--precision", "--config": "--recipe",
-    "--dropout": "--layers", "--top": "--top-k",
+    "--dropout": "--layers", "--top": "--top-k", "--kernel": "--kernel-size",
 }  # fmt: skip
 
 KINDS = {"int": ("a whole number", "try 2"), "float": ("a number", "try 0.5")}

@@ -106,7 +106,8 @@ def no_argument(key: str, value: object, name: str, also: Iterable[str] = ()) ->
         rule = f"is no argument of {name} but of {', '.join(having)}"
         return BadArgument(key, value, rule, f"leave it out, or take model {having[0]} ({takes})")
     rule = f"is no argument of {name}" + ", nor an option" * bool(also)
-    return BadArgument(key, value, rule, nearest(key, {*own, *also}, listed=False) + takes)
+    hint = nearest(key, own, listed=False) or nearest(key, also, listed=False)
+    return BadArgument(key, value, rule, hint + takes)
 
 
 def is_own(name: str) -> bool:

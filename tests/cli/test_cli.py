@@ -162,6 +162,7 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
         ),
         (["train", "mnist", "--batch", "1"], 2, "train; did you mean --batch-size?"),
         (["train", "mnist", "--learning-rate", "1"], 2, "train; did you mean --lr?"),
+        (["train", "mnist", "--kernel", "3"], 2, "train; did you mean --kernel-size?"),
         (["train", "mnist", "--gpu"], 2, "train; did you mean --device?"),
         (["train", "mnist", "--flip", "yes"], 2, "--flip yes: takes no value; write --flip alone"),
         (["train", "mnist", "--flip=yes"], 2, "--flip yes: takes no value; write --flip alone"),

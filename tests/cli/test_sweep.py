@@ -46,7 +46,7 @@ def test_a_wrong_sweep_says_what_is_wrong(run, workplace):
     for words, says in (
         (["mnist", "--vary", "lr"], "--vary lr: must be a field and its values"),
         (["mnist", "--seeds", "two"], "--seeds two: must be whole numbers; try 3, or 1,2,5"),
-        (["mnist", "--vary", "kernel=3,5"], "--kernel 3: is neither an option nor an argument"),
+        (["mnist", "--vary", "kernel=3,5"], "an option; did you mean kernel_size? cnn takes"),
         (["--vary", "lr=1,2"], "DATA=(not given): is needed, or a recipe, or a study"),
         (["--study", "kernels"], "--study kernels: is no study that is ready"),
     ):

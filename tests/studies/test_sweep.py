@@ -89,7 +89,7 @@ def test_another_sweep_is_not_gone_on_with(tmp_path):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"vary": {"learning": [1, 2]}}, "learning=1: is neither an option nor an argument of mlp"),
+        ({"vary": {"learning": [1, 2]}}, "learning=1: is no argument of mlp, nor an option"),
         ({"vary": {"lr": [0.1, -1.0]}}, "lr=-1.0: must be a finite number above 0"),
         ({"vary": {"hidden": [8, 0]}, "hidden": None}, "hidden=0: must be a whole number"),
         ({"vary": {"lr": [0.1]}, "lr": 0.2}, "lr=0.2: is varied, and given as well"),
