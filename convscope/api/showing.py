@@ -27,8 +27,9 @@ from convscope.shipping import script as scripts
 
 
 def script(path: str | Path, out: str | Path | None = None, *, force: bool = False) -> str:
-    """A run as one plain PyTorch file, which needs torch and safetensors (and torchvision for
-    ``tv:``): it loads the run's weights, predicts what the run predicts, and can train on.
+    """A run as one plain PyTorch file, which needs torch, safetensors and Pillow (and torchvision
+    for ``tv:``): it loads the run's weights, predicts what the run predicts, of an image that it is
+    given too, and can train on.
 
     Gives the text, and writes it to ``out`` if that is given; its path to the weights is then from
     that file on, else from the working folder. Raises BadArgument where ``out`` is there already

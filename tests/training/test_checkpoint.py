@@ -200,3 +200,51 @@ def test_the_state_is_readable_json(tmp_path):
     state = json.loads((path / "state.json").read_text())
     assert state["position"]["epoch"] == 2
     assert set(state) == {"position", "weights_sha256", "sha256"}
+
+
+class Tied(nn.Module):
+    def __init__(self, tie: bool) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.b.weight = self.a.weight if tie else nn.Parameter(self.a.weight.detach().clone())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(self.a(x).relu())
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_tied_weights_are_averaged_remembered_and_restored_as_one(tmp_path, kind):
+    def begun() -> State:
+        torch.manual_seed(0)
+        train = Train(optimizer=kind, lr=0.1, momentum=0.9 if kind == "sgd" else None, ema=0.5,
+                      early_stopping=2)  # fmt: skip
+        model = Tied(tie=True)
+        return State.of(model, optim.optimizer(model, train), train)
+
+    def learn(run: State, seed: int) -> None:
+        torch.manual_seed(seed)
+        run.optimizer.zero_grad()
+        run.model(torch.randn(5, 6)).square().mean().backward()
+        run.optimizer.step()
+        optim.follow(run.average, run.model, 0.5, seed)
+        run.remember()
+
+    run = begun()
+    expected = run.average.a.weight.detach().clone()
+    for seed in range(3):
+        learn(run, seed)
+        share = 1 - min(0.5, (1 + seed) / (10 + seed))
+        expected.lerp_(run.model.a.weight.detach(), share)
+    assert torch.allclose(run.average.a.weight, expected, atol=1e-6)
+    assert torch.equal(run.best.a.weight, run.average.a.weight)
+    checkpoint.save(tmp_path, Position(step=3), run, 3)
+    again = begun()
+    checkpoint.restore(tmp_path, again, silent)
+    for one in (run, again):
+        learn(one, 3)
+        one.keep()
+    for name, network in run.networks().items():
+        other = again.networks()[name]
+        assert other.b.weight is other.a.weight
+        for key, value in network.state_dict().items():
+            assert torch.equal(other.state_dict()[key], value), (name, key)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from convscope import kernels
 from convscope.recipe import Train
 from convscope.training import optim, weights
 
@@ -162,3 +163,14 @@ def test_a_bfloat16_step_asks_for_gradients_in_that_format_unless_they_are_summe
         optim.optimizer(model, Train(precision="bfloat16", lr=0.1, **more))
         assert model[3].weight.grad_dtype == wanted
         assert model[3].bias.grad_dtype == torch.float32
+
+
+def test_a_step_of_pytorchs_own_optimiser_makes_copies_stale(monkeypatch):
+    monkeypatch.setattr(kernels, "available", lambda: False)
+    layer = nn.Linear(3, 2)
+    optimizer = optim.optimizer(layer, Train(optimizer="adamw", lr=0.1))
+    before = weights.half(layer.weight)
+    layer(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    assert torch.equal(weights.half(layer.weight), layer.weight.detach().bfloat16())
+    assert not torch.equal(weights.half(layer.weight), before)

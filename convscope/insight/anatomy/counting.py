@@ -3,7 +3,9 @@
 The rules are those of PyTorch's own counter (``torch.utils.flop_counter``), halved, and a few that
 it lacks. What works on each value by itself, normalises, pools, resizes or samples, or sums is not
 counted, as it is not in published figures: of a deformable convolution, what the convolution does.
-An operator that is neither is said to be unknown. Pixels of the padding are multiplied like any
+What makes a parametrised weight is
+not counted either: it does not depend on the image. An operator that is neither is said to be
+unknown. Pixels of the padding are multiplied like any
 others, and masked attention like any other.
 """
 
@@ -67,6 +69,8 @@ def multiply_adds(op: Op) -> int | None:
     >>> [multiply_adds(op) for op in found.root.ops() if not op.viewing]
     [30]
     """
+    if op.prepares:
+        return 0
     if op.name in _OWN:
         return _OWN[op.name](op)
     rule = _rule(op.target)

@@ -64,9 +64,12 @@ class _Empty(TorchFunctionMode):
 
 @contextlib.contextmanager
 def plainly(model: nn.Module) -> Iterator[None]:
-    """Let modules run as the operators they are made of: no fused attention, no compiled code."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+    """Let modules run as the operators they are made of: no fused attention, no recurrent layer as
+    one operator, no compiled code."""
+    fast, onednn = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn
+    enabled: Any = onednn.enabled
     torch.backends.mha.set_fastpath_enabled(False)
+    onednn.enabled = False  # type: ignore[assignment]
     try:
         with contextlib.ExitStack() as stack:
             if any(hasattr(module, "_orig_mod") for module in model.modules()):
@@ -74,6 +77,7 @@ def plainly(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        onednn.enabled = enabled
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -59,7 +60,8 @@ class Value:
 
 @dataclass(eq=False)
 class Op:
-    """A call of an operator: its arguments by position, each tensor as a Value."""
+    """A call of an operator: its arguments by position, each tensor as a Value. One that
+    ``prepares`` makes a parametrised weight of what it is made of, whatever the image."""
 
     target: OpOverload
     args: tuple[Any, ...]
@@ -67,6 +69,7 @@ class Op:
     inputs: list[Value]
     outputs: list[Value]
     written: frozenset[int]  # storages that it changed
+    prepares: bool = False
 
     @property
     def name(self) -> str:
@@ -229,6 +232,7 @@ class _Recorder:
         }
         root = Frame("", model)
         sizes = {name: p.numel() for name, p in model.named_parameters() if not is_lazy(p)}
+        self.preparing = 0  # parametrisations that are at work
         self.found = Trace(root, [], [], names, sizes)
         self.open = [root]
         self.called: set[nn.Module] = set()
@@ -254,6 +258,16 @@ class _Recorder:
                 module.register_forward_pre_hook(self._enter, prepend=True, with_kwargs=True),
                 module.register_forward_hook(self._leave, always_call=True),
             ]
+
+        for module in self.model.modules():
+            if isinstance(module, ParametrizationList):
+                self.handles += [
+                    module.register_forward_pre_hook(lambda *rest: self._prepare(1)),
+                    module.register_forward_hook(lambda *rest: self._prepare(-1), always_call=True),
+                ]
+
+    def _prepare(self, more: int) -> None:
+        self.preparing += more
 
     def unhook(self) -> None:
         for handle in self.handles:
@@ -320,7 +334,8 @@ class _Recorder:
         ]
         if image:
             self.shapeless |= written
-        self.open[-1].parts.append(Op(func, args, kwargs, before, after, written))
+        prepares = self.preparing > 0
+        self.open[-1].parts.append(Op(func, args, kwargs, before, after, written, prepares))
 
     def spare(self, func: OpOverload, args: Any, kwargs: Any) -> None:
         """Keep the values of parameters that an operator is about to write to."""

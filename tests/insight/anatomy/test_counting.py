@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations as P
 
 from convscope.insight.anatomy import summarise
 from convscope.insight.anatomy.counting import multiply_adds, terms
@@ -189,3 +190,38 @@ def test_the_terms_multiply_to_the_count() -> None:
         for op in trace(layer, [torch.zeros(1, 4, 13, 13)]).root.ops():
             if multiply_adds(op):
                 assert eval(terms(op)) == multiply_adds(op), layer
+
+
+class Looked(nn.Module):
+    """A layer, and a look at its image, for which it has to run on numbers."""
+
+    def __init__(self, layer: nn.Module, look: bool) -> None:
+        super().__init__()
+        self.layer, self.look = layer, look
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.look and x.sum() > 1e9:
+            return x
+        y = self.layer(x)
+        return y[0] if isinstance(y, tuple) else y
+
+
+WRITTEN = {  # a layer as it is written, its input, and its multiply-adds
+    "weight norm": (lambda: P.weight_norm(nn.Conv2d(4, 4, 3, padding=1)), (4, 6, 6), 36 * 144),
+    "spectral norm": (lambda: P.spectral_norm(nn.Conv2d(4, 4, 3, padding=1)), (4, 6, 6), 36 * 144),
+    "orthogonal": (lambda: P.orthogonal(nn.Linear(12, 12)), (12,), 144),
+    "lazy": (lambda: nn.LazyLinear(12), (12,), 144),
+    "LSTM": (lambda: nn.LSTM(12, 6, batch_first=True), (5, 12), 5 * (12 + 6) * 24),
+    "GRU": (lambda: nn.GRU(12, 6, batch_first=True), (5, 12), 5 * (12 + 6) * 18),
+}
+
+
+@pytest.mark.parametrize("look", [False, True])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_counting_is_by_what_is_written_whatever_pytorch_makes_of_it(name: str, look: bool) -> None:
+    make, shape, work = WRITTEN[name]
+    model = Looked(make(), look)
+    found = summarise(model, shape)
+    assert found.total.note == "" and found.total.multiply_adds == work
+    model(torch.zeros(1, *shape))  # lazy ones get their weights
+    assert found.total.parameters == sum(p.numel() for p in model.parameters())

@@ -93,7 +93,7 @@ def test_gives_back_what_lies_deep_within() -> None:
     assert torch.equal(model.source.get_state(), states[1])
     assert model.weight.tolist() == [1, 1, 1]
     with torch.inference_mode():
-        model.notes.last = torch.zeros(1)
+        model.last = torch.zeros(1)
     assert summarise(model, (1, 5, 5)).failure is None  # such a tensor may be kept, too
 
 
