@@ -32,16 +32,16 @@ def keep(work: float, sleep: float, seconds: float, parent: int) -> None:
 
 
 @contextlib.contextmanager
-def one_core(busy: bool = True) -> Iterator[None]:
-    """Have one core busy half of the time meanwhile, if it is to be ``busy``. Raises WorkerFailed
-    where the process that does it ended early."""
+def one_core(busy: bool = True) -> Iterator[subprocess.Popen[bytes] | None]:
+    """Have one core busy half of the time meanwhile, if it is to be ``busy``, by a process that is
+    given. Raises WorkerFailed where it ended early."""
     if not busy:
-        yield
+        yield None
         return
     command = [sys.executable, str(Path(__file__).resolve()), "--parent", str(os.getpid())]
     process = subprocess.Popen(command)
     try:
-        yield
+        yield process
         if process.poll() is not None:
             raise WorkerFailed(f"{' '.join(command)} ended early, with {process.returncode}")
     finally:

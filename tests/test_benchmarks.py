@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -199,6 +197,22 @@ def test_one_core_is_busy_while_the_turns_last_if_that_is_asked_for(
         assert words[last:] == ["busy", *["peer", "ours"] * 3, "end"]
 
 
+def test_what_is_measured_with_one_core_busy_is_kept_apart_and_said_to_be(
+    benchmarks, monkeypatch, capsys
+):
+    import run
+
+    kept = []
+    monkeypatch.setattr(run, "measure", lambda rows, *rest: [{"row": rows[0].name}])
+    monkeypatch.setattr(run, "record", lambda part, found, where: kept.append(part))
+    monkeypatch.setattr(run, "table", lambda found: "the table")
+    for words in (["--busy"], []):
+        monkeypatch.setattr(sys, "argv", ["run.py", "--quick", "--only", "a", *words])
+        assert run.compare(run.arguments()) == []
+        assert ("another process kept one core busy" in capsys.readouterr().out) is bool(words)
+    assert kept == ["busy", "rows"]
+
+
 def test_one_core_is_busy_half_of_the_time_until_its_parent_ends(benchmarks):
     import busy
     import pairs
@@ -206,12 +220,17 @@ def test_one_core_is_busy_half_of_the_time_until_its_parent_ends(benchmarks):
     began = time.process_time()
     busy.keep(0.02, 0.02, 1.0, os.getppid())
     assert 0.05 < time.process_time() - began < 0.75
-    busy.keep(0.02, 0.02, math.inf, -1)  # its parent is gone: it ends
-    with busy.one_core(False):
-        pass
+    with busy.one_core(False) as nobody:
+        assert nobody is None
+    with busy.one_core() as process:
+        assert _runs(process.pid)
+    assert not _runs(process.pid)
+    with pytest.raises(pairs.WorkerFailed, match="ended early"), busy.one_core() as process:
+        process.kill()
+        process.wait()
     parent = (
         "import subprocess, sys, os\n"
-        "command = [sys.executable, sys.argv[1], '--parent', str(os.getpid())]\n"
+        "command = [sys.executable, sys.argv[1], '--seconds=60', '--parent', str(os.getpid())]\n"
         "print(subprocess.Popen(command, stdout=subprocess.DEVNULL).pid)"
     )
     command = [sys.executable, "-c", parent, str(benchmarks / "busy.py")]
@@ -219,13 +238,7 @@ def test_one_core_is_busy_half_of_the_time_until_its_parent_ends(benchmarks):
     until = time.monotonic() + 30
     while _runs(int(done.stdout)) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not _runs(int(done.stdout))
-    with pytest.raises(pairs.WorkerFailed, match="ended early"), busy.one_core():
-        child = next(p for p in Path(f"/proc/{os.getpid()}/task").glob("*/children"))
-        for pid in child.read_text().split():
-            if "busy.py" in Path(f"/proc/{pid}/cmdline").read_text():
-                os.kill(int(pid), signal.SIGKILL)
-        time.sleep(0.5)
+    assert not _runs(int(done.stdout))  # its parent is gone
 
 
 def _runs(pid: int) -> bool:

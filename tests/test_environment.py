@@ -297,6 +297,11 @@ def test_a_choice_counts_in_an_environment_that_is_up_to_date(bare, pip, monkeyp
     (bare / f"torch-{TORCH}.dist-info").rmdir()  # whatever somebody does to it by hand
     environment.main("demo")  # what the tests need is more
     assert len(pip) == 4
+    for stamp in venv.glob("installed-*"):
+        stamp.write_text("of another pyproject.toml")
+    (bare / f"torch-{TORCH}.dist-info").mkdir()
+    environment.main("demo")
+    assert pip[4][-1] == "." and len(pip) == 5
 
 
 @pytest.fixture
