@@ -333,7 +333,7 @@ def _convolutions(
         if not clock.get("forward passes"):  # a linear layer, or one that does not learn
             continue
         here = inputs.device.type == "cpu"
-        alone = layers.measure(layer, shape, learns, DTYPES[precision]) if here else {}
+        alone = layers.measure(layer, shape, learns, DTYPES[precision]).parts if here else {}
         layer.cpu()
         operations = 2 * layers.multiply_adds(layer, shape)
         backward = operations * ((1 if learns else 0) + 1)
@@ -358,7 +358,8 @@ def _convolutions(
 
 def _rate(operations: float, share: float, alone: Any, parts: list[str]) -> float | None:
     """GFLOP/s of these parts in the fastest way each, which the share of the batch took."""
-    seconds = [
-        min(t for t in alone[part].values() if t is not None) for part in parts if part in alone
-    ]
+    timed = [[t for t in alone[p].values() if t is not None] for p in parts if p in alone]
+    if not all(timed):  # others were at work
+        return None
+    seconds = [min(times) for times in timed]
     return operations * share / sum(seconds) / 1e9 if seconds else None
