@@ -8,6 +8,7 @@ from pathlib import Path
 
 from convscope import recipe
 from convscope.models import MODELS
+from convscope.training import measurements
 
 
 def test_models_and_recipes_are_listed(run):
@@ -54,3 +55,19 @@ def test_a_line_of_layers_is_trained_and_written_as_code(bars, run):
     assert run("script", "a", "-o", "net.py", "--force").code == 0
     assert run("script", "a", "-o", "code/net.py").code == 0
     assert 'Path(__file__).parent / "../a/model.safetensors"' in Path("code/net.py").read_text()
+
+
+def test_the_machine_says_what_was_measured_on_it(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path))
+    out = run("machine").out
+    assert "Nothing is measured yet" in out and "taken unmeasured" in out
+    plain, half = "float32 channels_last plain", "bfloat16 channels_last plain"
+    one = measurements.Measurement(
+        *("cnn", {}, 10, (100, 1, 28, 28), "cpu", ("auto",) * 3, 100, {plain: 0.02, half: 0.01}),
+        *((f"{plain}x",), half, 0.875, measurements.today(), {}),
+    )
+    measurements.write("k", one)
+    out = run("machine").out
+    words = ("cnn", "100x1x28x28", "88%", "10.0", "bfloat16, 2.0x as fast as float32 here")
+    assert all(word in out for word in words) and "wrong: float32 channels_last" in out
+    assert json.loads(run("machine", "--json").out)["measurements"][0]["chosen"] == half
