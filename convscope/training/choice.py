@@ -21,7 +21,7 @@ from convscope import devices, kernels, machine
 from convscope.errors import BadArgument
 from convscope.events import Emit, Notice
 from convscope.recipe import Recipe
-from convscope.training import fusion, layers, measurements
+from convscope.training import layers, measurements
 from convscope.training.measurements import Measurement
 from convscope.training.precision import DTYPES, FORMATS, autocast, engine
 from convscope.training.timing import Race, race
@@ -46,7 +46,7 @@ PRIOR = {
 }
 # Whatever draws a mask, by its public names.
 DROPOUTS = (
-    *(fusion.Drop, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
     *(nn.AlphaDropout, nn.FeatureAlphaDropout),
 )
 

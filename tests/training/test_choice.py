@@ -171,7 +171,8 @@ def test_what_was_typed_stays(network, quiet):
     assert found.train.precision == "bfloat16" and found.origin["train.precision"] == "typed"
 
 
-def test_a_damaged_measurement_is_taken_anew(network, fresh, quiet):
+def test_a_damaged_measurement_is_taken_anew(network, fresh, monkeypatch):
+    raced(monkeypatch, {"": 1.0})
     choice.choose(recipe.resolve({}), network, IMAGES, LABELS, silent)
     (path,) = fresh.glob("precision/network-*.json")
     for damaged in ("{", "{}", "[]", '{"float32 contiguous": null}'):
@@ -180,8 +181,9 @@ def test_a_damaged_measurement_is_taken_anew(network, fresh, quiet):
         assert json.loads(path.read_text())["seconds"]
 
 
-def test_what_other_code_kept_of_the_network_is_not_taken(network, quiet, monkeypatch):
+def test_what_other_code_kept_of_the_network_is_not_taken(network, monkeypatch):
     """The key holds machine, versions, network, batch and what was asked for."""
+    raced(monkeypatch, {"": 1.0})
     asked = recipe.resolve({})
     one = choice.choose(asked, network, IMAGES, LABELS, silent)
     others = [
