@@ -1,4 +1,6 @@
-"""Pooling of maps, forward and back, with what is done on the way: scale, shift, rectifying."""
+"""Pooling of maps, forward and back, with what is done on the way: scale, shift, rectifying.
+
+Of 16 channels or more, 16 are done at a time, the last ones twice where they are no multiple."""
 
 # Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
 # ruff: noqa: PLW3301
@@ -31,6 +33,47 @@ from convscope.kernels.compiled import (
     thread,
     threads,
 )
+from convscope.kernels.vectors import WIDE, lanes
+
+
+def _largest(least):
+    """Of four numbers, scale and shift: the largest of scale number + shift, at least ``least``,
+    and which it was, 4 where it is cut."""
+
+    def function(v0, v1, v2, v3, scale, shift):
+        v0, v1, v2, v3 = (v.times_plus(scale, shift) for v in (v0, v1, v2, v3))
+        m = v0.larger(v1).larger(v2.larger(v3))
+        k = v2.if_equal(m, m.of(2.0), m.of(3.0))
+        k = v0.if_equal(m, m.of(0.0), v1.if_equal(m, m.of(1.0), k))
+        if least is None:
+            return m, k
+        return m.larger(m.of(least)), (m - m.of(least)).if_positive(k, m.of(4.0))
+
+    return function
+
+
+def _parted(g, place):
+    """A gradient where its number came from, zeros elsewhere: four."""
+    return [place.if_equal(place.of(float(k)), g, g.of(0.0)) for k in range(4)]
+
+
+def _parted_norm(g, place, x0, x1, x2, x3, u, v, r):
+    """u (gradient where its number came from, else 0) + v x + r: four."""
+    parts = _parted(g * u, place)
+    rest = (x.times_plus(v, r) for x in (x0, x1, x2, x3))
+    return [part + more for part, more in zip(parts, rest, strict=True)]
+
+
+def _added(g, place, x0, x1, x2, x3, one, two):
+    """Sums of the gradient and of it times the number it came from, with these added."""
+    x = place.if_equal(place.of(2.0), x2, x3)
+    x = place.if_equal(place.of(0.0), x0, place.if_equal(place.of(1.0), x1, x))
+    g = place.if_equal(place.of(4.0), g.of(0.0), g)
+    return one + g, g.times_plus(x, two)
+
+
+_pool_plain, _pool_relu = lanes(_largest(None)), lanes(_largest(0.0))
+_unpool_plain, _unpool_norm, _pool_sums = lanes(_parted), lanes(_parted_norm), lanes(_added)
 
 
 @kernel(tensors=5, sizes=5)
@@ -50,6 +93,16 @@ def pool(p):
         for j in range(w):
             o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
             r = q + W * C
+            if C >= WIDE:
+                for e in range(0, C, WIDE):
+                    c = min(e, C - WIDE)
+                    four = ((x, (q, q + C, r, r + C)), (scale, (0,)), (shift, (0,)))
+                    into = ((y, (o,)), (place, (o,)))
+                    if kind == 1:
+                        _pool_relu(four, into, c)
+                    else:
+                        _pool_plain(four, into, c)
+                continue
             for c in range(C):
                 s, d = get(scale, c), get(shift, c)
                 v0, v1 = look(x, q + c) * s + d, look(x, q + C + c) * s + d
@@ -86,6 +139,17 @@ def pool_sums(p):
         for j in range(w):
             o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
             r = q + W * C
+            if C % WIDE == 0:
+                four = (
+                    (g, (o,)),
+                    (place, (o,)),
+                    (x, (q, q + C, r, r + C)),
+                    (one, (0,)),
+                    (two, (0,)),
+                )
+                for c in range(0, C, WIDE):
+                    _pool_sums(four, ((one, (0,)), (two, (0,))), c)
+                continue
             for c in range(C):
                 k = np.int32(get_byte(place, o + c))
                 v, v1 = look(x, q + c), look(x, q + C + c)
@@ -120,6 +184,12 @@ def unpool(p):
             for j in range(w):
                 o, q = ((b * h + i) * w + j) * C, top + 2 * j * C
                 s = q + W * C
+                if C >= WIDE:
+                    four = (q, q + C, s, s + C)
+                    given = ((g, (o,)), (place, (o,)), (x, four), (u, (0,)), (v, (0,)), (r, (0,)))
+                    for f in range(0, C, WIDE):
+                        _unpool_norm(given, ((dx, four),), min(f, C - WIDE))
+                    continue
                 for c in range(C):
                     k = np.int32(get_byte(place, o + c))
                     d, m, e = look(g, o + c) * get(u, c), get(v, c), get(r, c)
@@ -156,6 +226,11 @@ def unpool_plain(p):
             for j in range(w):
                 o, q = ((b * h + i) * w + j) * C, top + 2 * j * C
                 s = q + W * C
+                if C >= WIDE:
+                    for f in range(0, C, WIDE):
+                        four = ((dx, (q, q + C, s, s + C)),)
+                        _unpool_plain(((g, (o,)), (place, (o,))), four, min(f, C - WIDE))
+                    continue
                 for c in range(C):
                     k, d = np.int32(get_byte(place, o + c)), look(g, o + c)
                     set0(dx, q + c, d if k == 0 else zero)

@@ -96,7 +96,6 @@ def versions() -> str:
 
 
 @functools.cache
-@functools.cache
 def instructions() -> frozenset[str]:
     """What the processor can do, by LLVM's names; nothing where LLVM does not tell."""
     with contextlib.suppress(Exception):
@@ -104,6 +103,7 @@ def instructions() -> frozenset[str]:
     return frozenset()
 
 
+@functools.cache
 def folder() -> Path:
     """Where machine code is kept for this processor, these versions and these sources. Raises what
     LLVM raises where it does not know the processor."""

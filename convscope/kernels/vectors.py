@@ -14,7 +14,8 @@ from convscope.kernels.toolchain import cgutils, ir
 WIDE = 16  # numbers at a time: float32 in a register of AVX-512
 if compiled.READY:
     FLOATS, WORDS = (ir.VectorType(kind, WIDE) for kind in (ir.FloatType(), ir.IntType(32)))
-    HALVES, WORD = ir.VectorType(ir.IntType(16), WIDE), ir.IntType(64)
+    HALVES, BYTES = (ir.VectorType(ir.IntType(bits), WIDE) for bits in (16, 8))
+    WORD = ir.IntType(64)
 
 
 class Lanes:
@@ -54,6 +55,10 @@ class Lanes:
         """The larger of the two."""
         return self._call("maxnum", self.value, self.of(number).value)
 
+    def larger(self, other: Lanes) -> Lanes:
+        """The larger of the two; NaN where either is."""
+        return self._call("maximum", self.value, other.value)
+
     def floor(self) -> Lanes:
         """The whole number below."""
         return self._call("floor", self.value)
@@ -73,6 +78,11 @@ class Lanes:
         above = self.builder.fcmp_ordered(">", self.value, self.of(0.0).value)
         return Lanes(self.builder, self.builder.select(above, one.value, other.value))
 
+    def if_equal(self, other: Lanes, one: Lanes, another: Lanes) -> Lanes:
+        """One where this equals the other, another elsewhere."""
+        same = self.builder.fcmp_ordered("==", self.value, other.value)
+        return Lanes(self.builder, self.builder.select(same, one.value, another.value))
+
     def _call(self, name: str, *values: Any) -> Lanes:
         kind = ir.FunctionType(FLOATS, [FLOATS] * len(values))
         name = f"llvm.{name}.v{WIDE}f32"
@@ -86,8 +96,8 @@ def lanes(function: Callable[..., Sequence[Lanes]]) -> Any:
     ``sources`` are pairs of an address and indices, at each of which 16 neighbours are read: the
     arguments, in that order. What the function returns is written, once all was read, to
     ``targets``, which are pairs too; ``shift`` is added to every index. Addresses are those of
-    float32 or of bfloat16, which becomes float32 on the way in and is rounded on the way out, as in
-    other kernels.
+    float32, of bfloat16, which becomes float32 on the way in and is rounded on the way out, as in
+    other kernels, or of bytes, which are whole numbers.
     """
     if not compiled.READY:
         return None
@@ -100,7 +110,7 @@ def lanes(function: Callable[..., Sequence[Lanes]]) -> Any:
                 for n, (address, indices) in enumerate(kinds):
                     pair = builder.extract_value(pairs, n)
                     start, places = (builder.extract_value(pair, k) for k in (0, 1))
-                    vector = HALVES if address.dtype == compiled.types.uint16 else FLOATS
+                    vector = _vector(address)
                     for k in range(len(indices)):
                         index = builder.add(builder.extract_value(places, k), values[2])
                         there = builder.gep(start, [index])
@@ -118,8 +128,16 @@ def lanes(function: Callable[..., Sequence[Lanes]]) -> Any:
     return sixteen
 
 
+def _vector(address: Any) -> Any:
+    """What 16 of the numbers at an address are."""
+    kinds = {compiled.types.uint16: HALVES, compiled.types.uint8: BYTES}
+    return kinds.get(address.dtype, FLOATS)
+
+
 def _read(builder: Any, pointer: Any) -> Lanes:
     """float32 from there; bfloat16's bits are the upper half of the other's."""
+    if pointer.type.pointee == BYTES:
+        return Lanes(builder, builder.uitofp(builder.load(pointer, align=1), FLOATS))
     half = pointer.type.pointee == HALVES
     value = builder.load(pointer, align=2 if half else 4)
     if half:
@@ -130,6 +148,9 @@ def _read(builder: Any, pointer: Any) -> Lanes:
 
 def _write(builder: Any, value: Any, pointer: Any) -> None:
     """float32 to there; as bfloat16 to the nearest, halves to even."""
+    if pointer.type.pointee == BYTES:
+        builder.store(builder.fptoui(value, BYTES), pointer, align=1)
+        return
     half = pointer.type.pointee == HALVES
     if half:
         bits, upper = builder.bitcast(value, WORDS), WORDS([16] * WIDE)
@@ -166,7 +187,7 @@ class _Memory:
 
     def __init__(self, builder: Any, kind: Any, address: Any) -> None:
         self.builder, self.address = builder, address
-        self.vectors = HALVES if kind.dtype == compiled.types.uint16 else FLOATS
+        self.vectors = _vector(kind)
 
     def at(self, *parts: Any) -> Any:
         """The vector whose index is the sum of these."""
