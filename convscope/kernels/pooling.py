@@ -108,6 +108,9 @@ def pool(p):
                 v0, v1 = look(x, q + c) * s + d, look(x, q + C + c) * s + d
                 v2, v3 = look(x, r + c) * s + d, look(x, r + C + c) * s + d
                 m = max(max(v0, v1), max(v2, v3))
+                m = v1 if v1 != v1 else m  # NaN, which max drops where it comes second
+                m = v2 if v2 != v2 else m
+                m = v3 if v3 != v3 else m
                 k = np.int32(3)
                 k = np.int32(2) if v2 == m else k
                 k = np.int32(1) if v1 == m else k

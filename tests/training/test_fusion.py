@@ -245,3 +245,14 @@ def test_an_input_that_was_changed_since_is_noticed():
         within.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+@pytest.mark.parametrize("channels", [6, 16, 24])
+@pytest.mark.parametrize("kind", [fusion.RELU, fusion.LINEAR])
+@pytest.mark.parametrize("at", range(4))
+def test_what_is_no_number_stays_none_in_a_pool(channels, kind, at):
+    """Or nobody would notice that training broke down."""
+    x = torch.rand(2, channels, 2, 2).contiguous(memory_format=torch.channels_last)
+    x[1, 3, at // 2, at % 2] = torch.nan
+    y = Activation(kind, pool=True)(x)
+    assert torch.equal(y.isnan(), functional.max_pool2d(x, 2).isnan()) and bool(y.isnan().any())
