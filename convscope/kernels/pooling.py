@@ -3,7 +3,7 @@
 Of 16 channels or more, 16 are done at a time, the last ones twice where they are no multiple."""
 
 # Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# ruff: noqa: PLW3301
+# ruff: noqa: PLW3301, PLR0124
 # mypy: ignore-errors
 
 from __future__ import annotations
