@@ -84,7 +84,7 @@ def train(
             rule = "was fitted, or not asked for, when this run was begun"
             raise BadArgument("time_budget", time_budget, rule, "leave it out")
         named(asked, model)
-        if place.metrics.exists() and place.report.exists():
+        if place.metrics.exists() and place.report.exists() and place.card.exists():
             emit(Notice(f"{place.path} is finished; nothing to do"))
             return _checked(Run(place.path), check)
     else:

@@ -186,7 +186,7 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
             "(mlp takes hidden)\n",
         ),
         (["train", "mnist", "--optimizer", "SGD"], 2, "adam or adamw; did you mean sgd?"),
-        (["train", "mnist", "--precision", "fp16"], 2, "float32 or bfloat16; try auto"),
+        (["train", "mnist", "--precision", "fp16"], 2, "bfloat16 or tf32; try auto"),
         (["train", "mnist", "--momentum", "0.5"], 2, "--momentum 0.5: is not used by adamw"),
         (
             ["train", "mnist", "--hidden", "3"],
