@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TWINS = 12  # times the weights: copies that the probe of number formats works on
+HASTE = 0.05  # of a time budget may each part of the probe take
 LOOK = 6.0  # seconds that a look into the network takes at most, near enough
 PATIENT = 20  # times that, and a time budget allows for it
 FEW = 32  # images that it works with at most where memory is bounded
@@ -136,7 +137,10 @@ class Job:
         inputs, targets = batch.inputs[0], batch.targets[0]
         few = len(inputs) if limits.memory is None else self._few(asked, limits.memory)
         asked = self._tried(asked, (inputs, targets), None if limits.memory is None else few)
-        self.choice = choice.choose(asked, self.model, inputs[:few], targets[:few], self.emit)
+        patience = min(choice.PATIENCE, HASTE * (limits.seconds or math.inf))
+        self.choice = choice.choose(
+            asked, self.model, inputs[:few], targets[:few], self.emit, patience
+        )
         asked = self.choice.recipe
         layout = precision.FORMATS[asked.train.memory_format]
         self.loader = self._loader(asked, layout)

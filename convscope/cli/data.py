@@ -59,14 +59,19 @@ def data_info(
     statistics = (f"{key} {', '.join(f'{v:.4f}' for v in info[key])}" for key in ("mean", "std"))
     channels, height, width = info["shape"]
     same = info["duplicates"]
+    kinds = {
+        "test_in_train": "of test in train",
+        "val_in_train": "of validation in train",
+        "test_repeated": "more than once in test",
+        "two_labels": "under two labels",
+    }
+    copies = ", ".join(f"{same[key]:,} {what}" for key, what in kinds.items() if same[key])
+    copies = copies or "none"
     not_read = ", ".join(f"{count:,} {kind}" for kind, count in info["unread"].items())
     console.out().print(
         f"images {channels} x {height} x {width} (channels, height, width)\n"
         f"{'; '.join(statistics)} (training pixels, 0 to 1)\n"
-        f"identical images: {same['test_in_train']:,} of test in train, "
-        f"{same['val_in_train']:,} of validation in train, "
-        f"{same['test_repeated']:,} more than once in test, "
-        f"{same['two_labels']:,} under two labels\n"
+        f"identical images: {copies}\n"
         + (f"not read: {not_read}\n" if not_read else "")
         + f"fingerprint {info['fingerprint']}\nlicence {info['licence']}",
         soft_wrap=True,

@@ -64,8 +64,8 @@ def tied(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     found = {}
     for name, tensor in tensors.items():
         where = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-        apart = tensor.device.type == "meta" or not tensor.numel()
-        found[name] = first.setdefault((name,) if apart else where, name)
+        known = tensor.data_ptr() and tensor.numel()  # else nobody can tell whose memory it is
+        found[name] = first.setdefault(where if known else (name,), name)
     return found
 
 

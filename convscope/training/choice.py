@@ -61,12 +61,20 @@ class Choice:
     key: str = ""
 
 
-def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emit: Emit) -> Choice:
+def choose(
+    recipe: Recipe,
+    model: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    emit: Emit,
+    patience: float | None = None,
+) -> Choice:
     """Decide ``precision``, ``memory_format`` and ``kernels`` of a recipe.
 
     ``inputs`` float 0..1 [B,C,H,W] and ``labels`` [B] are one real batch. What was measured is kept
-    in the cache by machine, versions, network and shape. Raises BadArgument for a format that is
-    not for this device, or wrong on this machine.
+    in the cache by machine, versions, network and shape. Each of three races, and the timing of
+    layers in each format, ends after ``patience`` seconds (6), quiet or not. Raises BadArgument for
+    a format that is not for this device, or wrong on this machine.
     """
     train = recipe.train
     if train.precision not in ("auto", *devices.formats(inputs.device)):
@@ -83,7 +91,8 @@ def choose(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emi
     key = measurements.key_of(asked, str(model), shape, str(inputs.device), NEAR_ENOUGH, ROUNDS)
     found, sure = measurements.read(key), True
     if found is None:
-        found, sure = _measure(recipe, model, inputs, labels, emit)
+        patience = PATIENCE if patience is None else patience
+        found, sure = _measure(recipe, model, inputs, labels, emit, patience)
         if sure and (problem := measurements.write(key, found)):
             emit(Notice(f"what was measured is not kept: {problem}", warning=True))
     emit(Notice(in_words(found, sure)))
@@ -157,7 +166,7 @@ class _Runner:
 
 
 def _measure(
-    recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emit: Emit
+    recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emit: Emit, patience: float
 ) -> tuple[Measurement, bool]:
     """Time what the recipe leaves open; whether the machine was quiet enough to tell.
 
@@ -189,20 +198,20 @@ def _measure(
         rule = "computes wrong gradients on this machine"
         raise BadArgument("precision", names[0].split()[0], rule, "try float32")
     short = {name: functools.partial(run, FEW) for name, run in runners.items()}
-    first = race(short, rounds=3, far=2 * FAR, limit=PATIENCE / 2)
+    first = race(short, rounds=3, far=2 * FAR, limit=patience / 2)
     runners = {name: runners[name] for name in first.racing}
     best = min((first.timings[name].best for name in first.racing), default=LONG)
     images = min(len(inputs), max(FEW, int(len(few) * LONG / max(best, 1e-9))))
-    heat = _raced(runners, images, PATIENCE)
+    heat = _raced(runners, images, patience)
     final = heat
     if train.kernels == "auto" and any(name.endswith("fused") for name in runners):
         runners = {name: runners[name] for name in heat.racing}
         for precision in dict.fromkeys(n.split()[0] for n in runners if "channels_last" in n):
-            ways = layers.plan(model, inputs, emit, DTYPES[precision])
+            ways = layers.plan(model, inputs, emit, DTYPES[precision], patience)
             if ways != "fused":
                 runners |= right([f"{precision} channels_last {ways}"])
         if len(runners) > len(heat.racing):
-            final = _raced(runners, images, PATIENCE)
+            final = _raced(runners, images, patience)
     sure = first.sure and heat.sure and final.sure
     seconds = {**heat.seconds(), **final.seconds()}
     known = {name: s for name, s in seconds.items() if s is not None}

@@ -48,14 +48,20 @@ class Measured(NamedTuple):
     sure: bool
 
 
-def plan(model: nn.Module, inputs: Tensor, emit: Emit, dtype: torch.dtype = torch.float32) -> str:
+def plan(
+    model: nn.Module,
+    inputs: Tensor,
+    emit: Emit,
+    dtype: torch.dtype = torch.float32,
+    limit: float | None = None,
+) -> str:
     """The recipe's ``kernels`` for a network and a batch: 'fused', and of each layer that is better
     not computed as PyTorch does it, 'name=output,input,kernel' with a way for each part, where
     layers are computed in ``dtype``.
 
     What was measured of a shape is kept in the cache for every network that has it, for as long as
     :data:`convscope.training.measurements.DAYS`. What others at work spoilt is PyTorch's own way,
-    and not kept.
+    and not kept; after ``limit`` seconds, so is the rest.
     """
     cache = _cache()
     try:
@@ -70,7 +76,7 @@ def plan(model: nn.Module, inputs: Tensor, emit: Emit, dtype: torch.dtype = torc
         key += "" if dtype is torch.float32 else f" {str(dtype).removeprefix('torch.')}"
         table: Any = known.get(key)
         if not _right(table, _ways(layer, learns, dtype)):
-            left = LIMIT - (time.perf_counter() - began)
+            left = (LIMIT if limit is None else limit) - (time.perf_counter() - began)
             parts, sure = measure(layer, shape, learns, dtype, left)
             table = {"measured": measurements.today(), "parts": parts}
             if sure:

@@ -182,11 +182,11 @@ class _Trial:
                 once(count)
 
     def _some(self, count: int) -> Tensor:
-        return self.inputs[torch.arange(count) % len(self.inputs)]
+        return self.inputs[_in_turn(count, self.inputs)]
 
     def _learn(self, count: int, twin: nn.Module | None = None, **how: Any) -> None:
         twin = twin or self.twin
-        targets = self.targets[torch.arange(count) % len(self.targets)]
+        targets = self.targets[_in_turn(count, self.targets)]
         try:
             logits = self._logits(twin, count, **how)
         except BadArgument:
@@ -428,3 +428,8 @@ def _near(one: Tensor, two: Tensor | None) -> bool:
         return torch.equal(one, two)
     scale = float(one.abs().max()) if one.numel() else 0.0
     return torch.allclose(one, two, rtol=1e-4, atol=1e-5 * scale, equal_nan=True)
+
+
+def _in_turn(count: int, rows: Tensor) -> Tensor:
+    """The indices of so many rows, from the first again where there are fewer."""
+    return torch.arange(count, device=rows.device) % len(rows)

@@ -69,11 +69,12 @@ def test_what_is_measured_in_one_format_is_not_taken_for_the_other(fresh, monkey
     network, images = nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(4, 8, 6, 6)
     asked: list[torch.dtype] = []
 
-    def timed(layer, shape, learns, dtype):
+    def timed(layer, shape, learns, dtype, limit):
         asked.append(dtype)
         best = "winograd" if dtype is torch.float32 else "matmul"
         suitable = layers._ways(layer, learns, dtype)
-        return {part: {w: 0.1 if w == best else 1.0 for w in suitable[part]} for part in suitable}
+        parts = {p: {w: 0.1 if w == best else 1.0 for w in suitable[p]} for p in suitable}
+        return layers.Measured(parts, True)
 
     monkeypatch.setattr(layers, "measure", timed)
     for _ in range(2):  # the second time from the cache
