@@ -1,6 +1,6 @@
 """Pooling of maps, forward and back, with what is done on the way: scale, shift, rectifying.
 
-Of 16 channels or more, 16 are done at a time, the last ones twice where they are no multiple."""
+On the way back 16 channels are done at a time, the last ones twice where they are no multiple."""
 
 # Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
 # ruff: noqa: PLW3301, PLR0124
@@ -36,22 +36,6 @@ from convscope.kernels.compiled import (
 from convscope.kernels.vectors import WIDE, lanes
 
 
-def _largest(least):
-    """Of four numbers, scale and shift: the largest of scale number + shift, at least ``least``,
-    and which it was, 4 where it is cut."""
-
-    def function(v0, v1, v2, v3, scale, shift):
-        v0, v1, v2, v3 = (v.times_plus(scale, shift) for v in (v0, v1, v2, v3))
-        m = v0.larger(v1).larger(v2.larger(v3))
-        k = v2.if_equal(m, m.of(2.0), m.of(3.0))
-        k = v0.if_equal(m, m.of(0.0), v1.if_equal(m, m.of(1.0), k))
-        if least is None:
-            return m, k
-        return m.larger(m.of(least)), (m - m.of(least)).if_positive(k, m.of(4.0))
-
-    return function
-
-
 def _parted(g, place):
     """A gradient where its number came from, zeros elsewhere: four."""
     return [place.if_equal(place.of(float(k)), g, g.of(0.0)) for k in range(4)]
@@ -72,7 +56,6 @@ def _added(g, place, x0, x1, x2, x3, one, two):
     return one + g, g.times_plus(x, two)
 
 
-_pool_plain, _pool_relu = lanes(_largest(None)), lanes(_largest(0.0))
 _unpool_plain, _unpool_norm, _pool_sums = lanes(_parted), lanes(_parted_norm), lanes(_added)
 
 
@@ -93,24 +76,13 @@ def pool(p):
         for j in range(w):
             o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
             r = q + W * C
-            if C >= WIDE:
-                for e in range(0, C, WIDE):
-                    c = min(e, C - WIDE)
-                    four = ((x, (q, q + C, r, r + C)), (scale, (0,)), (shift, (0,)))
-                    into = ((y, (o,)), (place, (o,)))
-                    if kind == 1:
-                        _pool_relu(four, into, c)
-                    else:
-                        _pool_plain(four, into, c)
-                continue
             for c in range(C):
                 s, d = get(scale, c), get(shift, c)
                 v0, v1 = look(x, q + c) * s + d, look(x, q + C + c) * s + d
                 v2, v3 = look(x, r + c) * s + d, look(x, r + C + c) * s + d
                 m = max(max(v0, v1), max(v2, v3))
-                m = v1 if v1 != v1 else m  # NaN, which max drops where it comes second
-                m = v2 if v2 != v2 else m
-                m = v3 if v3 != v3 else m
+                n = (v0 + v1) + (v2 + v3)
+                m = n if n != n else m  # NaN, which max drops where it comes second
                 k = np.int32(3)
                 k = np.int32(2) if v2 == m else k
                 k = np.int32(1) if v1 == m else k

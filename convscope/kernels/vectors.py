@@ -55,10 +55,6 @@ class Lanes:
         """The larger of the two."""
         return self._call("maxnum", self.value, self.of(number).value)
 
-    def larger(self, other: Lanes) -> Lanes:
-        """The larger of the two; NaN where either is."""
-        return self._call("maximum", self.value, other.value)
-
     def floor(self) -> Lanes:
         """The whole number below."""
         return self._call("floor", self.value)
