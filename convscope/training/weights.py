@@ -20,7 +20,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-SAMPLES = 4  # numbers of a weight that are held against their copies
+SAMPLES = 2  # numbers of a weight that are held against their copies
 
 
 def working_dtype(weight: Tensor) -> torch.dtype:
