@@ -91,3 +91,9 @@ def events() -> tuple[list[object], Callable[[object], None]]:
     """A list, and the function that fills it with events."""
     seen: list[object] = []
     return seen, seen.append
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of a device written in Python come first: PyTorch's way back makes a queue for
+    each device that there is when it is first used in a process, and none later."""
+    items.sort(key=lambda item: item.path.name != "test_accelerator.py")
