@@ -96,7 +96,7 @@ def test_gradcam_is_captums(model: str, name: str) -> None:
     from captum.attr import LayerGradCam
 
     images, targets = pictures(4, 32), torch.tensor([0, 2, 1, 2])
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         network = build(model, 3, 1, (32, 32)).eval()
     known = stages(network, (1, 32, 32))
