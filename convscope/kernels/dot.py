@@ -27,7 +27,7 @@ from convscope.kernels.compiled import (
     words,
 )
 from convscope.kernels.toolchain import cgutils, ir
-from convscope.kernels.vectors import PIXELS, WIDE, _Memory, _read, _write
+from convscope.kernels.vectors import PIXELS, WIDE, _Memory, _read, _Sums, _write
 
 BLOCK = 8  # channels of the weights' gradient whose sums stay in registers
 if compiled.READY:
@@ -84,21 +84,13 @@ def _pair(builder: Any, memory: _Memory, *parts: Any) -> Any:
     return builder.bitcast(spread, PAIRS)
 
 
-class _Sums:
-    """Sums in registers: 16 lanes each."""
-
-    def __init__(self, builder: Any, starts: Any) -> None:
-        self.builder = builder
-        self.rooms = [cgutils.alloca_once(builder, FLOATS) for _ in starts]
-        for room, start in zip(self.rooms, starts, strict=True):
-            builder.store(start, room)
+class _DotSums(_Sums):
+    """Sums in registers, 16 lanes each, of products of pairs."""
 
     def add(self, n: int, one: Any, other: Any) -> None:
+        """The dot products of the pairs of one and the other to the n-th."""
         so_far = self.builder.load(self.rooms[n])
         self.builder.store(_dot(self.builder, so_far, one, other), self.rooms[n])
-
-    def of(self, n: int) -> Any:
-        return self.builder.load(self.rooms[n])
 
 
 def _forward(vectors: int) -> Any:
@@ -132,7 +124,7 @@ def _forward(vectors: int) -> Any:
             x, w, bias, y = (_Memory(builder, signature.args[i], values[i]) for i in (0, 4, 5, 10))
             each = [(p, v) for p in range(PIXELS) for v in range(vectors)]
             starts = [bias.read(c, WORD(WIDE * v)) for v in range(vectors)]
-            sums = _Sums(builder, [starts[v] for _, v in each])
+            sums = _DotSums(builder, [starts[v] for _, v in each])
             begin = [
                 builder.load(builder.gep(places, [builder.add(n, WORD(p))])) for p in range(PIXELS)
             ]
@@ -187,7 +179,7 @@ def _grad_weight(vectors: int) -> Any:
             q, line, step, h, pairs, c, K, s = (values[i] for i in (1, 2, 3, 5, 6, 7, 8, 10))
             x, g, into = (_Memory(builder, signature.args[i], values[i]) for i in (0, 4, 9))
             each = [(e, v) for e in range(BLOCK) for v in range(vectors)]
-            totals = _Sums(builder, [FLOATS([0.0] * WIDE)] * len(each))
+            totals = _DotSums(builder, [FLOATS([0.0] * WIDE)] * len(each))
             wide, two = builder.shl(K, WORD(1)), builder.shl(c, WORD(1))
             with cgutils.for_range(builder, h, intp=WORD) as row:
                 place = builder.add(q, builder.mul(row.index, line))
