@@ -17,11 +17,18 @@ from typing import Any
 
 from convscope.kernels import compiled, toolchain
 from convscope.kernels.compiled import (
+    barrier,
     carray,
+    f4,
     floats,
+    get,
     halves,
     inline,
     kernel,
+    maps,
+    put0,
+    put1,
+    set1,
     thread,
     threads,
     words,
@@ -29,6 +36,7 @@ from convscope.kernels.compiled import (
 from convscope.kernels.toolchain import cgutils, ir
 from convscope.kernels.vectors import PIXELS, WIDE, _Memory, _read, _Sums, _write
 
+ONES = 0x3F803F80  # a pair of 1 and 1
 BLOCK = 8  # channels of the weights' gradient whose sums stay in registers
 if compiled.READY:
     from convscope.kernels.vectors import FLOATS, HALVES, WORD, WORDS
@@ -94,11 +102,12 @@ class _DotSums(_Sums):
 
 
 def _forward(vectors: int) -> Any:
-    """For kernels: the outputs of 8 pixels, for ``vectors`` times 16 filters from c on.
+    """For kernels: the outputs of 8 pixels, for 16 filters from c on, or two times 16, ``apart``
+    filters from each other.
 
-    f(x, places, n, line, w, bias, c, K, k, span, y, o): the windows of pixels n to n + 7 begin at
-    ``places[n]`` ... of x, k rows of ``span`` numbers, ``line`` apart; w [k*span/2,K,2]; y [8,K]
-    at o.
+    f(x, places, n, line, w, bias, c, apart, K, r, k, span, y, o): the windows of pixels n to n + 7
+    begin at ``places[n]`` ... of x; their rows from r to k, of ``span`` numbers, ``line`` apart, are
+    multiplied; w [rows*span/2,K,2]; y [8,K] at o.
     """
     if not compiled.READY:
         return None
@@ -113,38 +122,55 @@ def _forward(vectors: int) -> Any:
         w: Any,
         bias: Any,
         c: Any,
+        apart: Any,
         K: Any,
+        r: Any,
         k: Any,
         span: Any,
         y: Any,
         o: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            places, n, line, c, K, k, span, o = (values[i] for i in (1, 2, 3, 6, 7, 8, 9, 11))
-            x, w, bias, y = (_Memory(builder, signature.args[i], values[i]) for i in (0, 4, 5, 10))
+            places, n, line, c, apart, K, r, k, span, o = (
+                values[i] for i in (1, 2, 3, 6, 7, 8, 9, 10, 11, 13)
+            )
+            x, w, bias, y = (_Memory(builder, signature.args[i], values[i]) for i in (0, 4, 5, 12))
             each = [(p, v) for p in range(PIXELS) for v in range(vectors)]
-            starts = [bias.read(c, WORD(WIDE * v)) for v in range(vectors)]
+            first_of = [c, builder.add(c, apart)][:vectors]
+            starts = [bias.read(f) for f in first_of]
             sums = _DotSums(builder, [starts[v] for _, v in each])
             begin = [
                 builder.load(builder.gep(places, [builder.add(n, WORD(p))])) for p in range(PIXELS)
             ]
             half = builder.lshr(span, WORD(1))
-            with cgutils.for_range(builder, k, intp=WORD) as row:
-                down, first = builder.mul(row.index, line), builder.mul(row.index, half)
-                with cgutils.for_range(builder, half, intp=WORD) as tap:
-                    at = builder.add(c, builder.mul(builder.add(first, tap.index), K))
-                    at = builder.shl(at, WORD(1))
-                    weights = [_pairs(builder, w, at, WORD(2 * WIDE * v)) for v in range(vectors)]
-                    along = builder.add(down, builder.shl(tap.index, WORD(1)))
-                    for p in range(PIXELS):
-                        pair = _pair(builder, x, begin[p], along)
-                        for v in range(vectors):
-                            sums.add(p * vectors + v, pair, weights[v])
+            wide = builder.shl(K, WORD(1))
+
+            def multiply(at: Any, along: Any) -> None:
+                pairs = builder.shl(at, WORD(1))
+                weights = [_pairs(builder, w, pairs, builder.shl(f, WORD(1))) for f in first_of]
+                for p in range(PIXELS):
+                    pair = _pair(builder, x, begin[p], along)
+                    for v in range(vectors):
+                        sums.add(p * vectors + v, pair, weights[v])
+
+            with cgutils.for_range(builder, k, start=r, intp=WORD) as row:
+                down = builder.mul(row.index, line)
+                first = builder.mul(builder.mul(row.index, half), K)
+                with cgutils.for_range(builder, builder.lshr(half, WORD(1)), intp=WORD) as two:
+                    at = builder.add(first, builder.mul(two.index, wide))
+                    along = builder.add(down, builder.shl(two.index, WORD(2)))
+                    multiply(at, along)
+                    multiply(builder.add(at, K), builder.add(along, WORD(2)))
+                with builder.if_then(builder.trunc(half, ir.IntType(1))):
+                    last = builder.sub(half, WORD(1))
+                    at = builder.add(first, builder.mul(last, K))
+                    multiply(at, builder.add(down, builder.shl(last, WORD(1))))
             for i, (p, v) in enumerate(each):
-                _write(builder, sums.of(i), y.at(o, builder.mul(WORD(p), K), c, WORD(WIDE * v)))
+                _write(builder, sums.of(i), y.at(o, builder.mul(WORD(p), K), first_of[v]))
             return context.get_dummy_value()
 
-        return compiled.types.void(x, places, n, line, w, bias, c, K, k, span, y, o), generate
+        kinds = x, places, n, line, w, bias, c, apart, K, r, k, span, y, o
+        return compiled.types.void(*kinds), generate
 
     return eight
 
@@ -153,9 +179,9 @@ def _grad_weight(vectors: int) -> Any:
     """For kernels: what an image adds to the gradients of a tap's weights, of 8 channels for
     ``vectors`` times 16 filters from c on.
 
-    f(x, q, line, step, g, h, pairs, c, K, sums, s): pairs of pixels of x, two numbers a channel,
-    the first at q, the rows ``line`` numbers apart and the pairs ``step``; g [h,pairs,K,2]; sums
-    float32 [8,K] at s.
+    f(x, q, line, step, g, i, h, pairs, c, K, sums, s): pairs of pixels of x, two numbers a channel,
+    the first at q, the rows ``line`` numbers apart and the pairs ``step``; g [rows,pairs,K,2], whose
+    rows from i to h are multiplied; sums float32 [8,K] at s.
     """
     if not compiled.READY:
         return None
@@ -168,6 +194,7 @@ def _grad_weight(vectors: int) -> Any:
         line: Any,
         step: Any,
         g: Any,
+        i: Any,
         h: Any,
         pairs: Any,
         c: Any,
@@ -176,12 +203,14 @@ def _grad_weight(vectors: int) -> Any:
         s: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            q, line, step, h, pairs, c, K, s = (values[i] for i in (1, 2, 3, 5, 6, 7, 8, 10))
-            x, g, into = (_Memory(builder, signature.args[i], values[i]) for i in (0, 4, 9))
+            q, line, step, top, h, pairs, c, K, s = (
+                values[i] for i in (1, 2, 3, 5, 6, 7, 8, 9, 11)
+            )
+            x, g, into = (_Memory(builder, signature.args[i], values[i]) for i in (0, 4, 10))
             each = [(e, v) for e in range(BLOCK) for v in range(vectors)]
             totals = _DotSums(builder, [FLOATS([0.0] * WIDE)] * len(each))
             wide, two = builder.shl(K, WORD(1)), builder.shl(c, WORD(1))
-            with cgutils.for_range(builder, h, intp=WORD) as row:
+            with cgutils.for_range(builder, h, start=top, intp=WORD) as row:
                 place = builder.add(q, builder.mul(row.index, line))
                 first = builder.add(two, builder.mul(builder.mul(row.index, pairs), wide))
                 with cgutils.for_range(builder, pairs, intp=WORD) as pair:
@@ -198,7 +227,7 @@ def _grad_weight(vectors: int) -> Any:
                 _write(builder, total, there)
             return context.get_dummy_value()
 
-        return compiled.types.void(x, q, line, step, g, h, pairs, c, K, sums, s), generate
+        return compiled.types.void(x, q, line, step, g, i, h, pairs, c, K, sums, s), generate
 
     return block
 
@@ -249,9 +278,36 @@ def _copy() -> Any:
     return sixteen
 
 
+def _totals() -> Any:
+    """For kernels: what an image adds to the bias's gradient, of 16 filters from c on.
+
+    f(g, c, K, count, sums, s): g [count,K,2]; sums float32 [K] at s.
+    """
+    if not compiled.READY:
+        return None
+
+    @compiled.intrinsic
+    def sixteen(context: Any, g: Any, c: Any, K: Any, count: Any, sums: Any, s: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            c, K, count, s = (values[i] for i in (1, 2, 3, 5))
+            g, into = (_Memory(builder, signature.args[i], values[i]) for i in (0, 4))
+            ones = builder.bitcast(ir.Constant(WORDS, [ONES] * WIDE), PAIRS)
+            total = _DotSums(builder, [FLOATS([0.0] * WIDE)])
+            two, wide = builder.shl(c, WORD(1)), builder.shl(K, WORD(1))
+            with cgutils.for_range(builder, count, intp=WORD) as pair:
+                total.add(0, _pairs(builder, g, two, builder.mul(pair.index, wide)), ones)
+            there = into.at(s, c)
+            _write(builder, builder.fadd(total.of(0), _read(builder, there).value), there)
+            return context.get_dummy_value()
+
+        return compiled.types.void(g, c, K, count, sums, s), generate
+
+    return sixteen
+
+
 _forward_one, _forward_two = _forward(1), _forward(2)
 _grad_one, _grad_two = _grad_weight(1), _grad_weight(2)
-_pair_up, _copy_row = _interleave(), _copy()
+_pair_up, _copy_row, _add_up = _interleave(), _copy(), _totals()
 
 
 @inline
@@ -263,54 +319,94 @@ def _frame(x, b, H, row, room, top, line, edge):
             _copy_row(x, (b * H + i) * row + f, room, (top + i) * line + edge + f)
 
 
-@kernel(tensors=6, sizes=12)
+@inline
+def _clear(room, size):
+    """Zeros into a room of ``size`` float32."""
+    for i in range(size):
+        put0(room, i, f4(0))
+
+
+@inline
+def _pairs_of_input(w, K, taps, pairs):
+    """w [K,taps,C/2] of pairs of neighbouring channels -> [taps,C/2,K], as numbers of 32 bits."""
+    for f in range(K):
+        for m in range(taps):
+            put1(pairs, m * K + f, get(w, f * taps + m))
+
+
+@inline
+def _pairs_of_output(w, C, k, l, K, pairs):
+    """w [C,k,l,K], whose taps are turned round, -> pairs of the first index [k,l,C/2,K,2]."""
+    for r in range(k * l):
+        for j in range(0, C, 2):
+            a, o = (j * k * l + k * l - 1 - r) * K, (r * C + j) * K
+            for f in range(0, K, WIDE):
+                c = min(f, K - WIDE)
+                _pair_up(w, a + c, a + k * l * K + c, 1, pairs, o + 2 * c)
+
+
+@kernel(tensors=6, sizes=14)
 def dot_forward(p):
-    """x [B,H,W,C], w [k,l*C/2,K,2] of bfloat16, bias float32 [K], y [B,h,w,K], room of ``size``
-    numbers a thread, zeroed, places int64 [h*w], B, H, W, C, K, k, l, top, left, h, w, size: y is
-    the convolution, of 8 pixels and rows of 16 numbers at least."""
-    a = carray(p, (18,))
+    """x [B,H,W,C], w [K,k,l,C] of bfloat16, bias float32 [K], y [B,h,w,K], room of ``size`` numbers
+    and as many as w has, a thread, places int64 [h*w], B, H, W, C, K, k, l, top, left, h, w, size,
+    long, back: y is the convolution, of 8 pixels and rows of 16 numbers at least; where ``back`` is
+    1, that with w [C,k,l,K] and its taps turned round. ``long`` is ``size`` and the numbers of w,
+    even both."""
+    a = carray(p, (20,))
     B, H, W, C, K, k, l = a[6], a[7], a[8], a[9], a[10], a[11], a[12]
-    top, left, h, w, size = a[13], a[14], a[15], a[16], a[17]
+    top, left, h, w, size, long, back = a[13], a[14], a[15], a[16], a[17], a[18], a[19]
     t, T = thread(), threads()
-    x, weight, bias, y = halves(a[0]), halves(a[1]), floats(a[2]), halves(a[3])
-    room, places = halves(a[4] + 2 * size * t), words(a[5])
+    x, bias, y, places = halves(a[0]), floats(a[2]), halves(a[3]), words(a[5])
+    own = a[4] + 2 * long * t
+    room, weight = halves(own), halves(own + 2 * size)
+    if back:
+        _pairs_of_output(halves(a[1]), C, k, l, K, weight)
+    else:
+        _pairs_of_input(floats(a[1]), K, k * l * C // 2, floats(own + 2 * size))
+    _clear(floats(own), size // 2)
     line, n = (W + 2 * left) * C, h * w
     for b in range(t * B // T, (t + 1) * B // T):
         _frame(x, b, H, W * C, room, top, line, left * C)
         for start in range(0, n, PIXELS):
             q = min(start, n - PIXELS)
             o = (b * n + q) * K
-            if K >= 2 * WIDE:
+            first, last = max(0, top - (q + PIXELS - 1) // w), min(k, H + top - q // w)
+            if K > WIDE:
+                far = min(WIDE, K - WIDE)
                 for f in range(0, K, 2 * WIDE):
-                    c = min(f, K - 2 * WIDE)
-                    _forward_two(room, places, q, line, weight, bias, c, K, k, l * C, y, o)
+                    c = min(f, K - WIDE - far)
+                    _forward_two(
+                        room, places, q, line, weight, bias, c, far, K, first, last, l * C, y, o
+                    )
             else:
-                for f in range(0, K, WIDE):
-                    c = min(f, K - WIDE)
-                    _forward_one(room, places, q, line, weight, bias, c, K, k, l * C, y, o)
+                _forward_one(
+                    room, places, q, line, weight, bias, 0, 0, K, first, last, l * C, y, o
+                )
 
 
-@kernel(tensors=6, sizes=13)
+@kernel(tensors=5, sizes=14)
 def dot_grad_weight(p):
-    """x [B,H,W,C], g [B,h,w,K] of bfloat16, sums float32 [T,k,l,C,L], zeroed, room of ``size``
-    numbers a thread, zeroed, pairs of twice as many, slopes of ``long``, B, H, W, C, K, k, l, top,
-    left, h, w, size, long: each thread's share of the weights' gradient, K of L a row, which is a
-    multiple of 16; what follows means nothing."""
+    """x [B,H,W,C], g [B,h,w,K] of bfloat16, d [K,k,l,C], room of ``long`` float32 a thread, totals
+    float32 [K], B, H, W, C, K, k, l, top, left, h, w, size, slopes, long: the gradient of the
+    weights, and in ``totals`` that of the bias.
+
+    A thread's room holds its share of the sums [k,l,C,L] and [L], with K of L a row, which is a
+    multiple of 16 (what follows means nothing), an image of ``size`` bfloat16 with zeros around it,
+    the same in pairs, and ``slopes`` of g in pairs; even numbers all."""
     a = carray(p, (19,))
-    B, H, W, C, K, k, l = a[6], a[7], a[8], a[9], a[10], a[11], a[12]
-    top, left, h, w, size, long = a[13], a[14], a[15], a[16], a[17], a[18]
+    B, H, W, C, K, k, l = a[5], a[6], a[7], a[8], a[9], a[10], a[11]
+    top, left, h, w, size, count, long = a[12], a[13], a[14], a[15], a[16], a[17], a[18]
     t, T = thread(), threads()
-    L = (K + WIDE - 1) // WIDE * WIDE
-    x, g, sums = halves(a[0]), halves(a[1]), floats(a[2] + 4 * t * k * l * C * L)
-    room, pairs, slopes = (
-        halves(a[3] + 2 * size * t),
-        halves(a[4] + 4 * size * t),
-        halves(a[5] + 2 * long * t),
-    )
+    L, taps = (K + WIDE - 1) // WIDE * WIDE, k * l * C
+    own = a[3] + 4 * long * t
+    there = own + 4 * (taps + 1) * L
+    x, g, sums, room = halves(a[0]), halves(a[1]), floats(own), halves(there)
+    pairs, slopes = halves(there + 2 * size), halves(there + 6 * size)
+    _clear(sums, (taps + 1) * L + size // 2)
     line, columns = (W + 2 * left) * C, (w + 1) // 2
     for b in range(t * B // T, (t + 1) * B // T):
         _frame(x, b, H, W * C, room, top, line, left * C)
-        for e in range(0, (H + 2 * top) * line, WIDE):
+        for e in range(0, size - C - WIDE + 1, WIDE):
             _pair_up(room, e, e + C, 1, pairs, 2 * e)
         for i in range(h):
             for m in range(columns):
@@ -319,13 +415,35 @@ def dot_grad_weight(p):
                 for f in range(0, K, WIDE):
                     e = min(f, K - WIDE)
                     _pair_up(g, q + e, q + e + K * both, both, slopes, o + 2 * e)
+        for f in range(0, L, WIDE):
+            _add_up(slopes, f, L, h * columns, sums, taps * L)
         for r in range(k):
+            first, last = max(0, top - r), min(h, H + top - r)
             for d in range(l):
                 for c in range(0, C, BLOCK):
                     q, s = (r * line + d * C + c) * 2, ((r * l + d) * C + c) * L
                     if L % (2 * WIDE) == 0:
                         for f in range(0, L, 2 * WIDE):
-                            _grad_two(pairs, q, 2 * line, 4 * C, slopes, h, columns, f, L, sums, s)
+                            _grad_two(
+                                *(pairs, q, 2 * line, 4 * C, slopes),
+                                *(first, last, columns, f, L, sums, s),
+                            )
                     else:
                         for f in range(0, L, WIDE):
-                            _grad_one(pairs, q, 2 * line, 4 * C, slopes, h, columns, f, L, sums, s)
+                            _grad_one(
+                                *(pairs, q, 2 * line, 4 * C, slopes),
+                                *(first, last, columns, f, L, sums, s),
+                            )
+    barrier()
+    shares, d, totals = floats(a[3]), maps(a[2]), floats(a[4])
+    for f in range(K):
+        for m in range(t * taps // T, (t + 1) * taps // T):
+            total = f4(0)
+            for n in range(T):
+                total += get(shares, n * long + m * L + f)
+            set1(d, f * taps + m, total)
+        if t == 0:
+            total = f4(0)
+            for n in range(T):
+                total += get(shares, n * long + taps * L + f)
+            put0(totals, f, total)

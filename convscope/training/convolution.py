@@ -203,7 +203,7 @@ def gradients(
     wanted: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """The gradients of input, kernel and bias, as far as they are wanted, from g [B,K,h,w]."""
-    dx = dw = None
+    dx = dw = db = None
     wants_x, wants_w, wants_b = wanted
     if wants_x and ways[0] == "winograd":
         dx = winograd.into(g, weight, padding)
@@ -220,7 +220,7 @@ def gradients(
         flat = g.permute(0, 2, 3, 1).reshape(-1, g.shape[1])
         dw = (flat.T @ rows).view(-1, *weight.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
     if wants_w and ways[1] == "dot" and dot.fits(x, (g.shape[2], g.shape[3])):
-        dw = dot.grad_weight(g, x, (weight.shape[2], weight.shape[3]), padding)
+        dw, db = dot.grad_weight(g, x, weight, padding)
     if wants_w and ways[1] == "few":
         dw = _few_kernel(g, x, weight, stride, padding)
     left = [wants_x and dx is None, wants_w and dw is None, False]
@@ -229,7 +229,9 @@ def gradients(
             g, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, left
         )
         dx, dw = found[0] if left[0] else dx, found[1] if left[1] else dw
-    return dx, dw, totals(g) if wants_b else None
+    if not wants_b:
+        return dx, dw, None
+    return dx, dw, totals(g) if db is None else db
 
 
 def totals(g: Tensor) -> Tensor:

@@ -36,54 +36,63 @@ def fits(maps: Tensor, made: Size) -> bool:
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Size) -> Tensor:
     """The convolution of x [B,C,H,W] with weight [K,C,k,l], plus bias [K]: [B,K,h,w]."""
-    made, given, k, l = weight.shape  # noqa: E741
-    pairs = weight.reshape(made, given // 2, 2, k, l).permute(3, 4, 1, 0, 2)  # [k,l,C/2,K,2]
-    return _forward(x, pairs.contiguous(), bias, padding)
+    return _forward(x, weight, bias, padding, back=False)
 
 
 def grad_input(g: Tensor, weight: Tensor, padding: Size) -> Tensor:
     """The gradient of the input [B,C,H,W], from g [B,K,h,w]: g's convolution with the kernel
     flipped and its channels changed places."""
-    made, given, k, l = weight.shape  # noqa: E741
-    margin = k - 1 - padding[0], l - 1 - padding[1]
-    pairs = weight.flip(2, 3).reshape(made // 2, 2, given, k, l).permute(3, 4, 0, 2, 1)
-    return _forward(g, pairs.contiguous(), None, margin)  # [k,l,K/2,C,2]
+    margin = weight.shape[2] - 1 - padding[0], weight.shape[3] - 1 - padding[1]
+    return _forward(g, weight, None, margin, back=True)
 
 
-def _forward(x: Tensor, pairs: Tensor, bias: Tensor | None, padding: Size) -> Tensor:
+def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Size, back: bool) -> Tensor:
     batch, channels, height, width = x.shape
-    k, l, _, made, _ = pairs.shape  # noqa: E741
+    made, (k, l) = weight.shape[1 if back else 0], weight.shape[2:]  # noqa: E741
     h, w, line, size = _sizes(x, (k, l), padding)
+    long = size + weight.numel()
     y = torch.empty((batch, made, h, w), dtype=x.dtype, memory_format=torch.channels_last)
-    room = torch.zeros(torch.get_num_threads(), size, dtype=x.dtype)
-    shift = torch.zeros(made) if bias is None else bias.float()
-    around = height, width, channels, made, k, l, *padding, h, w, size
-    kernels.dot_forward(x, pairs, shift, y, room, _places(h, w, line, channels), batch, *around)
+    room = torch.empty(torch.get_num_threads(), long, dtype=x.dtype)
+    shift = _nothing(made) if bias is None else bias.float()
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    around = height, width, channels, made, k, l, *padding, h, w, size, long, int(back)
+    kernels.dot_forward(x, weight, shift, y, room, _places(h, w, line, channels), batch, *around)
     return y
 
 
-def grad_weight(g: Tensor, x: Tensor, kernel: Size, padding: Size) -> Tensor:
-    """The gradient of the weight [K,C,k,l], from g [B,K,h,w] and x [B,C,H,W]."""
+def grad_weight(g: Tensor, x: Tensor, weight: Tensor, padding: Size) -> tuple[Tensor, Tensor]:
+    """The gradients of the weight [K,C,k,l], laid out as it is, and, float32, of the bias [K], from
+    g [B,K,h,w] and x [B,C,H,W]."""
     batch, channels, height, width = x.shape
-    threads, made = torch.get_num_threads(), g.shape[1]
+    made, kernel = g.shape[1], (weight.shape[2], weight.shape[3])
     h, w, _, size = _sizes(x, kernel, padding)
     wide = -(-made // WIDE) * WIDE
-    long = h * ((w + 1) // 2) * wide * 2
-    sums = torch.zeros(threads, *kernel, channels, wide)
-    room = torch.zeros(threads, size, dtype=x.dtype)
-    pairs, slopes = (torch.empty(threads, n, dtype=x.dtype) for n in (2 * size, long))
-    around = height, width, channels, made, *kernel, *padding, h, w, size, long
-    kernels.dot_grad_weight(x, g, sums, room, pairs, slopes, batch, *around)
-    return sums.sum(0)[..., :made].permute(3, 2, 0, 1).to(x.dtype)
+    slopes = h * ((w + 1) // 2) * wide * 2
+    long = (channels * kernel[0] * kernel[1] + 1) * wide + (3 * size + slopes) // 2
+    dw = torch.empty_like(weight, dtype=x.dtype)
+    if not dw.is_contiguous(memory_format=torch.channels_last):
+        dw = torch.empty_like(dw, memory_format=torch.channels_last)
+    totals, room = torch.empty(made), kernels.scratch(long)
+    around = height, width, channels, made, *kernel, *padding, h, w, size, slopes, long
+    kernels.dot_grad_weight(x, g, dw, room, totals, batch, *around)
+    return dw, totals
 
 
 def _sizes(x: Tensor, kernel: Size, padding: Size) -> tuple[int, int, int, int]:
-    """Height and width of the output, numbers a row of the padded image, and numbers of it, with
-    some that are read beyond."""
+    """Height and width of the output, numbers a row of the padded image, and numbers of it, even,
+    with some that are read beyond."""
     _, channels, height, width = x.shape
     h, w = (n + 2 * p - k + 1 for n, p, k in zip((height, width), padding, kernel, strict=True))
     line = (width + 2 * padding[1]) * channels
-    return h, w, line, (height + 2 * padding[0]) * line + channels + 2 * WIDE
+    size = (height + 2 * padding[0]) * line + channels + 2 * WIDE
+    return h, w, line, size + size % 2
+
+
+@functools.lru_cache(maxsize=256)
+def _nothing(channels: int) -> Tensor:
+    """The bias that adds nothing."""
+    with torch.inference_mode(False):
+        return torch.zeros(channels)
 
 
 @functools.lru_cache(maxsize=256)

@@ -52,7 +52,9 @@ def test_every_part(case, threads):
         try:
             assert dot.fits(x, (y.shape[2], y.shape[3]))
             found = dot.forward(x, weight, bias, padding)
-            dw = dot.grad_weight(g, x, kernel, padding) if "kernel" in parts else None
+            dw, db = (
+                dot.grad_weight(g, x, weight, padding) if "kernel" in parts else (None, None)
+            )
             dx = dot.grad_input(g, weight, padding) if "input" in parts else None
         finally:
             torch.set_num_threads(before)
@@ -60,6 +62,11 @@ def test_every_part(case, threads):
         wx, ww, _ = torch.ops.aten.convolution_backward(
             g.double(), x.double(), weight.double(), *rest
         )
+        if db is not None:
+            wb = g.double().sum((0, 2, 3))
+            assert db.dtype is torch.float32
+            assert float((db - wb).abs().max() / g.double().abs().sum((0, 2, 3)).max()) < 1e-6
+            assert dw.stride() == weight.stride()
         for one, two in ((found, y), (dw, ww), (dx, wx)):
             if one is not None:
                 assert one.dtype is torch.bfloat16
@@ -97,5 +104,7 @@ def test_maps_that_are_too_small_are_pytorchs(height, width):
 def test_the_same_bits_whenever_it_runs():
     torch.manual_seed(0)
     x, g = bf16(7, 16, 9, 9), bf16(7, 32, 9, 9)
-    one, two = (dot.grad_weight(g, x, (3, 3), (1, 1)) for _ in range(2))
-    assert torch.equal(one, two)
+    weight = bf16(32, 16, 3, 3)
+    one, two = (dot.grad_weight(g, x, weight, (1, 1)) for _ in range(2))
+    assert torch.equal(one[0], two[0])
+    assert torch.equal(one[1], two[1])
