@@ -25,10 +25,12 @@ from convscope.kernels.compiled import (
     halves,
     inline,
     kernel,
+    look_half,
     maps,
     put0,
     put1,
     set1,
+    set_half,
     thread,
     threads,
     words,
@@ -327,8 +329,21 @@ def _clear(room, size):
 
 
 @inline
-def _pairs_of_input(w, K, taps, pairs):
-    """w [K,taps,C/2] of pairs of neighbouring channels -> [taps,C/2,K], as numbers of 32 bits."""
+def _pairs_of_input(w, K, k, row, pairs):
+    """w [K,k,row], pairs of neighbours in a row -> [k,row/2,K,2]; an odd row ends with a zero."""
+    span = row + row % 2
+    for f in range(K):
+        for r in range(k):
+            for e in range(row):
+                o = (r * span + e - e % 2) * K + 2 * f + e % 2
+                set_half(pairs, o, look_half(w, (f * k + r) * row + e))
+            if row % 2:
+                set_half(pairs, (r * span + row - 1) * K + 2 * f + 1, f4(0))
+
+
+@inline
+def _words_of_input(w, K, taps, pairs):
+    """The same of an even row, as numbers of 32 bits: w [K,taps] -> [taps,K]."""
     for f in range(K):
         for m in range(taps):
             put1(pairs, m * K + f, get(w, f * taps + m))
@@ -348,10 +363,10 @@ def _pairs_of_output(w, C, k, l, K, pairs):
 @kernel(tensors=6, sizes=14)
 def dot_forward(p):
     """x [B,H,W,C], w [K,k,l,C] of bfloat16, bias float32 [K], y [B,h,w,K], room of ``size`` numbers
-    and as many as w has, a thread, places int64 [h*w], B, H, W, C, K, k, l, top, left, h, w, size,
+    and k*K*span, a thread, span being l*C made even, places int64 [h*w], B, H, W, C, K, k, l, top, left, h, w, size,
     long, back: y is the convolution, of 8 pixels and rows of 16 numbers at least; where ``back`` is
-    1, that with w [C,k,l,K] and its taps turned round. ``long`` is ``size`` and the numbers of w,
-    even both."""
+    1, that with w [C,k,l,K] and its taps turned round. ``long`` is ``size`` and those of the
+    weights, even both."""
     a = carray(p, (20,))
     B, H, W, C, K, k, l = a[6], a[7], a[8], a[9], a[10], a[11], a[12]
     top, left, h, w, size, long, back = a[13], a[14], a[15], a[16], a[17], a[18], a[19]
@@ -359,10 +374,13 @@ def dot_forward(p):
     x, bias, y, places = halves(a[0]), floats(a[2]), halves(a[3]), words(a[5])
     own = a[4] + 2 * long * t
     room, weight = halves(own), halves(own + 2 * size)
+    span = l * C + l * C % 2
     if back:
         _pairs_of_output(halves(a[1]), C, k, l, K, weight)
+    elif span == l * C:
+        _words_of_input(floats(a[1]), K, k * span // 2, floats(own + 2 * size))
     else:
-        _pairs_of_input(floats(a[1]), K, k * l * C // 2, floats(own + 2 * size))
+        _pairs_of_input(halves(a[1]), K, k, l * C, weight)
     _clear(floats(own), size // 2)
     line, n = (W + 2 * left) * C, h * w
     for b in range(t * B // T, (t + 1) * B // T):
@@ -376,11 +394,11 @@ def dot_forward(p):
                 for f in range(0, K, 2 * WIDE):
                     c = min(f, K - WIDE - far)
                     _forward_two(
-                        room, places, q, line, weight, bias, c, far, K, first, last, l * C, y, o
+                        room, places, q, line, weight, bias, c, far, K, first, last, span, y, o
                     )
             else:
                 _forward_one(
-                    room, places, q, line, weight, bias, 0, 0, K, first, last, l * C, y, o
+                    room, places, q, line, weight, bias, 0, 0, K, first, last, span, y, o
                 )
 
 
@@ -390,19 +408,20 @@ def dot_grad_weight(p):
     float32 [K], B, H, W, C, K, k, l, top, left, h, w, size, slopes, long: the gradient of the
     weights, and in ``totals`` that of the bias.
 
-    A thread's room holds its share of the sums [k,l,C,L] and [L], with K of L a row, which is a
-    multiple of 16 (what follows means nothing), an image of ``size`` bfloat16 with zeros around it,
+    A thread's room holds its share of the sums [k,R,L] and [L], with l*C of R and K of L, which are
+    multiples of 8 and 16 (what follows means nothing), an image of ``size`` bfloat16 with zeros around it,
     the same in pairs, and ``slopes`` of g in pairs; even numbers all."""
     a = carray(p, (19,))
     B, H, W, C, K, k, l = a[5], a[6], a[7], a[8], a[9], a[10], a[11]
     top, left, h, w, size, count, long = a[12], a[13], a[14], a[15], a[16], a[17], a[18]
     t, T = thread(), threads()
-    L, taps = (K + WIDE - 1) // WIDE * WIDE, k * l * C
+    L, row = (K + WIDE - 1) // WIDE * WIDE, l * C
+    R = (row + BLOCK - 1) // BLOCK * BLOCK
     own = a[3] + 4 * long * t
-    there = own + 4 * (taps + 1) * L
+    there = own + 4 * (k * R + 1) * L
     x, g, sums, room = halves(a[0]), halves(a[1]), floats(own), halves(there)
     pairs, slopes = halves(there + 2 * size), halves(there + 6 * size)
-    _clear(sums, (taps + 1) * L + size // 2)
+    _clear(sums, (k * R + 1) * L + size // 2)
     line, columns = (W + 2 * left) * C, (w + 1) // 2
     for b in range(t * B // T, (t + 1) * B // T):
         _frame(x, b, H, W * C, room, top, line, left * C)
@@ -416,34 +435,34 @@ def dot_grad_weight(p):
                     e = min(f, K - WIDE)
                     _pair_up(g, q + e, q + e + K * both, both, slopes, o + 2 * e)
         for f in range(0, L, WIDE):
-            _add_up(slopes, f, L, h * columns, sums, taps * L)
+            _add_up(slopes, f, L, h * columns, sums, k * R * L)
         for r in range(k):
             first, last = max(0, top - r), min(h, H + top - r)
-            for d in range(l):
-                for c in range(0, C, BLOCK):
-                    q, s = (r * line + d * C + c) * 2, ((r * l + d) * C + c) * L
-                    if L % (2 * WIDE) == 0:
-                        for f in range(0, L, 2 * WIDE):
-                            _grad_two(
-                                *(pairs, q, 2 * line, 4 * C, slopes),
-                                *(first, last, columns, f, L, sums, s),
-                            )
-                    else:
-                        for f in range(0, L, WIDE):
-                            _grad_one(
-                                *(pairs, q, 2 * line, 4 * C, slopes),
-                                *(first, last, columns, f, L, sums, s),
-                            )
+            for e in range(0, row, BLOCK):
+                q, s = (r * line + e) * 2, (r * R + e) * L
+                if L % (2 * WIDE) == 0:
+                    for f in range(0, L, 2 * WIDE):
+                        _grad_two(
+                            *(pairs, q, 2 * line, 4 * C, slopes),
+                            *(first, last, columns, f, L, sums, s),
+                        )
+                else:
+                    for f in range(0, L, WIDE):
+                        _grad_one(
+                            *(pairs, q, 2 * line, 4 * C, slopes),
+                            *(first, last, columns, f, L, sums, s),
+                        )
     barrier()
     shares, d, totals = floats(a[3]), maps(a[2]), floats(a[4])
-    for f in range(K):
-        for m in range(t * taps // T, (t + 1) * taps // T):
-            total = f4(0)
-            for n in range(T):
-                total += get(shares, n * long + m * L + f)
-            set1(d, f * taps + m, total)
-        if t == 0:
-            total = f4(0)
-            for n in range(T):
-                total += get(shares, n * long + taps * L + f)
-            put0(totals, f, total)
+    for r in range(k):
+        for f in range(K):
+            for e in range(t * row // T, (t + 1) * row // T):
+                total = f4(0)
+                for n in range(T):
+                    total += get(shares, n * long + (r * R + e) * L + f)
+                set1(d, (f * k + r) * row + e, total)
+    for f in range(t * K // T, (t + 1) * K // T):
+        total = f4(0)
+        for n in range(T):
+            total += get(shares, n * long + k * R * L + f)
+        put0(totals, f, total)

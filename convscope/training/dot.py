@@ -26,7 +26,7 @@ def suits(module: nn.Conv2d, part: str, dtype: torch.dtype) -> bool:
     given, made = module.in_channels, module.out_channels
     if part == "input":
         given, made = made, given
-    return made >= WIDE and given % (kernels.BLOCK if part == "kernel" else 2) == 0
+    return made >= WIDE and (part != "input" or given % 2 == 0)
 
 
 def fits(maps: Tensor, made: Size) -> bool:
@@ -50,7 +50,8 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Size, back
     batch, channels, height, width = x.shape
     made, (k, l) = weight.shape[1 if back else 0], weight.shape[2:]  # noqa: E741
     h, w, line, size = _sizes(x, (k, l), padding)
-    long = size + weight.numel()
+    span = l * channels + l * channels % 2
+    long = size + k * span * made
     y = torch.empty((batch, made, h, w), dtype=x.dtype, memory_format=torch.channels_last)
     room = torch.empty(torch.get_num_threads(), long, dtype=x.dtype)
     shift = _nothing(made) if bias is None else bias.float()
@@ -68,7 +69,8 @@ def grad_weight(g: Tensor, x: Tensor, weight: Tensor, padding: Size) -> tuple[Te
     h, w, _, size = _sizes(x, kernel, padding)
     wide = -(-made // WIDE) * WIDE
     slopes = h * ((w + 1) // 2) * wide * 2
-    long = (channels * kernel[0] * kernel[1] + 1) * wide + (3 * size + slopes) // 2
+    row = -(-channels * kernel[1] // kernels.BLOCK) * kernels.BLOCK
+    long = (kernel[0] * row + 1) * wide + (3 * size + slopes) // 2
     dw = torch.empty_like(weight, dtype=x.dtype)
     if not dw.is_contiguous(memory_format=torch.channels_last):
         dw = torch.empty_like(dw, memory_format=torch.channels_last)

@@ -26,6 +26,11 @@ CASES = [  # batch, channels, filters, kernel, padding, height, width
     (1, 32, 17, (1, 1), (0, 0), 3, 3),
     (2, 24, 33, (3, 3), (2, 2), 3, 4),
     (1, 64, 64, (1, 5), (0, 4), 2, 8),
+    (3, 1, 16, (5, 5), (2, 2), 28, 28),
+    (2, 3, 24, (3, 3), (1, 1), 9, 11),
+    (2, 5, 40, (2, 4), (1, 0), 8, 7),
+    (2, 10, 16, (5, 5), (4, 4), 6, 6),
+    (1, 12, 16, (7, 1), (6, 0), 2, 9),
 ]
 
 
@@ -80,8 +85,11 @@ def test_the_parts_that_it_is_for():
     assert not any(suits(usual, part, "dot", torch.float32) for part in PARTS)
     odd = nn.Conv2d(16, 17, 3)
     assert [suits(odd, p, "dot", torch.bfloat16) for p in PARTS] == [True, False, True]
-    narrow = nn.Conv2d(12, 16, 3)
-    assert [suits(narrow, p, "dot", torch.bfloat16) for p in PARTS] == [True, False, False]
+    for images in (1, 3, 12):
+        first = nn.Conv2d(images, 16, 3)
+        assert [suits(first, p, "dot", torch.bfloat16) for p in PARTS] == [True, False, True]
+    few = nn.Conv2d(16, 12, 3)
+    assert [suits(few, p, "dot", torch.bfloat16) for p in PARTS] == [False, True, False]
     for other in (nn.Conv2d(16, 16, 3, stride=2), nn.Conv2d(16, 16, 1, padding=1)):
         assert not any(suits(other, part, "dot", torch.bfloat16) for part in PARTS)
 
