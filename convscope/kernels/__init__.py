@@ -14,8 +14,7 @@ import torch
 
 from convscope.kernels import toolchain
 from convscope.kernels.compiled import scratch
-from convscope.kernels.dot import BLOCK, dot_forward, dot_grad_weight
-from convscope.kernels.dot import suits as dots
+from convscope.kernels.dot import dot_forward, dot_grad_weight
 from convscope.kernels.dropout import (
     drop,
     drop_slope,
@@ -32,6 +31,8 @@ from convscope.kernels.normalising import (
     statistics,
     totals,
 )
+from convscope.kernels.pairs import BLOCK
+from convscope.kernels.pairs import suits as dots
 from convscope.kernels.pooling import (
     average,
     pool,

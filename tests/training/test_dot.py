@@ -57,9 +57,7 @@ def test_every_part(case, threads):
         try:
             assert dot.fits(x, (y.shape[2], y.shape[3]))
             found = dot.forward(x, weight, bias, padding)
-            dw, db = (
-                dot.grad_weight(g, x, weight, padding) if "kernel" in parts else (None, None)
-            )
+            dw, db = dot.grad_weight(g, x, weight, padding) if "kernel" in parts else (None, None)
             dx = dot.grad_input(g, weight, padding) if "input" in parts else None
         finally:
             torch.set_num_threads(before)
