@@ -144,8 +144,9 @@ class Loader:
         order = torch.Generator().manual_seed(seed_of(self.seed, epoch))
         shuffled = self.indices[torch.randperm(len(self.indices), generator=order)]
         batches = torch.split(shuffled, self.sizes())[start:]
+        left = rest(self.augment)
         drawn = (
-            self._drawn(chosen, epoch, seed)
+            self._drawn(chosen, epoch, seed, left)
             for chosen, seed in zip(batches, seeds_along(start, self.seed, epoch), strict=False)
         )
         away = torch.device(self.device).type != self.images.device.type
@@ -155,13 +156,14 @@ class Loader:
                 tuple(devices.sent(target, self.device) for target in targets),
             )
 
-    def _drawn(self, chosen: Tensor, epoch: int, seed: int) -> tuple[Tensor, ...]:
-        """Images of a batch, augmented, and their targets."""
+    def _drawn(self, chosen: Tensor, epoch: int, seed: int, left: Augment) -> tuple[Tensor, ...]:
+        """Images of a batch, augmented, what is ``left`` to do once they are drawn included, and
+        their targets."""
         random = torch.Generator().manual_seed(seed)
         images, targets = augment(  # [B,C,H,W] uint8, [B] or [B,K]
             draw(self.images, chosen, self.augment, random, epoch),
             (self.labels[chosen],),
-            rest(self.augment),
+            left,
             random,
             classes=self.classes,
         )
