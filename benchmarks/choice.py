@@ -7,9 +7,9 @@ and compiled kernels, which are no measurements), while another process keeps on
 the time (busy.py). What each chooses is noted, and whether that was measured. Then, that process
 ended: all ways that were chosen and all others that a probe has to choose from are timed against
 each other, in turn, some seconds of real training steps each, by convscope's own loop (ours.py);
-and every chosen way once more against the fastest. Prints for how many probes the chosen one is
-within 10 % of that; writes benchmarks/results/choice.json. Takes an hour or more: a look is
-``--probes 3 --only cnn``.
+and every chosen way that is 5 % slower or more once more, longer, against the fastest. Prints for
+how many probes the chosen one is within 10 % of that; writes benchmarks/results/choice.json. Takes
+about 40 minutes: a look is ``--probes 3 --only cnn``.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "choice.json"
 NETWORKS = {"resnet": ("mnist", 64), "cnn": ("mnist", 100), "cifar_cnn": ("cifar10", 32)}
 NEAR = 0.9  # of the fastest's speed
+SURE = 0.95  # from where on a first, short look is enough
 GROUP = 4  # ways that are timed together against another one
 FORMATS, THREADS = ("float32", "bfloat16"), 2
 # What a probe has to choose from besides the kernels that it chose layer by layer.
@@ -148,15 +149,16 @@ def judged(
         for way, each in against(network, first, ways, pairs=3, seconds=2.0).items()
     }
     best = max(rough, key=rough.__getitem__)
-    told = against(network, best, list(counts), pairs=5, seconds=3.0)
-    shares = {way: statistics.median(each) for way, each in told.items()} | (
-        {best: 1.0} if best in counts else {}
-    )
+    shares = {way: rough[way] / rough[best] for way in counts}
+    unsure = [way for way in counts if shares[way] < SURE]
+    told = against(network, best, unsure, pairs=5, seconds=3.0)
+    shares |= {way: statistics.median(each) for way, each in told.items()}
     return {
         "network": network,
         "best": best,
         "against_the_commonest": rough,
-        "share_of_best": {way: summary(each) for way, each in told.items()},
+        "share_of_best": shares,
+        "looked_at_again": {way: summary(each) for way, each in told.items()},
         "probes": list(probes),
         "count": len(probes),
         "distinct": len(counts),
