@@ -13,11 +13,11 @@ from listening import notices
 from torch import nn
 
 from convscope import kernels, machine, recipe
+from convscope.engine import autotune, choice, measurements, precision, timing
+from convscope.engine.timing import Race, Timing
 from convscope.errors import BadArgument
 from convscope.events import silent
 from convscope.models import build
-from convscope.training import choice, layers, measurements, precision, timing
-from convscope.training.timing import Race, Timing
 
 IMAGES, LABELS = torch.rand(16, 1, 12, 12), torch.arange(16) % 3
 FORMATS = [f"{p} {f} plain" for p in ("float32", "bfloat16") for f in precision.FORMATS]
@@ -40,7 +40,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which nobody else is at work."""
     monkeypatch.setattr(timing, "QUIET", 1e9)
     monkeypatch.setattr(choice, "PATIENCE", 600.0)
-    monkeypatch.setattr(layers, "PATIENCE", 600.0)
+    monkeypatch.setattr(autotune, "PATIENCE", 600.0)
 
 
 def raced(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float | None]) -> None:

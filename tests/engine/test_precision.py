@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from convscope import recipe
+from convscope.engine import choice, precision
 from convscope.models import build
-from convscope.training import choice, precision
 
 
 def _cases() -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from convscope import kernels
-from convscope.training import convolution, winograd
+from convscope.engine import convolution, winograd
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 EDGES = [  # padding, channels, out, height, width

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from convscope import kernels
+from convscope.engine import convolution, weights
+from convscope.engine.untouched import untouched
 from convscope.models.inception import InceptionA
-from convscope.training import convolution, weights
-from convscope.training.untouched import untouched
 
 
 class Branches(InceptionA):

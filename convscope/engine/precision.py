@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from convscope.training import branches, convolution, fusion, linear
+from convscope.engine import branches, convolution, fusion, linear
 
 DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.training import linear, precision
-from convscope.training.linear import Dense
+from convscope.engine import linear, precision
+from convscope.engine.linear import Dense
 
 
 def far(one: torch.Tensor, two: torch.Tensor) -> float:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope.training import weights
-from convscope.training.untouched import untouched
+from convscope.engine import weights
+from convscope.engine.untouched import untouched
 
 WAYS = ("direct", "turned")
 DIRECT = ("direct", "direct", "direct")

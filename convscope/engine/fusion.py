@@ -23,10 +23,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from convscope import kernels
+from convscope.engine import weights
+from convscope.engine.untouched import untouched
 from convscope.kernels import GELU, LINEAR, RELU
 from convscope.models.parts import Classifier, Normalise
-from convscope.training import weights
-from convscope.training.untouched import untouched
 
 Step = Callable[[Tensor], Tensor]
 

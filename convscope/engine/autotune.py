@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from convscope import files, machine
+from convscope.engine import convolution, linear, measurements
+from convscope.engine.convolution import PARTS
+from convscope.engine.timing import race
+from convscope.engine.untouched import untouched
 from convscope.errors import ConvscopeError
 from convscope.events import Emit, Notice, Progress
-from convscope.training import convolution, linear, measurements
-from convscope.training.convolution import PARTS
-from convscope.training.timing import race
-from convscope.training.untouched import untouched
 
 ROUNDS = 9  # quiet rounds a way, after one to warm up
 LONG_ENOUGH = 0.05  # seconds of them after which a way's best time stands
@@ -60,7 +60,7 @@ def plan(
     layers are computed in ``dtype``.
 
     What was measured of a shape is kept in the cache for every network that has it, for as long as
-    :data:`convscope.training.measurements.DAYS`. What others at work spoilt is PyTorch's own way,
+    :data:`convscope.engine.measurements.DAYS`. What others at work spoilt is PyTorch's own way,
     and not kept; after ``limit`` seconds, so is the rest.
     """
     cache = _cache()

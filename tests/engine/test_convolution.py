@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from convscope import kernels
-from convscope.training import convolution, layers, precision
-from convscope.training.convolution import PARTS, WAYS, Planned, suits
+from convscope.engine import autotune, convolution, precision
+from convscope.engine.convolution import PARTS, WAYS, Planned, suits
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 CASES = [  # kernel, padding, stride, channels, out, height, width
@@ -223,7 +223,7 @@ def test_what_someone_altered_is_left_to_pytorch(altered, kind):
     plain = nn.Sequential(ALTERED[altered](layer)).to(memory_format=torch.channels_last)
     kept = type(plain[0])
     shape = (4, 3, 8, 8) if kind == "convolution" else (4, 3)
-    assert layers.shapes(plain, torch.rand(shape)) == {}
+    assert autotune.shapes(plain, torch.rand(shape)) == {}
     twin = precision.engine(copy.deepcopy(plain), "fused")
     assert type(twin[0]).__name__ == kept.__name__
     images = torch.rand(shape)

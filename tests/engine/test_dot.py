@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope import kernels
-from convscope.training import convolution, dot
-from convscope.training.convolution import PARTS, suits
+from convscope.engine import convolution, dot
+from convscope.engine.convolution import PARTS, suits
 
 pytestmark = pytest.mark.skipif(
     not (kernels.available() and kernels.dots()),

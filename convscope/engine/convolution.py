@@ -2,11 +2,11 @@
 
 A training step needs of a convolution its output, the gradient of its input and that of its
 kernel. ``direct`` is PyTorch's own; ``winograd`` is Winograd's transform, in which a product of
-matrices costs a fraction of the multiplications (:mod:`convscope.training.winograd`); ``matmul``
+matrices costs a fraction of the multiplications (:mod:`convscope.engine.winograd`); ``matmul``
 writes every window out as a row of a matrix; ``turned`` is the gradient of the input as a forward
 convolution with the kernel turned; ``few``, for images of few channels, multiplies every number of
 one with a vector of weights; ``dot`` takes dot products of pairs in bfloat16
-(:mod:`convscope.training.dot`). All are the same function but for rounding; which is fastest
+(:mod:`convscope.engine.dot`). All are the same function but for rounding; which is fastest
 depends on the shape and the machine. The bias's gradient is a sum of its own: within oneDNN it
 costs up to ten times as much (16 maps of 28x28, batch 100, two Zen 3 cores: 1.1 ms against 0.14,
 2026-11-23).
@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from convscope import kernels
+from convscope.engine import dot, fusion, weights, winograd
+from convscope.engine.untouched import untouched
 from convscope.kernels import PIXELS, TAPS
-from convscope.training import dot, fusion, weights, winograd
-from convscope.training.untouched import untouched
 
 WAYS = ("direct", "turned", "winograd", "matmul", "few", "dot")
 PARTS = ("output", "input", "kernel")

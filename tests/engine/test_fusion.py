@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from convscope import kernels, models
-from convscope.training import fusion
-from convscope.training.fusion import Activation, Drop, Norm, fuse
+from convscope.engine import fusion
+from convscope.engine.fusion import Activation, Drop, Norm, fuse
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 
