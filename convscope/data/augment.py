@@ -17,6 +17,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from convscope import devices
 from convscope.data.colour import colour
 from convscope.data.mixing import erase, mixed
 from convscope.data.places import cutout, drawn
@@ -83,7 +84,10 @@ def draw(
     >>> draw(source, torch.tensor([1, 0, 1]), Augment(shift=1, flip=True), generator).shape
     torch.Size([3, 1, 4, 4])
     """
-    return drawn(source, chosen, chosen, spec, generator, epoch, _early(spec))
+    early = _early(spec)
+    if spec.shift or spec.flip or spec.alternating_flip or early:
+        return drawn(source, chosen, chosen, spec, generator, epoch, early)
+    return source.index_select(0, devices.sent(chosen, source.device))
 
 
 def rest(spec: Augment) -> Augment:

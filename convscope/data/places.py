@@ -82,8 +82,6 @@ def drawn(
     the source or after it, in one piece, and what came from another row, channel or image is
     blacked out together with the square of cutout, eight bytes at a time.
     """
-    if not (spec.flip or spec.alternating_flip or spec.shift or cut):
-        return source.index_select(0, devices.sent(chosen, source.device))
     batch, (_, height, width), size = len(chosen), source.shape[1:], source.element_size()
     mirrored, offset = np.zeros(batch, np.int64), None
     if spec.flip:
