@@ -102,5 +102,5 @@ def average(maps: Tensor, shift: Tensor) -> Tensor:
     batch, channels, height, width = maps.shape
     maps = maps.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(maps)
-    kernels.average(maps, y, shift, batch, height, width, channels)
+    kernels.average_pool(maps, y, shift, batch, height, width, channels)
     return y

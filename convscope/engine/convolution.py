@@ -241,7 +241,7 @@ def totals(g: Tensor) -> Tensor:
     channels = g.shape[1]
     found = torch.empty(channels)
     sums = torch.empty(torch.get_num_threads(), channels, dtype=torch.float64)
-    kernels.totals(g, found, sums, kernels.scratch(channels), g.numel() // channels, channels)
+    kernels.channel_sums(g, found, sums, kernels.scratch(channels), g.numel() // channels, channels)
     return found
 
 
@@ -258,7 +258,7 @@ def _rows(
     if (k, wide, *stride, *padding) == (1, 1, 1, 1, 0, 0):
         return x.permute(0, 2, 3, 1).reshape(-1, channels), size
     rows = torch.empty(batch * size[0] * size[1], k * wide * channels, dtype=x.dtype)
-    kernels.patches(
+    kernels.im2col(
         x, rows, batch, height, width, channels, k, wide, padding[0], padding[1], stride[0], *size
     )
     return rows, size
@@ -280,7 +280,9 @@ def _few(
     y = torch.empty((batch, out, h, w), dtype=x.dtype, memory_format=torch.channels_last)
     room, size = _framed(x, padding)
     around = k, wide, *padding, stride[0], h, w, size
-    kernels.few_out(x, flat, shift, y, room, batch, height, width, channels, out, *around)
+    kernels.small_channels_forward(
+        x, flat, shift, y, room, batch, height, width, channels, out, *around
+    )
     return y
 
 
@@ -294,7 +296,9 @@ def _few_kernel(
     sums = torch.zeros(torch.get_num_threads(), k, long, out)
     room, size = _framed(x, padding)
     around = k, long, *padding, stride[0], *g.shape[2:], size
-    kernels.few_kernel(x, g, sums, room, batch, height, width, channels, out, *around)
+    kernels.small_channels_grad_weight(
+        x, g, sums, room, batch, height, width, channels, out, *around
+    )
     dw = sums.sum(0)[:, :row].reshape(k, wide, channels, out)
     return dw.permute(3, 2, 0, 1).to(x.dtype)
 

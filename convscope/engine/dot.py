@@ -23,7 +23,7 @@ Size = tuple[int, int]
 
 def suits(module: nn.Conv2d, part: str, dtype: torch.dtype) -> bool:
     """Whether a part of a convolution of stride 1 can be computed so on this processor."""
-    if dtype is not torch.bfloat16 or not kernels.dots():
+    if dtype is not torch.bfloat16 or not kernels.has_dot_products():
         return False
     given, made = module.in_channels, module.out_channels
     if part == "input":

@@ -224,7 +224,7 @@ class _Drop(torch.autograd.Function):
         y, scale = torch.empty_like(x), torch.tensor([1 / (1 - p)])
         ctx.save_for_backward(x, scale)
         ctx.rest = x.numel(), seed, round(p * 2**16), kind
-        kernels.drop(x, y, scale, *ctx.rest)
+        kernels.dropout(x, y, scale, *ctx.rest)
         return y
 
     @staticmethod
@@ -234,7 +234,7 @@ class _Drop(torch.autograd.Function):
         if g.stride() != x.stride():
             g = torch.empty_like(x).copy_(g)
         dx = torch.empty_like(x)
-        kernels.drop_slope(g, x, dx, scale, *ctx.rest)
+        kernels.dropout_backward(g, x, dx, scale, *ctx.rest)
         return dx, None, None, None
 
 
@@ -255,7 +255,7 @@ class Standardise(Normalise):
             scale.repeat(width),
             shift.repeat(width),
         )  # a row's: loops over channels are too short
-        kernels.standardise(y, x, *line, batch * height, width * channels)
+        kernels.scale_shift(y, x, *line, batch * height, width * channels)
         return y
 
 
@@ -302,14 +302,14 @@ class _Fused(torch.autograd.Function):
         scale, shift = weight, bias
         if norm is not None:
             sums, room = _sums(channels), kernels.scratch(2 * channels)
-            kernels.statistics(x, sums, room, n, channels)
+            kernels.batch_norm_stats(x, sums, room, n, channels)
             scale, shift = torch.empty(2, channels)
             ctx.mean, ctx.inverse = torch.empty(2, channels, dtype=torch.float64)
             mean, variance = norm.layer.running_mean, norm.layer.running_var
             assert mean is not None and variance is not None
             assert norm.layer.num_batches_tracked is not None
             norm.layer.num_batches_tracked.add_(1)
-            kernels.normalise(
+            kernels.batch_norm_scale(
                 *(x, sums, weight, bias, mean, variance, norm.constants, scale, shift),
                 *(ctx.mean, ctx.inverse, n, channels),
             )
@@ -320,9 +320,9 @@ class _Fused(torch.autograd.Function):
         place = None
         if pool:
             place = torch.empty(y.shape, dtype=torch.uint8, memory_format=torch.channels_last)
-            kernels.pool(x, scale, shift, y, place, batch, height, width, channels, kind)
+            kernels.max_pool(x, scale, shift, y, place, batch, height, width, channels, kind)
         else:
-            kernels.activate(x, scale, shift, y, n, channels, kind)
+            kernels.elementwise(x, scale, shift, y, n, channels, kind)
         ctx.save_for_backward(x, scale, shift, place)
         ctx.normalises, ctx.kind = norm is not None, kind
         ctx.plain = weight.data_ptr() == _identity(channels)[0].data_ptr()
@@ -342,22 +342,28 @@ class _Fused(torch.autograd.Function):
         g = g.contiguous(memory_format=torch.channels_last)
         dx = torch.empty_like(x)
         if not ctx.normalises and place is not None:
-            kernels.unpool_plain(g, place, dx, batch, height, width, channels)
+            kernels.max_pool_backward(g, place, dx, batch, height, width, channels)
             return dx, None, None, None, None, None
         sums, room = _sums(channels), kernels.scratch(2 * channels)
         if place is not None:
-            kernels.pool_sums(g, place, x, sums, room, batch, height, width, channels)
+            kernels.max_pool_backward_reduce(
+                g, place, x, sums, room, batch, height, width, channels
+            )
         else:
-            kernels.slopes(g, x, scale, shift, dx, sums, room, n, channels, ctx.kind)
+            kernels.backward_reduce(g, x, scale, shift, dx, sums, room, n, channels, ctx.kind)
         if not ctx.normalises:
             return dx, None, None, None, None, None
         d_weight, d_bias, v, r = torch.empty(4, channels)
-        kernels.settle(sums, ctx.mean, ctx.inverse, scale, d_weight, d_bias, v, r, n, channels)
+        kernels.backward_terms(
+            sums, ctx.mean, ctx.inverse, scale, d_weight, d_bias, v, r, n, channels
+        )
         if place is not None:
-            kernels.unpool(g, place, x, dx, scale, v, r, batch, height, width, channels)
+            kernels.max_pool_backward_elementwise(
+                g, place, x, dx, scale, v, r, batch, height, width, channels
+            )
         else:
             slope = dx if ctx.kind == GELU else g
-            kernels.combine(slope, x, scale, shift, v, r, dx, n, channels, ctx.kind)
+            kernels.backward_elementwise(slope, x, scale, shift, v, r, dx, n, channels, ctx.kind)
         return dx, d_weight, d_bias, None, None, None
 
 

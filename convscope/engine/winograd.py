@@ -85,9 +85,11 @@ def _six(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int
         tiles = n * th * tw
         tiles_v = v[: 36 * tiles * channels].view(36, tiles, channels)
         tiles_y = t[: 36 * tiles * out].view(36, tiles, out)
-        kernels.tiles_in(x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding)
+        kernels.f4_input_transform(
+            x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding
+        )
         torch.bmm(tiles_v, u, out=tiles_y)
-        kernels.tiles_out(tiles_y, y, shift, room, h, w, out, first, n, th, tw, m)
+        kernels.f4_output_transform(tiles_y, y, shift, room, h, w, out, first, n, th, tw, m)
     return y
 
 
@@ -106,8 +108,10 @@ def _six_kernel(g: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int]) 
         tiles = n * th * tw
         tiles_v = v[: 36 * tiles * channels].view(36, tiles, channels)
         tiles_d = d[: 36 * tiles * out].view(36, tiles, out)
-        kernels.tiles_in(x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding)
-        kernels.tiles_slope(g, tiles_d, room, h, w, out, first, n, th, tw, m)
+        kernels.f4_input_transform(
+            x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding
+        )
+        kernels.f4_grad_output_transform(g, tiles_d, room, h, w, out, first, n, th, tw, m)
         du.baddbmm_(tiles_v.transpose(1, 2), tiles_d)
     transform = _transform(size)
     return torch.einsum("ai,bj,abck->kcij", transform, transform, du.view(6, 6, channels, out))
@@ -141,7 +145,7 @@ def _four(
     th, tw = (h + 1) // 2, (w + 1) // 2
     last = torch.channels_last
     u = x.new_empty(16, *weight.shape[:2])
-    kernels.quads_kernel(weight.contiguous(memory_format=last), u, *weight.shape[:2], turned)
+    kernels.f2_filter_transform(weight.contiguous(memory_format=last), u, *weight.shape[:2], turned)
     by = u if turned else u.transpose(1, 2)  # [16,channels,out]
     y = torch.empty((batch, out, h, w), dtype=x.dtype, memory_format=last)
     shift = torch.zeros(out) if bias is None else bias.float()
@@ -152,9 +156,11 @@ def _four(
     for first in range(0, batch, most):
         n = min(most, batch - first)
         tiles_v, tiles_y = _planes(v, n * th * tw, channels), _planes(t, n * th * tw, out)
-        kernels.quads_in(x, tiles_v, height, width, channels, first, n, th, tw, *padding, beyond)
+        kernels.f2_input_transform(
+            x, tiles_v, height, width, channels, first, n, th, tw, *padding, beyond
+        )
         torch.bmm(tiles_v, by, out=tiles_y)
-        kernels.quads_out(tiles_y, y, shift, h, w, out, first, n, th, tw, spare)
+        kernels.f2_output_transform(tiles_y, y, shift, h, w, out, first, n, th, tw, spare)
     return y
 
 
@@ -171,10 +177,12 @@ def _four_kernel(g: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int])
     for first in range(0, batch, most):
         n = min(most, batch - first)
         tiles_v, tiles_d = _planes(v, n * th * tw, channels), _planes(d, n * th * tw, out)
-        kernels.quads_in(x, tiles_v, height, width, channels, first, n, th, tw, *padding, beyond)
-        kernels.quads_slope(g, tiles_d, h, w, out, first, n, th, tw, off)
+        kernels.f2_input_transform(
+            x, tiles_v, height, width, channels, first, n, th, tw, *padding, beyond
+        )
+        kernels.f2_grad_output_transform(g, tiles_d, h, w, out, first, n, th, tw, off)
         torch.bmm(tiles_d.transpose(1, 2), tiles_v, out=part)
-        kernels.quads_add(part, sums, sums.numel())
+        kernels.f2_accumulate(part, sums, sums.numel())
     dw = torch.empty_like(weight, memory_format=torch.channels_last)
-    kernels.quads_back(dw, sums, out, channels)
+    kernels.f2_filter_gradient(dw, sums, out, channels)
     return dw

@@ -242,7 +242,7 @@ def test_layers_are_measured_only_in_formats_that_are_not_far_behind(network, qu
         pytest.skip("no kernels on this machine")
     planned: list[torch.dtype] = []
     monkeypatch.setattr(
-        layers, "plan", lambda *given: planned.append(given[3]) or "fused 0=few,direct,few"
+        autotune, "plan", lambda *given: planned.append(given[3]) or "fused 0=few,direct,few"
     )
     seconds = {"bfloat16 contiguous": 1.0, "bfloat16": 0.5, "float32 contiguous": 1.0}
 

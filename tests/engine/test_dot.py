@@ -13,7 +13,7 @@ from convscope.engine import convolution, dot
 from convscope.engine.convolution import PARTS, suits
 
 pytestmark = pytest.mark.skipif(
-    not (kernels.available() and kernels.dots()),
+    not (kernels.available() and kernels.has_dot_products()),
     reason="no kernels, or no vdpbf16ps, on this machine",
 )
 CASES = [  # batch, channels, filters, kernel, padding, height, width
