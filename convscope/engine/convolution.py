@@ -1,15 +1,13 @@
-"""One convolution, several ways to compute it, each way of its three parts chosen apart.
+"""A convolution by several algorithms, each of its three parts by its own.
 
-A training step needs of a convolution its output, the gradient of its input and that of its
-kernel. ``direct`` is PyTorch's own; ``winograd`` is Winograd's transform, in which a product of
-matrices costs a fraction of the multiplications (:mod:`convscope.engine.winograd`); ``matmul``
-writes every window out as a row of a matrix; ``turned`` is the gradient of the input as a forward
-convolution with the kernel turned; ``few``, for images of few channels, multiplies every number of
+``aten`` is PyTorch's own; ``winograd`` is Winograd's transform, in which a product of matrices
+costs a fraction of the multiplications (:mod:`convscope.engine.winograd`); ``im2col`` writes every
+window out as a row of a matrix; ``flipped`` is the gradient of the input as a forward convolution
+with the kernel flipped; ``small_channels``, for images of few channels, multiplies every number of
 one with a vector of weights; ``dot`` takes dot products of pairs in bfloat16
-(:mod:`convscope.engine.dot`). All are the same function but for rounding; which is fastest
-depends on the shape and the machine. The bias's gradient is a sum of its own: within oneDNN it
-costs up to ten times as much (16 maps of 28x28, batch 100, two Zen 3 cores: 1.1 ms against 0.14,
-2026-11-23).
+(:mod:`convscope.engine.dot`). All are the same function but for rounding; which is fastest depends
+on the shape and the machine. The bias's gradient is a sum of its own: within oneDNN it costs up to
+ten times as much (16 maps of 28x28, batch 100, two Zen 3 cores: 1.1 ms against 0.14, 2026-11-23).
 """
 
 from __future__ import annotations
@@ -22,53 +20,106 @@ from torch import Tensor, nn
 
 from convscope import kernels
 from convscope.engine import dot, fusion, weights, winograd
+from convscope.engine.tuned import FORMER, Tuned
 from convscope.engine.untouched import untouched
 from convscope.kernels import PIXELS, TAPS
 
-WAYS = ("direct", "turned", "winograd", "matmul", "few", "dot")
-PARTS = ("output", "input", "kernel")
-DIRECT = ("direct", "direct", "direct")
 FEW = 4  # channels of an image
 
 
-class Planned(nn.Conv2d):
-    """A convolution with a way for its output, its input's gradient and its kernel's gradient in
-    one number format, and PyTorch's in the others."""
+class TunedConv2d(Tuned, nn.Conv2d):
+    """A convolution whose output, input's gradient and weight's gradient each have an algorithm."""
 
     stands_for = nn.Conv2d
-    ways: tuple[str, str, str]
-    ways_dtype: torch.dtype
+    ALGORITHMS = ("aten", "flipped", "winograd", "im2col", "small_channels", "dot")
+    former = FORMER | {"turned": "flipped"}
+    algorithms: tuple[str, str, str]
 
-    @classmethod
-    def of(
-        cls,
-        plain: nn.Conv2d,
-        ways: tuple[str, str, str] = DIRECT,
-        dtype: torch.dtype = torch.float32,
-    ) -> Planned:
-        """The module itself, computed in these ways."""
-        plain.__class__ = cls
-        assert isinstance(plain, Planned)
-        plain.ways, plain.ways_dtype = ways, dtype
-        return plain
-
-    def forward(self, x: Tensor, idle: bool = False) -> Tensor:
-        """x [B,C,H,W] -> [B,K,h,w]; ``idle`` says that what the bias adds is taken away again, so
-        that its gradient is zero."""
+    def forward(self, x: Tensor, skip_bias_grad: bool = False) -> Tensor:
+        """x [B,C,H,W] -> [B,K,h,w]; ``skip_bias_grad`` says that what the bias adds is taken away
+        again, so that its gradient is zero."""
         dtype = weights.working_dtype(self.weight)
-        fits = (
-            dtype in kernels.MAPS
-            and x.dtype in kernels.MAPS
-            and x.device.type == "cpu"
-            and x.is_contiguous(memory_format=torch.channels_last)
-        )
-        if not fits:
-            return super().forward(x)
-        ways = self.ways if dtype is self.ways_dtype else DIRECT
+        if not kernels.take(x, dtype):
+            return nn.Conv2d.forward(self, x)
+        algorithms = self.algorithms if dtype is self.dtype else ("aten",) * 3
         y: Tensor = _Convolution.apply(
-            x.to(dtype), self.weight, self.bias, self.stride, self.padding, ways, idle
+            x.to(dtype),
+            *(self.weight, self.bias, self.stride, self.padding),
+            *(algorithms, skip_bias_grad),
         )
         return y
+
+    @staticmethod
+    def usual(module: nn.Module) -> bool:
+        """Whether it is a convolution of one group without dilation, padded with zeros."""
+        return (
+            untouched(module, nn.Conv2d)
+            and isinstance(module, nn.Conv2d)
+            and module.groups == 1
+            and module.dilation == (1, 1)
+            and module.padding_mode == "zeros"
+            and not isinstance(module.padding, str)
+        )
+
+    @staticmethod
+    def suits(
+        layer: nn.Conv2d, part: str, algorithm: str, dtype: torch.dtype = torch.float32
+    ) -> bool:
+        """Whether an algorithm can compute a part of that convolution."""
+        if algorithm == "aten":
+            return True
+        if not TunedConv2d.usual(layer) or layer.stride[0] != layer.stride[1]:
+            return False
+        close = layer.stride == (1, 1) and all(
+            0 <= p < k  # type: ignore[operator]
+            for p, k in zip(layer.padding, layer.kernel_size, strict=True)
+        )
+        if algorithm == "winograd":
+            return close and winograd.suits(layer, dtype)
+        if algorithm == "dot":
+            return close and dot.suits(layer, part, dtype)
+        if algorithm == "small_channels":
+            wide = layer.out_channels % kernels.WIDE == 0
+            return part != "grad_input" and layer.in_channels <= FEW and wide
+        return close if part == "grad_input" else algorithm == "im2col"
+
+    @staticmethod
+    def run(
+        layer: nn.Conv2d,
+        part: str,
+        algorithm: str,
+        x: Tensor,
+        g: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
+        """A part of that convolution, of its input x [B,C,H,W] and its output's gradient g
+        [B,K,h,w]."""
+        stride, padding = (layer.stride[0], layer.stride[1]), layer.padding
+        assert not isinstance(padding, str)
+        around = (padding[0], padding[1])
+        if part == "forward" and algorithm == "aten":
+            return torch.conv2d(x, weight, bias, stride, around, layer.dilation, layer.groups)
+        if part == "forward":
+            return forward(x, weight, bias, stride, around, algorithm)
+        wanted = (part == "grad_input", part == "grad_weight", False)
+        found: Any
+        if algorithm == "aten":
+            rest = (stride, around, layer.dilation, False, [0, 0], layer.groups, wanted)
+            found = torch.ops.aten.convolution_backward(g, x, weight, [0], *rest)
+        else:
+            each = (algorithm, "aten") if part == "grad_input" else ("aten", algorithm)
+            found = gradients(g, x, weight, stride, around, each, wanted)
+        result: Tensor = found[0] if part == "grad_input" else found[1]
+        return result
+
+    @staticmethod
+    def describe(layer: nn.Conv2d) -> str:
+        """Filters, kernel and the rest."""
+        return (
+            f"{layer.out_channels}, kernel {layer.kernel_size}, stride {layer.stride}, "
+            f"padding {layer.padding}, dilation {layer.dilation}, groups {layer.groups}"
+        )
 
 
 @dataclass(eq=False)
@@ -76,11 +127,11 @@ class Followed:
     """A convolution in a sequence in which a batch norm comes next, a max-pool between them or not:
     whatever the bias adds to a channel, its mean takes away again in training."""
 
-    layer: Planned
+    layer: TunedConv2d
     norm: nn.BatchNorm2d
 
     def __call__(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layer(x, idle=True) if self.norm.training else self.layer(x)
+        y: Tensor = self.layer(x, skip_bias_grad=True) if self.norm.training else self.layer(x)
         return y
 
 
@@ -91,42 +142,9 @@ def follow(model: nn.Module) -> None:
         if isinstance(sequence, fusion.Chain):
             steps = sequence.fused_steps
             for i, (layer, *after) in enumerate([steps[i:] for i in range(len(steps))]):
-                if isinstance(layer, Planned) and untouched(layer, nn.Conv2d):
+                if isinstance(layer, TunedConv2d) and untouched(layer, nn.Conv2d):
                     norm = fusion.norm_of(after[1:] if fusion.pools(after[:1]) else after)
                     steps[i] = layer if norm is None else Followed(layer, norm)
-
-
-def usual(module: nn.Module) -> bool:
-    """Whether a layer is a convolution that can be computed here at all."""
-    return (
-        untouched(module, nn.Conv2d)
-        and isinstance(module, nn.Conv2d)
-        and module.groups == 1
-        and module.dilation == (1, 1)
-        and module.padding_mode == "zeros"
-        and not isinstance(module.padding, str)
-    )
-
-
-def suits(module: nn.Conv2d, part: str, way: str, dtype: torch.dtype = torch.float32) -> bool:
-    """Whether a part of a convolution ("output", and the gradients of "input" and "kernel") can be
-    computed in that way."""
-    if way == "direct":
-        return True
-    if not usual(module) or module.stride[0] != module.stride[1]:
-        return False
-    close = module.stride == (1, 1) and all(
-        0 <= p < k  # type: ignore[operator]
-        for p, k in zip(module.padding, module.kernel_size, strict=True)
-    )
-    if way == "winograd":
-        return close and winograd.suits(module, dtype)
-    if way == "dot":
-        return close and dot.suits(module, part, dtype)
-    if way == "few":
-        wide = module.out_channels % kernels.WIDE == 0
-        return part != "input" and module.in_channels <= FEW and wide
-    return close if part == "input" else way == "matmul"
 
 
 class _Convolution(torch.autograd.Function):
@@ -138,40 +156,41 @@ class _Convolution(torch.autograd.Function):
         bias: Tensor | None,
         stride: tuple[int, int],
         padding: tuple[int, int],
-        ways: tuple[str, str, str],
-        idle: bool,
+        algorithms: tuple[str, str, str],
+        skip_bias_grad: bool,
     ) -> Tensor:
         if weight.dtype is not x.dtype:
             weight = weights.half(weight)
             bias = None if bias is None else weights.half(bias)
         ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.padding, ctx.ways, ctx.idle = stride, padding, ways, idle
-        return output(x, weight, bias, stride, padding, ways[0])
+        ctx.stride, ctx.padding = stride, padding
+        ctx.algorithms, ctx.skip_bias_grad = algorithms, skip_bias_grad
+        return forward(x, weight, bias, stride, padding, algorithms[0])
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         g = g.contiguous(memory_format=torch.channels_last)
         wants_x, wants_w, wants_b = ctx.needs_input_grad[:3]
-        wanted = wants_x, wants_w, wants_b and not ctx.idle
-        dx, dw, db = gradients(g, x, weight, ctx.stride, ctx.padding, ctx.ways[1:], wanted)
-        if wants_b and ctx.idle:  # batch norm subtracts the mean, and with it the bias
+        wanted = wants_x, wants_w, wants_b and not ctx.skip_bias_grad
+        dx, dw, db = gradients(g, x, weight, ctx.stride, ctx.padding, ctx.algorithms[1:], wanted)
+        if wants_b and ctx.skip_bias_grad:  # batch norm subtracts the mean, and with it the bias
             db = torch.zeros(len(weight))
         return dx, dw, db, None, None, None, None
 
 
-def output(
+def forward(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     stride: tuple[int, int],
     padding: tuple[int, int],
-    way: str,
+    algorithm: str,
 ) -> Tensor:
     """The convolution of x [B,C,H,W] with weight [K,C,k,l], plus bias [K]: [B,K,h,w]."""
-    if way == "winograd":
-        return winograd.output(x, weight, bias, padding)
-    if way == "matmul":
+    if algorithm == "winograd":
+        return winograd.forward(x, weight, bias, padding)
+    if algorithm == "im2col":
         rows, size = _rows(x, weight.shape[2:], stride, padding)
         flat = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))  # [k*l*C,K]
         y = torch.empty(
@@ -183,13 +202,14 @@ def output(
         else:
             torch.addmm(bias, rows, flat, out=into)
         return y
-    if way == "dot":
+    if algorithm == "dot":
         sides = zip(x.shape[2:], padding, weight.shape[2:], strict=True)
         height, width = (n + 2 * p - k + 1 for n, p, k in sides)
         if dot.fits(x, (height, width)):
             return dot.forward(x, weight, bias, padding)
-    if way == "few" and x.shape[3] + 2 * padding[1] >= weight.shape[3] + (PIXELS - 1) * stride[1]:
-        return _few(x, weight, bias, stride, padding)
+    wide = x.shape[3] + 2 * padding[1] >= weight.shape[3] + (PIXELS - 1) * stride[1]
+    if algorithm == "small_channels" and wide:
+        return _small_channels_forward(x, weight, bias, stride, padding)
     return torch.conv2d(x, weight, bias, stride, padding)
 
 
@@ -199,30 +219,30 @@ def gradients(
     weight: Tensor,
     stride: tuple[int, int],
     padding: tuple[int, int],
-    ways: tuple[str, str],
+    algorithms: tuple[str, str],
     wanted: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """The gradients of input, kernel and bias, as far as they are wanted, from g [B,K,h,w]."""
     dx = dw = db = None
     wants_x, wants_w, wants_b = wanted
-    if wants_x and ways[0] == "winograd":
-        dx = winograd.into(g, weight, padding)
-    elif wants_x and ways[0] == "dot" and dot.fits(g, (x.shape[2], x.shape[3])):
+    if wants_x and algorithms[0] == "winograd":
+        dx = winograd.grad_input(g, weight, padding)
+    elif wants_x and algorithms[0] == "dot" and dot.fits(g, (x.shape[2], x.shape[3])):
         dx = dot.grad_input(g, weight, padding)
-    elif wants_x and ways[0] not in ("direct", "dot"):
-        turned = weight.flip(2, 3).transpose(0, 1)  # [C,K,k,l]
+    elif wants_x and algorithms[0] not in ("aten", "dot"):
+        flipped = weight.flip(2, 3).transpose(0, 1)  # [C,K,k,l]
         margin = weight.shape[2] - 1 - padding[0], weight.shape[3] - 1 - padding[1]
-        dx = output(g, turned, None, (1, 1), margin, ways[0])
-    if wants_w and ways[1] == "winograd":
-        dw = winograd.kernel(g, x, weight, padding)
-    if wants_w and ways[1] == "matmul":
+        dx = forward(g, flipped, None, (1, 1), margin, algorithms[0])
+    if wants_w and algorithms[1] == "winograd":
+        dw = winograd.grad_weight(g, x, weight, padding)
+    if wants_w and algorithms[1] == "im2col":
         rows, _ = _rows(x, weight.shape[2:], stride, padding)
         flat = g.permute(0, 2, 3, 1).reshape(-1, g.shape[1])
         dw = (flat.T @ rows).view(-1, *weight.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
-    if wants_w and ways[1] == "dot" and dot.fits(x, (g.shape[2], g.shape[3])):
+    if wants_w and algorithms[1] == "dot" and dot.fits(x, (g.shape[2], g.shape[3])):
         dw, db = dot.grad_weight(g, x, weight, padding)
-    if wants_w and ways[1] == "few":
-        dw = _few_kernel(g, x, weight, stride, padding)
+    if wants_w and algorithms[1] == "small_channels":
+        dw = _small_channels_grad_weight(g, x, weight, stride, padding)
     left = [wants_x and dx is None, wants_w and dw is None, False]
     if left[0] or left[1]:
         found = torch.ops.aten.convolution_backward(
@@ -231,10 +251,10 @@ def gradients(
         dx, dw = found[0] if left[0] else dx, found[1] if left[1] else dw
     if not wants_b:
         return dx, dw, None
-    return dx, dw, totals(g) if db is None else db
+    return dx, dw, grad_bias(g) if db is None else db
 
 
-def totals(g: Tensor) -> Tensor:
+def grad_bias(g: Tensor) -> Tensor:
     """The sums over images and places, float32 [K], of g [B,K,h,w]."""
     if not kernels.available():
         return g.sum((0, 2, 3), dtype=torch.float32)
@@ -264,7 +284,7 @@ def _rows(
     return rows, size
 
 
-def _few(
+def _small_channels_forward(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -286,7 +306,7 @@ def _few(
     return y
 
 
-def _few_kernel(
+def _small_channels_grad_weight(
     g: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
     batch, channels, height, width = x.shape

@@ -30,21 +30,21 @@ def suits(module: nn.Conv2d, dtype: torch.dtype) -> bool:
     return dtype is torch.float32 and small and min(channels) >= 8
 
 
-def output(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
+def forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
     """x [B,C,H,W] convolved with weight [K,C,k,k], plus bias [K]: [B,K,h,w]."""
     return (_four if x.dtype is torch.bfloat16 else _six)(x, weight, bias, padding)
 
 
-def into(g: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
-    """The gradient of the input [B,C,H,W], from g [B,K,h,w]: the kernel turned over it."""
+def grad_input(g: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+    """The gradient of the input [B,C,H,W], from g [B,K,h,w]: the kernel flipped over it."""
     size = weight.shape[2] - 1
     margin = size - padding[0], size - padding[1]
     if g.dtype is torch.bfloat16:
-        return _four(g, weight, None, margin, turned=True)
+        return _four(g, weight, None, margin, flipped=True)
     return _six(g, weight.flip(2, 3).transpose(0, 1), None, margin)
 
 
-def kernel(g: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+def grad_weight(g: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
     """The gradient of the weight, from g [B,K,h,w]."""
     return (_four_kernel if x.dtype is torch.bfloat16 else _six_kernel)(g, x, weight, padding)
 
@@ -137,16 +137,18 @@ def _four(
     weight: Tensor,
     bias: Tensor | None,
     padding: tuple[int, int],
-    turned: bool = False,
+    flipped: bool = False,
 ) -> Tensor:
     batch, channels, height, width = x.shape
-    out = weight.shape[1 if turned else 0]
+    out = weight.shape[1 if flipped else 0]
     h, w = height + 2 * padding[0] - 2, width + 2 * padding[1] - 2
     th, tw = (h + 1) // 2, (w + 1) // 2
     last = torch.channels_last
     u = x.new_empty(16, *weight.shape[:2])
-    kernels.f2_filter_transform(weight.contiguous(memory_format=last), u, *weight.shape[:2], turned)
-    by = u if turned else u.transpose(1, 2)  # [16,channels,out]
+    kernels.f2_filter_transform(
+        weight.contiguous(memory_format=last), u, *weight.shape[:2], flipped
+    )
+    by = u if flipped else u.transpose(1, 2)  # [16,channels,out]
     y = torch.empty((batch, out, h, w), dtype=x.dtype, memory_format=last)
     shift = torch.zeros(out) if bias is None else bias.float()
     most = _fours(batch, th * tw, channels, out)

@@ -105,6 +105,7 @@ __all__ = [
     "sgd",
     "small_channels_forward",
     "small_channels_grad_weight",
+    "take",
     "to_float",
     "why_not",
 ]
@@ -145,6 +146,18 @@ def why_not() -> str:
 def available() -> bool:
     """Whether kernels can be compiled and run here; :func:`why_not` says why not."""
     return not why_not()
+
+
+def take(x: torch.Tensor, dtype: torch.dtype | None = None) -> bool:
+    """Whether kernels compute with these maps, in ``dtype`` if it is another one than theirs:
+    [B,C,H,W], channels last, on the CPU, float32 or bfloat16."""
+    return (
+        x.dtype in MAPS
+        and (dtype is None or dtype in MAPS)
+        and x.device.type == "cpu"
+        and x.ndim == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
 
 
 def odd() -> str:

@@ -177,14 +177,14 @@ def f2_grad_output_transform(p):
 
 @kernel(tensors=2, sizes=3)
 def f2_filter_transform(p):
-    """w [K,3,3,C], U [16,K,C], K, C, turned: U = GwG', of w turned by half a circle or not."""
+    """w [K,3,3,C], U [16,K,C], K, C, flipped: U = GwG', of w flipped or not."""
     a = carray(p, (5,))
-    K, C, turned = a[2], a[3], a[4]
+    K, C, flipped = a[2], a[3], a[4]
     t, T = thread(), threads()
     w, U = halves(a[0]), halves(a[1])
     for k in range(t * K // T, (t + 1) * K // T):
         q = 9 * k * C
-        places = _nine(q + 8 * C, -C) if turned else _nine(q, C)
+        places = _nine(q + 8 * C, -C) if flipped else _nine(q, C)
         for c in range(0, C, WIDE):
             _kernel_in(((w, places),), ((U, _sixteen(k * C, K * C)),), min(c, C - WIDE))
 

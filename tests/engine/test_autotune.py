@@ -1,4 +1,4 @@
-"""The plan: measured once a shape, right before fast, PyTorch's way unless clearly worse."""
+"""The plan: measured once a shape, right before fast, PyTorch's algorithm unless clearly worse."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_a_plan_is_measured_once_and_kept_by_shape(fresh, monkeypatch, events):
     assert first.split()[0] == "fused"
     (kept,) = fresh.glob("precision/layers-*.json")
     table = json.loads(kept.read_text())
-    parts = [ways for one in table.values() for ways in one["parts"].values()]
-    assert len(table) == 3 and all("direct" in ways for ways in parts)
+    parts = [algorithms for one in table.values() for algorithms in one["parts"].values()]
+    assert len(table) == 3 and all("aten" in algorithms for algorithms in parts)
     monkeypatch.setattr(autotune, "measure", lambda *rest: pytest.fail("measured again"))
     assert autotune.plan(network, images, emit) == first
 
@@ -71,15 +71,15 @@ def test_what_is_measured_in_one_format_is_not_taken_for_the_other(fresh, monkey
 
     def timed(layer, shape, learns, dtype, limit):
         asked.append(dtype)
-        best = "winograd" if dtype is torch.float32 else "matmul"
-        suitable = autotune._ways(layer, learns, dtype)
+        best = "winograd" if dtype is torch.float32 else "im2col"
+        suitable = autotune._suitable(layer, learns, dtype)
         parts = {p: {w: 0.1 if w == best else 1.0 for w in suitable[p]} for p in suitable}
         return autotune.Measured(parts, True)
 
     monkeypatch.setattr(autotune, "measure", timed)
     for _ in range(2):  # the second time from the cache
-        for dtype, way in ((torch.float32, "winograd"), (torch.bfloat16, "matmul")):
-            assert autotune.plan(network, images, silent, dtype).split("=")[1].startswith(way)
+        for dtype, algorithm in ((torch.float32, "winograd"), (torch.bfloat16, "im2col")):
+            assert autotune.plan(network, images, silent, dtype).split("=")[1].startswith(algorithm)
     assert asked == [torch.float32, torch.bfloat16]
 
 
@@ -124,13 +124,13 @@ def test_timings_of_one_format_are_not_taken_for_the_others(fresh, monkeypatch):
 
 
 def test_a_table_without_a_way_that_suits_is_measured_anew(fresh, monkeypatch):
-    """Such as one that was kept before there was that way."""
+    """Such as one that was kept before there was that algorithm."""
     network, images = nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(4, 8, 6, 6)
     autotune.plan(network, images, silent)
     (kept,) = fresh.glob("precision/layers-*.json")
     table = json.loads(kept.read_text())
     for timings in table.values():
-        del timings["parts"]["output"]["winograd"]
+        del timings["parts"]["forward"]["winograd"]
     kept.write_text(json.dumps(table))
     measured, measure = [], autotune.measure
     monkeypatch.setattr(autotune, "measure", lambda *r: measured.append(r) or measure(*r))
@@ -142,33 +142,35 @@ def test_a_table_without_a_way_that_suits_is_measured_anew(fresh, monkeypatch):
 def test_the_fastest_right_way_is_taken(fresh, monkeypatch, events):
     _, emit = events
     times = {
-        "output": {"direct": 1.0, "winograd": 0.5, "matmul": None},
-        "input": {"direct": 1.0, "turned": 0.97},
-        "kernel": {"direct": 1.0, "matmul": 0.1},
+        "forward": {"aten": 1.0, "winograd": 0.5, "im2col": None},
+        "grad_input": {"aten": 1.0, "flipped": 0.97},
+        "grad_weight": {"aten": 1.0, "im2col": 0.1},
     }
     monkeypatch.setattr(autotune, "measure", lambda *rest: autotune.Measured(times, True))
     text = autotune.plan(nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(2, 8, 6, 6), emit)
-    assert text == "fused 0=winograd,direct,matmul"
+    assert text == "fused 0=winograd,aten,im2col"
     twin = precision.engine(nn.Sequential(nn.Conv2d(8, 8, 3)), text)
-    assert twin[0].ways == ("winograd", "direct", "matmul")
+    assert twin[0].algorithms == ("winograd", "aten", "im2col")
 
 
 def test_a_way_that_computes_something_else_is_not_taken(monkeypatch):
-    output = convolution.output
+    output = convolution.forward
 
-    def wrong(x, weight, bias, stride, padding, way):
-        return output(x, weight, bias, stride, padding, "direct") * (1.01 if way == "matmul" else 1)
+    def wrong(x, weight, bias, stride, padding, algorithm):
+        return output(x, weight, bias, stride, padding, "aten") * (
+            1.01 if algorithm == "im2col" else 1
+        )
 
-    monkeypatch.setattr(convolution, "output", wrong)
+    monkeypatch.setattr(convolution, "forward", wrong)
     for dtype in (torch.float32, torch.bfloat16):
         found = autotune.measure(nn.Conv2d(8, 8, 3), (2, 8, 6, 6), True, dtype).parts
-        assert (found["output"]["matmul"] is None) == (dtype is torch.float32)
-        assert found["output"]["direct"] is not None
+        assert (found["forward"]["im2col"] is None) == (dtype is torch.float32)
+        assert found["forward"]["aten"] is not None
 
 
 def test_where_pytorchs_own_way_is_wrong_another_is_taken():
-    ways = {"direct": None, "matmul": 3.0, "turned": 2.0}
-    assert autotune.fastest(ways) == "turned"
+    algorithms = {"aten": None, "im2col": 3.0, "flipped": 2.0}
+    assert autotune.fastest(algorithms) == "flipped"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -176,6 +178,6 @@ def test_where_pytorchs_own_way_is_wrong_another_is_taken():
 def test_every_kind_of_layer_can_be_measured(layer, dtype):
     shape = (2, 8) if isinstance(layer, nn.Linear) else (2, layer.in_channels, 6, 6)
     found = autotune.measure(layer, shape, True, dtype).parts
-    assert set(found) in ({"output", "input", "kernel"}, set())
-    for ways in found.values():
-        assert all(seconds is None or seconds > 0 for seconds in ways.values())
+    assert set(found) in ({"forward", "grad_input", "grad_weight"}, set())
+    for algorithms in found.values():
+        assert all(seconds is None or seconds > 0 for seconds in algorithms.values())

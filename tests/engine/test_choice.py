@@ -112,8 +112,8 @@ def test_where_no_moment_is_quiet_the_processor_decides_and_nothing_is_kept(
     raced(monkeypatch, {"": None})
     found = choice.choose(recipe.resolve({}), network, IMAGES, LABELS, emit)
     fast = bool(has - {"avx2"})
-    ways = "fused" if kernels.available() else "plain"
-    wanted = ("bfloat16" if fast else "float32", "channels_last", ways)
+    algorithms = "fused" if kernels.available() else "plain"
+    wanted = ("bfloat16" if fast else "float32", "channels_last", algorithms)
     train = found.recipe.train
     assert (train.precision, train.memory_format, train.kernels) == wanted
     assert found.measurement is None and not [*fresh.glob("precision/network-*.json")]
@@ -242,7 +242,9 @@ def test_layers_are_measured_only_in_formats_that_are_not_far_behind(network, qu
         pytest.skip("no kernels on this machine")
     planned: list[torch.dtype] = []
     monkeypatch.setattr(
-        autotune, "plan", lambda *given: planned.append(given[3]) or "fused 0=few,direct,few"
+        autotune,
+        "plan",
+        lambda *given: planned.append(given[3]) or "fused 0=small_channels,aten,small_channels",
     )
     seconds = {"bfloat16 contiguous": 1.0, "bfloat16": 0.5, "float32 contiguous": 1.0}
 

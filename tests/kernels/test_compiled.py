@@ -34,7 +34,7 @@ def run(cache: Path) -> str:
 
 def test_kept_code_is_loaded_and_damaged_code_made_anew(tmp_path):
     assert run(tmp_path).startswith(RIGHT)
-    (kept,) = tmp_path.glob("kernels/*/activate-bf16.o")
+    (kept,) = tmp_path.glob("kernels/*/elementwise-bf16.o")
     good = kept.read_bytes()
     assert run(tmp_path).startswith(RIGHT) and kept.read_bytes() == good
     for damage in (b"", good[: len(good) // 2], good[:-1] + b"x", b"x\0y"):
@@ -45,7 +45,7 @@ def test_kept_code_is_loaded_and_damaged_code_made_anew(tmp_path):
 
 def test_code_that_needs_what_is_not_there_is_not_loaded(tmp_path, monkeypatch):
     run(tmp_path)
-    (kept,) = tmp_path.glob("kernels/*/activate-bf16.o")
+    (kept,) = tmp_path.glob("kernels/*/elementwise-bf16.o")
     content = kept.read_bytes()
     address, _ = compiled._load(content)
     assert address

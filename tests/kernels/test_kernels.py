@@ -137,7 +137,7 @@ def test_patches(kernel, stride, padding):
 
 
 def test_a_size_in_the_place_of_a_tensor_is_refused():
-    with pytest.raises(AssertionError, match="combine"):
+    with pytest.raises(AssertionError, match="backward_elementwise"):
         kernels.backward_elementwise(torch.zeros(1), 3, *[torch.zeros(1)] * 5, 1, 1, 1)
 
 
