@@ -28,10 +28,11 @@ from convscope import devices, machine, models, recipe
 from convscope.data import sources
 from convscope.data.loader import Loader, seed_of, tensor_of
 from convscope.data.split import statistics as pixels_of
+from convscope.engine import choice, precision
 from convscope.errors import BadArgument
 from convscope.events import silent
 from convscope.models.parts import Classifier
-from convscope.training import choice, optim, precision
+from convscope.training import optim
 from convscope.training.checkpoint import Position, State
 from convscope.training.loop import update
 

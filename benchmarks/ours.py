@@ -36,9 +36,9 @@ from torch import nn
 from convscope import api, machine, recipe
 from convscope.data import sources
 from convscope.data.loader import Loader
+from convscope.engine import precision
 from convscope.evaluation import metrics, predictions
 from convscope.events import Event, Progress
-from convscope.training import precision
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 import turns

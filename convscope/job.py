@@ -25,6 +25,8 @@ from convscope.data import augment, duplicates
 from convscope.data.loader import Loader, tensor_of, to_input
 from convscope.data.pack import Pack
 from convscope.data.split import held_out, statistics, validation
+from convscope.engine import autotune, choice, measurements, precision
+from convscope.engine.timing import race
 from convscope.errors import BadArgument, ConvscopeError, DataError, RunError
 from convscope.evaluation import metrics, predictions
 from convscope.events import Emit, Event, Notice, Progress, in_words
@@ -34,12 +36,11 @@ from convscope.models.parts import Classifier
 from convscope.models.record import Whitening
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
-from convscope.training import budget, choice, layers, measurements, memory, precision
+from convscope.training import budget, memory
 from convscope.training.loop import fit
 from convscope.training.pace import Watch
 from convscope.training.profile import profile
 from convscope.training.rehearsal import Rehearsal
-from convscope.training.timing import race
 
 if TYPE_CHECKING:
     from convscope.insight.explain import Glance
@@ -216,7 +217,7 @@ class Job:
         def drop() -> None:
             with contextlib.suppress(ConvscopeError):
                 measurements.forget(self.choice.key)
-                layers.forget()
+                autotune.forget()
 
         return Watch(self.emit, self.step, self.loader.batch_size, drop)
 

@@ -17,11 +17,11 @@ import convscope as cs
 from convscope import api, devices
 from convscope.data import augment
 from convscope.data.loader import Loader
+from convscope.engine import autotune
 from convscope.evaluation import predictions
 from convscope.models import build
 from convscope.recipe import Augment
 from convscope.run import RunFolder
-from convscope.training import layers
 
 FAKE = "fake"
 LAYERS = "c3-8 bn relu mp2 drop0.2 flatten fc"
@@ -141,7 +141,7 @@ def test_logits_are_those_of_the_cpu():
 def test_a_run_from_its_first_batch_to_its_report(bars, fake, memory, events, monkeypatch):
     fake.memory = memory
     # Its weights are of a class of tensors of their own, which elsewhere means somebody's hand.
-    monkeypatch.setattr(layers, "untouched", lambda module, kind: type(module) is kind)
+    monkeypatch.setattr(autotune, "untouched", lambda module, kind: type(module) is kind)
     _, emit = events
     run = cs.train("mnist", epochs=2, shift=1, **OPTIONS, out="run", profile=True, emit=emit)
     assert run.recipe.train.device == FAKE and run.recipe.train.kernels == "plain"

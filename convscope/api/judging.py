@@ -17,6 +17,7 @@ from convscope.api.results import Evaluation
 from convscope.data import duplicates
 from convscope.data.pack import Pack, Split
 from convscope.data.split import part
+from convscope.engine import precision
 from convscope.errors import BadArgument, DataError
 from convscope.evaluation import compare as comparing
 from convscope.evaluation import metrics, predictions
@@ -27,7 +28,6 @@ from convscope.job import same_data, write_pages
 from convscope.models import store
 from convscope.run import RunFolder
 from convscope.trained import Guess, load
-from convscope.training import precision
 
 
 def evaluate(

@@ -9,9 +9,9 @@ import torch
 
 from convscope import devices, kernels, machine, models
 from convscope import recipe as recipes
+from convscope.engine import autotune, choice, measurements
+from convscope.engine.measurements import Measurement
 from convscope.events import Emit, Event, Notice, silent
-from convscope.training import choice, layers, measurements
-from convscope.training.measurements import Measurement
 
 DEMO = ("cnn", 10, (100, 1, 28, 28))  # what is measured where nothing was: the demo's network
 
@@ -53,7 +53,7 @@ def _measure_anew(emit: Emit) -> None:
     before = measurements.all_kept()
     for key, _ in before:
         measurements.forget(key)
-    layers.forget()
+    autotune.forget()
     wanted = {_identity(one): one for _, one in before}
     for one in wanted.values():
         if models.is_own(one.network):

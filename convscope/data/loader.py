@@ -103,7 +103,7 @@ def to_input(
         sizes = tuple(images.shape)
         if memory_format is not torch.channels_last:  # each channel is an image of its own
             sizes = (sizes[0] * sizes[1], 1, *sizes[2:])
-        kernels.scaled(images, found, *sizes)
+        kernels.to_float(images, found, *sizes)
         return found
     return torch.mul(devices.sent(images, device), 1 / 255).contiguous(memory_format=memory_format)
 

@@ -16,41 +16,46 @@ from convscope.kernels import toolchain
 from convscope.kernels.compiled import scratch
 from convscope.kernels.dot import dot_forward, dot_grad_weight
 from convscope.kernels.dropout import (
-    drop,
-    drop_slope,
+    dropout,
+    dropout_backward,
 )
-from convscope.kernels.few import few_kernel, few_out
-from convscope.kernels.images import BLACK, EDGE, REFLECT, gather, scaled
+from convscope.kernels.images import BLACK, EDGE, REFLECT, gather, to_float
 from convscope.kernels.normalising import (
-    activate,
-    combine,
-    normalise,
-    settle,
-    slopes,
-    standardise,
-    statistics,
-    totals,
+    backward_elementwise,
+    backward_reduce,
+    backward_terms,
+    batch_norm_scale,
+    batch_norm_stats,
+    channel_sums,
+    elementwise,
+    scale_shift,
 )
 from convscope.kernels.pairs import BLOCK
-from convscope.kernels.pairs import suits as dots
+from convscope.kernels.pairs import suits as has_dot_products
 from convscope.kernels.pooling import (
-    average,
-    pool,
-    pool_sums,
-    unpool,
-    unpool_plain,
+    average_pool,
+    max_pool,
+    max_pool_backward,
+    max_pool_backward_elementwise,
+    max_pool_backward_reduce,
 )
-from convscope.kernels.quads import (
-    quads_add,
-    quads_back,
-    quads_in,
-    quads_kernel,
-    quads_out,
-    quads_slope,
-)
+from convscope.kernels.small_channels import small_channels_forward, small_channels_grad_weight
 from convscope.kernels.steps import adam, sgd
 from convscope.kernels.vectors import PIXELS, TAPS, WIDE
-from convscope.kernels.winograd import patches, tiles_in, tiles_out, tiles_slope
+from convscope.kernels.winograd_f2 import (
+    f2_accumulate,
+    f2_filter_gradient,
+    f2_filter_transform,
+    f2_grad_output_transform,
+    f2_input_transform,
+    f2_output_transform,
+)
+from convscope.kernels.winograd_f4 import (
+    f4_grad_output_transform,
+    f4_input_transform,
+    f4_output_transform,
+    im2col,
+)
 
 __all__ = [
     "BLACK",
@@ -64,43 +69,44 @@ __all__ = [
     "RELU",
     "TAPS",
     "WIDE",
-    "activate",
     "adam",
     "available",
-    "average",
-    "combine",
+    "average_pool",
+    "backward_elementwise",
+    "backward_reduce",
+    "backward_terms",
+    "batch_norm_scale",
+    "batch_norm_stats",
+    "channel_sums",
     "dot_forward",
     "dot_grad_weight",
-    "dots",
-    "drop",
-    "drop_slope",
-    "few_kernel",
-    "few_out",
+    "dropout",
+    "dropout_backward",
+    "elementwise",
+    "f2_accumulate",
+    "f2_filter_gradient",
+    "f2_filter_transform",
+    "f2_grad_output_transform",
+    "f2_input_transform",
+    "f2_output_transform",
+    "f4_grad_output_transform",
+    "f4_input_transform",
+    "f4_output_transform",
     "gather",
-    "normalise",
+    "has_dot_products",
+    "im2col",
+    "max_pool",
+    "max_pool_backward",
+    "max_pool_backward_elementwise",
+    "max_pool_backward_reduce",
     "odd",
-    "patches",
-    "pool",
-    "pool_sums",
-    "quads_add",
-    "quads_back",
-    "quads_in",
-    "quads_kernel",
-    "quads_out",
-    "quads_slope",
-    "scaled",
+    "scale_shift",
     "scratch",
-    "settle",
     "sgd",
-    "slopes",
-    "standardise",
-    "statistics",
-    "tiles_in",
-    "tiles_out",
-    "tiles_slope",
-    "totals",
-    "unpool",
-    "unpool_plain",
+    "small_channels_forward",
+    "small_channels_grad_weight",
+    "take",
+    "to_float",
     "why_not",
 ]
 
@@ -129,7 +135,7 @@ def why_not() -> str:
         return str(why)
     x, y = torch.arange(12, dtype=torch.float32), torch.empty(12)
     try:
-        activate(x, torch.ones(3), torch.zeros(3), y, 4, 3, LINEAR)
+        elementwise(x, torch.ones(3), torch.zeros(3), y, 4, 3, LINEAR)
     except Exception as why:  # whatever a foreign compiler, linker or loader may raise
         if how == "strict":
             raise
@@ -140,6 +146,18 @@ def why_not() -> str:
 def available() -> bool:
     """Whether kernels can be compiled and run here; :func:`why_not` says why not."""
     return not why_not()
+
+
+def take(x: torch.Tensor, dtype: torch.dtype | None = None) -> bool:
+    """Whether kernels compute with these maps, in ``dtype`` if it is another one than theirs:
+    [B,C,H,W], channels last, on the CPU, float32 or bfloat16."""
+    return (
+        x.dtype in MAPS
+        and (dtype is None or dtype in MAPS)
+        and x.device.type == "cpu"
+        and x.ndim == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
 
 
 def odd() -> str:

@@ -167,20 +167,20 @@ if READY:
     _SCOPES = 16
 
     def _scopes(builder: Any, chosen: Any) -> Any:
-        """The alias scopes of LLVM's language reference, one for each ``put``."""
+        """The alias scopes of LLVM's language reference, one for each ``store``."""
         module = builder.module
         domain = module.add_metadata([ir.MetaDataString(module, "convscope")])
         return module.add_metadata(
-            [module.add_metadata([ir.MetaDataString(module, f"put {i}"), domain]) for i in chosen]
+            [module.add_metadata([ir.MetaDataString(module, f"store {i}"), domain]) for i in chosen]
         )
 
-    def _getter(kind: Any, *own: int, half: bool = False) -> Any:
-        """Reads the number at an index; one that these ``put`` may have written."""
+    def _loader(kind: Any, *own: int, half: bool = False) -> Any:
+        """Reads the number at an index; one that these ``store`` may have written."""
         stored = types.uint16 if half else kind
         others = [i for i in range(_SCOPES) if i not in own]
 
         @intrinsic
-        def get(context: Any, pointer: Any, index: Any) -> Any:
+        def load(context: Any, pointer: Any, index: Any) -> Any:
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
                 value = builder.load(builder.gep(arguments[0], [arguments[1]]))
                 value.set_metadata("noalias", _scopes(builder, others))
@@ -188,25 +188,25 @@ if READY:
 
             return kind(types.CPointer(stored), types.int64), generate
 
-        return get
+        return load
 
-    def _putter(kind: Any, own: int, half: bool = False) -> Any:
-        """Writes a number at an index, apart from every other ``put``."""
+    def _storer(kind: Any, own: int, half: bool = False) -> Any:
+        """Writes a number at an index, apart from every other ``store``."""
         stored = types.uint16 if half else kind
         others = [i for i in range(_SCOPES) if i != own]
 
         @intrinsic
-        def put(context: Any, pointer: Any, index: Any, value: Any) -> Any:
+        def store(context: Any, pointer: Any, index: Any, value: Any) -> Any:
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
                 value = _rounded(builder, arguments[2]) if half else arguments[2]
-                store = builder.store(value, builder.gep(arguments[0], [arguments[1]]))
-                store.set_metadata("alias.scope", _scopes(builder, [own]))
-                store.set_metadata("noalias", _scopes(builder, others))
+                made = builder.store(value, builder.gep(arguments[0], [arguments[1]]))
+                made.set_metadata("alias.scope", _scopes(builder, [own]))
+                made.set_metadata("noalias", _scopes(builder, others))
                 return context.get_dummy_value()
 
             return types.void(types.CPointer(stored), types.int64, kind), generate
 
-        return put
+        return store
 
     def _widened(builder: Any, bits: Any) -> Any:
         """bfloat16 to float32: its bits are the upper half of the other's."""
@@ -221,26 +221,34 @@ if READY:
         up = builder.add(builder.add(bits, word(0x7FFF)), odd)
         return builder.trunc(builder.lshr(up, word(16)), ir.IntType(16))
 
-    get, get_byte = _getter(types.float32), _getter(types.uint8)
-    put0, put1, put2, put3, put4, put5 = (_putter(types.float32, i) for i in range(6))
-    put_byte = _putter(types.uint8, 1)
-    look, set0, set1, set2, set3 = get, put0, put1, put2, put3
-    look_half, set_half = _getter(types.float32, half=True), _putter(types.float32, 3, half=True)
-    HALF = {f"set{i}": _putter(types.float32, i, half=True) for i in range(4)}
-    HALF |= {"look": _getter(types.float32, half=True), "maps": halves}
-    keep0, keep1, keep2, keep3, keep4, keep5 = (_putter(types.float32, i) for i in range(6, 12))
-    kept = _getter(types.float32, *range(6, 12))
-    hold0, hold1, hold2, hold3 = (_putter(types.float32, i) for i in range(12, 16))
-    held0, held1 = _getter(types.float32, 12), _getter(types.float32, 13)
-    held = _getter(types.float32, *range(12, 16))
+    # load and store take maps, in the number format of the kernel's version; _f takes float32, _s
+    # and _l two kinds of scratch memory in float32, _half bfloat16. Stores of different numbers
+    # never write to the same place.
+    load_f, load_byte = _loader(types.float32), _loader(types.uint8)
+    store_f0, store_f1, store_f2, store_f3, store_f4, store_f5 = (
+        _storer(types.float32, i) for i in range(6)
+    )
+    store_byte = _storer(types.uint8, 1)
+    load, store0, store1, store2, store3 = load_f, store_f0, store_f1, store_f2, store_f3
+    load_half, store_half = _loader(types.float32, half=True), _storer(types.float32, 3, half=True)
+    HALF = {f"store{i}": _storer(types.float32, i, half=True) for i in range(4)}
+    HALF |= {"load": _loader(types.float32, half=True), "maps": halves}
+    store_s0, store_s1, store_s2, store_s3, store_s4, store_s5 = (
+        _storer(types.float32, i) for i in range(6, 12)
+    )
+    load_s = _loader(types.float32, *range(6, 12))
+    store_l0, store_l1, store_l2, store_l3 = (_storer(types.float32, i) for i in range(12, 16))
+    load_l0, load_l1 = _loader(types.float32, 12), _loader(types.float32, 13)
+    load_l = _loader(types.float32, *range(12, 16))
     inline = njit(fastmath=EXACT, error_model="numpy", inline="always")
 else:  # names that kernels hold, and do not use before they are compiled
     thread = threads = barrier = None
     floats = octets = doubles = maps = halves = words = float_of_bits = None
-    get = get_byte = look = look_half = put_byte = set_half = None
-    put0 = put1 = put2 = put3 = put4 = put5 = set0 = set1 = set2 = set3 = None
-    keep0 = keep1 = keep2 = keep3 = keep4 = keep5 = kept = None
-    hold0 = hold1 = hold2 = hold3 = held = held0 = held1 = None
+    load_f = load_byte = load = load_half = store_byte = store_half = None
+    store_f0 = store_f1 = store_f2 = store_f3 = store_f4 = store_f5 = None
+    store0 = store1 = store2 = store3 = load_s = load_l = load_l0 = load_l1 = None
+    store_s0 = store_s1 = store_s2 = store_s3 = store_s4 = store_s5 = None
+    store_l0 = store_l1 = store_l2 = store_l3 = None
     HALF = {}
 
     def inline(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,14 +18,14 @@ from convscope.kernels.compiled import (
     carray,
     f4,
     floats,
-    get,
     halves,
     inline,
     kernel,
-    look_half,
-    put0,
-    put1,
-    set_half,
+    load_f,
+    load_half,
+    store_f0,
+    store_f1,
+    store_half,
     thread,
     threads,
     words,
@@ -56,7 +56,7 @@ def _frame(x, b, H, row, room, top, line, edge):
 def _clear(room, size):
     """Zeros into a room of ``size`` float32."""
     for i in range(size):
-        put0(room, i, f4(0))
+        store_f0(room, i, f4(0))
 
 
 @inline
@@ -67,9 +67,9 @@ def _pairs_of_input(w, K, k, row, pairs):
         for r in range(k):
             for e in range(row):
                 o = (r * span + e - e % 2) * K + 2 * f + e % 2
-                set_half(pairs, o, look_half(w, (f * k + r) * row + e))
+                store_half(pairs, o, load_half(w, (f * k + r) * row + e))
             if row % 2:
-                set_half(pairs, (r * span + row - 1) * K + 2 * f + 1, f4(0))
+                store_half(pairs, (r * span + row - 1) * K + 2 * f + 1, f4(0))
 
 
 @inline
@@ -77,7 +77,7 @@ def _words_of_input(w, K, taps, pairs):
     """The same of an even row, as numbers of 32 bits: w [K,taps] -> [taps,K]."""
     for f in range(K):
         for m in range(taps):
-            put1(pairs, m * K + f, get(w, f * taps + m))
+            store_f1(pairs, m * K + f, load_f(w, f * taps + m))
 
 
 @inline
@@ -153,8 +153,8 @@ def _merge(shares, long, k, row, R, K, L, d):
             for e in range(t * row // T, (t + 1) * row // T):
                 total = f4(0)
                 for n in range(T):
-                    total += get(shares, n * long + (r * R + e) * L + f)
-                set_half(d, (f * k + r) * row + e, total)
+                    total += load_f(shares, n * long + (r * R + e) * L + f)
+                store_half(d, (f * k + r) * row + e, total)
 
 
 @inline
@@ -164,19 +164,19 @@ def _merge_totals(shares, start, long, K, totals):
     for f in range(t * K // T, (t + 1) * K // T):
         total = f4(0)
         for n in range(T):
-            total += get(shares, n * long + start + f)
-        put0(totals, f, total)
+            total += load_f(shares, n * long + start + f)
+        store_f0(totals, f, total)
 
 
 @kernel(tensors=5, sizes=14)
 def dot_grad_weight(p):
     """x [B,H,W,C], g [B,h,w,K] of bfloat16, d [K,k,l,C], room of ``long`` float32 a thread, totals
     float32 [K], B, H, W, C, K, k, l, top, left, h, w, size, slopes, long: the gradient of the
-    weights, and in ``totals`` that of the bias.
+    weights, and in ``channel_sums`` that of the bias.
 
     A thread's room holds its share of the sums [k,R,L] and [L], with l*C of R and K of L, which are
     multiples of 8 and 16 (what follows means nothing), an image of ``size`` bfloat16 with zeros
-    around it, the same in pairs, and ``slopes`` of g in pairs; these numbers are even."""
+    around it, the same in pairs, and ``backward_reduce`` of g in pairs; these numbers are even."""
     a = carray(p, (19,))
     B, H, W, C, K, k, l = a[5], a[6], a[7], a[8], a[9], a[10], a[11]
     top, left, h, w, size, long = a[12], a[13], a[14], a[15], a[16], a[18]

@@ -11,13 +11,13 @@ from convscope.kernels.compiled import (
     carray,
     f4,
     floats,
-    get,
     inline,
     kernel,
-    look,
+    load,
+    load_f,
     maps,
-    set0,
-    set1,
+    store0,
+    store1,
     thread,
     threads,
 )
@@ -36,46 +36,46 @@ def _bits(index, seed):
 
 
 @kernel(tensors=3, sizes=4)
-def drop(p):
+def dropout(p):
     """x, y [n], scale [1], n, seed, least, kind: y is scale f(x) where the sixteen random bits of
     its place are at least `least` (of 2**16), else 0; f rectifies (1) or not (0)."""
     a = carray(p, (7,))
     n, seed, least = a[3], np.uint32(a[4]), np.uint32(a[5])
     x, y = maps(a[0]), maps(a[1])
-    scale, floor = get(floats(a[2]), 0), f4(0) if a[6] == 1 else f4(-np.inf)
+    scale, floor = load_f(floats(a[2]), 0), f4(0) if a[6] == 1 else f4(-np.inf)
     t, T = thread(), threads()
     m = n // 2  # the two halves share the bits of a place; the last of an odd number has its own
     for i in range(t * m // T, (t + 1) * m // T):
         bits = _bits(i, seed)
-        u = look(x, i)
+        u = load(x, i)
         v = scale if u > floor else f4(0)
-        set0(y, i, u * (v * f4((bits & np.uint32(0xFFFF)) >= least)))
-        u = look(x, m + i)
+        store0(y, i, u * (v * f4((bits & np.uint32(0xFFFF)) >= least)))
+        u = load(x, m + i)
         v = scale if u > floor else f4(0)
-        set1(y, m + i, u * (v * f4((bits >> np.uint32(16)) >= least)))
+        store1(y, m + i, u * (v * f4((bits >> np.uint32(16)) >= least)))
     if t == 0 and n % 2:
-        u = look(x, n - 1)
+        u = load(x, n - 1)
         v = scale if u > floor else f4(0)
-        set0(y, n - 1, u * (v * f4((_bits(n - 1, seed) >> np.uint32(16)) >= least)))
+        store0(y, n - 1, u * (v * f4((_bits(n - 1, seed) >> np.uint32(16)) >= least)))
 
 
 @kernel(tensors=4, sizes=4)
-def drop_slope(p):
-    """g, x, dx [n], scale [1], n, seed, least, kind: the gradient of `drop`'s x from that of its
+def dropout_backward(p):
+    """g, x, dx [n], scale [1], n, seed, least, kind: the gradient of `dropout`'s x from that of its
     y."""
     a = carray(p, (8,))
     n, seed, least = a[4], np.uint32(a[5]), np.uint32(a[6])
     g, x, dx = maps(a[0]), maps(a[1]), maps(a[2])
-    scale, floor = get(floats(a[3]), 0), f4(0) if a[7] == 1 else f4(-np.inf)
+    scale, floor = load_f(floats(a[3]), 0), f4(0) if a[7] == 1 else f4(-np.inf)
     t, T = thread(), threads()
     m = n // 2
     for i in range(t * m // T, (t + 1) * m // T):
         bits = _bits(i, seed)
-        v = scale if look(x, i) > floor else f4(0)
-        set0(dx, i, look(g, i) * (v * f4((bits & np.uint32(0xFFFF)) >= least)))
-        v = scale if look(x, m + i) > floor else f4(0)
-        set1(dx, m + i, look(g, m + i) * (v * f4((bits >> np.uint32(16)) >= least)))
+        v = scale if load(x, i) > floor else f4(0)
+        store0(dx, i, load(g, i) * (v * f4((bits & np.uint32(0xFFFF)) >= least)))
+        v = scale if load(x, m + i) > floor else f4(0)
+        store1(dx, m + i, load(g, m + i) * (v * f4((bits >> np.uint32(16)) >= least)))
     if t == 0 and n % 2:
-        v = scale if look(x, n - 1) > floor else f4(0)
+        v = scale if load(x, n - 1) > floor else f4(0)
         keep = f4((_bits(n - 1, seed) >> np.uint32(16)) >= least)
-        set0(dx, n - 1, look(g, n - 1) * (v * keep))
+        store0(dx, n - 1, load(g, n - 1) * (v * keep))

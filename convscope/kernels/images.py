@@ -12,11 +12,11 @@ from convscope.kernels.compiled import (
     carray,
     f4,
     floats,
-    get_byte,
     kernel,
+    load_byte,
     octets,
-    put0,
-    put_byte,
+    store_byte,
+    store_f0,
     thread,
     threads,
     words,
@@ -48,7 +48,7 @@ def gather(p):
                 o, y = ((b * C + c) * H + r) * W, r + down
                 if (y < 0 or y >= H) and edge == 0:
                     for x in range(W):
-                        put_byte(out, o + x, zero)
+                        store_byte(out, o + x, zero)
                 else:
                     if edge == 1:
                         y = min(max(y, 0), H - 1)
@@ -57,31 +57,31 @@ def gather(p):
                     q = first + (c * H + y) * W
                     if turned:
                         for x in range(low, high):
-                            put_byte(out, o + x, get_byte(source, q + W - 1 - (x + right)))
+                            store_byte(out, o + x, load_byte(source, q + W - 1 - (x + right)))
                     else:
                         for x in range(low, high):
-                            put_byte(out, o + x, get_byte(source, q + x + right))
+                            store_byte(out, o + x, load_byte(source, q + x + right))
                     for k in range(most):
                         for side in range(2):
                             x = k if side == 0 else W - 1 - k
                             z = x + right
                             if z < 0 or z >= W:
                                 if edge == 0:
-                                    put_byte(out, o + x, zero)
+                                    store_byte(out, o + x, zero)
                                 else:
                                     if edge == 1:
                                         z = min(max(z, 0), W - 1)
                                     else:
                                         z = -z if z < 0 else 2 * (W - 1) - z
                                     z = W - 1 - z if turned else z
-                                    put_byte(out, o + x, get_byte(source, q + z))
+                                    store_byte(out, o + x, load_byte(source, q + z))
                 if r >= top and r < top + cut:
                     for x in range(begin, end):
-                        put_byte(out, o + x, zero)
+                        store_byte(out, o + x, zero)
 
 
 @kernel(tensors=2, sizes=4)
-def scaled(p):
+def to_float(p):
     """images uint8 [B,C,H,W], out float32 [B,H,W,C], B, C, H, W: out = images / 255, as 1/255 times
     them."""
     a = carray(p, (6,))
@@ -94,13 +94,13 @@ def scaled(p):
         q = (row // H * C * H + row % H) * W
         if C == 1:
             for x in range(W):
-                put0(out, o + x, f4(get_byte(images, q + x)) * by)
+                store_f0(out, o + x, f4(load_byte(images, q + x)) * by)
         elif C == 3:
             for x in range(W):
-                put0(out, o + 3 * x, f4(get_byte(images, q + x)) * by)
-                put0(out, o + 3 * x + 1, f4(get_byte(images, q + plane + x)) * by)
-                put0(out, o + 3 * x + 2, f4(get_byte(images, q + 2 * plane + x)) * by)
+                store_f0(out, o + 3 * x, f4(load_byte(images, q + x)) * by)
+                store_f0(out, o + 3 * x + 1, f4(load_byte(images, q + plane + x)) * by)
+                store_f0(out, o + 3 * x + 2, f4(load_byte(images, q + 2 * plane + x)) * by)
         else:
             for c in range(C):
                 for x in range(W):
-                    put0(out, o + x * C + c, f4(get_byte(images, q + c * plane + x)) * by)
+                    store_f0(out, o + x * C + c, f4(load_byte(images, q + c * plane + x)) * by)

@@ -14,21 +14,21 @@ from convscope.kernels.compiled import (
     f4,
     float_of_bits,
     floats,
-    get,
-    held0,
-    held1,
-    hold0,
-    hold1,
     inline,
     kernel,
-    look,
+    load,
+    load_f,
+    load_l0,
+    load_l1,
     maps,
-    put0,
-    put1,
-    put2,
-    put3,
-    set0,
-    set2,
+    store0,
+    store2,
+    store_f0,
+    store_f1,
+    store_f2,
+    store_f3,
+    store_l0,
+    store_l1,
     thread,
     threads,
 )
@@ -101,7 +101,7 @@ _gelus, _gelu_slopes = lanes(_gelu), lanes(_gelu_slope)
 
 
 @kernel(tensors=3, sizes=2)
-def statistics(p):
+def batch_norm_stats(p):
     """x [n,C], sums float64 [T,2,C], scratch 2C, n, C -> per thread the sums of v and v**2 over its
     rows, where v is x less the first row, which keeps the variance of large means exact."""
     a = carray(p, (5,))
@@ -117,22 +117,22 @@ def statistics(p):
     while i < end:
         stop = min(i + 128, end)
         for c in range(C):
-            hold0(one, c, f4(0))
-            hold1(two, c, f4(0))
+            store_l0(one, c, f4(0))
+            store_l1(two, c, f4(0))
         for j in range(i, stop):
             o = j * C
             for c in range(C):
-                v = look(x, o + c) - look(x, c)
-                hold0(one, c, held0(one, c) + v)
-                hold1(two, c, held1(two, c) + v * v)
+                v = load(x, o + c) - load(x, c)
+                store_l0(one, c, load_l0(one, c) + v)
+                store_l1(two, c, load_l1(two, c) + v * v)
         for c in range(C):
-            sums[t, 0, c] += held0(one, c)
-            sums[t, 1, c] += held1(two, c)
+            sums[t, 0, c] += load_l0(one, c)
+            sums[t, 1, c] += load_l1(two, c)
         i = stop
 
 
 @kernel(tensors=4, sizes=2)
-def totals(p):
+def channel_sums(p):
     """x [n,C], out [C], sums float64 [T,C], scratch C, n, C: out is the sum of x over its rows."""
     a = carray(p, (6,))
     n, C = a[4], a[5]
@@ -145,16 +145,16 @@ def totals(p):
     while i < end:
         stop = min(i + 128, end)
         for c in range(C):
-            hold0(one, c, f4(0))
+            store_l0(one, c, f4(0))
         if (stop - i) % 2:
             for c in range(C):
-                hold0(one, c, look(x, i * C + c))
+                store_l0(one, c, load(x, i * C + c))
         for j in range(i + (stop - i) % 2, stop, 2):
             o = j * C
             for c in range(C):
-                hold0(one, c, held0(one, c) + (look(x, o + c) + look(x, o + C + c)))
+                store_l0(one, c, load_l0(one, c) + (load(x, o + c) + load(x, o + C + c)))
         for c in range(C):
-            sums[t, c] += held0(one, c)
+            sums[t, c] += load_l0(one, c)
         i = stop
     barrier()
     if t == 0:
@@ -162,15 +162,15 @@ def totals(p):
             total = 0.0
             for i in range(T):
                 total += sums[i, c]
-            put0(out, c, f4(total))
+            store_f0(out, c, f4(total))
 
 
 @kernel(tensors=11, sizes=2)
-def normalise(p):
+def batch_norm_scale(p):
     """x [n,C], sums float64 [T,2,C], weight, bias, running mean, running variance [C], constants
     float64 [momentum, eps], scale, shift [C], mean, inverse float64 [C], n, C -> from the sums of
-    `statistics` the batch's mean and 1 / sqrt(variance + eps), the scale and shift that normalise
-    with them, and the running statistics moved, the variance without bias."""
+    `batch_norm_stats` the batch's mean and 1 / sqrt(variance + eps), the scale and shift that
+    normalise with them, and the running statistics moved, the variance without bias."""
     a = carray(p, (13,))
     n, C = a[11], a[12]
     t, T = thread(), threads()
@@ -193,19 +193,19 @@ def normalise(p):
                 two += sums[i, 1, c]
             one /= n
             variance = max(two / n - one * one, 0.0)
-            middle = one + look(x, c)
+            middle = one + load(x, c)
             turned = 1.0 / np.sqrt(variance + eps)
-            by = get(weight, c) * turned
+            by = load_f(weight, c) * turned
             mean[c], inverse[c] = middle, turned
-            put0(scale, c, f4(by))
-            put1(shift, c, f4(get(bias, c) - middle * by))
-            before, was = np.float64(get(running, c)), np.float64(get(spread, c))
-            put2(running, c, f4(before + momentum * (middle - before)))
-            put3(spread, c, f4(was + momentum * (variance * n / max(n - 1, 1) - was)))
+            store_f0(scale, c, f4(by))
+            store_f1(shift, c, f4(load_f(bias, c) - middle * by))
+            before, was = np.float64(load_f(running, c)), np.float64(load_f(spread, c))
+            store_f2(running, c, f4(before + momentum * (middle - before)))
+            store_f3(spread, c, f4(was + momentum * (variance * n / max(n - 1, 1) - was)))
 
 
 @kernel(tensors=8, sizes=2)
-def settle(p):
+def backward_terms(p):
     """sums float64 [T,2,C] of the slopes d and of d x, mean, inverse float64 [C], scale [C], the
     gradients of weight and bias [C], v, r [C], n, C -> those gradients, and v and r such that the
     input's gradient is scale d + v x + r."""
@@ -221,17 +221,17 @@ def settle(p):
             for i in range(T):
                 one += sums[i, 0, c]
                 two += sums[i, 1, c]
-            by = np.float64(get(scale, c))
+            by = np.float64(load_f(scale, c))
             d_weight = inverse[c] * (two - mean[c] * one)
             slope = -by * inverse[c] * d_weight / n
-            put0(weight, c, f4(d_weight))
-            put1(bias, c, f4(one))
-            put2(v, c, f4(slope))
-            put3(r, c, f4(-by * one / n - slope * mean[c]))
+            store_f0(weight, c, f4(d_weight))
+            store_f1(bias, c, f4(one))
+            store_f2(v, c, f4(slope))
+            store_f3(r, c, f4(-by * one / n - slope * mean[c]))
 
 
 @kernel(tensors=4, sizes=3)
-def activate(p):
+def elementwise(p):
     """x [n,C], scale [C], shift [C], y [n,C], n, C, kind: y = f(scale x + shift)."""
     a = carray(p, (7,))
     n, C, kind = a[4], a[5], a[6]
@@ -241,22 +241,22 @@ def activate(p):
         o = i * C
         if kind == 1:
             for c in range(C):
-                z = look(x, o + c) * get(scale, c) + get(shift, c)
-                set0(y, o + c, max(z, f4(0)))
+                z = load(x, o + c) * load_f(scale, c) + load_f(shift, c)
+                store0(y, o + c, max(z, f4(0)))
         elif kind == 2:
             for c in range(0, C - C % WIDE, WIDE):
                 _gelus(((x, (o,)), (scale, (0,)), (shift, (0,))), ((y, (o,)),), c)
             for c in range(C - C % WIDE, C):
-                z = look(x, o + c) * get(scale, c) + get(shift, c)
+                z = load(x, o + c) * load_f(scale, c) + load_f(shift, c)
                 tail = _tail(z, f4(0.3989422804) * _exp(f4(-0.5) * z * z))
-                set0(y, o + c, z * (f4(1) - tail if z > 0 else tail))
+                store0(y, o + c, z * (f4(1) - tail if z > 0 else tail))
         else:
             for c in range(C):
-                set0(y, o + c, look(x, o + c) * get(scale, c) + get(shift, c))
+                store0(y, o + c, load(x, o + c) * load_f(scale, c) + load_f(shift, c))
 
 
 @kernel(tensors=7, sizes=3)
-def slopes(p):
+def backward_reduce(p):
     """g [n,C], x [n,C], scale, shift [C], d [n,C], sums float64 [T,2,C], scratch 2C, n, C, kind ->
     per thread the sums of s and of s x over its rows, where s is g times the slope of f at scale x
     + shift; d = s for GELU, whose slope is dear, and is left alone otherwise."""
@@ -279,43 +279,43 @@ def slopes(p):
     while i < end:
         stop = min(i + 128, end)
         for c in range(C):
-            hold0(one, c, f4(0))
-            hold1(two, c, f4(0))
+            store_l0(one, c, f4(0))
+            store_l1(two, c, f4(0))
         for j in range(i, stop):
             o = j * C
             if kind == 1:
                 for c in range(C):
-                    v, s = look(x, o + c), look(g, o + c)
-                    s = s if v * get(scale, c) + get(shift, c) > 0 else f4(0)
-                    hold0(one, c, held0(one, c) + s)
-                    hold1(two, c, held1(two, c) + s * v)
+                    v, s = load(x, o + c), load(g, o + c)
+                    s = s if v * load_f(scale, c) + load_f(shift, c) > 0 else f4(0)
+                    store_l0(one, c, load_l0(one, c) + s)
+                    store_l1(two, c, load_l1(two, c) + s * v)
             elif kind == 2:
                 for c in range(0, C - C % WIDE, WIDE):
                     maps_here, by = ((x, (o,)), (g, (o,))), ((scale, (0,)), (shift, (0,)))
                     both = ((one, (0,)), (two, (0,)))
                     _gelu_slopes(maps_here + by + both, ((d, (o,)), *both), c)
                 for c in range(C - C % WIDE, C):
-                    v = look(x, o + c)
-                    z = v * get(scale, c) + get(shift, c)
+                    v = load(x, o + c)
+                    z = v * load_f(scale, c) + load_f(shift, c)
                     e = f4(0.3989422804) * _exp(f4(-0.5) * z * z)
                     tail = _tail(z, e)
-                    s = look(g, o + c) * ((f4(1) - tail if z > 0 else tail) + z * e)
-                    set2(d, o + c, s)
-                    hold0(one, c, held0(one, c) + s)
-                    hold1(two, c, held1(two, c) + s * v)
+                    s = load(g, o + c) * ((f4(1) - tail if z > 0 else tail) + z * e)
+                    store2(d, o + c, s)
+                    store_l0(one, c, load_l0(one, c) + s)
+                    store_l1(two, c, load_l1(two, c) + s * v)
             else:
                 for c in range(C):
-                    s = look(g, o + c)
-                    hold0(one, c, held0(one, c) + s)
-                    hold1(two, c, held1(two, c) + s * look(x, o + c))
+                    s = load(g, o + c)
+                    store_l0(one, c, load_l0(one, c) + s)
+                    store_l1(two, c, load_l1(two, c) + s * load(x, o + c))
         for c in range(C):
-            sums[t, 0, c] += held0(one, c)
-            sums[t, 1, c] += held1(two, c)
+            sums[t, 0, c] += load_l0(one, c)
+            sums[t, 1, c] += load_l1(two, c)
         i = stop
 
 
 @kernel(tensors=7, sizes=3)
-def combine(p):
+def backward_elementwise(p):
     """g [n,C], x [n,C], u, shift, v, r [C], out [n,C], n, C, kind: out = u g + v x + r, with zero
     for g where u x + shift is cut off by f if that rectifies (1); out may be g."""
     a = carray(p, (10,))
@@ -327,18 +327,18 @@ def combine(p):
         o = i * C
         if kind == 1:
             for c in range(C):
-                z, by = look(x, o + c), get(u, c)
-                s = look(g, o + c) * by
-                s = s if z * by + get(shift, c) > 0 else f4(0)
-                set0(out, o + c, s + (z * get(v, c) + get(r, c)))
+                z, by = load(x, o + c), load_f(u, c)
+                s = load(g, o + c) * by
+                s = s if z * by + load_f(shift, c) > 0 else f4(0)
+                store0(out, o + c, s + (z * load_f(v, c) + load_f(r, c)))
         else:
             for c in range(C):
-                s = look(g, o + c) * get(u, c)
-                set0(out, o + c, s + (look(x, o + c) * get(v, c) + get(r, c)))
+                s = load(g, o + c) * load_f(u, c)
+                store0(out, o + c, s + (load(x, o + c) * load_f(v, c) + load_f(r, c)))
 
 
 @kernel(tensors=4, sizes=2)
-def standardise(p):
+def scale_shift(p):
     """y [n,C], x float32 [n,C], scale, shift [C], n, C: y = scale x + shift."""
     a = carray(p, (6,))
     n, C = a[4], a[5]
@@ -347,4 +347,4 @@ def standardise(p):
     for i in range(t * n // T, (t + 1) * n // T):
         o = i * C
         for c in range(C):
-            set0(y, o + c, get(x, o + c) * get(scale, c) + get(shift, c))
+            store0(y, o + c, load_f(x, o + c) * load_f(scale, c) + load_f(shift, c))

@@ -15,21 +15,21 @@ from convscope.kernels.compiled import (
     doubles,
     f4,
     floats,
-    get,
-    get_byte,
-    held0,
-    held1,
-    hold0,
-    hold1,
     kernel,
-    look,
+    load,
+    load_byte,
+    load_f,
+    load_l0,
+    load_l1,
     maps,
     octets,
-    put_byte,
-    set0,
-    set1,
-    set2,
-    set3,
+    store0,
+    store1,
+    store2,
+    store3,
+    store_byte,
+    store_l0,
+    store_l1,
     thread,
     threads,
 )
@@ -60,7 +60,7 @@ _unpool_plain, _unpool_norm, _pool_sums = lanes(_parted), lanes(_parted_norm), l
 
 
 @kernel(tensors=5, sizes=5)
-def pool(p):
+def max_pool(p):
     """x [B,H,W,C], scale, shift [C], y [B,H//2,W//2,C], place uint8 like y, B, H, W, C, kind: y is
     the largest of each 2x2 window of f(scale x + shift), f rectifying (1) or not (0); place says
     which of the four it was, and 4 where it is cut to zero."""
@@ -77,9 +77,9 @@ def pool(p):
             o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
             r = q + W * C
             for c in range(C):
-                s, d = get(scale, c), get(shift, c)
-                v0, v1 = look(x, q + c) * s + d, look(x, q + C + c) * s + d
-                v2, v3 = look(x, r + c) * s + d, look(x, r + C + c) * s + d
+                s, d = load_f(scale, c), load_f(shift, c)
+                v0, v1 = load(x, q + c) * s + d, load(x, q + C + c) * s + d
+                v2, v3 = load(x, r + c) * s + d, load(x, r + C + c) * s + d
                 m = max(max(v0, v1), max(v2, v3))
                 n = (v0 + v1) + (v2 + v3)
                 m = n if n != n else m  # NaN, which max drops where it comes second
@@ -88,12 +88,12 @@ def pool(p):
                 k = np.int32(1) if v1 == m else k
                 k = np.int32(0) if v0 == m else k
                 k = k if m > least else np.int32(4)
-                set0(y, o + c, max(m, least))
-                put_byte(place, o + c, np.uint8(k))
+                store0(y, o + c, max(m, least))
+                store_byte(place, o + c, np.uint8(k))
 
 
 @kernel(tensors=5, sizes=4)
-def pool_sums(p):
+def max_pool_backward_reduce(p):
     """g [B,h,w,C], place, x [B,H,W,C], sums float64 [T,2,C], scratch 2C, B, H, W, C -> per thread
     the sums over its rows of g and of g times the x it came from."""
     a = carray(p, (9,))
@@ -109,8 +109,8 @@ def pool_sums(p):
     for row in range(t * B * h // T, (t + 1) * B * h // T):
         b, i = row // h, row % h
         for c in range(C):
-            hold0(one, c, f4(0))
-            hold1(two, c, f4(0))
+            store_l0(one, c, f4(0))
+            store_l1(two, c, f4(0))
         for j in range(w):
             o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
             r = q + W * C
@@ -126,23 +126,23 @@ def pool_sums(p):
                     _pool_sums(four, ((one, (0,)), (two, (0,))), c)
                 continue
             for c in range(C):
-                k = np.int32(get_byte(place, o + c))
-                v, v1 = look(x, q + c), look(x, q + C + c)
-                v2, v3 = look(x, r + c), look(x, r + C + c)
+                k = np.int32(load_byte(place, o + c))
+                v, v1 = load(x, q + c), load(x, q + C + c)
+                v2, v3 = load(x, r + c), load(x, r + C + c)
                 v = v1 if k == 1 else v
                 v = v2 if k == 2 else v
                 v = v3 if k == 3 else v
-                d = look(g, o + c)
+                d = load(g, o + c)
                 d = d if k < 4 else f4(0)
-                hold0(one, c, held0(one, c) + d)
-                hold1(two, c, held1(two, c) + d * v)
+                store_l0(one, c, load_l0(one, c) + d)
+                store_l1(two, c, load_l1(two, c) + d * v)
         for c in range(C):
-            sums[t, 0, c] += held0(one, c)
-            sums[t, 1, c] += held1(two, c)
+            sums[t, 0, c] += load_l0(one, c)
+            sums[t, 1, c] += load_l1(two, c)
 
 
 @kernel(tensors=7, sizes=4)
-def unpool(p):
+def max_pool_backward_elementwise(p):
     """g [B,h,w,C], place, x, dx [B,H,W,C], u, v, r [C], B, H, W, C: dx = u (g where it came from,
     else 0) + v x + r, rows and columns left over included."""
     a = carray(p, (11,))
@@ -166,27 +166,27 @@ def unpool(p):
                         _unpool_norm(given, ((dx, four),), min(f, C - WIDE))
                     continue
                 for c in range(C):
-                    k = np.int32(get_byte(place, o + c))
-                    d, m, e = look(g, o + c) * get(u, c), get(v, c), get(r, c)
-                    set0(dx, q + c, (d if k == 0 else zero) + (look(x, q + c) * m + e))
-                    set1(dx, q + C + c, (d if k == 1 else zero) + (look(x, q + C + c) * m + e))
-                    set2(dx, s + c, (d if k == 2 else zero) + (look(x, s + c) * m + e))
-                    set3(dx, s + C + c, (d if k == 3 else zero) + (look(x, s + C + c) * m + e))
+                    k = np.int32(load_byte(place, o + c))
+                    d, m, e = load(g, o + c) * load_f(u, c), load_f(v, c), load_f(r, c)
+                    store0(dx, q + c, (d if k == 0 else zero) + (load(x, q + c) * m + e))
+                    store1(dx, q + C + c, (d if k == 1 else zero) + (load(x, q + C + c) * m + e))
+                    store2(dx, s + c, (d if k == 2 else zero) + (load(x, s + c) * m + e))
+                    store3(dx, s + C + c, (d if k == 3 else zero) + (load(x, s + C + c) * m + e))
             if W % 2:
                 q = top + (W - 1) * C
                 s = q + W * C
                 for c in range(C):
-                    set0(dx, q + c, look(x, q + c) * get(v, c) + get(r, c))
-                    set1(dx, s + c, look(x, s + c) * get(v, c) + get(r, c))
+                    store0(dx, q + c, load(x, q + c) * load_f(v, c) + load_f(r, c))
+                    store1(dx, s + c, load(x, s + c) * load_f(v, c) + load_f(r, c))
         else:
             for j in range(W):
                 q = top + j * C
                 for c in range(C):
-                    set0(dx, q + c, look(x, q + c) * get(v, c) + get(r, c))
+                    store0(dx, q + c, load(x, q + c) * load_f(v, c) + load_f(r, c))
 
 
 @kernel(tensors=3, sizes=4)
-def unpool_plain(p):
+def max_pool_backward(p):
     """g [B,h,w,C], place, dx [B,H,W,C], B, H, W, C: dx = g where it came from, else 0."""
     a = carray(p, (7,))
     B, H, W, C = a[3], a[4], a[5], a[6]
@@ -207,23 +207,23 @@ def unpool_plain(p):
                         _unpool_plain(((g, (o,)), (place, (o,))), four, min(f, C - WIDE))
                     continue
                 for c in range(C):
-                    k, d = np.int32(get_byte(place, o + c)), look(g, o + c)
-                    set0(dx, q + c, d if k == 0 else zero)
-                    set1(dx, q + C + c, d if k == 1 else zero)
-                    set2(dx, s + c, d if k == 2 else zero)
-                    set3(dx, s + C + c, d if k == 3 else zero)
+                    k, d = np.int32(load_byte(place, o + c)), load(g, o + c)
+                    store0(dx, q + c, d if k == 0 else zero)
+                    store1(dx, q + C + c, d if k == 1 else zero)
+                    store2(dx, s + c, d if k == 2 else zero)
+                    store3(dx, s + C + c, d if k == 3 else zero)
             if W % 2:
                 q = top + (W - 1) * C
                 for c in range(C):
-                    set0(dx, q + c, zero)
-                    set1(dx, q + W * C + c, zero)
+                    store0(dx, q + c, zero)
+                    store1(dx, q + W * C + c, zero)
         else:
             for c in range(W * C):
-                set0(dx, top + c, zero)
+                store0(dx, top + c, zero)
 
 
 @kernel(tensors=3, sizes=4)
-def average(p):
+def average_pool(p):
     """x, y [B,H,W,C], shift [C], B, H, W, C: y is the mean of each 3x3 window of x, zeros beyond
     the edge counted, plus shift."""
     a = carray(p, (7,))
@@ -241,9 +241,9 @@ def average(p):
             o = (row * W + j) * C
             for c in range(C):
                 k = o + c
-                middle = look(x, k) + up * look(x, k + above) + down * look(x, k + below)
-                one = look(x, k + before) + up * look(x, k + before + above)
-                two = look(x, k + after) + up * look(x, k + after + above)
-                one += down * look(x, k + before + below)
-                two += down * look(x, k + after + below)
-                set0(y, k, (middle + left * one + right * two) * ninth + get(shift, c))
+                middle = load(x, k) + up * load(x, k + above) + down * load(x, k + below)
+                one = load(x, k + before) + up * load(x, k + before + above)
+                two = load(x, k + after) + up * load(x, k + after + above)
+                one += down * load(x, k + before + below)
+                two += down * load(x, k + after + below)
+                store0(y, k, (middle + left * one + right * two) * ninth + load_f(shift, c))

@@ -12,15 +12,15 @@ from convscope.kernels.compiled import (
     doubles,
     f4,
     floats,
-    get,
     halves,
     inline,
     kernel,
-    look_half,
-    put0,
-    put1,
-    put2,
-    set_half,
+    load_f,
+    load_half,
+    store_f0,
+    store_f1,
+    store_f2,
+    store_half,
     thread,
     threads,
     words,
@@ -35,16 +35,16 @@ from convscope.kernels.compiled import (
 def _fall(w, wide, narrow, v, copy, i, end, rate, momentum, decay, one, two, half, moves):
     """Numbers i to end of `sgd`; each call, its last two arguments known, is a loop of its own."""
     for k in range(i, end):
-        g = look_half(narrow, k) if half else get(wide, k)
-        z = get(w, k)
+        g = load_half(narrow, k) if half else load_f(wide, k)
+        z = load_f(w, k)
         g += decay * z
-        u = momentum * get(v, k) + g if moves else g
+        u = momentum * load_f(v, k) + g if moves else g
         if moves:
-            put1(v, k, u)
+            store_f1(v, k, u)
         z += rate * (one * u + two * g)
-        put0(w, k, z)
+        store_f0(w, k, z)
         if half:
-            set_half(copy, k, z)
+            store_half(copy, k, z)
 
 
 @kernel(tensors=2, sizes=1)
@@ -90,15 +90,15 @@ def adam(p):
         coupled = f4(0) if by[4] != 0 else f4(by[7 + k])
         shrink = f4(1.0 - by[0] * by[7 + k]) if by[4] != 0 else f4(1)
         for i in range(t * n // T, (t + 1) * n // T):
-            g = look_half(narrow, i) if half else get(wide, i)
-            z = get(w, i)
+            g = load_half(narrow, i) if half else load_f(wide, i)
+            z = load_f(w, i)
             g += coupled * z
             z *= shrink
-            x = one * get(m, i) + first * g
-            y = two * get(v, i) + second * g * g
-            put1(m, i, x)
-            put2(v, i, y)
+            x = one * load_f(m, i) + first * g
+            y = two * load_f(v, i) + second * g * g
+            store_f1(m, i, x)
+            store_f2(v, i, y)
             z -= size * x / (np.sqrt(y) / root + tiny)
-            put0(w, i, z)
+            store_f0(w, i, z)
             if half:
-                set_half(copy, i, z)
+                store_half(copy, i, z)

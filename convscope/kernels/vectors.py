@@ -18,75 +18,75 @@ if compiled.READY:
     WORD = ir.IntType(64)
 
 
-class Lanes:
+class Vec16:
     """16 float32 of a function that is being made, with a number's operators."""
 
     def __init__(self, builder: Any, value: Any) -> None:
         self.builder, self.value = builder, value
 
-    def __add__(self, other: Lanes) -> Lanes:
-        return Lanes(self.builder, self.builder.fadd(self.value, other.value))
+    def __add__(self, other: Vec16) -> Vec16:
+        return Vec16(self.builder, self.builder.fadd(self.value, other.value))
 
-    def __sub__(self, other: Lanes) -> Lanes:
-        return Lanes(self.builder, self.builder.fsub(self.value, other.value))
+    def __sub__(self, other: Vec16) -> Vec16:
+        return Vec16(self.builder, self.builder.fsub(self.value, other.value))
 
-    def __neg__(self) -> Lanes:
-        return Lanes(self.builder, self.builder.fneg(self.value))
+    def __neg__(self) -> Vec16:
+        return Vec16(self.builder, self.builder.fneg(self.value))
 
-    def __rmul__(self, factor: float) -> Lanes:
-        return Lanes(self.builder, self.builder.fmul(FLOATS([factor] * WIDE), self.value))
+    def __rmul__(self, factor: float) -> Vec16:
+        return Vec16(self.builder, self.builder.fmul(FLOATS([factor] * WIDE), self.value))
 
-    def __mul__(self, other: Lanes) -> Lanes:
-        return Lanes(self.builder, self.builder.fmul(self.value, other.value))
+    def __mul__(self, other: Vec16) -> Vec16:
+        return Vec16(self.builder, self.builder.fmul(self.value, other.value))
 
-    def __truediv__(self, other: Lanes) -> Lanes:
-        return Lanes(self.builder, self.builder.fdiv(self.value, other.value))
+    def __truediv__(self, other: Vec16) -> Vec16:
+        return Vec16(self.builder, self.builder.fdiv(self.value, other.value))
 
-    def of(self, number: float) -> Lanes:
+    def of(self, number: float) -> Vec16:
         """The number, 16 times."""
-        return Lanes(self.builder, FLOATS([number] * WIDE))
+        return Vec16(self.builder, FLOATS([number] * WIDE))
 
-    def times_plus(self, factor: Lanes | float, more: Lanes | float) -> Lanes:
+    def times_plus(self, factor: Vec16 | float, more: Vec16 | float) -> Vec16:
         """self factor + more, rounded once."""
         factor, more = (self.of(n) if isinstance(n, float) else n for n in (factor, more))
         return self._call("fma", self.value, factor.value, more.value)
 
-    def at_least(self, number: float) -> Lanes:
+    def at_least(self, number: float) -> Vec16:
         """The larger of the two."""
         return self._call("maxnum", self.value, self.of(number).value)
 
-    def floor(self) -> Lanes:
+    def floor(self) -> Vec16:
         """The whole number below."""
         return self._call("floor", self.value)
 
-    def size(self) -> Lanes:
+    def size(self) -> Vec16:
         """Without its sign."""
         return self._call("fabs", self.value)
 
-    def power_of_two(self) -> Lanes:
+    def power_of_two(self) -> Vec16:
         """2 to the power of a whole number from -126 to 127."""
         whole = self.builder.add(self.builder.fptosi(self.value, WORDS), WORDS([127] * WIDE))
         bits = self.builder.shl(whole, WORDS([23] * WIDE))
-        return Lanes(self.builder, self.builder.bitcast(bits, FLOATS))
+        return Vec16(self.builder, self.builder.bitcast(bits, FLOATS))
 
-    def if_positive(self, one: Lanes, other: Lanes) -> Lanes:
+    def if_positive(self, one: Vec16, other: Vec16) -> Vec16:
         """One where this is above zero, the other elsewhere."""
         above = self.builder.fcmp_ordered(">", self.value, self.of(0.0).value)
-        return Lanes(self.builder, self.builder.select(above, one.value, other.value))
+        return Vec16(self.builder, self.builder.select(above, one.value, other.value))
 
-    def if_equal(self, other: Lanes, one: Lanes, another: Lanes) -> Lanes:
+    def if_equal(self, other: Vec16, one: Vec16, another: Vec16) -> Vec16:
         """One where this equals the other, another elsewhere."""
         same = self.builder.fcmp_ordered("==", self.value, other.value)
-        return Lanes(self.builder, self.builder.select(same, one.value, another.value))
+        return Vec16(self.builder, self.builder.select(same, one.value, another.value))
 
-    def _call(self, name: str, *values: Any) -> Lanes:
+    def _call(self, name: str, *values: Any) -> Vec16:
         kind = ir.FunctionType(FLOATS, [FLOATS] * len(values))
         name = f"llvm.{name}.v{WIDE}f32"
         made = cgutils.get_or_insert_function(self.builder.module, kind, name)
-        return Lanes(self.builder, self.builder.call(made, values))
+        return Vec16(self.builder, self.builder.call(made, values))
 
 
-def lanes(function: Callable[..., Sequence[Lanes]]) -> Any:
+def lanes(function: Callable[..., Sequence[Vec16]]) -> Any:
     """For kernels, of a function of numbers: f(sources, targets, shift).
 
     ``sources`` are pairs of an address and indices, at each of which 16 neighbours are read: the
@@ -130,16 +130,16 @@ def _vector(address: Any) -> Any:
     return kinds.get(address.dtype, FLOATS)
 
 
-def _read(builder: Any, pointer: Any) -> Lanes:
+def _read(builder: Any, pointer: Any) -> Vec16:
     """float32 from there; bfloat16's bits are the upper half of the other's."""
     if pointer.type.pointee == BYTES:
-        return Lanes(builder, builder.uitofp(builder.load(pointer, align=1), FLOATS))
+        return Vec16(builder, builder.uitofp(builder.load(pointer, align=1), FLOATS))
     half = pointer.type.pointee == HALVES
     value = builder.load(pointer, align=2 if half else 4)
     if half:
         whole = builder.shl(builder.zext(value, WORDS), WORDS([16] * WIDE))
         value = builder.bitcast(whole, FLOATS)
-    return Lanes(builder, value)
+    return Vec16(builder, value)
 
 
 def _write(builder: Any, value: Any, pointer: Any) -> None:
@@ -170,8 +170,8 @@ class _Sums:
 
     def add(self, n: int, one: Any, other: Any) -> None:
         """one times other to the n-th."""
-        so_far = Lanes(self.builder, self.builder.load(self.rooms[n]))
-        total = Lanes(self.builder, one).times_plus(Lanes(self.builder, other), so_far)
+        so_far = Vec16(self.builder, self.builder.load(self.rooms[n]))
+        total = Vec16(self.builder, one).times_plus(Vec16(self.builder, other), so_far)
         self.builder.store(total.value, self.rooms[n])
 
     def of(self, n: int) -> Any:

@@ -18,14 +18,15 @@ from torch.nn import functional
 
 from convscope import devices
 from convscope.data.loader import Batch, Loader, seeds_along
+from convscope.engine import weights
+from convscope.engine.precision import autocast
 from convscope.errors import Interrupted, TrainingError
 from convscope.events import Emit, EpochEnd, Look, Notice, Progress
 from convscope.recipe import Train
 from convscope.run import RunFolder
-from convscope.training import checkpoint, optim, weights
+from convscope.training import checkpoint, optim
 from convscope.training.checkpoint import Position, State
 from convscope.training.pace import Pace
-from convscope.training.precision import autocast
 
 Validate = Callable[[nn.Module], tuple[float | None, float | None]]  # -> (loss, accuracy)
 LOOK = 20  # steps between two looks at the running loss

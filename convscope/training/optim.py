@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope import kernels
+from convscope.engine import weights
 from convscope.recipe import Train
-from convscope.training import weights
 
 
 def factor(schedule: str, step: int, steps: int, warmup: float) -> float:

@@ -18,13 +18,15 @@ from torch.profiler import ProfilerActivity
 
 from convscope import devices, machine
 from convscope.data.loader import Batch, Loader, seed_of
+from convscope.engine import autotune
+from convscope.engine.fusion import FusedNormalise
+from convscope.engine.precision import DTYPES
+from convscope.engine.tuned import ATEN
 from convscope.errors import BadArgument
 from convscope.recipe import Train
-from convscope.training import layers, loop, optim
+from convscope.training import loop, optim
 from convscope.training.checkpoint import Position, State
-from convscope.training.fusion import Standardise
 from convscope.training.optim import Optimizer
-from convscope.training.precision import DTYPES
 
 WARM = 3  # steps before the clock runs
 STEP = "convscope: a training step"
@@ -275,7 +277,7 @@ def _name_what_no_operator_does(model: nn.Module, optimizer: Optimizer) -> None:
 
     optimizer.step = named("optimiser", optimizer.step)  # type: ignore[method-assign]
     for module in model.modules():
-        if isinstance(module, Standardise):
+        if isinstance(module, FusedNormalise):
             module.forward = named("standardise", module.forward)  # type: ignore[method-assign]
 
 
@@ -328,28 +330,32 @@ def _convolutions(
     """A row a convolution: its shape, and GFLOP/s in training and alone, forward and backward; what
     it reaches alone is measured on the CPU only."""
     rows = []
-    for name, (layer, shape, learns) in layers.shapes(model, inputs).items():
+    for name, (layer, shape, input_needs_grad) in autotune.shapes(model, inputs).items():
         clock = clocks.get(name, {})
         if not clock.get("forward passes"):  # a linear layer, or one that does not learn
             continue
         here = inputs.device.type == "cpu"
-        alone = layers.measure(layer, shape, learns, DTYPES[precision]).parts if here else {}
+        alone = (
+            autotune.measure(layer, shape, input_needs_grad, DTYPES[precision]).parts
+            if here
+            else {}
+        )
         layer.cpu()
-        operations = 2 * layers.multiply_adds(layer, shape)
-        backward = operations * ((1 if learns else 0) + 1)
+        operations = 2 * autotune.multiply_adds(layer, shape)
+        backward = operations * ((1 if input_needs_grad else 0) + 1)
         rows.append(
             {
                 "layer": name,
-                "shape": layers.describe(layer, shape, learns),
-                "ways": ",".join(getattr(layer, "ways", ("direct",) * 3)),
+                "shape": autotune.describe(layer, shape, input_needs_grad),
+                "algorithms": ",".join(getattr(layer, "algorithms", ATEN)),
                 "gflop": operations / 1e9,
                 "forward_gflops": operations / (clock["forward"] / clock["forward passes"]) / 1e9,
                 "forward_gflops_alone": _rate(
-                    operations, layers.share(layer, shape), alone, ["output"]
+                    operations, autotune.share(layer, shape), alone, ["forward"]
                 ),
                 "backward_gflops": backward / (clock["backward"] / clock["backward passes"]) / 1e9,
                 "backward_gflops_alone": _rate(
-                    backward, layers.share(layer, shape), alone, ["input", "kernel"]
+                    backward, autotune.share(layer, shape), alone, ["grad_input", "grad_weight"]
                 ),
             }
         )

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from convscope import models
+from convscope.engine import precision
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit, Notice
 from convscope.models import state, store
 from convscope.models.parts import Classifier
 from convscope.recipe import Recipe
-from convscope.training import precision
 from convscope.trial.blame import ahead, behind, said
 from convscope.trial.passes import Passes
 

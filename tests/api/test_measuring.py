@@ -10,8 +10,8 @@ import pytest
 from listening import notices
 
 from convscope import api, machine
-from convscope.training import choice, measurements, timing
-from convscope.training.measurements import Measurement
+from convscope.engine import choice, measurements, timing
+from convscope.engine.measurements import Measurement
 
 PLAIN, HALF = "float32 channels_last plain", "bfloat16 channels_last plain"
 ONE = Measurement(

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from convscope import recipe
+from convscope.engine import measurements
 from convscope.models import MODELS
-from convscope.training import measurements
 
 
 def test_models_and_recipes_are_listed(run):

@@ -18,7 +18,7 @@ import torch
 from convscope import kernels
 x = torch.arange(6.0).bfloat16()
 y = torch.empty_like(x)
-kernels.activate(x, torch.tensor([1.0]), torch.tensor([-2.0]), y, 6, 1, kernels.RELU)
+kernels.elementwise(x, torch.tensor([1.0]), torch.tensor([-2.0]), y, 6, 1, kernels.RELU)
 print(y.tolist())
 """
 RIGHT = "[0.0, 0.0, 0.0, 1.0, 2.0, 3.0]"
@@ -34,7 +34,7 @@ def run(cache: Path) -> str:
 
 def test_kept_code_is_loaded_and_damaged_code_made_anew(tmp_path):
     assert run(tmp_path).startswith(RIGHT)
-    (kept,) = tmp_path.glob("kernels/*/activate-bf16.o")
+    (kept,) = tmp_path.glob("kernels/*/elementwise-bf16.o")
     good = kept.read_bytes()
     assert run(tmp_path).startswith(RIGHT) and kept.read_bytes() == good
     for damage in (b"", good[: len(good) // 2], good[:-1] + b"x", b"x\0y"):
@@ -45,7 +45,7 @@ def test_kept_code_is_loaded_and_damaged_code_made_anew(tmp_path):
 
 def test_code_that_needs_what_is_not_there_is_not_loaded(tmp_path, monkeypatch):
     run(tmp_path)
-    (kept,) = tmp_path.glob("kernels/*/activate-bf16.o")
+    (kept,) = tmp_path.glob("kernels/*/elementwise-bf16.o")
     content = kept.read_bytes()
     address, _ = compiled._load(content)
     assert address
@@ -63,7 +63,7 @@ def test_maps_of_both_kinds_have_a_version_each():
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.tensor([-1.0, 0.5, 3.0]).to(dtype)
         y = torch.empty_like(x)
-        kernels.activate(x, torch.ones(1), torch.zeros(1), y, 3, 1, kernels.RELU)
+        kernels.elementwise(x, torch.ones(1), torch.zeros(1), y, 3, 1, kernels.RELU)
         assert y.tolist() == [0, 0.5, 3]
 
 
@@ -72,7 +72,7 @@ def test_bfloat16_is_rounded_to_the_nearest_halves_to_even():
     exact = torch.cat([exact, torch.tensor([float("inf"), -float("inf"), 3.4e38])])
     y = torch.empty(len(exact), dtype=torch.bfloat16)
     one, zero = torch.ones(1), torch.zeros(1)
-    kernels.standardise(y, exact, one, zero, len(exact), 1)
+    kernels.scale_shift(y, exact, one, zero, len(exact), 1)
     assert torch.equal(y, exact.bfloat16())
-    kernels.standardise(y, torch.full((9,), float("nan")), one, zero, 9, 1)
+    kernels.scale_shift(y, torch.full((9,), float("nan")), one, zero, 9, 1)
     assert y.isnan().all()

@@ -48,7 +48,7 @@ def test_statistics(shape, threads):
     x = random(*shape) * 3 + 1000
     n = x.numel() // shape[1]
     sums = torch.full((threads, 2, shape[1]), 77.0, dtype=torch.float64)
-    kernels.statistics(x, sums, kernels.scratch(2 * shape[1]), n, shape[1])
+    kernels.batch_norm_stats(x, sums, kernels.scratch(2 * shape[1]), n, shape[1])
     v = x.double() - x[0, :, 0, 0].double().view(1, -1, 1, 1)
     assert close(sums.sum(0)[0], v.sum((0, 2, 3)), 1e-5)
     assert close(sums.sum(0)[1], v.square().sum((0, 2, 3)), 1e-5)
@@ -60,14 +60,14 @@ def test_activate_and_its_slopes(shape, kind, threads):
     x, g = random(*shape) * 3, random(*shape, seed=1)
     scale, shift = torch.randn(shape[1]), torch.randn(shape[1])
     n, y = x.numel() // shape[1], like(x)
-    kernels.activate(x, scale, shift, y, n, shape[1], kind)
+    kernels.elementwise(x, scale, shift, y, n, shape[1], kind)
     z = (x.double() * by_channel(scale) + by_channel(shift)).requires_grad_()
     expected = FUNCTIONS[kind](z)
     assert close(y, expected)
     expected.backward(g.double())
     d, sums = like(x), torch.zeros(threads, 2, shape[1], dtype=torch.float64)
     room = kernels.scratch(2 * shape[1])
-    kernels.slopes(g, x, scale, shift, d, sums, room, n, shape[1], kind)
+    kernels.backward_reduce(g, x, scale, shift, d, sums, room, n, shape[1], kind)
     assert kind != GELU or close(d, z.grad)
     assert close(sums.sum(0)[0], z.grad.sum((0, 2, 3)), 1e-5)
     assert close(sums.sum(0)[1], (z.grad * x).sum((0, 2, 3)), 1e-5)
@@ -76,7 +76,7 @@ def test_activate_and_its_slopes(shape, kind, threads):
 def test_gelu_far_out_and_what_is_no_number():
     x = torch.tensor([-1e30, -40.0, -12.0, 0.0, 12.0, 1e30, float("inf"), float("nan")])
     y = torch.empty(8)
-    kernels.activate(x, torch.ones(1), torch.zeros(1), y, 8, 1, GELU)
+    kernels.elementwise(x, torch.ones(1), torch.zeros(1), y, 8, 1, GELU)
     expected = [0, 0, 0, 0, 12, 1e30, float("inf")]
     assert y[:7].tolist() == pytest.approx(expected, rel=1e-6, abs=1e-30) and y[7].isnan()
 
@@ -92,20 +92,20 @@ def test_pool_and_back(shape, kind, threads):
     y, place = like(expected), like(expected, torch.uint8)
     y = torch.empty(expected.shape, memory_format=torch.channels_last)
     place = torch.empty_like(y, dtype=torch.uint8)
-    kernels.pool(x, scale, shift, y, place, batch, height, width, channels, kind)
+    kernels.max_pool(x, scale, shift, y, place, batch, height, width, channels, kind)
     assert close(y, expected)
     g = random(*expected.shape, seed=1)
     expected.backward(g.double())
     dx = like(x)
-    kernels.unpool_plain(g, place, dx, batch, height, width, channels)
+    kernels.max_pool_backward(g, place, dx, batch, height, width, channels)
     assert close(dx, z.grad)
     u, v, r = torch.randn(3, channels).unbind()
     dx = like(x)
-    kernels.unpool(g, place, x, dx, u, v, r, batch, height, width, channels)
+    kernels.max_pool_backward_elementwise(g, place, x, dx, u, v, r, batch, height, width, channels)
     assert close(dx, z.grad * by_channel(u) + x * by_channel(v) + by_channel(r))
     sums = torch.zeros(threads, 2, channels, dtype=torch.float64)
     room = kernels.scratch(2 * channels)
-    kernels.pool_sums(g, place, x, sums, room, batch, height, width, channels)
+    kernels.max_pool_backward_reduce(g, place, x, sums, room, batch, height, width, channels)
     assert close(sums.sum(0)[0], z.grad.sum((0, 2, 3)), 1e-5)
     assert close(sums.sum(0)[1], (z.grad * x).sum((0, 2, 3)), 1e-5)
 
@@ -118,7 +118,7 @@ def test_combine_also_in_place(shape, kind):
     live = x * by_channel(u) + by_channel(shift) > 0 if kind == RELU else torch.ones(())
     expected = d * by_channel(u) * live + x * by_channel(v) + by_channel(r)
     n = x.numel() // shape[1]
-    kernels.combine(d, x, u, shift, v, r, d, n, shape[1], kind)
+    kernels.backward_elementwise(d, x, u, shift, v, r, d, n, shape[1], kind)
     assert close(d, expected)
 
 
@@ -131,14 +131,14 @@ def test_patches(kernel, stride, padding):
     h = (7 + 2 * padding[0] - kernel[0]) // stride + 1
     w = (6 + 2 * padding[1] - kernel[1]) // stride + 1
     rows = torch.full((2 * h * w, kernel[0] * kernel[1] * 3), 77.0)
-    kernels.patches(x, rows, 2, 7, 6, 3, *kernel, *padding, stride, h, w)
+    kernels.im2col(x, rows, 2, 7, 6, 3, *kernel, *padding, stride, h, w)
     expected = expected.view(2, 3, -1, h * w).permute(0, 3, 2, 1).reshape(rows.shape)
     assert torch.equal(rows, expected)
 
 
 def test_a_size_in_the_place_of_a_tensor_is_refused():
-    with pytest.raises(AssertionError, match="combine"):
-        kernels.combine(torch.zeros(1), 3, *[torch.zeros(1)] * 5, 1, 1, 1)
+    with pytest.raises(AssertionError, match="backward_elementwise"):
+        kernels.backward_elementwise(torch.zeros(1), 3, *[torch.zeros(1)] * 5, 1, 1, 1)
 
 
 def test_they_can_be_switched_off(monkeypatch):

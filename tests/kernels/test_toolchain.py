@@ -145,7 +145,7 @@ def test_an_error_in_a_kernel_is_raised_where_it_is_asked_for(how, monkeypatch):
     def broken(*_: Any) -> None:
         raise TypeError("a slip in a kernel")
 
-    monkeypatch.setattr(kernels, "activate", broken)
+    monkeypatch.setattr(kernels, "elementwise", broken)
     monkeypatch.setenv("CONVSCOPE_KERNELS", how)
     if how:
         with pytest.raises(TypeError, match="a slip in a kernel"):
@@ -155,7 +155,7 @@ def test_an_error_in_a_kernel_is_raised_where_it_is_asked_for(how, monkeypatch):
 
 
 def test_a_kernel_that_computes_something_else_is_none(monkeypatch):
-    monkeypatch.setattr(kernels, "activate", lambda x, one, zero, y, *rest: y.zero_())
+    monkeypatch.setattr(kernels, "elementwise", lambda x, one, zero, y, *rest: y.zero_())
     assert not kernels.available() and "something else" in kernels.odd()
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from convscope import kernels
+from convscope.engine import weights
 from convscope.recipe import Train
-from convscope.training import optim, weights
+from convscope.training import optim
 
 
 def test_one_cycle_is_torchs():

@@ -14,11 +14,11 @@ from torch import nn
 
 from convscope import kernels
 from convscope.data.loader import Loader
+from convscope.engine import precision
 from convscope.errors import BadArgument
 from convscope.models import build
 from convscope.models.parts import Classifier
 from convscope.recipe import Augment, Train
-from convscope.training import precision
 from convscope.training.profile import KINDS, Profile, profile
 
 taken_apart = importlib.import_module("convscope.training.profile")

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from convscope import kernels
-from convscope.training import convolution, winograd
+from convscope.engine import winograd
+from convscope.engine.convolution import TunedConv2d
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 EDGES = [  # padding, channels, out, height, width
@@ -46,9 +47,9 @@ def test_whole_numbers_in_bfloat16_are_exact(padding, channels, out, height, wid
     g[:, 1:] = 0
     bias = torch.arange(out) % 5
     y, dx, dw = parts(x, weight, bias, g, padding)
-    assert torch.equal(winograd.output(x, weight, bias.bfloat16(), padding).double(), y)
-    assert torch.equal(winograd.into(g, weight, padding).double(), dx)
-    found = winograd.kernel(g, x, weight, padding).double()
+    assert torch.equal(winograd.forward(x, weight, bias.bfloat16(), padding).double(), y)
+    assert torch.equal(winograd.grad_input(g, weight, padding).double(), dx)
+    found = winograd.grad_weight(g, x, weight, padding).double()
     assert found.shape == dw.shape and float((found - dw).abs().max()) <= 0.01 * dw.abs().max()
 
 
@@ -61,9 +62,9 @@ def test_bfloat16_is_within_a_percent(padding, channels, out, height, width):
     bias = torch.randn(out).bfloat16()
     exact = parts(x, weight, bias, g, padding)
     found = (
-        winograd.output(x, weight, bias, padding),
-        winograd.into(g, weight, padding),
-        winograd.kernel(g, x, weight, padding),
+        winograd.forward(x, weight, bias, padding),
+        winograd.grad_input(g, weight, padding),
+        winograd.grad_weight(g, x, weight, padding),
     )
     for one, two in zip(found, exact, strict=True):
         assert one.dtype is torch.bfloat16 and one.is_contiguous(memory_format=torch.channels_last)
@@ -79,16 +80,16 @@ def test_a_large_batch_goes_in_blocks(monkeypatch, dtype, channels):
     weight = torch.randn(channels, channels, 3, 3).to(dtype).to(memory_format=last)
     g, bias = torch.randn_like(x), torch.zeros(channels, dtype=dtype)
     whole = [
-        winograd.output(x, weight, bias, (1, 1)),
-        winograd.into(g, weight, (1, 1)),
-        winograd.kernel(g, x, weight, (1, 1)),
+        winograd.forward(x, weight, bias, (1, 1)),
+        winograd.grad_input(g, weight, (1, 1)),
+        winograd.grad_weight(g, x, weight, (1, 1)),
     ]
     for name in ("_blocks", "_fours"):
         monkeypatch.setattr(winograd, name, lambda *rest: 3)
     blocks = [
-        winograd.output(x, weight, bias, (1, 1)),
-        winograd.into(g, weight, (1, 1)),
-        winograd.kernel(g, x, weight, (1, 1)),
+        winograd.forward(x, weight, bias, (1, 1)),
+        winograd.grad_input(g, weight, (1, 1)),
+        winograd.grad_weight(g, x, weight, (1, 1)),
     ]
     bound = 1e-5 if dtype is torch.float32 else 1e-2
     for one, two in zip(blocks, whole, strict=True):
@@ -113,4 +114,4 @@ def test_a_block_is_at_least_an_image_and_at_most_the_batch():
 )
 def test_what_suits(channels, kernel, dtype, expected):
     layer = nn.Conv2d(channels, 32, kernel, padding=1)
-    assert convolution.suits(layer, "output", "winograd", dtype) is expected
+    assert TunedConv2d.suits(layer, "forward", "winograd", dtype) is expected

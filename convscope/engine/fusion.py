@@ -23,10 +23,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from convscope import kernels
+from convscope.engine import weights
+from convscope.engine.tuned import replaced
+from convscope.engine.untouched import untouched
 from convscope.kernels import GELU, LINEAR, RELU
 from convscope.models.parts import Classifier, Normalise
-from convscope.training import weights
-from convscope.training.untouched import untouched
 
 Step = Callable[[Tensor], Tensor]
 
@@ -41,19 +42,27 @@ def fuse(model: nn.Module) -> nn.Module:
     >>> fused[0].weight is plain[0].weight, [type(step).__name__ for step in fused.fused_steps]
     (True, ['Conv2d', 'Activation'])
     """
-    if not kernels.available():
-        return model
+    return chained(twin_of(model)) if kernels.available() else model
+
+
+def twin_of(model: nn.Module) -> nn.Module:
+    """A copy of a network over the very weights and buffers of it."""
     shared = {id(t): t for t in [*model.parameters(), *model.buffers()]}
-    twin = copy.deepcopy(model, shared)
-    for module in twin.modules():
+    return copy.deepcopy(model, shared)
+
+
+def chained(network: nn.Module) -> nn.Module:
+    """A network with its sequences as chains. Changes the network given."""
+
+    def chain(module: nn.Module) -> nn.Module | None:
         if type(module) is nn.Sequential:
-            Chain.of(module)
-    for module in twin.modules():
+            return Chain.of(module)
         if type(module) is Classifier and type(module.normalise) is Normalise:
             after = module.head if module.features is None else module.features
-            module.normalise.__class__ = Standardise
-            module.normalise.narrows = isinstance(after, Chain)  # type: ignore[assignment]
-    return twin
+            module.normalise = FusedNormalise.of(module.normalise, isinstance(after, Chain))
+        return None
+
+    return replaced(network, chain)
 
 
 class Chain(nn.Sequential):
@@ -63,17 +72,17 @@ class Chain(nn.Sequential):
 
     @classmethod
     def of(cls, plain: nn.Sequential) -> Chain:
-        """The module itself, computed so."""
+        """A chain over the very layers of a sequence."""
         layers, steps = list(plain), list[Step]()
         kinds, at = [_kind(layer) for layer in layers], 0
         while at < len(layers):
             chain = _chain(kinds[at:])
             steps.append(_fused(chain, layers[at : at + len(chain)]) if chain else layers[at])
             at += max(1, len(chain))
-        plain.__class__ = cls
-        assert isinstance(plain, Chain)
-        plain.fused_steps = steps
-        return plain
+        made = cls.__new__(cls)
+        vars(made).update(vars(plain))
+        made.fused_steps = steps
+        return made
 
     def forward(self, x: Tensor) -> Tensor:
         for step in self.fused_steps:
@@ -91,16 +100,16 @@ def _fused(chain: tuple[str, ...], layers: Sequence[Any]) -> Step:
     """The layers of a chain as one step."""
     kind = next((k for name, k in ACTIVATIONS.items() if name in chain), LINEAR)
     if "dropout" in chain:
-        return Drop(layers[-1], kind)
+        return FusedDropout(layers[-1], kind)
     if "norm" in chain:
-        return Norm(layers[0], kind, "pool" in chain)
+        return FusedBatchNorm(layers[0], kind, "pool" in chain)
     return Activation(kind, "pool" in chain)
 
 
 def norm_of(steps: Sequence[Step]) -> nn.BatchNorm2d | None:
     """The batch norm that begins some steps, if one does."""
     for step in steps[:1]:
-        layer = step.layer if isinstance(step, Norm) else step
+        layer = step.layer if isinstance(step, FusedBatchNorm) else step
         if isinstance(layer, nn.BatchNorm2d) and untouched(layer, nn.BatchNorm2d):
             return layer
     return None
@@ -155,17 +164,6 @@ def _kind(module: nn.Module) -> str | None:
     return None
 
 
-def _fits(x: Tensor) -> bool:
-    """Whether the kernels take this tensor: float32 or bfloat16 [B,C,H,W], channels last, on the
-    CPU."""
-    return (
-        x.dtype in kernels.MAPS
-        and x.device.type == "cpu"
-        and x.ndim == 4
-        and x.is_contiguous(memory_format=torch.channels_last)
-    )
-
-
 def _unfused(x: Tensor, kind: int, pool: bool) -> Tensor:
     if pool:
         x = functional.max_pool2d(x, 2)
@@ -189,14 +187,14 @@ class Activation:
     pool: bool
 
     def __call__(self, x: Tensor) -> Tensor:
-        if not _fits(x) or (self.pool and min(x.shape[2:]) < 2):
+        if not kernels.take(x) or (self.pool and min(x.shape[2:]) < 2):
             return _unfused(x, self.kind, self.pool)
         y: Tensor = _Fused.apply(x, *_identity(x.shape[1]), None, self.kind, self.pool)
         return y
 
 
 @dataclass(eq=False)
-class Drop:
+class FusedDropout:
     """Dropout with or without a ReLU before it: [...] -> the same.
 
     Its mask is a function of one number drawn from PyTorch's generator and of each value's place in
@@ -224,7 +222,7 @@ class _Drop(torch.autograd.Function):
         y, scale = torch.empty_like(x), torch.tensor([1 / (1 - p)])
         ctx.save_for_backward(x, scale)
         ctx.rest = x.numel(), seed, round(p * 2**16), kind
-        kernels.drop(x, y, scale, *ctx.rest)
+        kernels.dropout(x, y, scale, *ctx.rest)
         return y
 
     @staticmethod
@@ -234,18 +232,26 @@ class _Drop(torch.autograd.Function):
         if g.stride() != x.stride():
             g = torch.empty_like(x).copy_(g)
         dx = torch.empty_like(x)
-        kernels.drop_slope(g, x, dx, scale, *ctx.rest)
+        kernels.dropout_backward(g, x, dx, scale, *ctx.rest)
         return dx, None, None, None
 
 
-class Standardise(Normalise):
+class FusedNormalise(Normalise):
     """The network's first layer in one pass; where layers that are known come next (it
     ``narrows``), straight to their number format."""
 
     narrows: bool
 
+    @classmethod
+    def of(cls, plain: Normalise, narrows: bool) -> FusedNormalise:
+        """The same with the statistics of a plain one."""
+        made = cls.__new__(cls)
+        vars(made).update(vars(plain))
+        made.narrows = narrows
+        return made
+
     def forward(self, x: Tensor) -> Tensor:
-        if not _fits(x) or x.dtype is not torch.float32 or x.requires_grad:
+        if not kernels.take(x) or x.dtype is not torch.float32 or x.requires_grad:
             return super().forward(x)
         batch, channels, height, width = x.shape
         y = torch.empty_like(x, dtype=weights.working_dtype(x) if self.narrows else x.dtype)
@@ -255,12 +261,12 @@ class Standardise(Normalise):
             scale.repeat(width),
             shift.repeat(width),
         )  # a row's: loops over channels are too short
-        kernels.standardise(y, x, *line, batch * height, width * channels)
+        kernels.scale_shift(y, x, *line, batch * height, width * channels)
         return y
 
 
 @dataclass(eq=False)
-class Norm:
+class FusedBatchNorm:
     """Batch normalisation with the activation and the pool after it."""
 
     layer: nn.BatchNorm2d
@@ -274,7 +280,7 @@ class Norm:
     def __call__(self, x: Tensor) -> Tensor:
         norm = self.layer
         learns = torch.is_grad_enabled() and not norm.training
-        if not _fits(x) or learns or (self.pool and min(x.shape[2:]) < 2) or len(x) == 0:
+        if not kernels.take(x) or learns or (self.pool and min(x.shape[2:]) < 2) or len(x) == 0:
             return _unfused(norm(x), self.kind, self.pool)
         if not norm.training:
             assert norm.running_mean is not None and norm.running_var is not None
@@ -295,21 +301,27 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: Norm | None, kind: int, pool: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        norm: FusedBatchNorm | None,
+        kind: int,
+        pool: bool,
     ) -> Tensor:
         batch, channels, height, width = x.shape
         n = batch * height * width
         scale, shift = weight, bias
         if norm is not None:
             sums, room = _sums(channels), kernels.scratch(2 * channels)
-            kernels.statistics(x, sums, room, n, channels)
+            kernels.batch_norm_stats(x, sums, room, n, channels)
             scale, shift = torch.empty(2, channels)
             ctx.mean, ctx.inverse = torch.empty(2, channels, dtype=torch.float64)
             mean, variance = norm.layer.running_mean, norm.layer.running_var
             assert mean is not None and variance is not None
             assert norm.layer.num_batches_tracked is not None
             norm.layer.num_batches_tracked.add_(1)
-            kernels.normalise(
+            kernels.batch_norm_scale(
                 *(x, sums, weight, bias, mean, variance, norm.constants, scale, shift),
                 *(ctx.mean, ctx.inverse, n, channels),
             )
@@ -320,9 +332,9 @@ class _Fused(torch.autograd.Function):
         place = None
         if pool:
             place = torch.empty(y.shape, dtype=torch.uint8, memory_format=torch.channels_last)
-            kernels.pool(x, scale, shift, y, place, batch, height, width, channels, kind)
+            kernels.max_pool(x, scale, shift, y, place, batch, height, width, channels, kind)
         else:
-            kernels.activate(x, scale, shift, y, n, channels, kind)
+            kernels.elementwise(x, scale, shift, y, n, channels, kind)
         ctx.save_for_backward(x, scale, shift, place)
         ctx.normalises, ctx.kind = norm is not None, kind
         ctx.plain = weight.data_ptr() == _identity(channels)[0].data_ptr()
@@ -342,22 +354,28 @@ class _Fused(torch.autograd.Function):
         g = g.contiguous(memory_format=torch.channels_last)
         dx = torch.empty_like(x)
         if not ctx.normalises and place is not None:
-            kernels.unpool_plain(g, place, dx, batch, height, width, channels)
+            kernels.max_pool_backward(g, place, dx, batch, height, width, channels)
             return dx, None, None, None, None, None
         sums, room = _sums(channels), kernels.scratch(2 * channels)
         if place is not None:
-            kernels.pool_sums(g, place, x, sums, room, batch, height, width, channels)
+            kernels.max_pool_backward_reduce(
+                g, place, x, sums, room, batch, height, width, channels
+            )
         else:
-            kernels.slopes(g, x, scale, shift, dx, sums, room, n, channels, ctx.kind)
+            kernels.backward_reduce(g, x, scale, shift, dx, sums, room, n, channels, ctx.kind)
         if not ctx.normalises:
             return dx, None, None, None, None, None
         d_weight, d_bias, v, r = torch.empty(4, channels)
-        kernels.settle(sums, ctx.mean, ctx.inverse, scale, d_weight, d_bias, v, r, n, channels)
+        kernels.backward_terms(
+            sums, ctx.mean, ctx.inverse, scale, d_weight, d_bias, v, r, n, channels
+        )
         if place is not None:
-            kernels.unpool(g, place, x, dx, scale, v, r, batch, height, width, channels)
+            kernels.max_pool_backward_elementwise(
+                g, place, x, dx, scale, v, r, batch, height, width, channels
+            )
         else:
             slope = dx if ctx.kind == GELU else g
-            kernels.combine(slope, x, scale, shift, v, r, dx, n, channels, ctx.kind)
+            kernels.backward_elementwise(slope, x, scale, shift, v, r, dx, n, channels, ctx.kind)
         return dx, d_weight, d_bias, None, None, None
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from convscope.training import measurements
-from convscope.training.measurements import Measurement
+from convscope.engine import measurements
+from convscope.engine.measurements import Measurement
 
 PLAIN, HALF = "float32 channels_last plain", "bfloat16 channels_last fused"
 ONE = Measurement(

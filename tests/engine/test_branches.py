@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from convscope import kernels
+from convscope.engine import branches, precision
+from convscope.engine.branches import Branches
 from convscope.models.inception import InceptionA
-from convscope.training import branches, precision
-from convscope.training.branches import Branches
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 

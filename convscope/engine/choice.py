@@ -2,7 +2,7 @@
 this machine, else by what its processor can do.
 
 Candidates are checked against float32 first, and then timed in turn by their quiet rounds
-(:mod:`convscope.training.timing`). Where others leave no quiet moment, the choice is the prior that
+(:mod:`convscope.engine.timing`). Where others leave no quiet moment, the choice is the prior that
 the processor's instructions give, and is not kept.
 """
 
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from convscope import devices, kernels, machine
+from convscope.engine import autotune, measurements
+from convscope.engine.measurements import Measurement
+from convscope.engine.precision import DTYPES, FORMATS, autocast, engine
+from convscope.engine.timing import Race, race
 from convscope.errors import BadArgument
 from convscope.events import Emit, Notice
 from convscope.recipe import Recipe
-from convscope.training import layers, measurements
-from convscope.training.measurements import Measurement
-from convscope.training.precision import DTYPES, FORMATS, autocast, engine
-from convscope.training.timing import Race, race
 
 ROUNDS = 7  # quiet forward and backward passes a candidate, after one to warm up
 FEW = 16  # images that tell what is wrong or far slower
@@ -34,7 +34,7 @@ PATIENCE = 6.0  # seconds of each of two races at most, where others are at work
 WORTH_IT = 1.15  # another format has to be this much faster than float32 to be taken
 # The relative distance of a network's gradient from float32's beyond which a candidate counts as
 # wrong. In bfloat16 rounding alone puts a ResNet-18 0.35 away (16 images, as initialised), and a
-# wrong result about 1 or more; single layers are held to much less (layers.WRONG).
+# wrong result about 1 or more; single layers are held to much less (autotune.WRONG).
 # TF32 keeps two bits more.
 NEAR_ENOUGH = {"float32": 0.1, "tf32": 0.3, "bfloat16": 0.6}
 # The instructions that make bfloat16 worth it, and what it was measured to gain over float32 in
@@ -207,7 +207,7 @@ def _measure(
     if train.kernels == "auto" and any(name.endswith("fused") for name in runners):
         runners = {name: runners[name] for name in heat.racing}
         for precision in dict.fromkeys(n.split()[0] for n in runners if "channels_last" in n):
-            ways = layers.plan(model, inputs, emit, DTYPES[precision], patience)
+            ways = autotune.plan(model, inputs, emit, DTYPES[precision], patience)
             if ways != "fused":
                 runners |= right([f"{precision} channels_last {ways}"])
         if len(runners) > len(heat.racing):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from convscope import kernels
+from convscope.engine import convolution, weights
+from convscope.engine.untouched import untouched
 from convscope.models.inception import InceptionA
-from convscope.training import convolution, weights
-from convscope.training.untouched import untouched
 
 
 class Branches(InceptionA):
@@ -22,13 +22,7 @@ class Branches(InceptionA):
 
     def forward(self, x: Tensor) -> Tensor:
         dtype = weights.working_dtype(self.branch1x1.weight)
-        fits = (
-            dtype in kernels.MAPS
-            and x.dtype in kernels.MAPS
-            and x.device.type == "cpu"
-            and x.is_contiguous(memory_format=torch.channels_last)
-        )
-        if not fits:
+        if not kernels.take(x, dtype):
             return super().forward(x)
         heads = self.branch1x1, self.branch5x5[0], self.branch3x3[0], self.branch_pool[1]
         given = [p for head in heads for p in (head.weight, head.bias)]
@@ -83,7 +77,7 @@ class _Heads(torch.autograd.Function):
         parts = [*before, average(pooled, torch.zeros(pooled.shape[1]))]
         g = torch.cat([part.permute(0, 2, 3, 1).reshape(len(rows), -1) for part in parts], 1)
         kernel = torch.split(g.T @ rows, ctx.sizes)
-        shifts = [convolution.totals(part) for part in gradients]
+        shifts = [convolution.grad_bias(part) for part in gradients]
         batch, height, width = ctx.shape
         dx = None
         if ctx.needs_input_grad[0]:
@@ -102,5 +96,5 @@ def average(maps: Tensor, shift: Tensor) -> Tensor:
     batch, channels, height, width = maps.shape
     maps = maps.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(maps)
-    kernels.average(maps, y, shift, batch, height, width, channels)
+    kernels.average_pool(maps, y, shift, batch, height, width, channels)
     return y

@@ -30,21 +30,21 @@ def suits(module: nn.Conv2d, dtype: torch.dtype) -> bool:
     return dtype is torch.float32 and small and min(channels) >= 8
 
 
-def output(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
+def forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
     """x [B,C,H,W] convolved with weight [K,C,k,k], plus bias [K]: [B,K,h,w]."""
     return (_four if x.dtype is torch.bfloat16 else _six)(x, weight, bias, padding)
 
 
-def into(g: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
-    """The gradient of the input [B,C,H,W], from g [B,K,h,w]: the kernel turned over it."""
+def grad_input(g: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+    """The gradient of the input [B,C,H,W], from g [B,K,h,w]: the kernel flipped over it."""
     size = weight.shape[2] - 1
     margin = size - padding[0], size - padding[1]
     if g.dtype is torch.bfloat16:
-        return _four(g, weight, None, margin, turned=True)
+        return _four(g, weight, None, margin, flipped=True)
     return _six(g, weight.flip(2, 3).transpose(0, 1), None, margin)
 
 
-def kernel(g: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+def grad_weight(g: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
     """The gradient of the weight, from g [B,K,h,w]."""
     return (_four_kernel if x.dtype is torch.bfloat16 else _six_kernel)(g, x, weight, padding)
 
@@ -85,9 +85,11 @@ def _six(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int
         tiles = n * th * tw
         tiles_v = v[: 36 * tiles * channels].view(36, tiles, channels)
         tiles_y = t[: 36 * tiles * out].view(36, tiles, out)
-        kernels.tiles_in(x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding)
+        kernels.f4_input_transform(
+            x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding
+        )
         torch.bmm(tiles_v, u, out=tiles_y)
-        kernels.tiles_out(tiles_y, y, shift, room, h, w, out, first, n, th, tw, m)
+        kernels.f4_output_transform(tiles_y, y, shift, room, h, w, out, first, n, th, tw, m)
     return y
 
 
@@ -106,8 +108,10 @@ def _six_kernel(g: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int]) 
         tiles = n * th * tw
         tiles_v = v[: 36 * tiles * channels].view(36, tiles, channels)
         tiles_d = d[: 36 * tiles * out].view(36, tiles, out)
-        kernels.tiles_in(x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding)
-        kernels.tiles_slope(g, tiles_d, room, h, w, out, first, n, th, tw, m)
+        kernels.f4_input_transform(
+            x, tiles_v, room, height, width, channels, first, n, th, tw, m, *padding
+        )
+        kernels.f4_grad_output_transform(g, tiles_d, room, h, w, out, first, n, th, tw, m)
         du.baddbmm_(tiles_v.transpose(1, 2), tiles_d)
     transform = _transform(size)
     return torch.einsum("ai,bj,abck->kcij", transform, transform, du.view(6, 6, channels, out))
@@ -133,16 +137,18 @@ def _four(
     weight: Tensor,
     bias: Tensor | None,
     padding: tuple[int, int],
-    turned: bool = False,
+    flipped: bool = False,
 ) -> Tensor:
     batch, channels, height, width = x.shape
-    out = weight.shape[1 if turned else 0]
+    out = weight.shape[1 if flipped else 0]
     h, w = height + 2 * padding[0] - 2, width + 2 * padding[1] - 2
     th, tw = (h + 1) // 2, (w + 1) // 2
     last = torch.channels_last
     u = x.new_empty(16, *weight.shape[:2])
-    kernels.quads_kernel(weight.contiguous(memory_format=last), u, *weight.shape[:2], turned)
-    by = u if turned else u.transpose(1, 2)  # [16,channels,out]
+    kernels.f2_filter_transform(
+        weight.contiguous(memory_format=last), u, *weight.shape[:2], flipped
+    )
+    by = u if flipped else u.transpose(1, 2)  # [16,channels,out]
     y = torch.empty((batch, out, h, w), dtype=x.dtype, memory_format=last)
     shift = torch.zeros(out) if bias is None else bias.float()
     most = _fours(batch, th * tw, channels, out)
@@ -152,9 +158,11 @@ def _four(
     for first in range(0, batch, most):
         n = min(most, batch - first)
         tiles_v, tiles_y = _planes(v, n * th * tw, channels), _planes(t, n * th * tw, out)
-        kernels.quads_in(x, tiles_v, height, width, channels, first, n, th, tw, *padding, beyond)
+        kernels.f2_input_transform(
+            x, tiles_v, height, width, channels, first, n, th, tw, *padding, beyond
+        )
         torch.bmm(tiles_v, by, out=tiles_y)
-        kernels.quads_out(tiles_y, y, shift, h, w, out, first, n, th, tw, spare)
+        kernels.f2_output_transform(tiles_y, y, shift, h, w, out, first, n, th, tw, spare)
     return y
 
 
@@ -171,10 +179,12 @@ def _four_kernel(g: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int])
     for first in range(0, batch, most):
         n = min(most, batch - first)
         tiles_v, tiles_d = _planes(v, n * th * tw, channels), _planes(d, n * th * tw, out)
-        kernels.quads_in(x, tiles_v, height, width, channels, first, n, th, tw, *padding, beyond)
-        kernels.quads_slope(g, tiles_d, h, w, out, first, n, th, tw, off)
+        kernels.f2_input_transform(
+            x, tiles_v, height, width, channels, first, n, th, tw, *padding, beyond
+        )
+        kernels.f2_grad_output_transform(g, tiles_d, h, w, out, first, n, th, tw, off)
         torch.bmm(tiles_d.transpose(1, 2), tiles_v, out=part)
-        kernels.quads_add(part, sums, sums.numel())
+        kernels.f2_accumulate(part, sums, sums.numel())
     dw = torch.empty_like(weight, memory_format=torch.channels_last)
-    kernels.quads_back(dw, sums, out, channels)
+    kernels.f2_filter_gradient(dw, sums, out, channels)
     return dw

@@ -10,11 +10,11 @@ from torch import nn
 
 from convscope import kernels
 from convscope.data.loader import Loader
+from convscope.engine import precision, weights
 from convscope.events import EpochEnd
 from convscope.models.parts import Classifier
 from convscope.recipe import Augment, Train
 from convscope.run import RunFolder
-from convscope.training import precision, weights
 from convscope.training.loop import fit
 
 

@@ -13,11 +13,11 @@ from listening import notices
 from torch import nn
 
 from convscope import kernels, machine, recipe
+from convscope.engine import autotune, choice, measurements, precision, timing
+from convscope.engine.timing import Race, Timing
 from convscope.errors import BadArgument
 from convscope.events import silent
 from convscope.models import build
-from convscope.training import choice, layers, measurements, precision, timing
-from convscope.training.timing import Race, Timing
 
 IMAGES, LABELS = torch.rand(16, 1, 12, 12), torch.arange(16) % 3
 FORMATS = [f"{p} {f} plain" for p in ("float32", "bfloat16") for f in precision.FORMATS]
@@ -40,7 +40,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which nobody else is at work."""
     monkeypatch.setattr(timing, "QUIET", 1e9)
     monkeypatch.setattr(choice, "PATIENCE", 600.0)
-    monkeypatch.setattr(layers, "PATIENCE", 600.0)
+    monkeypatch.setattr(autotune, "PATIENCE", 600.0)
 
 
 def raced(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float | None]) -> None:
@@ -112,8 +112,8 @@ def test_where_no_moment_is_quiet_the_processor_decides_and_nothing_is_kept(
     raced(monkeypatch, {"": None})
     found = choice.choose(recipe.resolve({}), network, IMAGES, LABELS, emit)
     fast = bool(has - {"avx2"})
-    ways = "fused" if kernels.available() else "plain"
-    wanted = ("bfloat16" if fast else "float32", "channels_last", ways)
+    algorithms = "fused" if kernels.available() else "plain"
+    wanted = ("bfloat16" if fast else "float32", "channels_last", algorithms)
     train = found.recipe.train
     assert (train.precision, train.memory_format, train.kernels) == wanted
     assert found.measurement is None and not [*fresh.glob("precision/network-*.json")]
@@ -242,7 +242,9 @@ def test_layers_are_measured_only_in_formats_that_are_not_far_behind(network, qu
         pytest.skip("no kernels on this machine")
     planned: list[torch.dtype] = []
     monkeypatch.setattr(
-        layers, "plan", lambda *given: planned.append(given[3]) or "fused 0=few,direct,few"
+        autotune,
+        "plan",
+        lambda *given: planned.append(given[3]) or "fused 0=small_channels,aten,small_channels",
     )
     seconds = {"bfloat16 contiguous": 1.0, "bfloat16": 0.5, "float32 contiguous": 1.0}
 

@@ -113,7 +113,7 @@ def _row(y, H, q, C, s0, s1, s2, s3, zeros):
 
 
 @kernel(tensors=2, sizes=10)
-def quads_in(p):
+def f2_input_transform(p):
     """x [B,H,W,C], V [16,n*th*tw,C], H, W, C, first, n, th, tw, top, left, zeros: the 4x4 tiles
     of images first..first+n, 2 apart, as B'dB; C zeros lie ``zeros`` numbers from x."""
     a = carray(p, (12,))
@@ -140,7 +140,7 @@ def quads_in(p):
 
 
 @kernel(tensors=3, sizes=8)
-def quads_out(p):
+def f2_output_transform(p):
     """M [16,n*th*tw,K], y [B,H,W,K], bias float32 [K], H, W, K, first, n, th, tw, room: y = A'MA
     + bias for images first..first+n; room for K numbers a thread lies ``room`` numbers from y."""
     a = carray(p, (11,))
@@ -158,9 +158,9 @@ def quads_out(p):
 
 
 @kernel(tensors=2, sizes=8)
-def quads_slope(p):
+def f2_grad_output_transform(p):
     """g [B,H,W,K], D [16,n*th*tw,K], H, W, K, first, n, th, tw, zeros: D = AgA' for images
-    first..first+n, the transpose of `quads_out`; K zeros lie ``zeros`` numbers from g."""
+    first..first+n, the transpose of `f2_output_transform`; K zeros lie ``zeros`` numbers from g."""
     a = carray(p, (10,))
     H, W, K, first, n, th, tw, zeros = a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9]
     t, T = thread(), threads()
@@ -176,21 +176,21 @@ def quads_slope(p):
 
 
 @kernel(tensors=2, sizes=3)
-def quads_kernel(p):
-    """w [K,3,3,C], U [16,K,C], K, C, turned: U = GwG', of w turned by half a circle or not."""
+def f2_filter_transform(p):
+    """w [K,3,3,C], U [16,K,C], K, C, flipped: U = GwG', of w flipped or not."""
     a = carray(p, (5,))
-    K, C, turned = a[2], a[3], a[4]
+    K, C, flipped = a[2], a[3], a[4]
     t, T = thread(), threads()
     w, U = halves(a[0]), halves(a[1])
     for k in range(t * K // T, (t + 1) * K // T):
         q = 9 * k * C
-        places = _nine(q + 8 * C, -C) if turned else _nine(q, C)
+        places = _nine(q + 8 * C, -C) if flipped else _nine(q, C)
         for c in range(0, C, WIDE):
             _kernel_in(((w, places),), ((U, _sixteen(k * C, K * C)),), min(c, C - WIDE))
 
 
 @kernel(tensors=2, sizes=1)
-def quads_add(p):
+def f2_accumulate(p):
     """M [N], sums float32 [N], N: M added to the sums."""
     a = carray(p, (3,))
     t, T = thread(), threads()
@@ -200,8 +200,9 @@ def quads_add(p):
 
 
 @kernel(tensors=2, sizes=2)
-def quads_back(p):
-    """w [K,3,3,C], sums float32 [16,K,C], K, C: w = G' sums G, the transpose of `quads_kernel`."""
+def f2_filter_gradient(p):
+    """w [K,3,3,C], sums float32 [16,K,C], K, C: w = G' sums G, the transpose of
+    `f2_filter_transform`."""
     a = carray(p, (4,))
     K, C = a[2], a[3]
     t, T = thread(), threads()

@@ -1,5 +1,5 @@
-"""The fastest way to compute each convolution and linear layer of a network on this machine, found
-by timing it, and kept by its shape."""
+"""The fastest algorithm of each part of each convolution and linear layer of a network on this
+machine, found by timing, and kept by the layer's shape."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ import torch
 from torch import Tensor, nn
 
 from convscope import files, machine
+from convscope.engine import measurements
+from convscope.engine.precision import KINDS
+from convscope.engine.timing import race
+from convscope.engine.tuned import PARTS, Tuned
+from convscope.engine.untouched import untouched
 from convscope.errors import ConvscopeError
 from convscope.events import Emit, Notice, Progress
-from convscope.training import convolution, linear, measurements
-from convscope.training.convolution import PARTS
-from convscope.training.timing import race
-from convscope.training.untouched import untouched
 
-ROUNDS = 9  # quiet rounds a way, after one to warm up
-LONG_ENOUGH = 0.05  # seconds of them after which a way's best time stands
+ROUNDS = 9  # quiet rounds an algorithm, after one to warm up
+LONG_ENOUGH = 0.05  # seconds of them after which an algorithm's best time stands
 SHORTEST = 2e-4  # seconds of a round at least: the same again and again, if need be
 PATIENCE = 0.6  # seconds that a part is timed at most, where others are at work
 LIMIT = 8.0  # seconds of all layers, after which the rest is left to PyTorch
 WORK = 1.5e9  # multiply-adds that are timed at most; a larger batch is timed in part
-FAR = 1.5  # a way this much slower than the fastest leaves the race
-CLEAR = 0.9  # another way than PyTorch's has to take less than this share of its time
-WRONG = {  # relative distance from the float32 result beyond which a way is not taken
+FAR = 1.5  # an algorithm this much slower than the fastest leaves the race
+CLEAR = 0.9  # another algorithm than PyTorch's has to take less than this share of its time
+WRONG = {  # relative distance from the float32 result beyond which an algorithm is not taken
     torch.float32: 1e-3,
     torch.bfloat16: 2e-2,
 }
 
 Layer = nn.Conv2d | nn.Linear
-Timings = dict[str, dict[str, float | None]]  # part -> way -> seconds, None where it is wrong
+Timings = dict[str, dict[str, float | None]]  # part -> algorithm -> seconds, None where it is wrong
 
 
 class Measured(NamedTuple):
-    """Seconds of each way of each part of a layer, and whether the machine was quiet enough to tell
-    them apart."""
+    """Seconds of each algorithm of each part of a layer, and whether the machine was quiet enough
+    to tell them apart."""
 
     parts: Timings
     sure: bool
@@ -56,12 +57,12 @@ def plan(
     limit: float | None = None,
 ) -> str:
     """The recipe's ``kernels`` for a network and a batch: 'fused', and of each layer that is better
-    not computed as PyTorch does it, 'name=output,input,kernel' with a way for each part, where
-    layers are computed in ``dtype``.
+    not computed as PyTorch does it, 'name=forward,grad_input,grad_weight' with an algorithm for
+    each part, where layers are computed in ``dtype``.
 
     What was measured of a shape is kept in the cache for every network that has it, for as long as
-    :data:`convscope.training.measurements.DAYS`. What others at work spoilt is PyTorch's own way,
-    and not kept; after ``limit`` seconds, so is the rest.
+    :data:`convscope.engine.measurements.DAYS`. What others at work spoilt is left to PyTorch, and
+    not kept; after ``limit`` seconds, so is the rest.
     """
     cache = _cache()
     try:
@@ -71,18 +72,18 @@ def plan(
         known = {}
     found, fresh, began = ["fused"], False, time.perf_counter()
     layers = shapes(model, inputs)
-    for done, (name, (layer, shape, learns)) in enumerate(layers.items()):
-        key = describe(layer, shape, learns)
+    for done, (name, (layer, shape, input_needs_grad)) in enumerate(layers.items()):
+        key = describe(layer, shape, input_needs_grad)
         key += "" if dtype is torch.float32 else f" {str(dtype).removeprefix('torch.')}"
         table: Any = known.get(key)
-        if not _right(table, _ways(layer, learns, dtype)):
+        if not _right(table, _suitable(layer, input_needs_grad, dtype)):
             left = (LIMIT if limit is None else limit) - (time.perf_counter() - began)
-            parts, sure = measure(layer, shape, learns, dtype, left)
+            parts, sure = measure(layer, shape, input_needs_grad, dtype, left)
             table = {"measured": measurements.today(), "parts": parts}
             if sure:
                 known[key], fresh = table, True
         best = [fastest(table["parts"].get(part, {})) for part in PARTS]
-        if any(way != "direct" for way in best):
+        if any(algorithm != "aten" for algorithm in best):
             found.append(f"{name}={','.join(best)}")
         emit(Progress("measure", done + 1, len(layers), "layers"))
     if fresh and (problem := files.keep(cache, known)):
@@ -113,7 +114,7 @@ def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[Layer, Any, bool
     again: set[str] = set()
     handles = []
     for name, module in twin.named_modules():
-        if untouched(module, nn.Conv2d) or linear.usual(module):
+        if untouched(module, nn.Conv2d) or untouched(module, nn.Linear):
             handles.append(module.register_forward_hook(functools.partial(note, name)))
     twin(inputs)
     for handle in handles:
@@ -121,29 +122,23 @@ def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[Layer, Any, bool
     return {name: found for name, found in seen.items() if name not in again}
 
 
-def describe(layer: Layer, shape: tuple[int, ...], learns: bool) -> str:
+def describe(layer: Layer, shape: tuple[int, ...], input_needs_grad: bool) -> str:
     """A layer's shape in words: the key under which its timings are kept."""
     size = "x".join(map(str, shape))
     frozen = "" if layer.weight.requires_grad else " frozen"
-    first = "" if learns else " first"
-    if isinstance(layer, nn.Linear):
-        words = f"{size} -> {layer.out_features}, linear"
-    else:
-        words = (
-            f"{size} -> {layer.out_channels}, kernel {layer.kernel_size}, stride {layer.stride}, "
-            f"padding {layer.padding}, dilation {layer.dilation}, groups {layer.groups}"
-        )
+    first = "" if input_needs_grad else " first"
+    words = f"{size} -> {_kind(layer).describe(layer)}"
     return f"{words}, bias {layer.bias is not None}{frozen}{first}"
 
 
 def measure(
     layer: Layer,
     shape: tuple[int, ...],
-    learns: bool,
+    input_needs_grad: bool,
     dtype: torch.dtype = torch.float32,
     limit: float = LIMIT,
 ) -> Measured:
-    """Time each part of a layer in each way that suits it, against each other, within ``limit``
+    """Time the algorithms that suit each part of a layer against each other, within ``limit``
     seconds; every result is held against PyTorch's in float32."""
     layer = copy.deepcopy(layer)
     with torch.no_grad():
@@ -153,79 +148,51 @@ def measure(
         x, g, weight = (_laid_out(t, dtype) for t in (x, g, layer.weight.detach()))
         bias = None if layer.bias is None else layer.bias.detach().to(dtype)
 
-        def run(part: str, way: str) -> Tensor:
-            return _part(layer, part, way, x, g, weight, bias)
+        def run(part: str, algorithm: str) -> Tensor:
+            return _kind(layer).run(layer, part, algorithm, x, g, weight, bias)
 
         def right(part: str) -> Tensor:
             exact = (x.float(), g.float(), weight.float(), None if bias is None else bias.float())
-            return _part(layer, part, "direct", *exact)
+            return _kind(layer).run(layer, part, "aten", *exact)
 
         found: Timings = {}
         sure, began = True, time.perf_counter()
-        for part, ways in _ways(layer, learns, dtype).items():
+        for part, algorithms in _suitable(layer, input_needs_grad, dtype).items():
             left = min(PATIENCE, limit - (time.perf_counter() - began))
-            runs = {way: functools.partial(run, part, way) for way in ways}
+            runs = {algorithm: functools.partial(run, part, algorithm) for algorithm in algorithms}
             found[part], quiet = _race(runs, right(part), WRONG[dtype], left)
             sure = sure and quiet
         return Measured(found, sure)
 
 
-def _ways(layer: Layer, learns: bool, dtype: torch.dtype) -> dict[str, list[str]]:
-    """The ways that suit each part of a layer that is wanted."""
-    wanted = {"output": True, "input": learns, "kernel": layer.weight.requires_grad}
-    parts = [part for part in (PARTS if _simple(layer) else ()) if wanted[part]]
-    if isinstance(layer, nn.Linear):
-        return {part: list(linear.WAYS) for part in parts}
+def _kind(layer: Layer) -> type[Tuned]:
+    """The tuned kind of a layer, which may be an unusual one."""
+    return next(kind for kind in KINDS if isinstance(layer, kind.stands_for))
+
+
+def _suitable(layer: Layer, input_needs_grad: bool, dtype: torch.dtype) -> dict[str, list[str]]:
+    """The algorithms that suit each part of a layer that is wanted."""
+    wanted = dict(zip(PARTS, (True, input_needs_grad, layer.weight.requires_grad), strict=True))
+    kind = _kind(layer)
+    around = vars(layer).get("padding"), vars(layer).get("padding_mode", "zeros")
+    if isinstance(around[0], str) or around[1] != "zeros":
+        return {}  # PyTorch's own operators take neither
     return {
-        part: [way for way in convolution.WAYS if convolution.suits(layer, part, way, dtype)]
-        for part in parts
+        part: [name for name in kind.ALGORITHMS if kind.suits(layer, part, name, dtype)]
+        for part in PARTS
+        if wanted[part]
     }
 
 
 def _plain(layer: Layer, x: Tensor) -> Tensor:
     """The layer's output as PyTorch computes it."""
-    if isinstance(layer, nn.Linear):
-        return nn.Linear.forward(layer, x)
-    return nn.Conv2d.forward(layer, x)
+    y: Tensor = _kind(layer).stands_for.forward(layer, x)
+    return y
 
 
 def _laid_out(t: Tensor, dtype: torch.dtype) -> Tensor:
     layout = torch.channels_last if t.ndim == 4 else torch.contiguous_format
     return t.to(dtype).contiguous(memory_format=layout)
-
-
-def _simple(layer: Layer) -> bool:
-    padded = isinstance(layer, nn.Conv2d) and isinstance(layer.padding, str)
-    return not padded and getattr(layer, "padding_mode", "zeros") == "zeros"
-
-
-def _part(
-    layer: Layer, part: str, way: str, x: Tensor, g: Tensor, weight: Tensor, bias: Tensor | None
-) -> Tensor:
-    """A part of a layer, computed in that way."""
-    if isinstance(layer, nn.Linear):
-        if part == "output":
-            return linear.output(x, weight, bias, way)
-        return linear.into(g, weight, way) if part == "input" else linear.kernel(g, x, way)
-    stride, padding = (layer.stride[0], layer.stride[1]), layer.padding
-    assert not isinstance(padding, str)
-    around = (padding[0], padding[1])
-    if part == "output" and way == "direct":
-        return torch.conv2d(x, weight, bias, stride, around, layer.dilation, layer.groups)
-    if part == "output":
-        return convolution.output(x, weight, bias, stride, around, way)
-    one = (part == "input", part == "kernel", False)
-    found: Any
-    if way == "direct":
-        dilation, groups = layer.dilation, layer.groups
-        found = torch.ops.aten.convolution_backward(
-            g, x, weight, [0], stride, padding, dilation, False, [0, 0], groups, one
-        )
-    else:
-        ways = (way, "direct") if part == "input" else ("direct", way)
-        found = convolution.gradients(g, x, weight, stride, around, ways, one)
-    result: Tensor = found[0] if part == "input" else found[1]
-    return result
 
 
 def multiply_adds(layer: Layer, shape: tuple[int, ...]) -> int:
@@ -241,17 +208,17 @@ def share(layer: Layer, shape: tuple[int, ...]) -> float:
 
 
 def _race(
-    ways: Mapping[str, Callable[[], Tensor]], right: Tensor, wrong: float, limit: float
+    algorithms: Mapping[str, Callable[[], Tensor]], right: Tensor, wrong: float, limit: float
 ) -> tuple[dict[str, float | None], bool]:
-    """Seconds of each way, None of one that is wrong or was never quiet, and whether all were
+    """Seconds of each algorithm, None of one that is wrong or was never quiet, and whether all were
     quiet."""
-    times: dict[str, float | None] = dict.fromkeys(ways)
+    times: dict[str, float | None] = dict.fromkeys(algorithms)
     racing: dict[str, Callable[[], object]] = {}
     took = math.inf
-    for way, run in ways.items():
+    for algorithm, run in algorithms.items():
         distance = (run() - right).norm() / right.norm().clamp_min(1e-12)  # and the warm-up
         if distance < wrong:
-            racing[way] = run
+            racing[algorithm] = run
             began = time.perf_counter()
             run()
             took = min(took, time.perf_counter() - began)
@@ -264,43 +231,47 @@ def _race(
             run()
 
     found = race(
-        {way: functools.partial(often, run) for way, run in racing.items()},
+        {algorithm: functools.partial(often, run) for algorithm, run in racing.items()},
         rounds=ROUNDS,
         far=FAR,
         limit=limit,
         enough=LONG_ENOUGH,
     )
-    for way, seconds in found.seconds().items():
-        times[way] = None if seconds is None else seconds / count
+    for algorithm, seconds in found.seconds().items():
+        times[algorithm] = None if seconds is None else seconds / count
     return times, found.sure
 
 
-def fastest(ways: dict[str, float | None]) -> str:
-    """The way to take: PyTorch's own unless another is clearly faster.
+def fastest(algorithms: dict[str, float | None]) -> str:
+    """The algorithm to take: PyTorch's own unless another is clearly faster.
 
-    >>> fastest({"direct": 1.0, "winograd": 0.97}), fastest({"direct": 1.0, "winograd": 0.8})
-    ('direct', 'winograd')
-    >>> fastest({"direct": 1.0, "matmul": None}), fastest({})
-    ('direct', 'direct')
+    >>> fastest({"aten": 1.0, "winograd": 0.97}), fastest({"aten": 1.0, "winograd": 0.8})
+    ('aten', 'winograd')
+    >>> fastest({"aten": 1.0, "im2col": None}), fastest({})
+    ('aten', 'aten')
     """
-    right = {way: seconds for way, seconds in ways.items() if seconds is not None}
+    right = {algorithm: seconds for algorithm, seconds in algorithms.items() if seconds is not None}
     if not right:
-        return "direct"
+        return "aten"
     best = min(right, key=right.__getitem__)
-    return best if right[best] < CLEAR * right.get("direct", math.inf) else "direct"
+    return best if right[best] < CLEAR * right.get("aten", math.inf) else "aten"
 
 
 def _right(table: Any, suitable: dict[str, list[str]]) -> bool:
-    """Whether a table from the cache can be one that :func:`plan` keeps of these ways, and is
+    """Whether a table from the cache can be one that :func:`plan` keeps of these algorithms, and is
     young enough."""
     if not (isinstance(table, dict) and measurements.is_young(table.get("measured"))):
         return False
     parts = table.get("parts")
     return (
         isinstance(parts, dict)
-        and all(isinstance(ways, dict) for ways in parts.values())
-        and {part: list(ways) for part, ways in parts.items()} == suitable
-        and all(isinstance(t, float | None) for ways in parts.values() for t in ways.values())
+        and all(isinstance(algorithms, dict) for algorithms in parts.values())
+        and {part: list(algorithms) for part, algorithms in parts.items()} == suitable
+        and all(
+            isinstance(t, float | None)
+            for algorithms in parts.values()
+            for t in algorithms.values()
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""Every way of every part of a convolution against PyTorch's in float64."""
+"""Every algorithm of every part of a convolution against PyTorch's in float64."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from convscope import kernels
-from convscope.training import convolution, layers, precision
-from convscope.training.convolution import PARTS, WAYS, Planned, suits
+from convscope.engine import autotune, convolution, precision
+from convscope.engine.convolution import TunedConv2d
+from convscope.engine.tuned import PARTS
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 CASES = [  # kernel, padding, stride, channels, out, height, width
@@ -52,22 +53,27 @@ def test_every_way_of_every_part(case, bias):
     expected = torch.autograd.grad(exact, inputs, g)
     layer.float()
     tried = set()
-    for ways in itertools.product(WAYS, repeat=3):
-        if not all(suits(layer, part, way) for part, way in zip(PARTS, ways, strict=True)):
+    for algorithms in itertools.product(TunedConv2d.ALGORITHMS, repeat=3):
+        if not all(
+            TunedConv2d.suits(layer, part, algorithm)
+            for part, algorithm in zip(PARTS, algorithms, strict=True)
+        ):
             continue
-        tried.update(zip(PARTS, ways, strict=True))
-        planned = Planned.of(nn.Conv2d(channels, out, kernel, stride, padding, bias=bias), ways)
+        tried.update(zip(PARTS, algorithms, strict=True))
+        planned = TunedConv2d.of(
+            nn.Conv2d(channels, out, kernel, stride, padding, bias=bias), algorithms
+        )
         planned.load_state_dict(layer.state_dict())
         y = planned(x)
-        assert far(y, exact) < 3e-6, ways
+        assert far(y, exact) < 3e-6, algorithms
         found = torch.autograd.grad(y, [x, *planned.parameters()], g.float())
         for one, two in zip(found, expected, strict=True):
-            assert far(one, two) < 1e-5, ways
-    assert ("output", "matmul") in tried
+            assert far(one, two) < 1e-5, algorithms
+    assert ("forward", "im2col") in tried
     square = kernel in (3, 5) and stride == 1 and min(channels, out) >= 8
-    assert (("kernel", "winograd") in tried) == square
-    assert (("input", "turned") in tried) == (stride == 1)
-    assert (("kernel", "few") in tried) == (channels <= 4 and out % 16 == 0)
+    assert (("grad_weight", "winograd") in tried) == square
+    assert (("grad_input", "flipped") in tried) == (stride == 1)
+    assert (("grad_weight", "small_channels") in tried) == (channels <= 4 and out % 16 == 0)
 
 
 @pytest.mark.parametrize(
@@ -83,11 +89,15 @@ def test_every_way_of_every_part(case, bias):
 def test_what_is_not_plain_stays_direct(arguments):
     layer = nn.Conv2d(8, 8, 3, **{"padding": 1, **arguments})
     for part in PARTS:
-        assert [way for way in WAYS if suits(layer, part, way)] == ["direct"]
+        assert [
+            algorithm
+            for algorithm in TunedConv2d.ALGORITHMS
+            if TunedConv2d.suits(layer, part, algorithm)
+        ] == ["aten"]
 
 
 def test_other_numbers_and_layouts_fall_back():
-    layer = Planned.of(nn.Conv2d(8, 8, 3), ("winograd", "winograd", "winograd"))
+    layer = TunedConv2d.of(nn.Conv2d(8, 8, 3), ("winograd", "winograd", "winograd"))
     x = torch.randn(2, 8, 6, 6)
     plain = nn.functional.conv2d(x, layer.weight, layer.bias)
     assert torch.equal(layer(x), plain)
@@ -103,8 +113,10 @@ def test_in_bfloat16_every_way_is_as_near_as_pytorchs_own():
     expected = exact(images.double())
     g = torch.randn_like(expected)
     expected.backward(g)
-    for way in ("direct", "matmul", "winograd"):
-        layer = Planned.of(copy.deepcopy(plain), (way, way, way), torch.bfloat16)
+    for algorithm in ("aten", "im2col", "winograd"):
+        layer = TunedConv2d.of(
+            copy.deepcopy(plain), (algorithm, algorithm, algorithm), torch.bfloat16
+        )
         with precision.autocast("cpu", "bfloat16"):
             y = layer(images)
         assert y.dtype is torch.bfloat16 and far(y.double(), expected) < 0.01
@@ -121,10 +133,15 @@ def test_few_channels_in_bfloat16(stride, height, width):
     x, weight = (t.bfloat16().to(memory_format=torch.channels_last) for t in (x, weight))
     bias, strides = torch.randn(32).bfloat16(), (stride, stride)
     y = torch.conv2d(x.double(), weight.double(), bias.double(), strides, 1)
-    assert far(convolution.output(x, weight, bias, strides, (1, 1), "few").double(), y) < 0.003
+    assert (
+        far(convolution.forward(x, weight, bias, strides, (1, 1), "small_channels").double(), y)
+        < 0.003
+    )
     g = torch.randn_like(y).bfloat16().contiguous(memory_format=torch.channels_last)
-    ways = "direct", "few"
-    _, found, _ = convolution.gradients(g, x, weight, strides, (1, 1), ways, (False, True, False))
+    algorithms = "aten", "small_channels"
+    _, found, _ = convolution.gradients(
+        g, x, weight, strides, (1, 1), algorithms, (False, True, False)
+    )
     _, expected, _ = torch.ops.aten.convolution_backward(
         *(t.double() for t in (g, x, weight)),
         None,
@@ -140,8 +157,8 @@ def test_few_channels_in_bfloat16(stride, height, width):
 
 
 def test_ways_of_one_number_format_are_not_taken_in_another(monkeypatch):
-    layer = Planned.of(nn.Conv2d(8, 8, 3), ("matmul",) * 3, torch.bfloat16)
-    monkeypatch.setattr(convolution, "_rows", lambda *rest: pytest.fail("another way"))
+    layer = TunedConv2d.of(nn.Conv2d(8, 8, 3), ("im2col",) * 3, torch.bfloat16)
+    monkeypatch.setattr(convolution, "_rows", lambda *rest: pytest.fail("another algorithm"))
     layer(torch.rand(2, 8, 6, 6).to(memory_format=torch.channels_last))
 
 
@@ -223,7 +240,7 @@ def test_what_someone_altered_is_left_to_pytorch(altered, kind):
     plain = nn.Sequential(ALTERED[altered](layer)).to(memory_format=torch.channels_last)
     kept = type(plain[0])
     shape = (4, 3, 8, 8) if kind == "convolution" else (4, 3)
-    assert layers.shapes(plain, torch.rand(shape)) == {}
+    assert autotune.shapes(plain, torch.rand(shape)) == {}
     twin = precision.engine(copy.deepcopy(plain), "fused")
     assert type(twin[0]).__name__ == kept.__name__
     images = torch.rand(shape)
@@ -238,14 +255,14 @@ def test_what_someone_altered_is_left_to_pytorch(altered, kind):
 def test_totals(shape, dtype):
     torch.manual_seed(0)
     g = torch.randn(shape).to(dtype).to(memory_format=torch.channels_last)
-    found = convolution.totals(g)
+    found = convolution.grad_bias(g)
     assert torch.allclose(found.double(), g.double().sum((0, 2, 3)), atol=1e-4)
 
 
-@pytest.mark.parametrize("way", ["direct", "matmul", "winograd"])
-def test_a_layer_after_it_may_work_in_place(way):
-    size = 3 if way == "winograd" else 1
-    layer = Planned.of(nn.Conv2d(8, 8, size), (way, "direct", "direct"))
+@pytest.mark.parametrize("algorithm", ["aten", "im2col", "winograd"])
+def test_a_layer_after_it_may_work_in_place(algorithm):
+    size = 3 if algorithm == "winograd" else 1
+    layer = TunedConv2d.of(nn.Conv2d(8, 8, size), (algorithm, "aten", "aten"))
     images = torch.rand(2, 8, 6, 6).to(memory_format=torch.channels_last)
     nn.Sequential(layer, nn.ReLU(inplace=True))(images).sum().backward()
     assert layer.weight.grad is not None

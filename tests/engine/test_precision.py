@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from convscope import recipe
+from convscope.engine import choice, precision
 from convscope.models import build
-from convscope.training import choice, precision
 
 
 def _cases() -> list[tuple[str, str]]:
@@ -31,3 +31,17 @@ def test_no_step_of_a_recipe_runs_a_reference_implementation(name, form, capfd):
     ran = {fields[fields.index("exec") + 3] for fields in lines}
     convolves = any(isinstance(module, nn.Conv2d) for module in network.modules())
     assert (ran or not convolves) and not any(name.startswith("ref") for name in ran), ran
+
+
+def test_recipes_with_the_former_names_of_algorithms_mean_the_same():
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(4, 2)
+    )
+    former = "fused 0=few,direct,matmul 1=winograd,turned,dot 3=turned,direct,turned"
+    found = precision.engine(network, former, "bfloat16")
+    assert [found[i].algorithms for i in (0, 1, 3)] == [
+        ("small_channels", "aten", "im2col"),
+        ("winograd", "flipped", "dot"),
+        ("transposed", "aten", "transposed"),
+    ]
+    assert type(network[0]) is nn.Conv2d and found[0].weight is network[0].weight

@@ -1,4 +1,4 @@
-"""A linear layer in both ways and both number formats."""
+"""A linear layer in both algorithms and both number formats."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.training import linear, precision
-from convscope.training.linear import Dense
+from convscope.engine import precision
+from convscope.engine.linear import TunedLinear
 
 
 def far(one: torch.Tensor, two: torch.Tensor) -> float:
@@ -19,12 +19,12 @@ def far(one: torch.Tensor, two: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("ways", list(itertools.product(linear.WAYS, repeat=3)))
-def test_every_way(ways, dtype, bias):
+@pytest.mark.parametrize("algorithms", list(itertools.product(TunedLinear.ALGORITHMS, repeat=3)))
+def test_every_way(algorithms, dtype, bias):
     torch.manual_seed(0)
     plain = nn.Linear(7, 5, bias=bias)
     exact = copy.deepcopy(plain).double()
-    layer = Dense.of(copy.deepcopy(plain), ways, precision.DTYPES[dtype])
+    layer = TunedLinear.of(copy.deepcopy(plain), algorithms, precision.DTYPES[dtype])
     x = torch.randn(6, 7)
     inputs, doubles = x.clone().requires_grad_(), x.double().requires_grad_()
     with precision.autocast("cpu", dtype):
@@ -41,13 +41,13 @@ def test_every_way(ways, dtype, bias):
 
 
 def test_what_it_does_not_know_is_pytorchs():
-    layer = Dense.of(nn.Linear(4, 3), ("turned",) * 3)
+    layer = TunedLinear.of(nn.Linear(4, 3), ("transposed",) * 3)
     x = torch.randn(2, 5, 4)
     assert torch.equal(layer(x), nn.Linear.forward(layer, x))
-    assert linear.usual(layer) and linear.usual(nn.Linear(2, 2))
+    assert TunedLinear.usual(layer) and TunedLinear.usual(nn.Linear(2, 2))
 
     class Own(nn.Linear):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x) / 9
 
-    assert not linear.usual(Own(2, 2))
+    assert not TunedLinear.usual(Own(2, 2))

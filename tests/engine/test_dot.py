@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from convscope import kernels
-from convscope.training import convolution, dot
-from convscope.training.convolution import PARTS, suits
+from convscope.engine import convolution, dot
+from convscope.engine.convolution import TunedConv2d
+from convscope.engine.tuned import PARTS
 
 pytestmark = pytest.mark.skipif(
-    not (kernels.available() and kernels.dots()),
+    not (kernels.available() and kernels.has_dot_products()),
     reason="no kernels, or no vdpbf16ps, on this machine",
 )
 CASES = [  # batch, channels, filters, kernel, padding, height, width
@@ -44,8 +45,8 @@ def bf16(*shape: int) -> Tensor:
 def test_every_part(case, threads):
     batch, channels, filters, kernel, padding, height, width = case
     layer = nn.Conv2d(channels, filters, kernel, padding=padding)
-    parts = [part for part in PARTS if suits(layer, part, "dot", torch.bfloat16)]
-    assert "output" in parts
+    parts = [part for part in PARTS if TunedConv2d.suits(layer, part, "dot", torch.bfloat16)]
+    assert "forward" in parts
     torch.manual_seed(0)
     x, weight, bias = bf16(batch, channels, height, width), bf16(filters, channels, *kernel), None
     for bias in (None, torch.randn(filters).bfloat16()):
@@ -57,8 +58,10 @@ def test_every_part(case, threads):
         try:
             assert dot.fits(x, (y.shape[2], y.shape[3]))
             found = dot.forward(x, weight, bias, padding)
-            dw, db = dot.grad_weight(g, x, weight, padding) if "kernel" in parts else (None, None)
-            dx = dot.grad_input(g, weight, padding) if "input" in parts else None
+            dw, db = (
+                dot.grad_weight(g, x, weight, padding) if "grad_weight" in parts else (None, None)
+            )
+            dx = dot.grad_input(g, weight, padding) if "grad_input" in parts else None
         finally:
             torch.set_num_threads(before)
         rest = (None, (1, 1), padding, (1, 1), False, (0, 0), 1, [True, True, False])
@@ -79,17 +82,21 @@ def test_every_part(case, threads):
 
 def test_the_parts_that_it_is_for():
     usual = nn.Conv2d(16, 32, 3, padding=1)
-    assert all(suits(usual, part, "dot", torch.bfloat16) for part in PARTS)
-    assert not any(suits(usual, part, "dot", torch.float32) for part in PARTS)
+    assert all(TunedConv2d.suits(usual, part, "dot", torch.bfloat16) for part in PARTS)
+    assert not any(TunedConv2d.suits(usual, part, "dot", torch.float32) for part in PARTS)
     odd = nn.Conv2d(16, 17, 3)
-    assert [suits(odd, p, "dot", torch.bfloat16) for p in PARTS] == [True, False, True]
+    assert [TunedConv2d.suits(odd, p, "dot", torch.bfloat16) for p in PARTS] == [True, False, True]
     for images in (1, 3, 12):
         first = nn.Conv2d(images, 16, 3)
-        assert [suits(first, p, "dot", torch.bfloat16) for p in PARTS] == [True, False, True]
+        assert [TunedConv2d.suits(first, p, "dot", torch.bfloat16) for p in PARTS] == [
+            True,
+            False,
+            True,
+        ]
     few = nn.Conv2d(16, 12, 3)
-    assert [suits(few, p, "dot", torch.bfloat16) for p in PARTS] == [False, True, False]
+    assert [TunedConv2d.suits(few, p, "dot", torch.bfloat16) for p in PARTS] == [False, True, False]
     for other in (nn.Conv2d(16, 16, 3, stride=2), nn.Conv2d(16, 16, 1, padding=1)):
-        assert not any(suits(other, part, "dot", torch.bfloat16) for part in PARTS)
+        assert not any(TunedConv2d.suits(other, part, "dot", torch.bfloat16) for part in PARTS)
 
 
 @pytest.mark.parametrize(("height", "width"), [(2, 3), (1, 1)])
@@ -98,11 +105,11 @@ def test_maps_that_are_too_small_are_pytorchs(height, width):
     x, weight = bf16(3, 16, height, width), bf16(16, 16, 3, 3)
     y = torch.conv2d(x, weight, None, (1, 1), (1, 1))
     assert not dot.fits(x, (height, width))
-    assert torch.equal(convolution.output(x, weight, None, (1, 1), (1, 1), "dot"), y)
+    assert torch.equal(convolution.forward(x, weight, None, (1, 1), (1, 1), "dot"), y)
     wanted = (True, True, False)
     parts = [
-        convolution.gradients(y, x, weight, (1, 1), (1, 1), ways, wanted)[:2]
-        for ways in itertools.product(("direct", "dot"), repeat=2)
+        convolution.gradients(y, x, weight, (1, 1), (1, 1), algorithms, wanted)[:2]
+        for algorithms in itertools.product(("aten", "dot"), repeat=2)
     ]
     assert all(torch.equal(a, b) for pair in parts for a, b in zip(pair, parts[0], strict=True))
 

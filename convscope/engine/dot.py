@@ -23,12 +23,12 @@ Size = tuple[int, int]
 
 def suits(module: nn.Conv2d, part: str, dtype: torch.dtype) -> bool:
     """Whether a part of a convolution of stride 1 can be computed so on this processor."""
-    if dtype is not torch.bfloat16 or not kernels.dots():
+    if dtype is not torch.bfloat16 or not kernels.has_dot_products():
         return False
     given, made = module.in_channels, module.out_channels
-    if part == "input":
+    if part == "grad_input":
         given, made = made, given
-    return made >= WIDE and (part != "input" or given % 2 == 0)
+    return made >= WIDE and (part != "grad_input" or given % 2 == 0)
 
 
 def fits(maps: Tensor, made: Size) -> bool:

@@ -17,9 +17,9 @@ from convscope.kernels.compiled import (
     floats,
     inline,
     kernel,
-    look,
+    load,
     maps,
-    put0,
+    store_f0,
     thread,
     threads,
 )
@@ -30,16 +30,16 @@ _correlate_one, _correlate_two = correlate(1), correlate(2)
 
 
 @inline
-def _frame(look, x, b, H, wide, room, o, line):
+def _frame(load, x, b, H, wide, room, o, line):
     """Image b of x, H rows of ``wide`` numbers that ``look`` reads, into a room at o, ``line``
     apart."""
     for i in range(H):
         for e in range(wide):
-            put0(room, o + i * line + e, look(x, (b * H + i) * wide + e))
+            store_f0(room, o + i * line + e, load(x, (b * H + i) * wide + e))
 
 
 @kernel(tensors=5, sizes=13)
-def few_out(p):
+def small_channels_forward(p):
     """x [B,H,W,C], w float32 [k*l*C,K], bias float32 [K], y [B,h,w,K], room float32 of ``size`` a
     thread, B, H, W, C, K, k, l, top, left, stride, h, w, size: y is the convolution, of 8 columns
     at least."""
@@ -50,9 +50,9 @@ def few_out(p):
     x, weight, bias, y = maps(a[0]), floats(a[1]), floats(a[2]), maps(a[3])
     room, line = floats(a[4] + 4 * size * t), (W + 2 * left) * C
     for e in range(size):
-        put0(room, e, f4(0))
+        store_f0(room, e, f4(0))
     for b in range(t * B // T, (t + 1) * B // T):
-        _frame(look, x, b, H, W * C, room, top * line + left * C, line)
+        _frame(load, x, b, H, W * C, room, top * line + left * C, line)
         for i in range(h):
             for start in range(0, w, PIXELS):
                 j = min(start, w - PIXELS)
@@ -66,7 +66,7 @@ def few_out(p):
 
 
 @kernel(tensors=4, sizes=13)
-def few_kernel(p):
+def small_channels_grad_weight(p):
     """x [B,H,W,C], g [B,h,w,K], sums float32 [T,k,L,K], zeroed, room float32 of ``size`` a thread,
     B, H, W, C, K, k, L, top, left, stride, h, w, size: each thread's share of the weights'
     gradient, l*C of L a row; what follows, up to a multiple of five, means nothing."""
@@ -78,9 +78,9 @@ def few_kernel(p):
     sums = floats(a[2] + 4 * t * k * L * K)
     room, line = floats(a[3] + 4 * size * t), (W + 2 * left) * C
     for e in range(size):
-        put0(room, e, f4(0))
+        store_f0(room, e, f4(0))
     for b in range(t * B // T, (t + 1) * B // T):
-        _frame(look, x, b, H, W * C, room, top * line + left * C, line)
+        _frame(load, x, b, H, W * C, room, top * line + left * C, line)
         for i in range(h):
             o = (b * h + i) * w * K
             for r in range(k):

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from convscope import kernels, models
-from convscope.training import fusion
-from convscope.training.fusion import Activation, Drop, Norm, fuse
+from convscope.engine import fusion
+from convscope.engine.fusion import Activation, FusedBatchNorm, FusedDropout, fuse
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 
@@ -50,7 +50,7 @@ def test_every_chain_in_training_and_after(chain, size):
     torch.manual_seed(0)
     plain = nn.Sequential(*copy.deepcopy(CHAINS[chain]))
     exact, fused = copy.deepcopy(plain).double(), fuse(plain)
-    assert all(isinstance(step, Activation | Norm) for step in fused.fused_steps)
+    assert all(isinstance(step, Activation | FusedBatchNorm) for step in fused.fused_steps)
     assert len(fused.fused_steps) == (2 if chain in APART else 1)
     for turn in range(2):
         x = torch.randn(5, 6, *size).to(memory_format=torch.channels_last).requires_grad_()
@@ -95,7 +95,7 @@ def test_gelu_and_pool_do_not_change_places():
 def test_dropout(relu, p):
     """The share that is kept, its scale, the same mask on the way back, and seeded by torch."""
     fused = fuse(nn.Sequential(*[nn.ReLU()] * relu, nn.Dropout(p)))
-    assert [type(step) for step in fused.fused_steps] == [Drop]
+    assert [type(step) for step in fused.fused_steps] == [FusedDropout]
     x = (torch.randn(40, 8, 25, 25) + 0.1).to(memory_format=torch.channels_last).requires_grad_()
     torch.manual_seed(3)
     y = fused(x)

@@ -1,4 +1,4 @@
-"""The plan: measured once a shape, right before fast, PyTorch's way unless clearly worse."""
+"""The plan: measured once a shape, right before fast, PyTorch's algorithm unless clearly worse."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from convscope import kernels
+from convscope.engine import autotune, convolution, measurements, precision, timing
 from convscope.events import silent
 from convscope.models import build
-from convscope.training import convolution, layers, measurements, precision, timing
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on t
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path))
     monkeypatch.setattr(timing, "QUIET", 1e9)  # a machine on which nobody else is at work
-    monkeypatch.setattr(layers, "PATIENCE", 600.0)
-    monkeypatch.setattr(layers, "LIMIT", 600.0)
+    monkeypatch.setattr(autotune, "PATIENCE", 600.0)
+    monkeypatch.setattr(autotune, "LIMIT", 600.0)
     return tmp_path
 
 
@@ -42,27 +42,27 @@ class Odd(nn.Module):
 
 
 def test_shapes_are_those_of_a_step():
-    found = layers.shapes(build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12))
+    found = autotune.shapes(build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12))
     assert {name: (shape, learns) for name, (_, shape, learns) in found.items()} == {
         "features.0": ((4, 1, 12, 12), False),
         "features.4": ((4, 16, 6, 6), True),
         "head.1": ((4, 288), True),
     }
-    odd = layers.shapes(Odd(), torch.rand(2, 3, 6, 6))
+    odd = autotune.shapes(Odd(), torch.rand(2, 3, 6, 6))
     assert list(odd) == ["usual", "grouped", "same"]
 
 
 def test_a_plan_is_measured_once_and_kept_by_shape(fresh, monkeypatch, events):
     _, emit = events
     network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
-    first = layers.plan(network, images, emit)
+    first = autotune.plan(network, images, emit)
     assert first.split()[0] == "fused"
     (kept,) = fresh.glob("precision/layers-*.json")
     table = json.loads(kept.read_text())
-    parts = [ways for one in table.values() for ways in one["parts"].values()]
-    assert len(table) == 3 and all("direct" in ways for ways in parts)
-    monkeypatch.setattr(layers, "measure", lambda *rest: pytest.fail("measured again"))
-    assert layers.plan(network, images, emit) == first
+    parts = [algorithms for one in table.values() for algorithms in one["parts"].values()]
+    assert len(table) == 3 and all("aten" in algorithms for algorithms in parts)
+    monkeypatch.setattr(autotune, "measure", lambda *rest: pytest.fail("measured again"))
+    assert autotune.plan(network, images, emit) == first
 
 
 def test_what_is_measured_in_one_format_is_not_taken_for_the_other(fresh, monkeypatch):
@@ -71,111 +71,113 @@ def test_what_is_measured_in_one_format_is_not_taken_for_the_other(fresh, monkey
 
     def timed(layer, shape, learns, dtype, limit):
         asked.append(dtype)
-        best = "winograd" if dtype is torch.float32 else "matmul"
-        suitable = layers._ways(layer, learns, dtype)
+        best = "winograd" if dtype is torch.float32 else "im2col"
+        suitable = autotune._suitable(layer, learns, dtype)
         parts = {p: {w: 0.1 if w == best else 1.0 for w in suitable[p]} for p in suitable}
-        return layers.Measured(parts, True)
+        return autotune.Measured(parts, True)
 
-    monkeypatch.setattr(layers, "measure", timed)
+    monkeypatch.setattr(autotune, "measure", timed)
     for _ in range(2):  # the second time from the cache
-        for dtype, way in ((torch.float32, "winograd"), (torch.bfloat16, "matmul")):
-            assert layers.plan(network, images, silent, dtype).split("=")[1].startswith(way)
+        for dtype, algorithm in ((torch.float32, "winograd"), (torch.bfloat16, "im2col")):
+            assert autotune.plan(network, images, silent, dtype).split("=")[1].startswith(algorithm)
     assert asked == [torch.float32, torch.bfloat16]
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"x": 1}'])
 def test_a_damaged_table_is_measured_anew(fresh, damage):
     network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
-    layers.plan(network, images, silent)
+    autotune.plan(network, images, silent)
     (kept,) = fresh.glob("precision/layers-*.json")
     kept.write_text(damage)
-    assert layers.plan(network, images, silent).startswith("fused")
+    assert autotune.plan(network, images, silent).startswith("fused")
 
 
 def test_what_others_spoilt_is_pytorchs_own_way_and_not_kept(fresh, monkeypatch):
     monkeypatch.setattr(timing, "QUIET", -1.0)
     monkeypatch.setattr(timing, "SLACK", -1.0)
-    monkeypatch.setattr(layers, "PATIENCE", 0.01)
+    monkeypatch.setattr(autotune, "PATIENCE", 0.01)
     network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
-    assert layers.plan(network, images, silent) == "fused"
+    assert autotune.plan(network, images, silent) == "fused"
     assert not [*fresh.glob("precision/layers-*.json")]
 
 
 def test_a_table_ages(fresh, monkeypatch):
     network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
-    layers.plan(network, images, silent)
-    measured, measure = [], layers.measure
-    monkeypatch.setattr(layers, "measure", lambda *r: measured.append(r) or measure(*r))
-    layers.plan(network, images, silent)
+    autotune.plan(network, images, silent)
+    measured, measure = [], autotune.measure
+    monkeypatch.setattr(autotune, "measure", lambda *r: measured.append(r) or measure(*r))
+    autotune.plan(network, images, silent)
     assert not measured
     monkeypatch.setattr(measurements, "DAYS", -1)
-    layers.plan(network, images, silent)
+    autotune.plan(network, images, silent)
     assert len(measured) == 3
 
 
 def test_timings_of_one_format_are_not_taken_for_the_others(fresh, monkeypatch):
     network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
-    dtypes, measure = [], layers.measure
-    monkeypatch.setattr(layers, "measure", lambda *r: dtypes.append(r[3]) or measure(*r))
+    dtypes, measure = [], autotune.measure
+    monkeypatch.setattr(autotune, "measure", lambda *r: dtypes.append(r[3]) or measure(*r))
     for _ in range(2):
         for dtype in (torch.float32, torch.bfloat16):
-            layers.plan(network, images, silent, dtype)
+            autotune.plan(network, images, silent, dtype)
     assert dtypes == [torch.float32] * 3 + [torch.bfloat16] * 3
 
 
 def test_a_table_without_a_way_that_suits_is_measured_anew(fresh, monkeypatch):
-    """Such as one that was kept before there was that way."""
+    """Such as one that was kept before there was that algorithm."""
     network, images = nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(4, 8, 6, 6)
-    layers.plan(network, images, silent)
+    autotune.plan(network, images, silent)
     (kept,) = fresh.glob("precision/layers-*.json")
     table = json.loads(kept.read_text())
     for timings in table.values():
-        del timings["parts"]["output"]["winograd"]
+        del timings["parts"]["forward"]["winograd"]
     kept.write_text(json.dumps(table))
-    measured, measure = [], layers.measure
-    monkeypatch.setattr(layers, "measure", lambda *r: measured.append(r) or measure(*r))
-    layers.plan(network, images, silent)
-    layers.plan(network, images, silent)
+    measured, measure = [], autotune.measure
+    monkeypatch.setattr(autotune, "measure", lambda *r: measured.append(r) or measure(*r))
+    autotune.plan(network, images, silent)
+    autotune.plan(network, images, silent)
     assert len(measured) == 1
 
 
 def test_the_fastest_right_way_is_taken(fresh, monkeypatch, events):
     _, emit = events
     times = {
-        "output": {"direct": 1.0, "winograd": 0.5, "matmul": None},
-        "input": {"direct": 1.0, "turned": 0.97},
-        "kernel": {"direct": 1.0, "matmul": 0.1},
+        "forward": {"aten": 1.0, "winograd": 0.5, "im2col": None},
+        "grad_input": {"aten": 1.0, "flipped": 0.97},
+        "grad_weight": {"aten": 1.0, "im2col": 0.1},
     }
-    monkeypatch.setattr(layers, "measure", lambda *rest: layers.Measured(times, True))
-    text = layers.plan(nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(2, 8, 6, 6), emit)
-    assert text == "fused 0=winograd,direct,matmul"
+    monkeypatch.setattr(autotune, "measure", lambda *rest: autotune.Measured(times, True))
+    text = autotune.plan(nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(2, 8, 6, 6), emit)
+    assert text == "fused 0=winograd,aten,im2col"
     twin = precision.engine(nn.Sequential(nn.Conv2d(8, 8, 3)), text)
-    assert twin[0].ways == ("winograd", "direct", "matmul")
+    assert twin[0].algorithms == ("winograd", "aten", "im2col")
 
 
 def test_a_way_that_computes_something_else_is_not_taken(monkeypatch):
-    output = convolution.output
+    output = convolution.forward
 
-    def wrong(x, weight, bias, stride, padding, way):
-        return output(x, weight, bias, stride, padding, "direct") * (1.01 if way == "matmul" else 1)
+    def wrong(x, weight, bias, stride, padding, algorithm):
+        return output(x, weight, bias, stride, padding, "aten") * (
+            1.01 if algorithm == "im2col" else 1
+        )
 
-    monkeypatch.setattr(convolution, "output", wrong)
+    monkeypatch.setattr(convolution, "forward", wrong)
     for dtype in (torch.float32, torch.bfloat16):
-        found = layers.measure(nn.Conv2d(8, 8, 3), (2, 8, 6, 6), True, dtype).parts
-        assert (found["output"]["matmul"] is None) == (dtype is torch.float32)
-        assert found["output"]["direct"] is not None
+        found = autotune.measure(nn.Conv2d(8, 8, 3), (2, 8, 6, 6), True, dtype).parts
+        assert (found["forward"]["im2col"] is None) == (dtype is torch.float32)
+        assert found["forward"]["aten"] is not None
 
 
 def test_where_pytorchs_own_way_is_wrong_another_is_taken():
-    ways = {"direct": None, "matmul": 3.0, "turned": 2.0}
-    assert layers.fastest(ways) == "turned"
+    algorithms = {"aten": None, "im2col": 3.0, "flipped": 2.0}
+    assert autotune.fastest(algorithms) == "flipped"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("layer", [Odd().usual, Odd().grouped, Odd().same, nn.Linear(8, 3)])
 def test_every_kind_of_layer_can_be_measured(layer, dtype):
     shape = (2, 8) if isinstance(layer, nn.Linear) else (2, layer.in_channels, 6, 6)
-    found = layers.measure(layer, shape, True, dtype).parts
-    assert set(found) in ({"output", "input", "kernel"}, set())
-    for ways in found.values():
-        assert all(seconds is None or seconds > 0 for seconds in ways.values())
+    found = autotune.measure(layer, shape, True, dtype).parts
+    assert set(found) in ({"forward", "grad_input", "grad_weight"}, set())
+    for algorithms in found.values():
+        assert all(seconds is None or seconds > 0 for seconds in algorithms.values())

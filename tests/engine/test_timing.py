@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from convscope.training import timing
+from convscope.engine import timing
 
 
 class Scripted:
