@@ -22,11 +22,11 @@ from convscope.recipe.sections import (
     Train,
     options,
 )
-from convscope.recipe.toml import LATER, dumps, load, names, of_run, parse
+from convscope.recipe.toml import FIRST, dumps, load, names, of_run, parse
 
 __all__ = [
     "AUGMENT_BY_DATA",
-    "LATER",
+    "FIRST",
     "LR_BY_OPTIMIZER",
     "SECTIONS",
     "Augment",
