@@ -34,26 +34,19 @@ KERNELS = Rule(
 )
 
 
+# fmt: off
 @dataclass(frozen=True)
 class Data:
     """What is learnt from."""
 
     name: str = _data("mnist", "A data set by name, or a folder of images.")
-    val: float = _data(
-        0.1,
-        "Share held out for validation; 0 trains on everything.",
-        below(1, "a share of the training data, {range}"),
-        "try 0.1",
-    )
+    val: float = _data(0.1, "Share held out for validation; 0 trains on everything.",
+        below(1, "a share of the training data, {range}"), "try 0.1")
     split_seed: int = _data(0, "Seed of that split.", at_least(0), "try 0")
-    image_size: str = _data(
-        "auto", "Size that a folder's images are brought to: {values}.", SIZE, "try 64 or 48x64"
-    )
+    image_size: str = _data("auto", "Size that a folder's images are brought to: {values}.",
+        SIZE, "try 64 or 48x64")
     normalise: bool = _data(
-        True,
-        "Bring the pixels of each channel to mean 0, deviation 1 over the training images, or "
-        "leave them 0 to 1.",
-    )
+        True, "Bring each channel's training pixels to mean 0, deviation 1, or leave them 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -71,86 +64,46 @@ class Train:
     epochs: int = _train(5, "Passes over the training images.", at_least(1), "try 5")
     batch_size: int = _train(100, "Images a step.", at_least(1), "try 100")
     optimizer: str = _train("adamw", "{values}.", one_of(*LR_BY_OPTIMIZER), "try adamw")
-    lr: float | None = _train(
-        None,
-        "Highest learning rate; --find-lr searches for one.",
-        Rule(lambda v: v > 0, "a finite number above 0"),
-        "try 0.001",
-        by=("optimizer", LR_BY_OPTIMIZER),
-    )
-    momentum: float | None = _train(
-        None, "Momentum.", below(1), "try 0.9", by=("optimizer", {"sgd": 0.9})
-    )
+    lr: float | None = _train(None, "Highest learning rate; --find-lr searches for one.",
+        Rule(lambda v: v > 0, "a finite number above 0"), "try 0.001",
+        by=("optimizer", LR_BY_OPTIMIZER))
+    momentum: float | None = _train(None, "Momentum.", below(1), "try 0.9",
+        by=("optimizer", {"sgd": 0.9}))
     nesterov: bool = _train(True, "Nesterov's momentum, or the plain one.")
-    weight_decay: float = _train(
-        0.01, "On weights; biases and normalisation are spared.", FINITE, "try 0.01"
-    )
+    weight_decay: float = _train(0.01, "On weights; biases and normalisation are spared.",
+        FINITE, "try 0.01")
     schedule: str = _train("one-cycle", "{values}.", one_of(*WARMUP_BY_SCHEDULE), "try one-cycle")
-    warmup: float | None = _train(
-        None,
-        "Share of the steps in which the rate rises.",
-        below(1, "a share of all steps, {range}"),
-        "try 0.25",
-        by=("schedule", WARMUP_BY_SCHEDULE),
-    )
-    label_smoothing: float = _train(0.0, "Share of a target over all classes.", below(1), "try 0.1")
+    warmup: float | None = _train(None, "Share of the steps in which the rate rises.",
+        below(1, "a share of all steps, {range}"), "try 0.25", by=("schedule", WARMUP_BY_SCHEDULE))
+    label_smoothing: float = _train(
+        0.0, "Share of a target that goes to all classes.", below(1), "try 0.1")
     clip_grad: float = _train(0.0, "Largest norm of a gradient; 0 is off.", OR_OFF, "try 1")
     ema: float = _train(
-        0.0,
-        "Decay of the weights' moving average, which is judged and kept; 0 is off.",
-        below(1, "a decay, {range} (0: off)"),
-        "try 0.99",
-    )
+        0.0, "Decay of the weights' moving average, which is judged and kept; 0 is off.",
+        below(1, "a decay, {range} (0: off)"), "try 0.99")
     early_stopping: int = _train(
-        0,
-        "End after so many epochs without a better validation loss, and keep the best weights; "
+        0, "End after so many epochs without a better validation loss, and keep the best weights; "
         "0 is off.",
-        at_least(0, "a whole number of epochs, 0: off"),
-        "try 5",
-    )
+        at_least(0, "a whole number of epochs, 0: off"), "try 5")
     steps: int = _train(
-        0,
-        "End after so many steps, whatever the epochs have left; 0 is whole epochs.",
-        at_least(0, "a whole number of at least 0 (0: whole epochs)"),
-        "try 1000",
-    )
+        0, "End after so many steps, whatever the epochs have left; 0 is whole epochs.",
+        at_least(0, "a whole number of at least 0 (0: whole epochs)"), "try 1000")
     micro_batch: int = _here(
-        0,
-        "Images a forward and backward pass, gradients summed to a step's; 0 is the batch.",
-        at_least(0, "a whole number of images, 0: the batch"),
-        "try 64",
-    )
+        0, "Images a forward and backward pass, gradients summed to a step's; 0 is the batch.",
+        at_least(0, "a whole number of images, 0: the batch"), "try 64")
     eval_batch: int = _machine(250, "Images that are judged at once.", at_least(1), "try 250")
-    seed: int = _train(
-        0,
-        "Of weights, order and augmentation.",
-        below(2**32, "a whole number, 0 <= {name} < 2**32"),
-        "try 0",
-        claimed=False,
-    )
-    precision: str = _machine(
-        "auto",
-        "{values}; auto is measured, tf32 is for NVIDIA GPUs.",
-        one_of("auto", "float32", "bfloat16", "tf32"),
-        "try auto",
-    )
-    memory_format: str = _machine(
-        "auto",
-        "{values}; auto is measured.",
-        one_of("auto", "channels_last", "contiguous"),
-        "try auto",
-    )
+    seed: int = _train(0, "Of weights, order and augmentation.",
+        below(2**32, "a whole number, 0 <= {name} < 2**32"), "try 0", claimed=False)
+    precision: str = _machine("auto", "{values}; auto is measured, tf32 is for NVIDIA GPUs.",
+        one_of("auto", "float32", "bfloat16", "tf32"), "try auto")
+    memory_format: str = _machine("auto", "{values}; auto is measured.",
+        one_of("auto", "channels_last", "contiguous"), "try auto")
     kernels: str = _machine("auto", "How layers are computed: {values}.", KERNELS, "try auto")
     device: str = _machine("auto", "auto, cpu, cuda, and PyTorch's others.")
-    threads: int = _machine(
-        0,
-        "CPU threads; 0 is all cores.",
-        at_least(0, "a whole number of at least 0 (0: all cores)"),
-        "try 0",
-    )
-    checkpoint_seconds: float = _machine(
-        60.0, "At most so much work is lost to a power cut.", FINITE, "try 60"
-    )
+    threads: int = _machine(0, "CPU threads; 0 is all cores.",
+        at_least(0, "a whole number of at least 0 (0: all cores)"), "try 0")
+    checkpoint_seconds: float = _machine(60.0, "At most so much work is lost to a power cut.",
+        FINITE, "try 60")
 
 
 @dataclass(frozen=True)
@@ -158,57 +111,36 @@ class Augment:
     """What a training image may look like instead; 0 or false is off."""
 
     crop: float = _augment(
-        0.0,
-        "A random part of at least this share of the area, brought to size.",
-        up_to(1, "a share of the area, {range}"),
-        "try 0.5",
-    )
-    rotate: float = _augment(
-        0.0, "Up to so many degrees each way.", up_to(180, "degrees, {range}"), "try 10"
-    )
-    scale: float = _augment(
-        0.0, "Larger or smaller by up to this share.", below(1, "a share, {range}"), "try 0.1"
-    )
-    shear: float = _augment(
-        0.0, "Up to so many degrees each way.", below(90, "degrees, {range}"), "try 10"
-    )
+        0.0, "A random part of at least this share of the area, brought to size.",
+        up_to(1, "a share of the area, {range}"), "try 0.5")
+    rotate: float = _augment(0.0, "Up to so many degrees each way.",
+        up_to(180, "degrees, {range}"), "try 10")
+    scale: float = _augment(0.0, "Larger or smaller by up to this share.",
+        below(1, "a share, {range}"), "try 0.1")
+    shear: float = _augment(0.0, "Up to so many degrees each way.",
+        below(90, "degrees, {range}"), "try 10")
     shift: int = _augment(0, "Up to so many pixels each way.", PIXELS, "try 2")
-    padding: str = _augment(
-        "black",
-        "What lies beyond the edge: {values}.",
-        one_of("black", "reflect", "edge"),
-        "try edge",
-    )
+    padding: str = _augment("black", "What lies beyond the edge: {values}.",
+        one_of("black", "reflect", "edge"), "try edge")
     flip: bool = _augment(False, "Mirror left to right, half of the time.")
     alternating_flip: bool = _augment(False, "Mirror each image every other epoch.")
     brightness: float = _augment(0.0, "Factor of up to 1 +- this.", SHARE, "try 0.2")
     contrast: float = _augment(0.0, "Factor of up to 1 +- this.", SHARE, "try 0.2")
     saturation: float = _augment(0.0, "Factor of up to 1 +- this.", SHARE, "try 0.2")
-    hue: float = _augment(
-        0.0,
-        "Turn by up to this share of the circle.",
-        up_to(0.5, "a share of the circle, {range}"),
-        "try 0.05",
-    )
-    randaugment: int = _augment(
-        0, "Random operations an image.", up_to(10, "0 to 10 operations an image"), "try 2"
-    )
-    magnitude: int = _augment(
-        9, "Their strength, 0 to 30.", up_to(30, "a whole number, 0 to 30"), "try 9"
-    )
+    hue: float = _augment(0.0, "Turn by up to this share of the circle.",
+        up_to(0.5, "a share of the circle, {range}"), "try 0.05")
+    randaugment: int = _augment(0, "Random operations an image.",
+        up_to(10, "0 to 10 operations an image"), "try 2")
+    magnitude: int = _augment(9, "Their strength, 0 to 30.",
+        up_to(30, "a whole number, 0 to 30"), "try 9")
     cutout: int = _augment(0, "Side of a blacked-out square, in pixels.", PIXELS, "try 8")
-    erase: float = _augment(
-        0.0,
-        "Probability of a random rectangle of noise.",
-        up_to(1, "a probability, {range}"),
-        "try 0.25",
-    )
-    mixup: float = _augment(
-        0.0, "Blend two images: alpha of the Beta distribution.", OR_OFF, "try 0.2"
-    )
-    cutmix: float = _augment(
-        0.0, "Patch an image with another: alpha of the Beta distribution.", OR_OFF, "try 1"
-    )
+    erase: float = _augment(0.0, "Probability of a random rectangle of noise.",
+        up_to(1, "a probability, {range}"), "try 0.25")
+    mixup: float = _augment(0.0, "Blend two images: alpha of the Beta distribution.",
+        OR_OFF, "try 0.2")
+    cutmix: float = _augment(0.0, "Patch an image with another: alpha of the Beta distribution.",
+        OR_OFF, "try 1")
+# fmt: on
 
 
 @dataclass(frozen=True)
