@@ -58,16 +58,21 @@ def one_of(*names: str) -> Rule:
 
 @dataclass(frozen=True)
 class Option:
-    """A field of a recipe as a caller may type it: all that :func:`option` says of it, its section,
-    its name there, its type without None."""
+    """A field of a recipe as a caller may type it, with all that there is to say of it: heading,
+    default and text for the help, rule and remedy for errors.
+
+    ``{values}`` in the text stands for the rule. ``by`` is another field, and what the default is
+    for each of its values; with a value that is not there this field is not used. A claim is about
+    what is ``claimed``. Section, name there and type without None are those of the dataclass.
+    """
 
     heading: str
     default: Any
     text: str
-    rule: Rule | None
-    remedy: str
-    by: tuple[str, Mapping[str, Any]] | None
-    claimed: bool
+    rule: Rule | None = None
+    remedy: str = "correct it"
+    by: tuple[str, Mapping[str, Any]] | None = None
+    claimed: bool = True
     section: str = ""
     name: str = ""
     kind: type = str
@@ -83,24 +88,9 @@ class Option:
         return self.text.format(values=self.values)
 
 
-def option(
-    heading: str,
-    default: Any,
-    text: str,
-    rule: Rule | None = None,
-    remedy: str = "correct it",
-    by: tuple[str, Mapping[str, Any]] | None = None,
-    claimed: bool = True,
-) -> Any:
-    """A field of a dataclass with all that there is to say of it: ``heading``, ``default`` and
-    ``text`` are for the help, ``rule`` and ``remedy`` for errors.
-
-    ``{values}`` in the text stands for the rule. ``by`` is another field, and what the default is
-    for each of its values; with a value that is not there this field is not used. A claim is about
-    what is ``claimed``.
-    """
-    about = Option(heading, default, text, rule, remedy, by, claimed)
-    return field(default=default, metadata={"option": about})
+def option(heading: str, default: Any, *about: Any, **more: Any) -> Any:
+    """A field of a dataclass, and the :class:`Option` that it is."""
+    return field(default=default, metadata={"option": Option(heading, default, *about, **more)})
 
 
 def checked(argument: str, value: Any, option: Option) -> Any:

@@ -13,7 +13,6 @@ from quick import convscope
 
 import convscope as cs
 from convscope import cli, recipe
-from convscope.cli import builders
 from convscope.cli.options import FIRST
 from convscope.data import sources
 from convscope.models import MODELS, arguments_of
@@ -112,13 +111,6 @@ def test_every_argument_of_a_network_is_an_option(run):
             assert f" --{key.replace('_', '-')}" in said, (name, key)
     for word in WORDS:
         assert f"  {word}  " in said
-
-
-def test_arguments_read_off_the_text_are_those_of_the_builders(run):
-    read = {(one.network, one.name): one.default for one in builders.arguments()}
-    known = {(name, key): value for name in MODELS for key, value in arguments_of(name).items()}
-    assert read == known | {("tv:NAME", "small_stem"): arguments_of("tv:resnet18")["small_stem"]}
-    assert all(one.text and one.annotation for one in builders.arguments())
 
 
 def test_arguments_of_networks_reach_the_job(run, monkeypatch):
