@@ -53,7 +53,7 @@ def arguments() -> list[Argument]:
                         argument.arg,
                         ast.unparse(argument.annotation),
                         ast.literal_eval(default),
-                        said[argument.arg],
+                        said.get(argument.arg, ""),
                     )
                 )
     return found
