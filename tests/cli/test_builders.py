@@ -26,7 +26,7 @@ def test_what_is_equal_is_said_once():
     assert builders.helps(of) == (
         "preact_resnet, preact_resnet20: channels of the first stage [default: 16]; "
         "resnet18_small: channels of the first stage [default: 64]; "
-        "wide_resnet: channels of the first stage, times 16 [default: 4]"
+        "wide_resnet: first channels in units of 16 [default: 4]"
     )
 
 
