@@ -1,24 +1,9 @@
 """The words of a network in one line, read: one layer a word, and what its letters say.
 
-======================= ===========================================================================
-``c5-16``               convolution, 5x5 to 16 channels, that keeps the size; ``c5x3-16`` has a
-                        kernel 5 high and 3 wide
-``c5-16p0s2g4d2``       ... with padding 0, stride 2, in 4 groups, dilation 2; each of them may be
-                        left out, and ``p``, ``s`` and ``d`` may be two numbers, ``p2x1``
-``mp2``, ``ap2``        max- or average-pool over windows of 2x2, one beside the other;
-                        ``mp3s2p1`` has a stride and a padding of its own
-``gmp``, ``gap``        global max- or average-pool: one value a channel
-``bn``                  batch normalisation
-``relu``                activation; also ``gelu silu elu leaky tanh sigmoid``
-``drop0.5``             dropout of half of the values
-``[ ... ]+``            residual: what comes out is added to what went in
-``flatten``             maps [B,C,h,w] to vectors [B,C*h*w]
-``fc500``, ``fc``       linear layer to 500 values; ``fc`` alone: as many as there are classes
-======================= ===========================================================================
-
-Letters, not positions, say what a number is. `models.layers` makes networks of them, and
-`insight.lab.stack` follows what a unit sees through them; a word is read once it is known what
-arrives there, so that an error can say it. Nothing here needs torch.
+:data:`WORDS` says what each stands for. Letters, not positions, say what a number is.
+`models.layers` makes networks of them, and `insight.lab.stack` follows what a unit sees through
+them; a word is read once it is known what arrives there, so that an error can say it. Nothing here
+needs torch.
 """
 
 from __future__ import annotations
@@ -33,6 +18,19 @@ from convscope.errors import BadArgument, nearest
 Pair = tuple[int, int]  # height and width
 
 ACTIVATIONS = ("relu", "gelu", "silu", "elu", "leaky", "tanh", "sigmoid")
+WORDS = {  # what is typed -> what it stands for
+    "c5-16": "Convolution, 5x5 to 16 channels, that keeps the size; c5x3-16: 5 high, 3 wide.",
+    "c5-16p0s2g4d2": "With padding 0, stride 2, in 4 groups, dilation 2; each may be left out, and "
+    "p, s and d may be two numbers: p2x1.",
+    "mp2, ap2": "Max- or average-pool over 2x2; mp3s2p1: with a stride and a padding.",
+    "gmp, gap": "Global max- or average-pool: one value a channel.",
+    "bn": "Batch normalisation.",
+    "relu": f"Activation; also {', '.join(ACTIVATIONS[1:])}.",
+    "drop0.5": "Dropout of half of the values.",
+    "[ ... ]+": "Residual: what comes out is added to what went in.",
+    "flatten": "Maps [B,C,h,w] to vectors [B,C*h*w].",
+    "fc500, fc": "Linear layer to 500 values; fc alone: as many as there are classes.",
+}
 KNOWN = ("c5-16", "mp2", "ap2", "gmp", "gap", "bn", *ACTIVATIONS, "drop0.5", "flatten", "fc10")
 NUMBER = "[0-9]{1,9}"
 PAIR = f"{NUMBER}(?:x{NUMBER})?"

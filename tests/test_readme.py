@@ -8,6 +8,8 @@ import documents
 import pytest
 from PIL import Image
 
+from convscope.words import WORDS
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = documents.blocks(README)
 COMMANDS = [command for block in BLOCKS for command in block.commands]
@@ -43,6 +45,11 @@ def test_every_command_runs(prepared):
 @pytest.mark.parametrize("block", SNIPPETS)
 def test_every_snippet_runs(prepared, block):
     assert "report.html" in documents.Reader().run(block)
+
+
+def test_the_words_of_a_network_in_one_line_are_those_that_are_read():
+    rows = [f"| `{'`, `'.join(word.split(', '))}` | {says} |\n" for word, says in WORDS.items()]
+    assert "|---|---|\n" + "".join(rows) + "\n" in README
 
 
 def test_nothing_is_left_to_fill_in():

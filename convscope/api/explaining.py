@@ -85,7 +85,7 @@ def explain(
     """
     began = time.perf_counter()
     for name, value in (("seed", seed), ("threads", threads)):
-        recipes.checked(name, value, recipes.Train, name)
+        recipes.checked(name, value, recipes.options()[name])
     place = run.find(Path(path))
     folder = place.path / "explain" if out is None else Path(out)
     _free(folder)

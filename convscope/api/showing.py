@@ -245,7 +245,7 @@ def show_data(
     """
     if count < 1:
         raise BadArgument("count", count, "must be a whole number of at least 1", "try 32")
-    recipes.checked("seed", seed, recipes.Train, "seed")
+    recipes.checked("seed", seed, recipes.options()["seed"])
     path = figure_path(out, f"{Path(full(name)).name}.png", force)
     pack = sources.open_data(name, emit)
     train = pack.splits["train"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from convscope.cli.options import with_fields
+from convscope.cli.options import MOST_USED, with_fields
 from convscope.cli.shared import DataName, Debug, Json, print_json, under
 from convscope.errors import BadArgument, TargetMissed
 
@@ -21,7 +21,7 @@ def train(
     data: DataName = None,
     time_budget: Annotated[
         str | None,
-        under("Limits", metavar="90s|10m|1h30m", help="Fit the epochs: the whole job ends then."),
+        under(MOST_USED, metavar="90s|10m|1h30m", help="Fit the epochs: the whole job ends then."),
     ] = None,
     max_memory: Annotated[
         str | None,
@@ -30,7 +30,7 @@ def train(
         ),
     ] = None,
     out: Annotated[
-        Path | None, under("Run", metavar="DIR", help="Its folder; else runs/DATA-MODEL-N.")
+        Path | None, under(MOST_USED, metavar="DIR", help="Its folder; else runs/DATA-MODEL-N.")
     ] = None,
     resume: Annotated[bool, under("Run", "--resume", help="Go on with the run in --out.")] = False,
     check: Annotated[

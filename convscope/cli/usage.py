@@ -9,9 +9,8 @@ from typing import Any
 
 import typer
 
-from convscope.cli.options import FIELDS
 from convscope.errors import nearest
-from convscope.recipe.rules import RULES
+from convscope.recipe import options
 
 MEANT = {  # what other programs call it -> what it is called here
     "--learning-rate": "--lr", "--bs": "--batch-size", "--wd": "--weight-decay",
@@ -79,9 +78,9 @@ def _parameter(why: typer.BadParameter, show: str) -> str:
     value, kind = errors[0]["input"], errors[0]["type"].partition("_")[0]
     if str(value).startswith("--"):
         return f"{name} (nothing): needs a value, and {value} came; {show}"
-    if getattr(param, "rich_help_panel", None) in FIELDS and getattr(param, "name", "") in RULES:
-        _, rule, remedy = RULES[str(param.name)]  # type: ignore[union-attr]
-        return f"{name} {value}: {rule}; {remedy}"
+    field = options().get(str(getattr(param, "name", "")))
+    if getattr(param, "rich_help_panel", None) and field is not None and field.rule:
+        return f"{name} {value}: must be {field.values}; {field.remedy}"
     rule, remedy = KINDS.get(kind, (_small(why), show))
     default = getattr(param, "default", None)
     if type(default) in (int, float):

@@ -45,8 +45,10 @@ def densenet(
     ``compression`` of the maps, and a 2x2 average-pool (Huang et al. 2017, section 3). 769,162
     parameters on CIFAR-10 at 100 layers and growth 12 with bottleneck and compression.
 
-    Raises BadArgument for a depth that does not divide into three blocks, a growth below 1 and a
-    compression outside 0 < compression <= 1.
+    ``depth``: layers, 6n + 4 with bottleneck, 3n + 4 without. ``growth``: maps that a layer adds.
+    ``bottleneck``: a 1x1 convolution before each 3x3. ``compression``: share of maps kept between
+    blocks. Raises BadArgument for another depth, a growth below 1 and a compression outside
+    0 < compression <= 1.
 
     >>> sum(p.numel() for p in densenet(10, 3, (32, 32)).parameters())
     769162

@@ -50,6 +50,8 @@ def layers(
     """A network written as one line of layers, such as
     ``c5-16 bn relu mp2 c5-32 bn relu mp2 flatten fc10``.
 
+    ``layers``: a network in one line, a word a layer.
+
     Up to ``flatten``, or a global pool just before it, are the ``features``; the rest is the head.
     Raises BadArgument that points at the word that does not fit and says what shape arrived there.
 

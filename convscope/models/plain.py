@@ -15,6 +15,8 @@ def mlp(
 ) -> Classifier:
     """Pixels -> hidden -> ReLU -> classes, fully connected; 397,510 parameters on MNIST.
 
+    ``hidden``: hidden units.
+
     >>> sum(p.numel() for p in mlp(10, 1, (28, 28)).parameters())
     397510
     """
@@ -39,6 +41,8 @@ def cnn(
 ) -> Classifier:
     """A stage a width: convolution that keeps the size, batch norm, ReLU, 2x2 max-pool; then one
     linear layer.
+
+    ``kernel_size``: kernel of each convolution. ``widths``: channels of each stage.
 
     An even kernel cannot be centred: it is padded one more below and to the right than above and to
     the left. The pool stands before the ReLU, which gives the same values and gradients (both are

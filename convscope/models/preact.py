@@ -46,7 +46,8 @@ def preact_resnet(
     size and ``width``, twice and four times as many channels (He et al. 2016, arXiv 1603.05027,
     section 3 and appendix). 1,727,962 parameters on CIFAR-10 at 110 layers.
 
-    Raises BadArgument for a depth that is not 6n + 2, and for a width below 1.
+    ``depth``: layers, 6n + 2. ``width``: channels of the first stage. Raises BadArgument for
+    another depth, and for a width below 1.
 
     >>> sum(p.numel() for p in preact_resnet(10, 3, (32, 32)).parameters())
     1727962

@@ -76,6 +76,8 @@ def resnet18_small(
     """ResNet-18 with a 3x3 stem that keeps the size, for images of 28 to 64 pixels (He et al.
     2016). 11,173,962 parameters on CIFAR-10.
 
+    ``width``: channels of the first stage.
+
     >>> sum(p.numel() for p in resnet18_small(10, 3, (32, 32)).parameters())
     11173962
     """

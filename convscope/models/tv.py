@@ -64,9 +64,10 @@ def builder(name: str) -> Callable[..., Classifier]:
         image_size: tuple[int, int],
         small_stem: bool = False,
     ) -> Classifier:
-        """Any classifier of torchvision, untrained, without auxiliary heads. ``small_stem`` is for
-        images of up to about 64 pixels: the first convolution becomes 3x3 at stride 1, and the
-        max-pool after it goes.
+        """Any classifier of torchvision, untrained, without auxiliary heads.
+
+        ``small_stem``: fit the stem to images of up to about 64 pixels: the first convolution
+        becomes 3x3 at stride 1, and the max-pool after it goes.
 
         Its parts are torchvision's own, so that it names no feature maps.
         """

@@ -46,7 +46,8 @@ def wide_resnet(
     Komodakis 2016, arXiv 1605.07146, table 1). 2,748,890 parameters on CIFAR-10 at depth 16 and
     width 4; 36,479,194 at 28 and 10.
 
-    Raises BadArgument for a depth that is not 6n + 4, and for a width below 1.
+    ``depth``: layers, 6n + 4. ``width``: first channels in units of 16. Raises BadArgument
+    for another depth, and for a width below 1.
 
     >>> sum(p.numel() for p in wide_resnet(10, 3, (32, 32)).parameters())
     2748890

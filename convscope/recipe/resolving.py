@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from convscope.errors import BadArgument, nearest
 from convscope.recipe.rules import checked
 from convscope.recipe.sections import (
     AUGMENT_BY_DATA,
-    LR_BY_OPTIMIZER,
     SECTIONS,
-    UNCLAIMED,
-    WARMUP_BY_SCHEDULE,
     Augment,
     Recipe,
     Train,
@@ -45,26 +42,20 @@ def resolve(
     fallback["augment"] = AUGMENT_BY_DATA.get(data_name, Augment())
     for section, kind in SECTIONS.items():
         merged: dict[str, Any] = {}
-        for f in fields(kind):
-            key = f"{section}.{f.name}"
-            if f.name == "arguments":
+        for flat, option in options().items():
+            if option.section != section:
                 continue
-            if f.name in given[section]:
-                merged[f.name] = checked(
-                    section if f.name == "name" else f.name, given[section][f.name], kind, f.name
-                )
-                origin[key] = "typed"
+            name, key = option.name, f"{section}.{option.name}"
+            of_base = getattr(getattr(base, section), name)
+            if name in given[section]:
+                merged[name], origin[key] = checked(flat, given[section][name], option), "typed"
             elif section == "augment" and not augment:
-                merged[f.name], origin[key] = getattr(Augment(), f.name), "typed"
-            elif key in base.origin or getattr(getattr(base, section), f.name) != getattr(
-                kind(), f.name
-            ):
-                merged[f.name] = checked(
-                    f"[{section}] {f.name}", getattr(getattr(base, section), f.name), kind, f.name
-                )
+                merged[name], origin[key] = option.default, "typed"
+            elif key in base.origin or of_base != option.default:
+                merged[name] = checked(f"[{section}] {name}", of_base, option)
                 origin[key] = "recipe"
             else:
-                merged[f.name], origin[key] = getattr(fallback[section], f.name), "default"
+                merged[name], origin[key] = getattr(fallback[section], name), "default"
         if section == "model":
             same = merged["name"] == base.model.name
             merged["arguments"] = {
@@ -85,13 +76,12 @@ def resolve(
 
 def _by_section(typed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What was typed, by section and field. Raises BadArgument for an unknown name."""
-    section_of = options()
     given: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for name, value in typed.items():
-        if name not in section_of:
-            raise BadArgument(name, value, "is no option", nearest(name, section_of))
+        if name not in options():
+            raise BadArgument(name, value, "is no option", nearest(name, options()))
         if value is not None:
-            given[section_of[name]]["name" if name in ("data", "model") else name] = value
+            given[options()[name].section][options()[name].name] = value
     return given
 
 
@@ -113,7 +103,7 @@ USED: dict[str, tuple[Callable[[Recipe], object], str]] = {
 def _used(resolved: Recipe, given: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse what was typed and changes nothing. Raises BadArgument."""
     for name, (is_used, otherwise) in USED.items():
-        typed = given[options()[name]]
+        typed = given[options()[name].section]
         if name in typed and not is_used(resolved):
             raise BadArgument(name, typed[name], f"is not used {otherwise}", "leave it out")
 
@@ -124,7 +114,7 @@ def _argument(key: str) -> bool:
 
 def _same_arithmetic(one: Recipe, two: Recipe) -> bool:
     """Whether two resolved recipes differ in nothing that a claim is about."""
-    free = {name: getattr(one.train, name) for name in UNCLAIMED}
+    free = {name: getattr(one.train, name) for name, of in options().items() if not of.claimed}
     arguments = [
         {k: list(v) if isinstance(v, tuple) else v for k, v in r.model.arguments.items()}
         for r in (one, two)
@@ -137,20 +127,20 @@ def _same_arithmetic(one: Recipe, two: Recipe) -> bool:
 
 def _completed(train: Train, origin: dict[str, str]) -> Train:
     """Fill what depends on the optimiser and the schedule, and refuse what they do not use."""
-    if train.optimizer == "sgd":
-        momentum = 0.9 if train.momentum is None else train.momentum
-    elif train.momentum is not None and (
-        origin["train.momentum"] == "typed" or origin["train.optimizer"] == "recipe"
-    ):
-        raise BadArgument(
-            "momentum",
-            train.momentum,
-            f"is not used by {train.optimizer}",
-            "leave it out, or choose optimizer=sgd",
-        )
-    else:
-        momentum = None
-        origin.pop("train.momentum")
-    lr = LR_BY_OPTIMIZER[train.optimizer] if train.lr is None else train.lr
-    warmup = WARMUP_BY_SCHEDULE[train.schedule] if train.warmup is None else train.warmup
-    return replace(train, momentum=momentum, lr=lr, warmup=warmup)
+    values: dict[str, Any] = {}
+    for name, option in options().items():
+        if option.by is None:
+            continue
+        (chooser, defaults), value = option.by, getattr(train, name)
+        chosen = getattr(train, chooser)
+        if chosen in defaults:
+            values[name] = defaults[chosen] if value is None else value
+        elif value is not None and (
+            origin[f"train.{name}"] == "typed" or origin[f"train.{chooser}"] == "recipe"
+        ):
+            remedy = f"leave it out, or choose {chooser}={' or '.join(defaults)}"
+            raise BadArgument(name, value, f"is not used by {chosen}", remedy)
+        else:
+            values[name] = None
+            origin.pop(f"train.{name}")
+    return replace(train, **values)

@@ -1,118 +1,107 @@
-"""What each value must be: its type and its rule, with the remedy that an error names."""
+"""What a field of a recipe is beside its value: the rule that it keeps, the remedy that an error
+names, its help, its heading; and the check of a value by them."""
 
 from __future__ import annotations
 
 import math
-import re
-import types
-import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from convscope.errors import BadArgument, nearest
-from convscope.recipe.sections import WARMUP_BY_SCHEDULE
+
+KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a name"}
 
 
-def _at_least(low: float) -> Callable[[Any], bool]:
-    return lambda value: value >= low
+@dataclass(frozen=True)
+class Rule:
+    """What a value must be: whether it ``holds``, and the same in words, in which ``{name}`` is the
+    field's; ``names`` are the values where there are only so many."""
+
+    holds: Callable[[Any], bool]
+    text: str
+    names: tuple[str, ...] = ()
 
 
-class _OneOf(tuple[str, ...]):
-    """Names of which the value must be one."""
+def at_least(low: float, text: str = "a whole number of at least {low}") -> Rule:
+    """No upper bound; that a number is finite is part of its type.
 
-    def __call__(self, value: Any) -> bool:
-        return value in self
-
-
-def _one_of(*names: str) -> _OneOf:
-    return _OneOf(names)
+    >>> at_least(1).text, at_least(0, "a finite number >= {low} (0: off)").text
+    ('a whole number of at least 1', 'a finite number >= 0 (0: off)')
+    """
+    return Rule(lambda value: value >= low, text.replace("{low}", str(low)))
 
 
-# field -> (does it hold?, the rule, the remedy)
-RULES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
-    "val": (lambda v: 0 <= v < 1, "must be a share of the training data, 0 <= val < 1", "try 0.1"),
-    "split_seed": (_at_least(0), "must be a whole number of at least 0", "try 0"),
-    "image_size": (
-        lambda v: bool(re.fullmatch(r"auto|[1-9]\d*(x[1-9]\d*)?", v)),
-        "must be auto, N or HxW in pixels",
-        "try 64 or 48x64",
-    ),
-    "epochs": (_at_least(1), "must be a whole number of at least 1", "try 5"),
-    "batch_size": (_at_least(1), "must be a whole number of at least 1", "try 100"),
-    "optimizer": (_one_of("sgd", "adam", "adamw"), "must be sgd, adam or adamw", "try adamw"),
-    "lr": (lambda v: 0 < v < math.inf, "must be a finite number above 0", "try 0.001"),
-    "momentum": (lambda v: 0 <= v < 1, "must be 0 <= momentum < 1", "try 0.9"),
-    "weight_decay": (lambda v: 0 <= v < math.inf, "must be a finite number >= 0", "try 0.01"),
-    "schedule": (
-        _one_of(*WARMUP_BY_SCHEDULE),
-        "must be constant, cosine or one-cycle",
-        "try one-cycle",
-    ),
-    "warmup": (lambda v: 0 <= v < 1, "must be a share of all steps, 0 <= warmup < 1", "try 0.25"),
-    "label_smoothing": (lambda v: 0 <= v < 1, "must be 0 <= label_smoothing < 1", "try 0.1"),
-    "clip_grad": (_at_least(0), "must be a finite number >= 0 (0: off)", "try 1"),
-    "ema": (lambda v: 0 <= v < 1, "must be a decay, 0 <= ema < 1 (0: off)", "try 0.99"),
-    "early_stopping": (_at_least(0), "must be a whole number of epochs, 0: off", "try 5"),
-    "steps": (_at_least(0), "must be a whole number of at least 0 (0: whole epochs)", "try 1000"),
-    "micro_batch": (_at_least(0), "must be a whole number of images, 0: the batch", "try 64"),
-    "eval_batch": (_at_least(1), "must be a whole number of at least 1", "try 250"),
-    "seed": (lambda v: 0 <= v < 2**32, "must be a whole number, 0 <= seed < 2**32", "try 0"),
-    "precision": (
-        _one_of("auto", "float32", "tf32", "bfloat16"),
-        "must be auto, float32, bfloat16 or tf32",
-        "try auto",
-    ),
-    "kernels": (
-        lambda v: v in ("auto", "plain", "fused") or "=" in v,
-        "must be auto (measured), plain (PyTorch's own) or fused",
-        "try auto",
-    ),
-    "memory_format": (
-        _one_of("auto", "channels_last", "contiguous"),
-        "must be auto, channels_last or contiguous",
-        "try auto",
-    ),
-    "threads": (_at_least(0), "must be a whole number of at least 0 (0: all cores)", "try 0"),
-    "checkpoint_seconds": (_at_least(0), "must be a finite number >= 0", "try 60"),
-    "shift": (_at_least(0), "must be a whole number of pixels, at least 0", "try 2"),
-    "rotate": (lambda v: 0 <= v <= 180, "must be degrees, 0 <= rotate <= 180", "try 10"),
-    "cutout": (_at_least(0), "must be a whole number of pixels, at least 0", "try 8"),
-    "crop": (lambda v: 0 <= v <= 1, "must be a share of the area, 0 <= crop <= 1", "try 0.5"),
-    "scale": (lambda v: 0 <= v < 1, "must be a share, 0 <= scale < 1", "try 0.1"),
-    "shear": (lambda v: 0 <= v < 90, "must be degrees, 0 <= shear < 90", "try 10"),
-    "padding": (_one_of("black", "reflect", "edge"), "must be black, reflect or edge", "try edge"),
-    "brightness": (lambda v: 0 <= v <= 1, "must be a share, 0 <= brightness <= 1", "try 0.2"),
-    "contrast": (lambda v: 0 <= v <= 1, "must be a share, 0 <= contrast <= 1", "try 0.2"),
-    "saturation": (lambda v: 0 <= v <= 1, "must be a share, 0 <= saturation <= 1", "try 0.2"),
-    "hue": (lambda v: 0 <= v <= 0.5, "must be a share of the circle, 0 <= hue <= 0.5", "try 0.05"),
-    "randaugment": (lambda v: 0 <= v <= 10, "must be 0 to 10 operations an image", "try 2"),
-    "magnitude": (lambda v: 0 <= v <= 30, "must be a whole number, 0 to 30", "try 9"),
-    "erase": (lambda v: 0 <= v <= 1, "must be a probability, 0 <= erase <= 1", "try 0.25"),
-    "mixup": (lambda v: 0 <= v < math.inf, "must be a finite number >= 0 (0: off)", "try 0.2"),
-    "cutmix": (lambda v: 0 <= v < math.inf, "must be a finite number >= 0 (0: off)", "try 1"),
-}
+def below(high: float, text: str = "{range}") -> Rule:
+    """0 <= value < high.
+
+    >>> below(1, "a decay, {range} (0: off)").text
+    'a decay, 0 <= {name} < 1 (0: off)'
+    """
+    return Rule(lambda value: 0 <= value < high, text.replace("{range}", f"0 <= {{name}} < {high}"))
 
 
-def checked(argument: str, value: Any, kind: type, name: str) -> Any:
-    """The value in its field's type, or BadArgument."""
-    hint = typing.get_type_hints(kind)[name]
-    if value is None and types.NoneType in typing.get_args(hint):
+def up_to(high: float, text: str) -> Rule:
+    """0 <= value <= high."""
+    within = f"0 <= {{name}} <= {high}"
+    return Rule(lambda value: 0 <= value <= high, text.replace("{range}", within))
+
+
+def one_of(*names: str) -> Rule:
+    """One of these names.
+
+    >>> one_of("sgd", "adam", "adamw").text
+    'sgd, adam or adamw'
+    """
+    return Rule(lambda value: value in names, f"{', '.join(names[:-1])} or {names[-1]}", names)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A field of a recipe as a caller may type it, with all that there is to say of it: heading,
+    default and text for the help, rule and remedy for errors.
+
+    ``{values}`` in the text stands for the rule. ``by`` is another field, and what the default is
+    for each of its values; with a value that is not there this field is not used. A claim is about
+    what is ``claimed``. Section, name there and type without None are those of the dataclass.
+    """
+
+    heading: str
+    default: Any
+    text: str
+    rule: Rule | None = None
+    remedy: str = "correct it"
+    by: tuple[str, Mapping[str, Any]] | None = None
+    claimed: bool = True
+    section: str = ""
+    name: str = ""
+    kind: type = str
+
+    @property
+    def values(self) -> str:
+        """What the value must be, in words."""
+        return KINDS[self.kind] if self.rule is None else self.rule.text.format(name=self.name)
+
+    @property
+    def help(self) -> str:
+        """What the field is, in a sentence."""
+        return self.text.format(values=self.values)
+
+
+def option(heading: str, default: Any, *about: Any, **more: Any) -> Any:
+    """A field of a dataclass, and the :class:`Option` that it is."""
+    return field(default=default, metadata={"option": Option(heading, default, *about, **more)})
+
+
+def checked(argument: str, value: Any, option: Option) -> Any:
+    """The value in its field's type, or BadArgument, which names the ``argument``."""
+    kind, rule = option.kind, option.rule
+    if value is None and option.by is not None:
         return None
-    wanted = [t for t in typing.get_args(hint) if t is not types.NoneType] or [hint]
-    (wanted_type,) = wanted
-    if wanted_type is float and type(value) in (int, float) and not math.isnan(value):
+    if kind is float and type(value) in (int, float) and not math.isnan(value):
         value = float(value)
-    rule = RULES.get(name)
-    if type(value) is not wanted_type or (wanted_type is float and math.isinf(value)):
-        kinds = {
-            int: "a whole number",
-            float: "a finite number",
-            bool: "true or false",
-            str: "a name",
-        }
-        text, remedy = rule[1:] if rule else (f"must be {kinds[wanted_type]}", "correct it")
-        raise BadArgument(argument, value, text, remedy)
-    if rule and not rule[0](value):
-        meant = nearest(value, rule[0], listed=False) if isinstance(rule[0], _OneOf) else ""
-        raise BadArgument(argument, value, rule[1], meant.strip() or rule[2])
-    return value
+    fits = type(value) is kind and value not in (math.inf, -math.inf)
+    if fits and (rule is None or rule.holds(value)):
+        return value
+    meant = nearest(value, rule.names, listed=False) if fits and rule and rule.names else ""
+    raise BadArgument(argument, value, f"must be {option.values}", meant.strip() or option.remedy)

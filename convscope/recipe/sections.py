@@ -1,105 +1,146 @@
-"""What a recipe is: sections of values, their defaults, and where each value came from."""
+"""What a recipe is: sections of values, with default, rule, remedy, help and heading beside each,
+and where each value came from."""
 
 from __future__ import annotations
 
+import functools
+import re
+import types
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from convscope.recipe.rules import Option, Rule, at_least, below, one_of, option, up_to
 
+HEADINGS = ("Network", "Data", "Training", "Augmentation", "This machine")  # of the options
+_network, _data, _train, _augment, _here = (functools.partial(option, h) for h in HEADINGS)
+# A claim is about every seed and every way of running the same arithmetic.
+_machine = functools.partial(_here, claimed=False)
+
+LR_BY_OPTIMIZER = {"sgd": 0.05, "adam": 1e-3, "adamw": 4e-3}
+WARMUP_BY_SCHEDULE = {"constant": 0.0, "cosine": 0.05, "one-cycle": 0.25}
+
+PIXELS = at_least(0, "a whole number of pixels, at least 0")
+SHARE = up_to(1, "a share, {range}")
+FINITE = at_least(0, "a finite number >= 0")
+OR_OFF = at_least(0, "a finite number >= 0 (0: off)")
+SIZE = Rule(
+    lambda v: bool(re.fullmatch(r"auto|[1-9]\d*(x[1-9]\d*)?", v)), "auto, N or HxW in pixels"
+)
+KERNELS = Rule(
+    lambda v: v in ("auto", "plain", "fused") or "=" in v,
+    "auto (measured), plain (PyTorch's own) or fused",
+)
+
+
+# fmt: off
 @dataclass(frozen=True)
 class Data:
-    """What is learnt from: the data set by its name or folder, the held-out share for validation,
-    the seed of that split, the ``image_size`` (N or HxW; auto: that of the data), and whether the
-    network's first layer brings the pixels of each channel to mean 0 and standard deviation 1,
-    measured on the training images, or leaves them as they are, 0 to 1 (``normalise``)."""
+    """What is learnt from."""
 
-    name: str = "mnist"
-    val: float = 0.1
-    split_seed: int = 0
-    image_size: str = "auto"
-    normalise: bool = True
+    name: str = _data("mnist", "A data set by name, or a folder of images.")
+    val: float = _data(0.1, "Share held out for validation; 0 trains on everything.",
+        below(1, "a share of the training data, {range}"), "try 0.1")
+    split_seed: int = _data(0, "Seed of that split.", at_least(0), "try 0")
+    image_size: str = _data("auto", "Size that a folder's images are brought to: {values}.",
+        SIZE, "try 64 or 48x64")
+    normalise: bool = _data(
+        True, "Bring each channel's training pixels to mean 0, deviation 1, or leave them 0 to 1.")
 
 
 @dataclass(frozen=True)
 class Model:
-    """The network by its name in ``convscope.models.MODELS`` (or ``file.py:Class``), and its
-    arguments."""
+    """The network, and its own arguments."""
 
-    name: str = "cnn"
+    name: str = _network("cnn", "A network by name (see `models`), tv:NAME, or file.py:Class.")
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Train:
-    """How it is fitted. ``None`` stands for 'as the optimiser and schedule have it' until
-    resolved, 0 for 'off'.
+    """How it is fitted; None is what the optimiser and the schedule make of it, until resolved."""
 
-    ``clip_grad``: the largest norm of a gradient. ``ema``: decay of the moving average of the
-    weights that is judged and kept. ``early_stopping``: so many epochs without a better validation
-    loss end the run, and the best weights are kept. ``steps``: where training ends within its last
-    epoch, whatever the epochs have left. ``micro_batch``: images a forward and backward pass, their
-    gradients summed to the batch's. ``eval_batch``: images that are judged at once.
-    """
-
-    epochs: int = 5
-    batch_size: int = 100
-    optimizer: str = "adamw"
-    lr: float | None = None
-    momentum: float | None = None
-    nesterov: bool = True
-    weight_decay: float = 0.01
-    schedule: str = "one-cycle"
-    warmup: float | None = None
-    label_smoothing: float = 0.0
-    clip_grad: float = 0.0
-    ema: float = 0.0
-    early_stopping: int = 0
-    steps: int = 0
-    micro_batch: int = 0
-    eval_batch: int = 250
-    seed: int = 0
-    precision: str = "auto"
-    memory_format: str = "auto"
-    kernels: str = "auto"
-    device: str = "auto"
-    threads: int = 0
-    checkpoint_seconds: float = 60.0
+    epochs: int = _train(5, "Passes over the training images.", at_least(1), "try 5")
+    batch_size: int = _train(100, "Images a step.", at_least(1), "try 100")
+    optimizer: str = _train("adamw", "{values}.", one_of(*LR_BY_OPTIMIZER), "try adamw")
+    lr: float | None = _train(None, "Highest learning rate; --find-lr searches for one.",
+        Rule(lambda v: v > 0, "a finite number above 0"), "try 0.001",
+        by=("optimizer", LR_BY_OPTIMIZER))
+    momentum: float | None = _train(None, "Momentum.", below(1), "try 0.9",
+        by=("optimizer", {"sgd": 0.9}))
+    nesterov: bool = _train(True, "Nesterov's momentum, or the plain one.")
+    weight_decay: float = _train(0.01, "On weights; biases and normalisation are spared.",
+        FINITE, "try 0.01")
+    schedule: str = _train("one-cycle", "{values}.", one_of(*WARMUP_BY_SCHEDULE), "try one-cycle")
+    warmup: float | None = _train(None, "Share of the steps in which the rate rises.",
+        below(1, "a share of all steps, {range}"), "try 0.25", by=("schedule", WARMUP_BY_SCHEDULE))
+    label_smoothing: float = _train(
+        0.0, "Share of a target that goes to all classes.", below(1), "try 0.1")
+    clip_grad: float = _train(0.0, "Largest norm of a gradient; 0 is off.", OR_OFF, "try 1")
+    ema: float = _train(
+        0.0, "Decay of the weights' moving average, which is judged and kept; 0 is off.",
+        below(1, "a decay, {range} (0: off)"), "try 0.99")
+    early_stopping: int = _train(
+        0, "End after so many epochs without a better validation loss, and keep the best weights; "
+        "0 is off.",
+        at_least(0, "a whole number of epochs, 0: off"), "try 5")
+    steps: int = _train(
+        0, "End after so many steps, whatever the epochs have left; 0 is whole epochs.",
+        at_least(0, "a whole number of at least 0 (0: whole epochs)"), "try 1000")
+    micro_batch: int = _here(
+        0, "Images a forward and backward pass, gradients summed to a step's; 0 is the batch.",
+        at_least(0, "a whole number of images, 0: the batch"), "try 64")
+    eval_batch: int = _machine(250, "Images that are judged at once.", at_least(1), "try 250")
+    seed: int = _train(0, "Of weights, order and augmentation.",
+        below(2**32, "a whole number, 0 <= {name} < 2**32"), "try 0", claimed=False)
+    precision: str = _machine("auto", "{values}; auto is measured, tf32 is for NVIDIA GPUs.",
+        one_of("auto", "float32", "bfloat16", "tf32"), "try auto")
+    memory_format: str = _machine("auto", "{values}; auto is measured.",
+        one_of("auto", "channels_last", "contiguous"), "try auto")
+    kernels: str = _machine("auto", "How layers are computed: {values}.", KERNELS, "try auto")
+    device: str = _machine("auto", "auto, cpu, cuda, and PyTorch's others.")
+    threads: int = _machine(0, "CPU threads; 0 is all cores.",
+        at_least(0, "a whole number of at least 0 (0: all cores)"), "try 0")
+    checkpoint_seconds: float = _machine(60.0, "At most so much work is lost to a power cut.",
+        FINITE, "try 60")
 
 
 @dataclass(frozen=True)
 class Augment:
-    """What a training image may look like instead; 0 or false is off.
+    """What a training image may look like instead; 0 or false is off."""
 
-    ``crop``: a random part of at least this share of the area, brought back to size. ``rotate``: up
-    to so many degrees each way; ``scale``: larger or smaller by up to this share; ``shear``: up to
-    so many degrees. ``shift``: up to so many pixels each way, ``padding`` beyond the edge (black,
-    reflect or edge). ``flip``: mirrored left to right, half of the time; ``alternating_flip``: each
-    image mirrored every other epoch. ``brightness``, ``contrast``, ``saturation``: by a factor of
-    up to 1 +- this; ``hue``: turned by up to this share of the circle. ``randaugment``: so many
-    random operations of strength ``magnitude`` (0 to 30). ``cutout``: a square of so many pixels
-    blacked out. ``erase``: the probability of a random rectangle of noise. ``mixup``, ``cutmix``:
-    alpha of the Beta distribution that two images are blended by.
-    """
-
-    crop: float = 0.0
-    rotate: float = 0.0
-    scale: float = 0.0
-    shear: float = 0.0
-    shift: int = 0
-    padding: str = "black"
-    flip: bool = False
-    alternating_flip: bool = False
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    randaugment: int = 0
-    magnitude: int = 9
-    cutout: int = 0
-    erase: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
+    crop: float = _augment(
+        0.0, "A random part of at least this share of the area, brought to size.",
+        up_to(1, "a share of the area, {range}"), "try 0.5")
+    rotate: float = _augment(0.0, "Up to so many degrees each way.",
+        up_to(180, "degrees, {range}"), "try 10")
+    scale: float = _augment(0.0, "Larger or smaller by up to this share.",
+        below(1, "a share, {range}"), "try 0.1")
+    shear: float = _augment(0.0, "Up to so many degrees each way.",
+        below(90, "degrees, {range}"), "try 10")
+    shift: int = _augment(0, "Up to so many pixels each way.", PIXELS, "try 2")
+    padding: str = _augment("black", "What lies beyond the edge: {values}.",
+        one_of("black", "reflect", "edge"), "try edge")
+    flip: bool = _augment(False, "Mirror left to right, half of the time.")
+    alternating_flip: bool = _augment(False, "Mirror each image every other epoch.")
+    brightness: float = _augment(0.0, "Factor of up to 1 +- this.", SHARE, "try 0.2")
+    contrast: float = _augment(0.0, "Factor of up to 1 +- this.", SHARE, "try 0.2")
+    saturation: float = _augment(0.0, "Factor of up to 1 +- this.", SHARE, "try 0.2")
+    hue: float = _augment(0.0, "Turn by up to this share of the circle.",
+        up_to(0.5, "a share of the circle, {range}"), "try 0.05")
+    randaugment: int = _augment(0, "Random operations an image.",
+        up_to(10, "0 to 10 operations an image"), "try 2")
+    magnitude: int = _augment(9, "Their strength, 0 to 30.",
+        up_to(30, "a whole number, 0 to 30"), "try 9")
+    cutout: int = _augment(0, "Side of a blacked-out square, in pixels.", PIXELS, "try 8")
+    erase: float = _augment(0.0, "Probability of a random rectangle of noise.",
+        up_to(1, "a probability, {range}"), "try 0.25")
+    mixup: float = _augment(0.0, "Blend two images: alpha of the Beta distribution.",
+        OR_OFF, "try 0.2")
+    cutmix: float = _augment(0.0, "Patch an image with another: alpha of the Beta distribution.",
+        OR_OFF, "try 1")
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -117,13 +158,6 @@ class Claim:
     command: str
     loss: float | None = None
     published: float | None = None
-
-
-# A claim is about every seed and every way of running the same arithmetic.
-UNCLAIMED = (
-    *("seed", "precision", "memory_format", "kernels", "device", "threads"),
-    *("checkpoint_seconds", "eval_batch"),
-)
 
 
 @dataclass(frozen=True)
@@ -144,16 +178,15 @@ class Recipe:
         >>> Recipe().measured(precision="float32").origin["train.precision"]
         'measured'
         """
-        section_of = options()
         changed: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
-            section = section_of[name]
+            section = options()[name].section
             if value != getattr(getattr(self, section), name):
                 changed.setdefault(section, {})[name] = value
         names = [(section, name) for section, found in changed.items() for name in found]
         origin = {**self.origin, **{f"{s}.{name}": "measured" for s, name in names}}
         parts = {s: replace(getattr(self, s), **found) for s, found in changed.items()}
-        same = {name for _, name in names} <= {*UNCLAIMED, "image_size"}
+        same = not any(options()[name].claimed for _, name in names if name != "image_size")
         return replace(self, **parts, claim=self.claim if same else None, origin=origin)
 
 
@@ -168,17 +201,55 @@ AUGMENT_BY_DATA: dict[str, Augment] = {
     "cifar10": Augment(shift=4, flip=True),
     "cifar100": Augment(shift=4, flip=True),
 }
-LR_BY_OPTIMIZER = {"sgd": 0.05, "adam": 1e-3, "adamw": 4e-3}
-WARMUP_BY_SCHEDULE = {"constant": 0.0, "cosine": 0.05, "one-cycle": 0.25}
 
 
-def options() -> dict[str, str]:
-    """The names that a caller may type, flat, each with its section.
+@functools.cache
+def options() -> Mapping[str, Option]:
+    """The table of all fields by the flat names that a caller may type.
 
-    >>> options()["lr"], options()["data"], options()["flip"]
-    ('train', 'data', 'augment')
+    >>> options()["lr"].section, options()["data"].name, options()["flip"].default
+    ('train', 'name', False)
     """
-    flat = {"data": "data", "model": "model"}
-    for section, kind in SECTIONS.items():
-        flat |= {f.name: section for f in fields(kind) if f.name not in ("name", "arguments")}
+    flat: dict[str, Option] = {}
+    for section, of in SECTIONS.items():
+        hints = typing.get_type_hints(of)
+        for f in fields(of):
+            if about := f.metadata.get("option"):
+                kinds = typing.get_args(hints[f.name]) or (hints[f.name],)
+                (kind,) = (k for k in kinds if k is not types.NoneType)
+                key = section if f.name == "name" else f.name
+                flat[key] = replace(about, section=section, name=f.name, kind=kind)
     return flat
+
+
+def default_in_words(name: str) -> str:
+    """What an option is where nothing is typed.
+
+    >>> default_in_words("lr"), default_in_words("epochs"), default_in_words("flip")
+    ('sgd 0.05, adam 0.001, adamw 0.004', '5', 'off; fashion-mnist on, cifar10 on, cifar100 on')
+    """
+    option = options()[name]
+    special = dict(option.by[1]) if option.by else {}
+    if option.section == "augment":
+        of_data = {data: getattr(own, name) for data, own in AUGMENT_BY_DATA.items()}
+        special = {data: own for data, own in of_data.items() if own != option.default}
+    others = ", ".join(f"{key} {in_words(value)}" for key, value in special.items())
+    return "; ".join(filter(None, [in_words(option.default), others]))
+
+
+def in_words(value: Any) -> str:
+    """A default as it is typed.
+
+    >>> in_words(True), in_words(60.0), in_words((16, 32)), in_words(None)
+    ('on', '60', '16,32', '')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "on", False: "off"}[value]
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+for _option in options().values():  # what help(Train) says
+    _kind = SECTIONS[_option.section]
+    _kind.__doc__ = f"{_kind.__doc__}\n\n``{_option.name}``: {_option.help}"

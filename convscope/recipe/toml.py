@@ -10,7 +10,7 @@ from typing import Any
 
 from convscope.errors import BadArgument, RunError, nearest
 from convscope.recipe.rules import checked
-from convscope.recipe.sections import SECTIONS, Claim, Recipe
+from convscope.recipe.sections import SECTIONS, Claim, Recipe, options
 
 
 def parse(text: str, where: str) -> Recipe:
@@ -36,14 +36,12 @@ def parse(text: str, where: str) -> Recipe:
             raise BadArgument(
                 "recipe", where, f"has an unknown table [{section}]", nearest(section, SECTIONS)
             )
-        kind = SECTIONS[section]
-        known = [f.name for f in fields(kind) if f.name != "arguments"]
+        known = {o.name: o for o in options().values() if o.section == section}
         arguments = {}
         for name, value in table.items():
             if name in known:
-                values.setdefault(section, {})[name] = checked(
-                    f"[{section}] {name}", value, kind, name
-                )
+                kept = checked(f"[{section}] {name}", value, known[name])
+                values.setdefault(section, {})[name] = kept
             elif section == "model":
                 arguments[name] = value
             else:
@@ -128,13 +126,12 @@ def load(name: str | Path) -> Recipe:
     return parse(text, str(name))
 
 
-# Fields that runs of convscope 0.1.0 do not have; such a run had what is their default.
-LATER = (
-    *("image_size", "nesterov", "clip_grad", "ema", "early_stopping", "steps", "micro_batch"),
-    *("eval_batch", "crop", "scale", "shear", "padding", "alternating_flip", "brightness"),
-    *("contrast", "saturation", "hue", "randaugment", "magnitude", "erase", "mixup", "cutmix"),
-    *("kernels", "normalise"),
-)
+# Fields that runs of convscope 0.1.0 have; a run without a later one had what is its default.
+FIRST = {
+    *("data", "val", "split_seed", "model", "epochs", "batch_size", "optimizer", "lr", "schedule"),
+    *("weight_decay", "warmup", "label_smoothing", "seed", "precision", "memory_format", "device"),
+    *("threads", "checkpoint_seconds", "shift", "rotate", "flip", "cutout"),
+}
 
 
 def of_run(folder: Path) -> Recipe:
@@ -146,13 +143,7 @@ def of_run(folder: Path) -> Recipe:
         raise RunError(f"{path}: is not there; is {folder} a run folder?") from None
     except (BadArgument, UnicodeDecodeError) as why:
         raise RunError(f"{path}: was edited or damaged: {why}") from None
-    missing = [
-        f"{section}.{f.name}"
-        for section, kind in SECTIONS.items()
-        for f in fields(kind)
-        if f.name not in ("arguments", "momentum", *LATER)
-        and f"{section}.{f.name}" not in recipe.origin
-    ]
-    if missing:
+    needed = [f"{o.section}.{o.name}" for flat, o in options().items() if flat in FIRST]
+    if missing := [key for key in needed if key not in recipe.origin]:
         raise RunError(f"{path}: was edited or damaged: it lacks {', '.join(missing)}")
     return recipe

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import tomllib
-import types
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +82,10 @@ def typed(text: str) -> tuple[str, list[Any]]:
 def _value(name: str, word: str) -> Any:
     """A value in the type of its recipe's field; of a network's argument, in the one it looks
     like."""
-    section = recipes.options().get(name)
-    if section is None:
+    option = recipes.options().get(name)
+    if option is None:
         return word if name == "layers" else _looks_like(word)
-    if name == "model":
-        return word
-    hint = typing.get_type_hints(recipes.SECTIONS[section])[name]
-    (kind,) = (t for t in typing.get_args(hint) or (hint,) if t is not types.NoneType)
+    kind: type = option.kind
     if kind is bool and word.lower() in ("true", "false"):
         return word.lower() == "true"
     try:

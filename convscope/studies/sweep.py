@@ -116,8 +116,9 @@ def sweep(
     ``resume`` tries it again. Raises BadArgument, before anything is written, for a setting that
     cannot be built.
     """
-    fixed = _fixed(data, model, recipe, augment, quick, options)
-    wanted = _wanted(study, vary, fixed, seeds, quick)
+    fixed, wanted = _asked(
+        data, vary, study, seeds, augment, quick, model=model, recipe=recipe, **options
+    )
     folder = None if out is None else Path(out)
     begun = _begun(folder, resume)
     packs: dict[tuple[str, str], Pack] = {}
@@ -159,21 +160,10 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def preview(
-    data: str | Path | None = None,
-    *,
-    vary: Mapping[str, Sequence[Any] | Mapping[str, Any]] | Iterable[str] = (),
-    study: str | None = None,
-    seeds: int | Sequence[int] | None = None,
-    model: str | None = None,
-    recipe: str | Path | None = None,
-    augment: bool = True,
-    quick: bool = False,
-    **options: Any,
-) -> list[dict[str, Any]]:
-    """What :func:`sweep` would train, a row a setting, once every setting was checked."""
-    fixed = _fixed(data, model, recipe, augment, quick, options)
-    wanted = _wanted(study, vary, fixed, seeds, quick)
+def preview(data: str | Path | None = None, **of_sweep: Any) -> list[dict[str, Any]]:
+    """What :func:`sweep` would train if it were called so, a row a setting, once every setting was
+    checked."""
+    _, wanted = _asked(data, **of_sweep)
     cells = [c for c in _cells(wanted, {}, silent) if c.seed == wanted.seeds[0]]
     return [
         {
@@ -190,19 +180,21 @@ def preview(
     ]
 
 
-def _fixed(
+def _asked(
     data: str | Path | None,
-    model: str | None,
-    recipe: str | Path | None,
-    augment: bool,
-    quick: bool,
-    options: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The options of ``train`` that all runs share, as far as they are given."""
+    vary: Mapping[str, Any] | Iterable[str] = (),
+    study: str | None = None,
+    seeds: int | Sequence[int] | None = None,
+    augment: bool = True,
+    quick: bool = False,
+    **options: Any,
+) -> tuple[dict[str, Any], Study]:
+    """The options of ``train`` that all runs share, as far as they are given, and the study."""
     place = None if data is None else asked.full(data)
-    given = {"data": place, "model": model, "recipe": recipe, **options}
+    given = {"data": place, **options}
     given |= {"augment": None if augment else False} | (QUICK if quick else {})
-    return {name: value for name, value in given.items() if value is not None}
+    fixed = {name: value for name, value in given.items() if value is not None}
+    return fixed, _wanted(study, vary, fixed, seeds, quick)
 
 
 def _seeds(seeds: int | Sequence[int] | None, quick: bool) -> tuple[int, ...] | None:

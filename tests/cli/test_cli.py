@@ -13,9 +13,10 @@ from quick import convscope
 
 import convscope as cs
 from convscope import cli, recipe
-from convscope.cli.options import FIELDS, WORDS
+from convscope.cli.options import FIRST
 from convscope.data import sources
 from convscope.models import MODELS, arguments_of
+from convscope.words import WORDS
 
 OPEN_DATA = sources.open_data
 
@@ -28,18 +29,23 @@ def test_help_names_every_verb(run):
         assert f"  {verb}  " in said.out
 
 
-def test_every_field_of_a_recipe_is_an_option(run):
-    """And every option of the table is a field: neither is forgotten when the other grows."""
-    listed = [name for group in FIELDS.values() for name in group]
-    assert sorted(listed) == sorted(set(recipe.options()) - {"data", "model"})
+def test_every_field_of_a_recipe_is_an_option_and_says_its_default(run):
     said = run("train", "--help")
-    for name in listed:
-        assert f" --{name.replace('_', '-')}" in said.out, name
+    entries = re.split(r"\n(?=  -|\S|\n)", said.out)
+    for name, option in recipe.options().items():
+        if name != "data":
+            flag = re.compile(rf"  (-\w, )?--{name.replace('_', '-')}[ ,]")
+            (entry,) = (" ".join(one.split()) for one in entries if flag.match(one))
+            assert option.help.removesuffix(".") in entry.replace("one- cycle", "one-cycle")
+            assert "[default: " in entry and not entry.endswith("[default: ]"), name
     headings = re.findall(r"^(\w[\w -]*):$", said.out, re.M)
     assert headings == [
-        *("Arguments", "Network", "Data", "Training", "Augmentation", "This machine"),
+        *("Arguments", "Most used", "Network", "Data", "Training", "Augmentation", "This machine"),
         *("Limits", "Run", "Options", "Words of --layers"),
     ]
+    most = re.search(r"Most used:\n(.*?)\n\n", said.out, re.S)[1]
+    flags = [flag[2:].replace("-", "_") for flag in re.findall(r"^  .*?(--\S+\b)", most, re.M)]
+    assert tuple(flags) == FIRST and len(FIRST) == 10
 
 
 TYPED = {"str": "auto", "int": "1", "float": "0.5"}
