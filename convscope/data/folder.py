@@ -20,7 +20,6 @@ import numpy as np
 from convscope.data import cache
 from convscope.data.decode import decode, look
 from convscope.data.duplicates import image_hashes
-from convscope.data.fitting import Pixels, Resize, resized
 from convscope.data.layout import (
     Layout,
     Sample,
@@ -38,6 +37,7 @@ from convscope.data.pack import (
     record_hashes,
     write_stream,
 )
+from convscope.data.resize import Pixels, Resize, resized
 from convscope.data.scan import scan, stamp
 from convscope.errors import BadArgument, DataError, ImageError
 from convscope.events import Emit, Notice, Progress, silent

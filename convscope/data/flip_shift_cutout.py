@@ -1,5 +1,5 @@
-"""Where the pixels of a batch come from: images copied from their source and, on the way, mirrored,
-shifted and cut out; see :mod:`convscope.data.augment`."""
+"""Random flip, shift and cutout of a batch in the one pass that copies its images from their
+source; see :mod:`convscope.data.augment`."""
 
 from __future__ import annotations
 
