@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     )
     from convscope.evaluation.compare import Comparison
     from convscope.events import EpochEnd, Look, Notice, Progress, silent
+    from convscope.predicting.prediction import Prediction
     from convscope.studies.sweep import Sweep
-    from convscope.trained import Guess, Trained, load
+    from convscope.trained import Trained, load
     from convscope.watched import evaluate, explain, find_lr, sweep, train
 
 _HOME = {
@@ -65,7 +66,7 @@ _HOME = {
     "Comparison": "evaluation.compare",
     "load": "trained",
     "Trained": "trained",
-    "Guess": "trained",
+    "Prediction": "predicting.prediction",
     "open_data": "data.sources",
     "EpochEnd": "events",
     "Look": "events",
@@ -89,13 +90,13 @@ __all__ = [
     "DataError",
     "EpochEnd",
     "Explained",
-    "Guess",
     "ImageError",
     "Interrupted",
     "LearningRate",
     "Look",
     "Metrics",
     "Notice",
+    "Prediction",
     "Progress",
     "Run",
     "RunError",

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from convscope import notebook
 from convscope.errors import BadArgument, DataError, RunError
-from convscope.evaluation.predictions import Prediction, read_predictions
+from convscope.evaluation.predictions import PredictionRow, read_predictions
 from convscope.run import RunFolder
 
 CHANCE = 0.05  # what happens by chance less often than this is no longer put down to it
@@ -78,7 +78,7 @@ class Judged:
     accuracy: float
     accuracy_ci95: tuple[float, float]
     test_looks: int
-    rows: dict[str, Prediction]
+    rows: dict[str, PredictionRow]
 
     def as_json(self) -> dict[str, Any]:
         """The run in short."""

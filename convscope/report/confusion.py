@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convscope.evaluation.predictions import Prediction
+from convscope.evaluation.predictions import PredictionRow
 from convscope.report.markup import note, scroll, table
 from convscope.report.reading import RunFiles, esc, many, percent, probability
 from convscope.report.sheet import Sheet, sheet
@@ -31,7 +31,7 @@ class Confusion:
     """
 
     def __init__(
-        self, run: RunFiles, rows: Sequence[Prediction], images: np.ndarray | None
+        self, run: RunFiles, rows: Sequence[PredictionRow], images: np.ndarray | None
     ) -> None:
         self.run, self.rows = run, rows
         self.classes, self.matrix = run.classes, run.metrics["confusion"]

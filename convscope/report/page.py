@@ -15,7 +15,7 @@ import numpy as np
 
 from convscope import webpage
 from convscope.evaluation.metrics import reliability
-from convscope.evaluation.predictions import Prediction
+from convscope.evaluation.predictions import PredictionRow
 from convscope.insight.anatomy import Summary
 from convscope.report import cost, inside, network
 from convscope.report.charts import Line, line_chart, reliability_chart
@@ -41,7 +41,7 @@ ADVICE = 3  # things to do next that are named
 
 def page(
     run: RunFiles,
-    rows: Sequence[Prediction],
+    rows: Sequence[PredictionRow],
     images: np.ndarray | None,
     summary: Summary | str,
     look: Look | None = None,
@@ -237,7 +237,7 @@ def _classes(run: RunFiles) -> str:
     return note(said) + table("per-class", "Figures by class", heads, lines)
 
 
-def _calibration(run: RunFiles, rows: Sequence[Prediction]) -> str:
+def _calibration(run: RunFiles, rows: Sequence[PredictionRow]) -> str:
     confidence = np.array([row.p_predicted for row in rows], dtype=np.float64)
     right = np.array([row.label == row.predicted for row in rows])
     bins = reliability(confidence, right)
