@@ -21,6 +21,7 @@ from convscope.data.pack import SPLITS
 from convscope.data.scan import Found, kinds
 from convscope.errors import BadArgument
 from convscope.events import Notice
+from convscope.formatting import plural
 
 FOLDERS = {
     **{"train": "train", "training": "train", "test": "test", "testing": "test"},
@@ -71,7 +72,7 @@ def not_read(counts: dict[str, int]) -> Notice | None:
         return None
     total = sum(counts.values())
     named = listed([f"{count:,} {suffix}" for suffix, count in counts.items()])
-    which = "1 file was" if total == 1 else f"{total:,} files were"
+    which = plural(total, "file was", "files were")
     remedy = "save what is a picture among them as JPEG or PNG"
     pictures = counts.keys() - BESIDE
     return Notice(f"{which} not read: {named}" + f"; {remedy}" * bool(pictures), bool(pictures))
