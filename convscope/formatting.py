@@ -5,6 +5,8 @@ Pages and cards set them in type once more: see :func:`convscope.report.reading.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def percent(share: float | None, digits: int = 2) -> str:
     """A share of 1 as a percentage; a dash where there is none.
@@ -108,3 +110,13 @@ def plural(count: int, thing: str, things: str = "") -> str:
     ('1 image', '2,000 images', '2 classes')
     """
     return f"{count:,} {thing if count == 1 else things or thing + 's'}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, and how many more there are.
+
+    >>> listed(["cat", "dog", "cow"], most=2)
+    'cat, dog and 1 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -9,6 +9,7 @@ from convscope.formatting import (
     decimal_size,
     decimals,
     duration,
+    listed,
     measured_duration,
     p_value,
     percent,
@@ -81,3 +82,8 @@ def test_plurals():
     said = [plural(count, "test image") for count in (0, 1, 2, 1000)]
     assert said == ["0 test images", "1 test image", "2 test images", "1,000 test images"]
     assert [plural(count, "class", "classes") for count in (1, 2)] == ["1 class", "2 classes"]
+
+
+def test_a_long_list_is_cut():
+    assert listed(["a", "b"]) == "a, b"
+    assert listed([str(n) for n in range(1006)]) == "0, 1, 2, 3, 4 and 1,001 more"

@@ -24,7 +24,6 @@ from convscope.data.layout import (
     Layout,
     Sample,
     arranged,
-    listed,
     not_read,
     refused,
     unread_kinds,
@@ -41,6 +40,7 @@ from convscope.data.resize import Pixels, Resize, resized
 from convscope.data.scan import scan, stamp
 from convscope.errors import BadArgument, DataError, ImageError
 from convscope.events import Emit, Notice, Progress, silent
+from convscope.formatting import listed
 
 RULES = 1  # part of a pack's key: raise it when the same files come to give another pack
 LARGEST = 224  # pixels a side, unless the caller says otherwise

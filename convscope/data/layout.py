@@ -21,7 +21,7 @@ from convscope.data.pack import SPLITS
 from convscope.data.scan import Found, kinds
 from convscope.errors import BadArgument
 from convscope.events import Notice
-from convscope.formatting import plural
+from convscope.formatting import listed, plural
 
 FOLDERS = {
     **{"train": "train", "training": "train", "test": "test", "testing": "test"},
@@ -299,13 +299,3 @@ def held_out(paths: Sequence[str], below: str = "") -> set[str]:
 def refused(path: Path, rule: str, remedy: str) -> BadArgument:
     """The error for a folder that is not as it must be."""
     return BadArgument("data", path, rule, remedy)
-
-
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """The first few names, and how many more there are.
-
-    >>> listed(["cat", "dog", "cow"], most=2)
-    'cat, dog and 1 more'
-    """
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

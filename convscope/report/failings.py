@@ -6,7 +6,7 @@ from __future__ import annotations
 from statistics import NormalDist
 
 from convscope.evaluation.metrics import wilson_interval
-from convscope.formatting import plural
+from convscope.formatting import listed, plural
 from convscope.report.evidence import Evidence, Finding, points
 from convscope.report.reading import digits_for, looks, percent
 
@@ -103,11 +103,10 @@ def _missing(seen: Evidence) -> Finding | None:
     names = [name for name, row in zip(seen.classes, seen.confusion, strict=True) if not sum(row)]
     if not names:
         return None
-    listed = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
     return Finding(
         "missing",
         f"{plural(len(names), 'class', 'classes')} had no test image "
-        f"({listed}): nothing is known of how well it recognises them.",
+        f"({listed(names, 3)}): nothing is known of how well it recognises them.",
         "their rows of the confusion matrix are empty",
         "Add test images of every class.",
     )

@@ -92,8 +92,8 @@ def test_what_draw_leaves_is_the_rest(spec):
 @pytest.mark.parametrize("padding", PAD)
 def test_each_alone_one_after_the_other_is_all_at_once(images, padding):
     random = seeded(6)
-    found = flip_shift_cutout.flip(images, random)
-    found = flip_shift_cutout.shift(found, 2, random, padding)
+    found = augment.augment(images, (), Augment(flip=True), random)[0]
+    found = augment.augment(found, (), Augment(shift=2, padding=padding), random)[0]
     found = flip_shift_cutout.cutout(found, 3, random)
     spec = Augment(shift=2, padding=padding, flip=True, cutout=3)
     assert torch.equal(found, augment.augment(images, (), spec, seeded(6))[0])
@@ -135,9 +135,14 @@ def test_cutout_has_its_middle_at_every_pixel_as_often():
     assert sorted((holes == 0).sum(1).tolist()) == [4] * 4 + [6] * 10 + [9] * 6
 
 
+def alternating_flip(images: torch.Tensor, indices: torch.Tensor, epoch: int) -> torch.Tensor:
+    spec = Augment(alternating_flip=True)
+    return augment.augment(images, (), spec, seeded(), indices=indices, epoch=epoch)[0]
+
+
 def test_alternating_flip_mirrors_each_image_every_other_epoch(images):
     indices = torch.arange(50) + 10**6
-    epochs = [flip_shift_cutout.alternating_flip(images, indices, epoch) for epoch in range(4)]
+    epochs = [alternating_flip(images, indices, epoch) for epoch in range(4)]
     mirrored = [(found == images.flip(3)).flatten(1).all(1) for found in epochs]
     same = [(found == images).flatten(1).all(1) for found in epochs]
     assert torch.equal(mirrored[0], same[1]) and torch.equal(mirrored[1], same[0])
@@ -154,7 +159,7 @@ def test_alternating_flip_goes_by_a_hash_that_stays(images):
             index ^= (index >> 29) | (-(index >> 63) << 35)  # noqa: PLW2901 - the sign moves in
             index = index * factor % 2**64  # noqa: PLW2901
         wanted.append(bool(index >> 40 & 1))
-    found = flip_shift_cutout.alternating_flip(images, torch.tensor(indices), 0)
+    found = alternating_flip(images, torch.tensor(indices), 0)
     mirrored = (found == images.flip(3)).flatten(1).all(1)
     assert mirrored.tolist() == wanted
 
@@ -168,7 +173,7 @@ def test_alternating_flip_tosses_a_fair_coin_for_each_index():
 
 def test_alternating_flip_goes_by_the_index_in_the_data_set(images):
     spec, chosen = Augment(alternating_flip=True), torch.tensor([7, 1, 8, 40, 30])
-    whole = flip_shift_cutout.alternating_flip(images, torch.arange(50), 1)
+    whole = alternating_flip(images, torch.arange(50), 1)
     assert torch.equal(augment.draw(images, chosen, spec, seeded(), 1), whole[chosen])
     found, _ = augment.augment(images[chosen], (), spec, seeded(), indices=chosen, epoch=1)
     assert torch.equal(found, whole[chosen])
