@@ -44,8 +44,8 @@ if TYPE_CHECKING:  # which is where these names stand, once: `_homes` reads them
     from convscope.events import Notice as Notice
     from convscope.events import Progress as Progress
     from convscope.events import silent as silent
+    from convscope.predicting.prediction import Prediction as Prediction
     from convscope.studies.sweep import Sweep as Sweep
-    from convscope.trained import Guess as Guess
     from convscope.trained import Trained as Trained
     from convscope.trained import load as load
     from convscope.watched import evaluate as evaluate

@@ -24,8 +24,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from convscope.events import EpochEnd, Event, Notice, in_words
+from convscope.events import EpochEnd, Event, Notice
 from convscope.events import Progress as Done
+from convscope.formatting import decimals, duration, p_value, percent, plural
 
 if TYPE_CHECKING:
     from convscope.evaluation.compare import Comparison
@@ -41,7 +42,7 @@ class Left(TimeRemainingColumn):
         """The time left in words."""
         left = task.fields.get("left")
         if left is not None:
-            return Text(in_words(left), style="progress.remaining")
+            return Text(duration(left), style="progress.remaining")
         if task.fields["unit"] == "steps":
             return Text("...", style="progress.remaining")
         return super().render(task)
@@ -117,7 +118,7 @@ class Monitor:
             self.began = now, event.done
         elif event.left is not None and event.done > self.began[1]:
             step = (now - self.began[0]) / (event.done - self.began[1])
-            text = f"about {in_words(event.left)} to go ({step * 1e3:.0f} ms a step)"
+            text = f"about {duration(event.left)} to go ({step * 1e3:.0f} ms a step)"
             self.err.print(text, style="dim", markup=False, soft_wrap=True)
             self.foretold = True
 
@@ -153,16 +154,12 @@ EPOCH = ("epoch", "train loss", "train acc", "val loss", "val acc", "lr", "secon
 
 def cells(end: EpochEnd) -> list[str]:
     """An epoch as a row below :data:`EPOCH`."""
-
-    def share(value: float | None) -> str:
-        return "-" if value is None else f"{value:.2%}"
-
     return [
         f"{end.epoch}/{end.epochs}",
         f"{end.train_loss:.4f}",
-        share(end.train_accuracy),
-        "-" if end.val_loss is None else f"{end.val_loss:.4f}",
-        share(end.val_accuracy),
+        percent(end.train_accuracy),
+        decimals(end.val_loss),
+        percent(end.val_accuracy),
         f"{end.lr:.2e}",
         f"{end.seconds:.1f}",
         f"{end.images_per_second:,.0f}",
@@ -204,8 +201,7 @@ def without_copies(duplicates: Mapping[str, Any] | None) -> str:
 def figures(values: Mapping[str, Any]) -> None:
     """Print the figures of a run on a split: the headline, then a row a class."""
     low, high = values["accuracy_ci95"]
-    looks = values["test_looks"]
-    console = out()
+    console, ratios = out(), ("precision", "recall", "f1")
     console.print(
         f"{values['split']} accuracy {values['accuracy']:.2%} "
         f"(95% interval {low:.2%} to {high:.2%}, {values['n']:,} images)",
@@ -216,12 +212,12 @@ def figures(values: Mapping[str, Any]) -> None:
     console.print(
         f"loss {values['loss']:.4f}, calibration error {values['ece']:.4f} "
         f"(before temperature {values['ece_raw']:.4f}), "
-        f"test split looked at {looks} time{'s' * (looks != 1)}"
+        f"test split looked at {plural(values['test_looks'], 'time')}"
     )
     table(
         ("class", "images", "precision", "recall", "F1"),
         [
-            (row["class"], row["support"], *(_share(row[k]) for k in ("precision", "recall", "f1")))
+            (row["class"], row["support"], *(decimals(row[k]) for k in ratios))
             for row in values["per_class"]
         ],
     )
@@ -230,8 +226,6 @@ def figures(values: Mapping[str, Any]) -> None:
 def comparison(found: Comparison, show: int) -> None:
     """Print how two runs differ: accuracies, the table of who is right, what it means; then classes
     and images that changed, the first ``show`` of each."""
-    from convscope.evaluation.compare import p_in_words
-
     low, high = found.difference_ci95
     counts = found.counts
     console = out()
@@ -243,7 +237,7 @@ def comparison(found: Comparison, show: int) -> None:
     table(("", "run", "accuracy", "95% interval", "looks at the test split"), rows)
     console.print(
         f"\nB - A {100 * found.difference:+.2f} points (95% interval {100 * low:+.2f} to "
-        f"{100 * high:+.2f}; McNemar's exact test {p_in_words(found.p)}; {found.n:,} images)",
+        f"{100 * high:+.2f}; McNemar's exact test {p_value(found.p, 'p')}; {found.n:,} images)",
         style="bold",
     )
     sides = [("A right", counts.both, counts.only_a), ("A wrong", counts.only_b, counts.neither)]
@@ -260,7 +254,7 @@ def comparison(found: Comparison, show: int) -> None:
     columns: tuple[str, ...] = ("class", "images", "A right", "B right", "B - A", "p", "p (Holm)")
     cells = [
         (row["class"], row["images"], row["a_right"], row["b_right"],
-         f"{100 * row['difference']:+.2f}", *(_chance(row[key]) for key in ("p", "p_holm")))
+         f"{100 * row['difference']:+.2f}", *(p_value(row[key]) for key in ("p", "p_holm")))
         for row in changed[:show]
     ]  # fmt: skip
     _headed("Classes in which an image changed", columns, cells, len(changed), "the most changed")
@@ -283,10 +277,6 @@ def _headed(
         table(columns, rows)
 
 
-def _chance(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else "<0.001"
-
-
 ASIDE = ("seeds", "sd", "test loss", "an epoch")  # what a study's page has, a terminal not
 
 
@@ -304,7 +294,3 @@ def study(parts: Sequence[Any]) -> None:
         if part.chosen is not None:
             out().print(f"Chosen on validation: {part.chosen}", markup=False)
         out().print()
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -65,20 +65,3 @@ Emit = Callable[[Event], None]
 
 def silent(event: Event) -> None:
     """Drop the event."""
-
-
-def in_words(seconds: float) -> str:
-    """A time as a person says it.
-
-    >>> in_words(0.03), in_words(4.25), in_words(80), in_words(5400)
-    ('0.03 s', '4.2 s', '1 min 20 s', '1 h 30 min')
-    """
-    if seconds < 9.95:
-        return f"{seconds:.2g} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min" + f" {whole % 60} s" * (whole % 60 > 0)
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h" + f" {minutes} min" * (minutes > 0)

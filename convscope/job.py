@@ -29,7 +29,8 @@ from convscope.engine import autotune, choice, measurements, precision
 from convscope.engine.timing import race
 from convscope.errors import BadArgument, ConvscopeError, DataError, RunError
 from convscope.evaluation import metrics, predictions
-from convscope.events import Emit, Event, Notice, Progress, in_words
+from convscope.events import Emit, Event, Notice, Progress
+from convscope.formatting import decimal_size, duration
 from convscope.insight import anatomy, figures
 from convscope.models import store
 from convscope.models.parts import Classifier
@@ -226,7 +227,7 @@ class Job:
         for each than training does."""
         if asked.train.device != "cpu":
             rule = f"bounds the memory of the CPU, and the network is on {asked.train.device}"
-            raise BadArgument("max_memory", memory.spelt(bound), rule, "set micro_batch yourself")
+            raise BadArgument("max_memory", decimal_size(bound), rule, "set micro_batch yourself")
         if "auto" not in (asked.train.precision, asked.train.memory_format, asked.train.kernels):
             return FEW  # nothing is probed
         plain = asked.measured(precision="float32", memory_format="contiguous", kernels="plain")
@@ -242,7 +243,7 @@ class Job:
             return asked
         size, judged = memory.fit(bound, rehearsal)
         passes = f"{size} images a pass" if size else "the whole batch at once"
-        self.emit(Notice(f"memory bound {memory.spelt(bound)}: {passes} (measured)"))
+        self.emit(Notice(f"memory bound {decimal_size(bound)}: {passes} (measured)"))
         return asked.measured(micro_batch=size, eval_batch=judged)
 
     def _within_time(self, asked: Recipe, seconds: float) -> Recipe:
@@ -259,14 +260,14 @@ class Job:
             gone = time.perf_counter() - self.limits.began
             raise BadArgument(
                 "time_budget",
-                in_words(seconds),
-                f"is too short: {in_words(gone)} went before training, and one step, judging and "
-                f"the report take {in_words(least)} more",
-                f"try {in_words((gone + least) / budget.AIM * 1.5)}",
+                duration(seconds),
+                f"is too short: {duration(gone)} went before training, and one step, judging and "
+                f"the report take {duration(least)} more",
+                f"try {duration((gone + least) / budget.AIM * 1.5)}",
             )
         self.emit(
             Notice(
-                f"time budget {in_words(seconds)}: {steps:,} steps, {steps / epoch:.1f} epochs "
+                f"time budget {duration(seconds)}: {steps:,} steps, {steps / epoch:.1f} epochs "
                 f"({prices.step * 1e3:.0f} ms a step, measured)"
             )
         )

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 from convscope import api, notebook
-from convscope.events import Emit, EpochEnd, Event, Notice, Progress, in_words, silent
+from convscope.events import Emit, EpochEnd, Event, Notice, Progress, silent
+from convscope.formatting import duration
 from convscope.studies import sweep as studies
 
 P = ParamSpec("P")
@@ -115,7 +116,7 @@ class Page:
 
 def _bar(at: Progress) -> str:
     whole = "" if at.total is None else f" of {at.total:,}"
-    left = "" if at.left is None else f", {in_words(at.left)} left"
+    left = "" if at.left is None else f", {duration(at.left)} left"
     share = "" if at.total is None else f' value="{at.done}" max="{at.total}"'
     text = html.escape(f"{at.stage}: {at.done:,}{whole} {at.unit}{left}")
     return f"<p><progress{share}></progress> {text}</p>"

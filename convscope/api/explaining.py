@@ -17,7 +17,6 @@ from convscope import recipe as recipes
 from convscope.api.asked import opened
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument, RunError, nearest
-from convscope.evaluation import metrics
 from convscope.events import Emit, Progress, silent
 from convscope.insight import anatomy
 from convscope.insight.explain import ascent, heat, page, units, views
@@ -241,20 +240,20 @@ def _free(folder: Path) -> None:
 def _given(trained: Trained, images: Iterable[Any], invert: bool, emit: Emit) -> Images:
     """The user's own images. Raises BadArgument for none, and for one that cannot be read."""
     alone = isinstance(images, str | Path | bytes)
-    names, errors, pixels = trained.fitted([images] if alone else list(images), invert, emit)
-    for name, error in zip(names, errors, strict=True):
+    inputs = trained.inputs([images] if alone else list(images), invert, emit)
+    for name, _, error in inputs:
         if error is not None:
             rule, _, remedy = error.rpartition("; ")
             raise BadArgument("images", name, rule, remedy)
-    if not 0 < len(pixels) <= MOST:
+    if not 0 < len(inputs) <= MOST:
         rule = f"must be at least one image, and at most {MOST}, to be read on one picture"
-        raise BadArgument("images", f"{len(pixels)} images", rule, "name some of them")
-    array = np.stack([one for one in pixels if one is not None])
-    probabilities = _probabilities(trained, array)
+        raise BadArgument("images", f"{len(inputs)} images", rule, "name some of them")
+    array = np.stack([one.pixels for one in inputs if one.pixels is not None])
+    probabilities = trained.probabilities(array)
     best = probabilities.argmax(1)
     titles = tuple(
-        f"{Path(name).name}\n{trained.classes[k]} {row[k]:.0%}"
-        for name, k, row in zip(names, best, probabilities, strict=True)
+        f"{Path(one.name).name}\n{trained.classes[k]} {row[k]:.0%}"
+        for one, k, row in zip(inputs, best, probabilities, strict=True)
     )
     return Images(array, best, probabilities.max(1), titles)
 
@@ -271,7 +270,7 @@ def _tested(place: run.RunFolder, trained: Trained, subject: Subject) -> tuple[I
     random = np.random.default_rng(subject.seed)
     drawn = np.sort(random.choice(len(test), count, replace=False))
     pixels, labels = np.array(test.images[drawn]), np.array(test.labels[drawn])
-    probabilities = _probabilities(trained, pixels)
+    probabilities = trained.probabilities(pixels)
     best = probabilities.argmax(1)
     sure = probabilities.max(1)
     titles = tuple(
@@ -289,11 +288,6 @@ def _tested(place: run.RunFolder, trained: Trained, subject: Subject) -> tuple[I
         pixels[some], best[some], sure[some], tuple(titles[i] for i in some), labels[some]
     )
     return searched, shown
-
-
-def _probabilities(trained: Trained, pixels: np.ndarray) -> np.ndarray:
-    logits = trained.logits(pixels)
-    return metrics.softmax(logits, trained.temperature)
 
 
 def _write(

@@ -26,8 +26,9 @@ from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
 from convscope.job import same_data, write_pages
 from convscope.models import store
+from convscope.predicting.prediction import Prediction
 from convscope.run import RunFolder
-from convscope.trained import Guess, load
+from convscope.trained import load
 
 
 def evaluate(
@@ -118,8 +119,8 @@ def predict(
     model: str | None = None,
     device: str = "auto",
     emit: Emit = silent,
-) -> list[Guess]:
-    """Guesses of a run's network for image files and folders; see :meth:`Trained.predict`."""
+) -> list[Prediction]:
+    """Predictions of a run's network for image files and folders; see :meth:`Trained.predict`."""
     return load(path, model=model, device=device).predict(list(images), top_k, invert, emit)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from convscope import notebook
 from convscope.errors import RunError
+from convscope.formatting import percent
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
 
@@ -86,7 +87,7 @@ class Evaluation(dict[str, Any]):
     def _repr_html_(self) -> str:
         columns = ("precision", "recall", "f1")
         rows = [
-            (row["class"], f"{row['support']:,}", *(_share(row[key]) for key in columns))
+            (row["class"], f"{row['support']:,}", *(percent(row[key]) for key in columns))
             for row in self["per_class"]
         ]
         some = f"the first {CLASSES} of {len(rows)} classes" if len(rows) > CLASSES else ""
@@ -113,10 +114,6 @@ def _judged(values: Mapping[str, Any]) -> list[str]:
             ]
         ),
     ]
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}"
 
 
 @dataclass(frozen=True)

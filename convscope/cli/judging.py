@@ -52,27 +52,27 @@ def predict(
     from convscope import api, console
 
     with console.Monitor() as emit:
-        guesses = api.predict(
+        predictions = api.predict(
             run, files, top_k=top_k, invert=invert, model=model, device=device, emit=emit
         )
-    failed = [guess for guess in guesses if guess.error]
+    failed = [one for one in predictions if one.error]
     if as_json:
-        print_json({"results": [guess.as_json() for guess in guesses]})
+        print_json({"results": [one.as_json() for one in predictions]})
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        width = max((len(g.top) for g in guesses), default=0)
+        width = max((len(one.top) for one in predictions), default=0)
         heads = [h for i in range(1, width + 1) for h in (f"label_{i}", f"p_{i}")]
         writer.writerow(["file", *heads, "unsure", "error"])
-        for g in guesses:
-            cells = [c for label, p in g.top for c in (label, f"{p:.6f}")]
+        for one in predictions:
+            cells = [c for label, p in one.top for c in (label, f"{p:.6f}")]
             cells += [""] * (2 * width - len(cells))
-            writer.writerow([g.file, *cells, str(g.unsure).lower(), g.error or ""])
+            writer.writerow([one.file, *cells, str(one.unsure).lower(), one.error or ""])
     else:
-        for g in guesses:
-            best = "   ".join(f"{label} {p:.1%}" for label, p in g.top)
-            typer.echo(f"{g.file}: {best or 'not read'}{'   (unsure)' if g.unsure else ''}")
-    for guess in failed:
-        typer.echo(f"error: {guess.file}: {guess.error}", err=True)
+        for one in predictions:
+            best = "   ".join(f"{label} {p:.1%}" for label, p in one.top)
+            typer.echo(f"{one.file}: {best or 'not read'}{'   (unsure)' if one.unsure else ''}")
+    for one in failed:
+        typer.echo(f"error: {one.file}: {one.error}", err=True)
     if failed:
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convscope.cli.shared import Debug, Json, RunPath, print_json
+from convscope.formatting import percent
 
 if TYPE_CHECKING:
     from convscope.recipe import Claim
@@ -69,7 +70,7 @@ def recipes(as_json: Json = False, debug: Debug = False) -> None:
             (
                 name,
                 r.train.epochs,
-                "-" if published is None else f"{published:.2%}",
+                percent(published),
                 *(_reached(one.claim if one else None) for one in (theirs, own)),
             )
         )

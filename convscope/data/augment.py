@@ -19,8 +19,8 @@ from torch import Tensor
 
 from convscope import devices
 from convscope.data.colour import colour
+from convscope.data.flip_shift_cutout import cutout, drawn
 from convscope.data.mixing import erase, mixed
-from convscope.data.places import cutout, drawn
 from convscope.data.randaugment import randaugment
 from convscope.data.warp import warp
 from convscope.errors import BadArgument

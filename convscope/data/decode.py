@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from convscope.data.fitting import FITS, Pixels, Resize, fitted, resized
-from convscope.data.samples import as_mode, opaque
+from convscope.data.pixel_modes import as_mode, opaque
+from convscope.data.resize import FITS, Pixels, Resize, fitted, resized
 from convscope.errors import BadArgument, ImageError, nearest
 
 # JPEG's reader takes MPO too; never EPS, which would run a program.

@@ -20,12 +20,10 @@ import numpy as np
 from convscope.data import cache
 from convscope.data.decode import decode, look
 from convscope.data.duplicates import image_hashes
-from convscope.data.fitting import Pixels, Resize, resized
 from convscope.data.layout import (
     Layout,
     Sample,
     arranged,
-    listed,
     not_read,
     refused,
     unread_kinds,
@@ -38,9 +36,11 @@ from convscope.data.pack import (
     record_hashes,
     write_stream,
 )
+from convscope.data.resize import Pixels, Resize, resized
 from convscope.data.scan import scan, stamp
 from convscope.errors import BadArgument, DataError, ImageError
 from convscope.events import Emit, Notice, Progress, silent
+from convscope.formatting import listed
 
 RULES = 1  # part of a pack's key: raise it when the same files come to give another pack
 LARGEST = 224  # pixels a side, unless the caller says otherwise

@@ -21,6 +21,7 @@ from convscope.data.pack import SPLITS
 from convscope.data.scan import Found, kinds
 from convscope.errors import BadArgument
 from convscope.events import Notice
+from convscope.formatting import listed, plural
 
 FOLDERS = {
     **{"train": "train", "training": "train", "test": "test", "testing": "test"},
@@ -71,7 +72,7 @@ def not_read(counts: dict[str, int]) -> Notice | None:
         return None
     total = sum(counts.values())
     named = listed([f"{count:,} {suffix}" for suffix, count in counts.items()])
-    which = "1 file was" if total == 1 else f"{total:,} files were"
+    which = plural(total, "file was", "files were")
     remedy = "save what is a picture among them as JPEG or PNG"
     pictures = counts.keys() - BESIDE
     return Notice(f"{which} not read: {named}" + f"; {remedy}" * bool(pictures), bool(pictures))
@@ -298,13 +299,3 @@ def held_out(paths: Sequence[str], below: str = "") -> set[str]:
 def refused(path: Path, rule: str, remedy: str) -> BadArgument:
     """The error for a folder that is not as it must be."""
     return BadArgument("data", path, rule, remedy)
-
-
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """The first few names, and how many more there are.
-
-    >>> listed(["cat", "dog", "cow"], most=2)
-    'cat, dog and 1 more'
-    """
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -1,4 +1,4 @@
-"""``fitting.resized`` by compiled loops: the same pixels in a third of the time."""
+"""Pillow's resize by compiled loops: the same pixels in a third of the time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from convscope.data import fitting
-from convscope.data.fitting import Box, Pixels
+from convscope.data.resize import Box, Pixels
+from convscope.data.resize import resized as resized_by_pillow
 from convscope.kernels import compiled
 from convscope.kernels.resize import resize
 
 
 def resized(image: Image.Image, size: tuple[int, int], box: Box) -> Pixels:
-    """What ``fitting.resized`` gives, and from there where the image is grey or very large."""
+    """What Pillow gives, and from Pillow itself where the image is grey or very large."""
     pixels = _compiled(image, size, box) if available() else None
-    return fitting.resized(image, size, box) if pixels is None else pixels
+    return resized_by_pillow(image, size, box) if pixels is None else pixels
 
 
 @functools.cache
@@ -40,7 +40,7 @@ def available() -> bool:
         ):
             image = Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8))
             pixels = _compiled(image, size, box)
-            if pixels is None or not np.array_equal(pixels, fitting.resized(image, size, box)):
+            if pixels is None or not np.array_equal(pixels, resized_by_pillow(image, size, box)):
                 return False
     except Exception:  # whatever a foreign compiler or loader may raise
         if os.environ.get("CONVSCOPE_KERNELS") == "strict":

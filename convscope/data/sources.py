@@ -34,6 +34,7 @@ from convscope.data.published import (
 )
 from convscope.errors import BadArgument, DataError, nearest
 from convscope.events import Emit, Notice, Progress, silent
+from convscope.formatting import binary_size
 
 __all__ = ["DEBIAN", "SOURCES", "Place", "is_folder", "locate", "open_data", "roots"]
 
@@ -151,8 +152,8 @@ def locate(name: str) -> Place:
         return Place("disk", str(_place(paths)))
     if _pack_folder(name).is_dir():
         return Place("pack", f"{_pack_folder(name)} (its source files are gone)")
-    size = sum(file.size for file in source.downloads) / 2**20
-    return Place("download", f"download of {size:.0f} MiB from {_address(source)}")
+    size = binary_size(sum(file.size for file in source.downloads), 0)
+    return Place("download", f"download of {size} from {_address(source)}")
 
 
 def roots() -> dict[Path, str]:

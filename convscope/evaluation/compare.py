@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from convscope import notebook
 from convscope.errors import BadArgument, DataError, RunError
-from convscope.evaluation.predictions import Prediction, read_predictions
+from convscope.evaluation.predictions import PredictionRow, read_predictions
+from convscope.formatting import p_value, probability
 from convscope.run import RunFolder
 
 CHANCE = 0.05  # what happens by chance less often than this is no longer put down to it
@@ -63,7 +64,7 @@ class Changed(NamedTuple):
         >>> Changed("3", "cat", "cat", "dog", 0.99999).sure
         '>99.9%'
         """
-        return ">99.9%" if self.p_wrong > 0.999 else f"{self.p_wrong:.1%}"
+        return probability(self.p_wrong)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Judged:
     accuracy: float
     accuracy_ci95: tuple[float, float]
     test_looks: int
-    rows: dict[str, Prediction]
+    rows: dict[str, PredictionRow]
 
     def as_json(self) -> dict[str, Any]:
         """The run in short."""
@@ -158,7 +159,7 @@ class Comparison:
             notebook.figure(f"{100 * self.difference:+.2f} points"),
             notebook.line(
                 f"95 % interval {100 * low:+.2f} to {100 * high:+.2f}; McNemar's exact test "
-                f"{p_in_words(self.p)}; {self.n:,} images"
+                f"{p_value(self.p, 'p')}; {self.n:,} images"
             ),
             notebook.line(self.verdict),
             *([notebook.line(self.note)] if self.note else []),
@@ -290,29 +291,20 @@ def verdict(counts: Pairs, interval: tuple[float, float], p: float) -> str:
     if (p < CHANCE) != (low > 0 or high < 0):
         return (
             f"Undecided: the interval, {100 * low:+.2f} to {100 * high:+.2f} points, and the exact "
-            f"test ({p_in_words(p)}) disagree on whether this is more than chance."
+            f"test ({p_value(p, 'p')}) disagree on whether this is more than chance."
         )
     if p < CHANCE:
         better, least, most = ("B", low, high) if low > 0 else ("A", -high, -low)
         return (
             f"{better} is right more often: on images like these by {100 * least:.2f} to "
             f"{100 * most:.2f} points (95% interval), which chance alone seldom gives "
-            f"({p_in_words(p)})."
+            f"({p_value(p, 'p')})."
         )
     return (
-        f"No difference is shown: chance alone may give this one ({p_in_words(p)}), and on images "
-        f"like these B may be up to {100 * abs(low):.2f} points worse than A or up to "
+        f"No difference is shown: chance alone may give this one ({p_value(p, 'p')}), and on "
+        f"images like these B may be up to {100 * abs(low):.2f} points worse than A or up to "
         f"{100 * abs(high):.2f} points better (95% interval)."
     )
-
-
-def p_in_words(p: float) -> str:
-    """A p as it is written: never as 0.
-
-    >>> p_in_words(0.0213), p_in_words(1e-9)
-    ('p = 0.021', 'p < 0.001')
-    """
-    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
 def read(place: RunFolder) -> Judged:

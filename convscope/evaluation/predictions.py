@@ -20,7 +20,7 @@ from convscope.evaluation import metrics
 from convscope.events import Emit, Progress, silent
 
 
-class Prediction(NamedTuple):
+class PredictionRow(NamedTuple):
     """A row of ``predictions.csv``: the fields are its header, both classes are names."""
 
     file_or_index: str
@@ -126,7 +126,7 @@ def write_predictions(
     with files.whole_file(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(Prediction._fields)
+        writer.writerow(PredictionRow._fields)
         writer.writerows(
             (
                 i if names is None else names[i],
@@ -140,7 +140,7 @@ def write_predictions(
         text.detach()  # flushed, and left open for whole_file to sync
 
 
-def read_predictions(path: Path) -> list[Prediction]:
+def read_predictions(path: Path) -> list[PredictionRow]:
     """Read ``predictions.csv``.
 
     Raises RunError, naming file and row, where it is missing, cut short or edited.
@@ -153,12 +153,12 @@ def read_predictions(path: Path) -> list[Prediction]:
     if not text.endswith("\n"):
         raise RunError(f"{path}: is damaged (cut short); {remedy}")
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    found: list[Prediction] = []
+    found: list[PredictionRow] = []
     try:
-        if tuple(next(rows)) != Prediction._fields:
-            raise ValueError(f"its header is not {','.join(Prediction._fields)}")
+        if tuple(next(rows)) != PredictionRow._fields:
+            raise ValueError(f"its header is not {','.join(PredictionRow._fields)}")
         for name, label, predicted, first, second in rows:
-            row = Prediction(name, label, predicted, _probability(first), _probability(second))
+            row = PredictionRow(name, label, predicted, _probability(first), _probability(second))
             found.append(row)
     except (ValueError, csv.Error) as why:
         raise RunError(f"{path}: is damaged (row {len(found) + 1}: {why}); {remedy}") from None

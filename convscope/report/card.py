@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 
+from convscope.formatting import plural
 from convscope.report.reading import (
     RunFiles,
     count_text,
     digits_for,
     looks,
-    many,
     value_text,
 )
 
@@ -113,7 +113,7 @@ another hand or another place: measure on images of your own before you rely on 
 
 ## Training
 
-Trained for {many(len(run.history), "epoch")} in {m["train_seconds"]:.1f} s \
+Trained for {plural(len(run.history), "epoch")} in {m["train_seconds"]:.1f} s \
 ({m["images_per_second"]:,.0f} images a second) on {_md(value_text(model["machine"]))}.
 
 - **Data**: {dataset} ({sizes}), fingerprint `{_md(data.get("fingerprint", "unknown"))}`

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from convscope.evaluation.metrics import Bin, wilson_interval
-from convscope.report.reading import many, percent
+from convscope.formatting import plural
+from convscope.report.reading import percent
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def reliability_chart(bins: Sequence[Bin]) -> str:
             f'width="{width:.1f}" height="{bottom - y(b.accuracy):.1f}"/>'
             f'<rect class="count" x="{left:.1f}" y="{strip - tall:.1f}" width="{width:.1f}" '
             f'height="{tall:.1f}"/><line x1="{middle:.1f}" x2="{middle:.1f}" y1="{y(low)}" '
-            f'y2="{y(high)}"/><title>{many(b.count, "image")}: mean probability '
+            f'y2="{y(high)}"/><title>{plural(b.count, "image")}: mean probability '
             f"{percent(b.confidence, 1)}, right {percent(b.accuracy, 1)} (95\u202f% interval "
             f"{100 * low:.1f} to {percent(high, 1)})</title></g>"
         )

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convscope.evaluation.predictions import Prediction
+from convscope.evaluation.predictions import PredictionRow
+from convscope.formatting import plural
 from convscope.report.markup import note, scroll, table
-from convscope.report.reading import RunFiles, esc, many, percent, probability
+from convscope.report.reading import RunFiles, esc, percent, probability
 from convscope.report.sheet import Sheet, sheet
 
 LARGEST_MATRIX = 99  # more classes than that are shown as their most confused pairs alone
@@ -31,7 +32,7 @@ class Confusion:
     """
 
     def __init__(
-        self, run: RunFiles, rows: Sequence[Prediction], images: np.ndarray | None
+        self, run: RunFiles, rows: Sequence[PredictionRow], images: np.ndarray | None
     ) -> None:
         self.run, self.rows = run, rows
         self.classes, self.matrix = run.classes, run.metrics["confusion"]
@@ -133,7 +134,7 @@ class Confusion:
         count = f"{len(self.groups[pair]):,}"
         if not self._images(pair):
             return count
-        label = f"{self._title(pair)}: {many(len(self.groups[pair]), 'image')}"
+        label = f"{self._title(pair)}: {plural(len(self.groups[pair]), 'image')}"
         return (
             f'<button type="button" popovertarget="cell-{pair[0]}-{pair[1]}" '
             f'aria-label="{esc(label)}">{count}</button>'
@@ -154,7 +155,7 @@ class Confusion:
             return ""
         whole, name = len(self.groups[pair]), f"cell-{pair[0]}-{pair[1]}"
         order = "least sure" if pair[0] == pair[1] else "surest"
-        some = f"{len(shown)} of {many(whole, 'image')}, the {order} first"
+        some = f"{len(shown)} of {plural(whole, 'image')}, the {order} first"
         items = "".join(self.item(i) for i in shown)
         return (
             f'<div class="cell" id="{name}" popover role="group" aria-labelledby="{name}-title">'

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from convscope.formatting import plural
 from convscope.insight.anatomy import Row, Summary
 from convscope.report.markup import facts, note
-from convscope.report.reading import RunFiles, duration, many
+from convscope.report.reading import RunFiles, duration
 
 WATTS = 10.0  # a busy core with its share of memory and power supply
 PASSES = 3  # a step in multiply-adds of the way forward: once forward, twice back
@@ -88,7 +89,7 @@ def html(run: RunFiles, summary: Summary | str) -> str:
     lines = [
         ("Training, with validation", duration(m["train_seconds"])),
         ("Speed", f"{m['images_per_second']:,.0f} images/s"),
-        ("Images learnt from", f"{found.images:,} in {many(len(run.history), 'epoch')}"),
+        ("Images learnt from", f"{found.images:,} in {plural(len(run.history), 'epoch')}"),
         ("Multiply-adds of training, about", large(found.multiply_adds or 0) if counted else "–"),
         ("Energy, estimated", energy(found.watt_hours) if found.watt_hours is not None else "–"),
         ("Judging the test split", duration(m["eval_seconds"])),
@@ -109,7 +110,7 @@ def html(run: RunFiles, summary: Summary | str) -> str:
     else:
         said += (
             f" Energy was not measured. It is an estimate: {duration(m['train_seconds'])} on "
-            f"{many(found.threads, 'thread')} at {WATTS:g} watts each, which is assumed for a busy "
-            "core with its share of memory and power supply."
+            f"{plural(found.threads, 'thread')} at {WATTS:g} watts each, which is assumed for a "
+            "busy core with its share of memory and power supply."
         )
     return facts(lines) + note(said)

@@ -12,8 +12,9 @@ from itertools import pairwise
 
 from convscope.data.duplicates import ALARM
 from convscope.evaluation.metrics import wilson_interval
+from convscope.formatting import plural
 from convscope.report.evidence import Evidence, Finding, difference_interval, points, slope
-from convscope.report.reading import digits_for, many, percent
+from convscope.report.reading import digits_for, percent
 
 _GAP_RULE = (
     "training accuracy is gathered during the last epoch; the interval of the difference is "
@@ -57,7 +58,7 @@ def guessing(seen: Evidence) -> Finding | None:
     return Finding(
         "guessing",
         f"It is not shown to be better than guessing: {percent(seen.right / seen.n, digits)} of "
-        f"{many(seen.n, 'test image')} are right (interval {points(low, high)}\u202f%), and "
+        f"{plural(seen.n, 'test image')} are right (interval {points(low, high)}\u202f%), and "
         f"always saying {seen.classes[sizes.index(max(sizes))]} gets {percent(most, digits)}.",
         "the 95 % interval of test accuracy reaches down to the share of the commonest class",
         "Judge it on more images."
@@ -105,16 +106,16 @@ def copies(seen: Evidence) -> Finding | None:
     if few:
         share = percent(found["accuracy_without"], digits_for(found["n_without"]))
         said.append(
-            f"{many(few, 'test image')} of {seen.n:,} among the training images, without which "
+            f"{plural(few, 'test image')} of {seen.n:,} among the training images, without which "
             f"{share} of {found['n_without']:,} are right"
         )
     if count := found.get("val_in_train", 0):
-        said.append(f"{many(count, 'validation image')} among the training images")
+        said.append(f"{plural(count, 'validation image')} among the training images")
     if count := found.get("test_repeated", 0):
         repeats = "repeats" if count == 1 else "repeat"
-        said.append(f"{many(count, 'test image')} that {repeats} another test image")
+        said.append(f"{plural(count, 'test image')} that {repeats} another test image")
     if count := found.get("two_labels", 0):
-        said.append(f"{many(count, 'image')} under two labels, of which one at most is right")
+        said.append(f"{plural(count, 'image')} under two labels, of which one at most is right")
     if not said:
         return None
     return Finding(
@@ -180,7 +181,7 @@ def validation(seen: Evidence) -> Finding | None:
         return None
     return Finding(
         "small validation",
-        f"Validation is too small to tell small differences: {many(seen.val, 'image')}, of which "
+        f"Validation is too small to tell small differences: {plural(seen.val, 'image')}, of which "
         f"{percent(accuracy, 1)} are right, stand for anything from {points(low, high)}\u202f%.",
         "the 95 % interval of validation accuracy is wider than 5 points, or wider than 1 point "
         "and than the error that it measures",

@@ -6,8 +6,9 @@ from __future__ import annotations
 from statistics import NormalDist
 
 from convscope.evaluation.metrics import wilson_interval
+from convscope.formatting import listed, plural
 from convscope.report.evidence import Evidence, Finding, points
-from convscope.report.reading import digits_for, looks, many, percent
+from convscope.report.reading import digits_for, looks, percent
 
 NAMED = 3  # of several that are equal
 
@@ -26,7 +27,7 @@ def _mixed(seen: Evidence) -> Finding | None:
     if not wrong:
         return Finding(
             "faultless",
-            f"Nothing: all {many(seen.n, 'test image')} are right. So many show that more than "
+            f"Nothing: all {plural(seen.n, 'test image')} are right. So many show that more than "
             f"{percent(low, digits)} are.",
             "the lower end of the 95 % interval (Wilson)",
         )
@@ -46,7 +47,7 @@ def _mixed(seen: Evidence) -> Finding | None:
         return Finding(
             "mixed up",
             f"{len(pairs)} pairs of classes are mixed up most, {looks(count)} each, of all "
-            f"{many(wrong, 'mistake')}: {shown}.",
+            f"{plural(wrong, 'mistake')}: {shown}.",
             rule,
             "Look at these pairs below: are the labels right, and could you tell them apart?",
         )
@@ -58,7 +59,7 @@ def _mixed(seen: Evidence) -> Finding | None:
     return Finding(
         "mixed up",
         f"{seen.classes[i]} and {seen.classes[j]} are mixed up most: {', '.join(parts)}; "
-        f"{percent(count / wrong, 0)} of all {many(wrong, 'mistake')}.",
+        f"{percent(count / wrong, 0)} of all {plural(wrong, 'mistake')}.",
         rule,
         f"Look at {seen.classes[i]} taken for {seen.classes[j]} below: are the labels right, and "
         "could you tell them apart?",
@@ -102,11 +103,10 @@ def _missing(seen: Evidence) -> Finding | None:
     names = [name for name, row in zip(seen.classes, seen.confusion, strict=True) if not sum(row)]
     if not names:
         return None
-    listed = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
     return Finding(
         "missing",
-        f"{'1 class' if len(names) == 1 else f'{len(names):,} classes'} had no test image "
-        f"({listed}): nothing is known of how well it recognises them.",
+        f"{plural(len(names), 'class', 'classes')} had no test image "
+        f"({listed(names, 3)}): nothing is known of how well it recognises them.",
         "their rows of the confusion matrix are empty",
         "Add test images of every class.",
     )

@@ -15,7 +15,8 @@ import numpy as np
 
 from convscope import webpage
 from convscope.evaluation.metrics import reliability
-from convscope.evaluation.predictions import Prediction
+from convscope.evaluation.predictions import PredictionRow
+from convscope.formatting import plural
 from convscope.insight.anatomy import Summary
 from convscope.report import cost, inside, network
 from convscope.report.charts import Line, line_chart, reliability_chart
@@ -31,7 +32,6 @@ from convscope.report.reading import (
     digits_for,
     duration,
     esc,
-    many,
     percent,
     value_text,
 )
@@ -41,7 +41,7 @@ ADVICE = 3  # things to do next that are named
 
 def page(
     run: RunFiles,
-    rows: Sequence[Prediction],
+    rows: Sequence[PredictionRow],
     images: np.ndarray | None,
     summary: Summary | str,
     look: Look | None = None,
@@ -106,8 +106,8 @@ def _headline(
     return (
         '<header>\n<p class="eyebrow">convscope run</p>\n'
         f"<h1>{esc(run.network)} <span>on {esc(run.data)}</span></h1>\n"
-        f'<p class="lede">Trained for {many(len(run.history), "epoch")} on {on}{esc(run.data)} in '
-        f"{duration(m['train_seconds'])}, {esc(_when(run.model['created']))}, on "
+        f'<p class="lede">Trained for {plural(len(run.history), "epoch")} on {on}{esc(run.data)} '
+        f"in {duration(m['train_seconds'])}, {esc(_when(run.model['created']))}, on "
         f"{esc(machine.get('processor', 'an unnamed processor'))}.</p>\n"
         f'<div class="headline">\n<div class="score"><p class="label">{esc(m["split"])} accuracy'
         f'</p>\n<p class="accuracy">{percent(m["accuracy"], digits)}</p>\n'
@@ -133,7 +133,7 @@ def _verdict(found: Sequence[Finding], wrong: Sequence[Finding], seen: Evidence)
         ]
     went = [finding.text for finding in found][:2]
     if not went:
-        went = [f"{many(len(seen.history), 'epoch')} of training say no more than their figures."]
+        went = [f"{plural(len(seen.history), 'epoch')} of training say no more than their figures."]
     failed = [finding.text for finding in wrong][:2]
     if not failed:
         failed = ["Its mistakes are spread: no class or pair of classes stands out beyond chance."]
@@ -237,7 +237,7 @@ def _classes(run: RunFiles) -> str:
     return note(said) + table("per-class", "Figures by class", heads, lines)
 
 
-def _calibration(run: RunFiles, rows: Sequence[Prediction]) -> str:
+def _calibration(run: RunFiles, rows: Sequence[PredictionRow]) -> str:
     confidence = np.array([row.p_predicted for row in rows], dtype=np.float64)
     right = np.array([row.label == row.predicted for row in rows])
     bins = reliability(confidence, right)

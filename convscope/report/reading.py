@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convscope import formatting
 from convscope.errors import RunError
 from convscope.run import ANEW, NUMBER, RunFolder, checked
 
@@ -130,8 +132,18 @@ def esc(text: object) -> str:
     return html.escape(str(text).encode(errors="replace").decode())
 
 
+def typeset(text: str) -> str:
+    """A number in words as it stands on a page: a narrow space, which does not break, between it
+    and its unit.
+
+    >>> typeset(">99.9%"), typeset("1 min 05 s")
+    ('>99.9\u202f%', '1\u202fmin 05\u202fs')
+    """
+    return re.sub(r"(?<=\d) ?(?=[%smh])", "\u202f", text)
+
+
 def percent(share: float | None, digits: int = 2) -> str:
-    return "–" if share is None else f"{100 * share:.{digits}f}\u202f%"
+    return "–" if share is None else typeset(formatting.percent(share, digits))
 
 
 def digits_for(n: int) -> int:
@@ -140,23 +152,11 @@ def digits_for(n: int) -> int:
 
 
 def probability(p: float) -> str:
-    """A probability in words that never says that something is certain or impossible."""
-    if p < 0.001:
-        return "<0.1\u202f%"
-    return ">99.9\u202f%" if p > 0.999 else percent(p, 1)
+    return typeset(formatting.probability(p))
 
 
 def duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f}\u202fs"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}\u202fmin {rest:02}\u202fs"
-    return f"{minutes // 60}\u202fh {minutes % 60:02}\u202fmin"
-
-
-def many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+    return typeset(formatting.measured_duration(seconds))
 
 
 def looks(count: int) -> str:

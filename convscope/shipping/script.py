@@ -157,7 +157,7 @@ if __name__ == "__main__":
 '''
 
 
-_FITTED = {  # as convscope.data.fitting brings an image to a size
+_FITTED = {  # as convscope.data.resize brings an image to a size
     "pad": "ImageOps.pad(image, {size}, Image.Resampling.BILINEAR, image.getpixel((0, 0)))",
     "crop": "ImageOps.fit(image, {size}, Image.Resampling.BILINEAR)",
     "stretch": "image.resize({size}, Image.Resampling.BILINEAR)",

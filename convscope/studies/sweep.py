@@ -20,7 +20,8 @@ from convscope import recipe as recipes
 from convscope.api import asked
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument, ConvscopeError, RunError
-from convscope.events import Emit, Event, Notice, in_words, silent
+from convscope.events import Emit, Event, Notice, silent
+from convscope.formatting import duration, plural
 from convscope.insight import anatomy
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
@@ -130,7 +131,7 @@ def sweep(
         name = study or "sweep"
         folder = run.create(name, _common(cells), folder, Path("runs")).path
         files.write_json(folder / "sweep.json", spec)
-    each = f"{_count(len(cells), 'run')}, {_count(len(wanted.seeds), 'seed')} a setting"
+    each = f"{plural(len(cells), 'run')}, {plural(len(wanted.seeds), 'seed')} a setting"
     emit(Notice(f"{wanted.title}: {each}, into {folder}"))
     rows = _run_all(folder, wanted, cells, packs, emit)
     told = _tell(folder, wanted, rows)
@@ -150,14 +151,6 @@ def _begun(folder: Path | None, resume: bool) -> bool:
         rule = "holds a sweep already"
         raise BadArgument("out", folder, rule, "add resume (--resume), or name another folder")
     return begun
-
-
-def _count(number: int, what: str) -> str:
-    """
-    >>> _count(1, "run"), _count(2, "run")
-    ('1 run', '2 runs')
-    """
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def preview(data: str | Path | None = None, **of_sweep: Any) -> list[dict[str, Any]]:
@@ -343,7 +336,7 @@ def _run_all(
         began = time.perf_counter()
         if fresh:
             left = statistics.mean(took) * (len(cells) - number + 1) if took else None
-            so_far = "" if left is None else f"; about {in_words(left)} to go"
+            so_far = "" if left is None else f"; about {duration(left)} to go"
             emit(Notice(f"run {number} of {len(cells)}: {cell.setting.name or 'as given'}, "
                         f"seed {cell.seed}{so_far}"))  # fmt: skip
         try:
@@ -448,7 +441,7 @@ def _claim(
     last = RunFolder(folder / rows[-1]["run"])
     info, train = last.read_model(), last.read_recipe().train
     where, values = info["machine"], [row["accuracy"] for row in rows]
-    threads = f"{train.threads} thread{'s' * (train.threads != 1)}"
+    threads = plural(train.threads, "thread")
     which = (
         str(len(seeds)) if seeds == tuple(range(1, len(seeds) + 1)) else ",".join(map(str, seeds))
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from convscope.formatting import percent
 from convscope.insight import figures
 from convscope.studies import measures
 from convscope.studies.grid import Setting
@@ -396,7 +397,7 @@ def cells(line: Line) -> list[str]:
         f"{line.accuracy:.2%}",
         "-" if line.interval is None else f"{line.interval[0]:.2%} to {line.interval[1]:.2%}",
         "-" if line.sd is None else f"{100 * line.sd:.2f}",
-        "-" if line.val_accuracy is None else f"{line.val_accuracy:.2%}",
+        percent(line.val_accuracy),
         f"{line.loss:.4f}",
         f"{line.seconds:.1f}",
         f"{line.seconds_an_epoch:.1f}",

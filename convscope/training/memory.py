@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from convscope.errors import BadArgument
+from convscope.formatting import decimal_size, plural
 from convscope.training.rehearsal import Rehearsal
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
@@ -35,15 +36,6 @@ def bytes_of(text: int | str) -> int:
     if size <= 0:
         raise BadArgument("max_memory", text, "must be a size", "write 800MB or 2GB")
     return size
-
-
-def spelt(size: float) -> str:
-    """A size in words.
-
-    >>> spelt(812_345_678), spelt(2.5e9)
-    ('812 MB', '2.50 GB')
-    """
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def resident(what: str = "VmRSS") -> int:
@@ -133,13 +125,13 @@ def fit(bound: int, rehearsal: Rehearsal, reserved: int = 0) -> tuple[int, int]:
             if foretold(weighed, count) < room and weigh(rehearsal, count, whole=True) < room:
                 return size, min(rehearsal.train.eval_batch, size or whole)
     needed = bound - room + min(weighed.values())
-    images = f"{least} image{'s' if least > 1 else ''}"
     raise BadArgument(
         "max_memory",
-        spelt(bound),
-        f"is too little: the process has {spelt(bound - room)} before it learns, and learning from "
-        f"{images} at a time takes {spelt(min(weighed.values()))} more",
-        f"try {spelt(needed * 1.05)}",
+        decimal_size(bound),
+        f"is too little: the process has {decimal_size(bound - room)} before it learns, and "
+        f"learning from {plural(least, 'image')} at a time takes "
+        f"{decimal_size(min(weighed.values()))} more",
+        f"try {decimal_size(needed * 1.05)}",
     )
 
 
@@ -153,9 +145,9 @@ def check(bound: int, rehearsal: Rehearsal, reserved: int = 0) -> None:
     if needed > bound:
         raise BadArgument(
             "max_memory",
-            spelt(bound),
+            decimal_size(bound),
             f"is less than this run needs, which was begun with {size} images a pass",
-            f"try {spelt(needed * 1.05)}",
+            f"try {decimal_size(needed * 1.05)}",
         )
 
 
@@ -202,7 +194,7 @@ def _explained(bound: int) -> Iterator[None]:
     except OSError as why:
         raise BadArgument(
             "max_memory",
-            spelt(bound),
+            decimal_size(bound),
             f"is kept by weighing the process, which this system does not allow ({why})",
             "set micro_batch and eval_batch yourself",
         ) from None

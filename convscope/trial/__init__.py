@@ -23,6 +23,7 @@ from convscope import models
 from convscope.engine import precision
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit, Notice
+from convscope.formatting import plural
 from convscope.models import state, store
 from convscope.models.parts import Classifier
 from convscope.recipe import Recipe
@@ -393,8 +394,7 @@ class _Trial:
             return BadArgument(
                 argument,
                 value,
-                f"leaves {count} image{'s' * (count > 1)} for a pass, and {self.name} "
-                f"{where or 'fails'}",
+                f"leaves {plural(count, 'image')} for a pass, and {self.name} {where or 'fails'}",
                 f"{remedy} (batch norm cannot learn from one value a channel)",
             )
         rule = f"fails on a batch {list(inputs.shape)}: {type(why).__name__}: {said(why)}"

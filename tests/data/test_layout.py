@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from photos import put, several
 
-from convscope.data.layout import arranged, held_out, listed, not_read, unread_kinds
+from convscope.data.layout import arranged, held_out, not_read, unread_kinds
 from convscope.data.scan import scan
 from convscope.errors import BadArgument
 
@@ -211,8 +211,3 @@ def test_a_fifth_is_held_out_whatever_the_folder_above_is_called():
         f"train/{path}" for path in chosen
     }
     assert held_out(["cat/1.png"]) == set()
-
-
-def test_a_long_list_is_cut():
-    assert listed(["a", "b"]) == "a, b"
-    assert listed([str(n) for n in range(1006)]) == "0, 1, 2, 3, 4 and 1,001 more"

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from convscope import kernels
-from convscope.data import decode, fitting, resample
-from convscope.kernels import resize
+from convscope.data import decode, resample, resize
+from convscope.kernels import resize as kernel
 
 needs_it = pytest.mark.skipif(not resample.available(), reason="no kernels on this machine")
 
@@ -44,7 +44,7 @@ def test_every_pixel_is_pillows(width, height, to_width, to_height, across, down
     box = (left, top, right, bottom)
     if whole or right - left < 1e-3 or bottom - top < 1e-3:
         box = (0.0, 0.0, float(width), float(height))
-    assert np.array_equal(resample.resized(image, size, box), fitting.resized(image, size, box))
+    assert np.array_equal(resample.resized(image, size, box), resize.resized(image, size, box))
 
 
 @needs_it
@@ -55,7 +55,7 @@ def test_black_and_white_do_not_run_over(value):
 
 
 @needs_it
-@pytest.mark.parametrize("fit", fitting.FITS)
+@pytest.mark.parametrize("fit", resize.FITS)
 def test_decode_is_the_same_with_it(fit):
     for image in (noise(90, 60), noise(60, 90), noise(32, 48), noise(90, 60, "L")):
         for channels in (1, 3):
@@ -92,7 +92,7 @@ def test_it_stands_back(monkeypatch, asked_anew, reason):
     if reason == "off":
         monkeypatch.setenv("CONVSCOPE_KERNELS", "off")
     elif reason == "other pixels":  # as by a Pillow that resizes in another way
-        monkeypatch.setattr(resample, "resize", lambda *given: resize.resize(*given) ^ 1)
+        monkeypatch.setattr(resample, "resize", lambda *given: kernel.resize(*given) ^ 1)
     else:
 
         def broken(*_, **named):
@@ -100,9 +100,9 @@ def test_it_stands_back(monkeypatch, asked_anew, reason):
 
         monkeypatch.setenv("CONVSCOPE_KERNELS", "")
 
-        resize._code.cache_clear()
-        monkeypatch.setattr(resize.compiled, "code", broken)
+        kernel._code.cache_clear()
+        monkeypatch.setattr(kernel.compiled, "code", broken)
     assert not resample.available()
     image, box = noise(90, 60), (0.0, 0.0, 90.0, 60.0)
     found = resample.resized(image, (30, 20), box)
-    assert np.array_equal(found, fitting.resized(image, (30, 20), box))
+    assert np.array_equal(found, resize.resized(image, (30, 20), box))

@@ -24,7 +24,6 @@ from convscope.evaluation.compare import (
     difference_interval,
     holm,
     mcnemar,
-    p_in_words,
     pairs,
     per_class,
     read,
@@ -198,12 +197,6 @@ def test_classes_add_up_to_the_whole(rows):
 def test_it_says_no_more_than_the_numbers_support(table, text):
     said = verdict(table, difference_interval(table), mcnemar(table))
     assert said.startswith(text)
-
-
-def test_p_is_never_said_to_be_zero():
-    assert (p_in_words(0.0), p_in_words(0.0009), p_in_words(0.001), p_in_words(1.0)) == (
-        *("p < 0.001", "p < 0.001", "p = 0.001", "p = 1.000"),
-    )
 
 
 # run folders

@@ -13,7 +13,7 @@ from torch import nn
 from convscope.errors import BadArgument, ConvscopeError, RunError
 from convscope.evaluation import metrics
 from convscope.evaluation.predictions import (
-    Prediction,
+    PredictionRow,
     logits_of,
     read_predictions,
     write_predictions,
@@ -140,7 +140,7 @@ def test_reads_what_it_wrote(tmp_path: Path) -> None:
     ]  # the last as Linux gives a name that is not UTF-8
     rows = read_predictions(written(tmp_path / "p.csv", names))
     assert [row.file_or_index for row in rows] == names
-    assert rows[2] == Prediction(names[2], "ü", "ü", 1.0, 1.0)
+    assert rows[2] == PredictionRow(names[2], "ü", "ü", 1.0, 1.0)
     assert rows[1].p_predicted == pytest.approx(0.691421, abs=1e-4)
 
 

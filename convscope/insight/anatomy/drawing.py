@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from convscope.formatting import plural
 from convscope.insight.anatomy import folding, shapes
 from convscope.insight.anatomy.layout import (
     INPUT,
@@ -72,7 +73,7 @@ def svg(summary: Summary, links: str = "", whole: bool = False) -> str:
     for level in range(folding.depth(summary) - 1, 0, -1):
         if found.size.high <= TALLEST:
             break
-        said = f"A box is a module, {level} level{'s' * (level > 1)} deep."
+        said = f"A box is a module, {plural(level, 'level')} deep."
         found = _Picture(folding.to_level(summary, level), links, said)
     return found.drawn()
 

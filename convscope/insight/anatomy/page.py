@@ -9,9 +9,10 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from convscope import webpage
+from convscope.formatting import binary_size
 from convscope.insight.anatomy import drawing, shapes
 from convscope.insight.anatomy.rows import Row
-from convscope.insight.anatomy.telling import COUNTED, HEADS, SEEN, WORDS, cells, more, size, sums
+from convscope.insight.anatomy.telling import COUNTED, HEADS, SEEN, WORDS, cells, more, sums
 
 if TYPE_CHECKING:
     from convscope.insight.anatomy.summary import Summary
@@ -53,7 +54,7 @@ def _body(summary: Summary, links: str, heading: str) -> str:
         "Input": inputs,
         "Parameters": f"{whole.parameters:,}",
         "Multiply-adds": f"{'at least ' * bool(whole.note)}{whole.multiply_adds:,}",
-        "Activations": size(whole.activation_bytes),
+        "Activations": binary_size(whole.activation_bytes),
         "Output": shapes.text(whole.output_shape),
     }
     if summary.unused:

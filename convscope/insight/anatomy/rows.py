@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from convscope.formatting import plural
 from convscope.insight.anatomy import shapes
 from convscope.insight.anatomy.axes import Field
 from convscope.insight.anatomy.counting import multiply_adds, terms, unknown
@@ -97,9 +98,7 @@ def total(rows: Sequence[Row]) -> Row:
         output_shape=called[-1] if called else None,
         parameters=sum(row.parameters for row in rows),
         multiply_adds=sum(row.multiply_adds or 0 for row in rows),
-        note=f"without {unknown} {'rows' if unknown > 1 else 'row'} that cannot be counted"
-        if unknown
-        else "",
+        note=f"without {plural(unknown, 'row')} that cannot be counted" if unknown else "",
         activation_bytes=sum(row.activation_bytes for row in rows),
     )
 

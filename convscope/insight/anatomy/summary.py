@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from convscope.errors import BadArgument
 from convscope.evaluation.predictions import evaluating
+from convscope.formatting import plural
 from convscope.insight.anatomy import folding
 from convscope.insight.anatomy import rows as table
 from convscope.insight.anatomy.rows import Row, total
@@ -276,7 +277,7 @@ def _fits(model: nn.Module, parts: Sequence[tuple[int, ...] | Tensor]) -> None:
         only = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
         kind, count = type(model).__name__, len(parts)
         rule = (
-            f"{kind} takes {len(needed)} input{'s' * (len(needed) != 1)} "
+            f"{kind} takes {plural(len(needed), 'input')} "
             f"({', '.join(needed)}), and {count} {'was' if count == 1 else 'were'} given"
         )
         remedy = "give a shape for each: --input 3x32x32 --input 10, or from Python a tuple of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from convscope.formatting import binary_size, plural
 from convscope.insight.anatomy import shapes
 from convscope.insight.anatomy.rows import Row, taken
 
@@ -23,21 +24,6 @@ SEEN = (
 )
 
 
-def size(count: float) -> str:
-    """Bytes in words.
-
-    >>> size(0), size(50_176), size(5 * 2**20)
-    ('0', '49.0 KiB', '5.0 MiB')
-    """
-    if not count:
-        return "0"
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            return f"{count:,.0f} B" if unit == "B" else f"{count:,.1f} {unit}"
-        count /= 1024
-    raise AssertionError
-
-
 def cells(row: Row) -> list[str]:
     """What a row shows in each column."""
     axes = [] if row.seen is None or row.seen.whole else [row.seen.height, row.seen.width]
@@ -47,7 +33,7 @@ def cells(row: Row) -> list[str]:
         shapes.text(row.output_shape),
         f"{row.parameters:,}",
         "unknown" if row.multiply_adds is None else f"{row.multiply_adds:,}",
-        size(row.activation_bytes),
+        binary_size(row.activation_bytes),
         row.sees or "-",
         _both([f"{axis.stride}" for axis in axes]),
         _both([f"{axis.centre:g}" for axis in axes]),
@@ -87,15 +73,15 @@ def more(rows: Sequence[Row]) -> list[str]:
 def sums(summary: Summary) -> list[str]:
     """The sums in words, and what is to be known of them."""
     whole = summary.total
-    said = [f"{whole.parameters:,} parameter{'s' * (whole.parameters != 1)}"]
+    said = [plural(whole.parameters, "parameter")]
     if summary.unused:
         why = "are never called" if summary.failure is None else "were not reached"
         said[0] += f", {summary.unused:,} of them in layers that {why}"
     least = "at least " if whole.note else ""
     inputs = " and ".join(map(shapes.text, summary.inputs))
     said[0] += (
-        f"; {least}{whole.multiply_adds:,} multiply-adds and {size(whole.activation_bytes)} of "
-        f"activations for an input of {inputs}"
+        f"; {least}{whole.multiply_adds:,} multiply-adds and {binary_size(whole.activation_bytes)} "
+        f"of activations for an input of {inputs}"
     )
     if whole.note:
         said.append(f"{COUNTED}, {whole.note}.")

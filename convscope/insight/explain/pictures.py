@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convscope.formatting import plural
 from convscope.insight.canvas import blank, matplotlib
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def filters(kernels: np.ndarray, layer: str, *, most: int = 64) -> Figure:
             cells.append(Cell(np.where(plane == plane.min(), plane - 1e-12, plane), str(n)))
     count, channels, height, width = kernels.shape
     notes = [
-        f"{count} kernels of {height}x{width} over {channels} channel{'s' * (channels > 1)}"
+        f"{count} kernels of {height}x{width} over {plural(channels, 'channel')}"
         + (f", the first {most} here" if count > most else "")
         + ". "
         + (

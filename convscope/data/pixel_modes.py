@@ -1,4 +1,4 @@
-"""Samples of any depth and mode -> 8 bits, grey or RGB, opaque on white."""
+"""Pillow's pixel modes, of any depth -> 8 bits, grey or RGB, opaque on white."""
 
 from __future__ import annotations
 

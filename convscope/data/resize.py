@@ -1,4 +1,4 @@
-"""Images brought to a size: the only resize, and what becomes of one of another shape."""
+"""The only resize: bilinear with antialiasing; pad, crop and stretch to a size of another shape."""
 
 from __future__ import annotations
 

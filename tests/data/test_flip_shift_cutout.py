@@ -11,7 +11,7 @@ from batches import PAD, SPECS, drawn, every_spec, seeded, slowly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convscope.data import augment, places
+from convscope.data import augment, flip_shift_cutout
 from convscope.recipe import Augment
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -92,9 +92,9 @@ def test_what_draw_leaves_is_the_rest(spec):
 @pytest.mark.parametrize("padding", PAD)
 def test_each_alone_one_after_the_other_is_all_at_once(images, padding):
     random = seeded(6)
-    found = places.flip(images, random)
-    found = places.shift(found, 2, random, padding)
-    found = places.cutout(found, 3, random)
+    found = augment.augment(images, (), Augment(flip=True), random)[0]
+    found = augment.augment(found, (), Augment(shift=2, padding=padding), random)[0]
+    found = flip_shift_cutout.cutout(found, 3, random)
     spec = Augment(shift=2, padding=padding, flip=True, cutout=3)
     assert torch.equal(found, augment.augment(images, (), spec, seeded(6))[0])
 
@@ -104,17 +104,20 @@ def test_cutout_comes_after_what_changes_colours_and_places(images, name):
     spec = replace(SPECS[name], flip=True)
     random = seeded(6)
     found, _ = augment.augment(images, (), spec, random)
-    found = places.cutout(found, 3, random)
+    found = flip_shift_cutout.cutout(found, 3, random)
     assert torch.equal(found, augment.augment(images, (), replace(spec, cutout=3), seeded(6))[0])
 
 
 def test_a_square_larger_than_the_image_leaves_nothing(images):
-    assert not places.cutout(images, 30, seeded()).any()
+    assert not flip_shift_cutout.cutout(images, 30, seeded()).any()
 
 
 @pytest.mark.parametrize("size", [28, 32, 64, 224])
 def test_masks_take_little_memory(size):
-    for masks in (places._frames(28, size, size, 1), places._holes(8, size, size, 1)):
+    for masks in (
+        flip_shift_cutout._frames(28, size, size, 1),
+        flip_shift_cutout._holes(8, size, size, 1),
+    ):
         assert masks.windows.untyped_storage().nbytes() <= 4 << 20
 
 
@@ -126,15 +129,20 @@ def test_shift_and_flip_take_every_place_as_often():
 
 
 def test_cutout_has_its_middle_at_every_pixel_as_often():
-    found = places.cutout(torch.ones(8000, 1, 5, 4), 3, seeded())
+    found = flip_shift_cutout.cutout(torch.ones(8000, 1, 5, 4), 3, seeded())
     holes, counts = found.flatten(1).unique(dim=0, return_counts=True)
     assert len(counts) == 20 and int(counts.min()) > 300 and int(counts.max()) < 500
     assert sorted((holes == 0).sum(1).tolist()) == [4] * 4 + [6] * 10 + [9] * 6
 
 
+def alternating_flip(images: torch.Tensor, indices: torch.Tensor, epoch: int) -> torch.Tensor:
+    spec = Augment(alternating_flip=True)
+    return augment.augment(images, (), spec, seeded(), indices=indices, epoch=epoch)[0]
+
+
 def test_alternating_flip_mirrors_each_image_every_other_epoch(images):
     indices = torch.arange(50) + 10**6
-    epochs = [places.alternating_flip(images, indices, epoch) for epoch in range(4)]
+    epochs = [alternating_flip(images, indices, epoch) for epoch in range(4)]
     mirrored = [(found == images.flip(3)).flatten(1).all(1) for found in epochs]
     same = [(found == images).flatten(1).all(1) for found in epochs]
     assert torch.equal(mirrored[0], same[1]) and torch.equal(mirrored[1], same[0])
@@ -151,13 +159,13 @@ def test_alternating_flip_goes_by_a_hash_that_stays(images):
             index ^= (index >> 29) | (-(index >> 63) << 35)  # noqa: PLW2901 - the sign moves in
             index = index * factor % 2**64  # noqa: PLW2901
         wanted.append(bool(index >> 40 & 1))
-    found = places.alternating_flip(images, torch.tensor(indices), 0)
+    found = alternating_flip(images, torch.tensor(indices), 0)
     mirrored = (found == images.flip(3)).flatten(1).all(1)
     assert mirrored.tolist() == wanted
 
 
 def test_alternating_flip_tosses_a_fair_coin_for_each_index():
-    coins = places._phases(torch.arange(100_000), 0).double() * 2 - 1
+    coins = flip_shift_cutout._phases(torch.arange(100_000), 0).double() * 2 - 1
     assert abs(float(coins.mean())) < 0.015
     for apart in (*range(1, 20), 64, 100, 1000, 5000):
         assert abs(float((coins[apart:] * coins[:-apart]).mean())) < 0.02
@@ -165,7 +173,7 @@ def test_alternating_flip_tosses_a_fair_coin_for_each_index():
 
 def test_alternating_flip_goes_by_the_index_in_the_data_set(images):
     spec, chosen = Augment(alternating_flip=True), torch.tensor([7, 1, 8, 40, 30])
-    whole = places.alternating_flip(images, torch.arange(50), 1)
+    whole = alternating_flip(images, torch.arange(50), 1)
     assert torch.equal(augment.draw(images, chosen, spec, seeded(), 1), whole[chosen])
     found, _ = augment.augment(images[chosen], (), spec, seeded(), indices=chosen, epoch=1)
     assert torch.equal(found, whole[chosen])

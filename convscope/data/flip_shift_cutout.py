@@ -1,5 +1,5 @@
-"""Where the pixels of a batch come from: images copied from their source and, on the way, mirrored,
-shifted and cut out; see :mod:`convscope.data.augment`."""
+"""Random flip, shift and cutout of a batch in the one pass that copies its images from their
+source; see :mod:`convscope.data.augment`."""
 
 from __future__ import annotations
 
@@ -15,42 +15,6 @@ from torch.nn import functional
 
 from convscope import devices, kernels
 from convscope.recipe import Augment
-
-
-def shift(
-    images: Tensor, pixels: int, generator: torch.Generator, padding: str = "black"
-) -> Tensor:
-    """Each image moved by up to ``pixels`` each way, every place as likely; ``padding`` comes in at
-    the edge: black, the outermost pixel (edge) or the mirror image about it (reflect).
-
-    >>> row = torch.tensor([[[[1, 2, 3], [4, 5, 6]]]], dtype=torch.uint8)
-    >>> shift(row, 1, torch.Generator().manual_seed(2), "edge").tolist()
-    [[[[1, 1, 2], [1, 1, 2]]]]
-    """
-    each = torch.arange(len(images))
-    return drawn(images, each, each, Augment(shift=pixels, padding=padding), generator)
-
-
-def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image mirrored left to right, half of the time.
-
-    >>> flip(torch.tensor([[[[1, 2, 3]]]]), torch.Generator().manual_seed(1)).tolist()
-    [[[[3, 2, 1]]]]
-    """
-    each = torch.arange(len(images))
-    return drawn(images, each, each, Augment(flip=True), generator)
-
-
-def alternating_flip(images: Tensor, indices: Tensor, epoch: int) -> Tensor:
-    """Each image mirrored every other epoch, which of the two being a hash of its index [B]
-    (Jordan 2024, arXiv 2404.00498, section 3.6).
-
-    >>> image = torch.tensor([[[[1, 2, 3]]]])
-    >>> [alternating_flip(image, torch.tensor([3]), epoch).tolist() for epoch in (0, 1)]
-    [[[[[1, 2, 3]]]], [[[[3, 2, 1]]]]]
-    """
-    each, spec = torch.arange(len(images)), Augment(alternating_flip=True)
-    return drawn(images, each, indices, spec, torch.Generator(), epoch)
 
 
 def cutout(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
@@ -74,7 +38,9 @@ def drawn(
     epoch: int = 0,
     cut: int = 0,
 ) -> Tensor:
-    """``source[chosen]`` as a new tensor, mirrored, shifted and cut out, where ``source`` is.
+    """``source[chosen]`` as a new tensor, where ``source`` is: mirrored left to right half of the
+    time or every other epoch, moved by up to ``spec.shift`` pixels each way, every place as likely,
+    and a square of ``cut`` pixels blacked out.
 
     Bytes on the CPU go through a compiled kernel; other devices read each pixel by its index. Other
     numbers take few passes over the pixels, in pieces as large as can be, with the same result to
@@ -186,7 +152,8 @@ def _indexed(source: Tensor, plan: Tensor, spec: Augment, cut: int) -> Tensor:
 
 
 def _phases(indices: Tensor, epoch: int) -> Tensor:
-    """0 or 1 for each index [B]: half of either, scattered, and the other one in the next epoch."""
+    """0 or 1 for each index [B]: half of either, scattered by a hash, and the other one in the next
+    epoch (Jordan 2024, arXiv 2404.00498, section 3.6)."""
     for factor in (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15):  # odd; products wrap at 64 bits
         indices = (indices ^ (indices >> 29)) * factor
     return (indices >> 40) + epoch & 1

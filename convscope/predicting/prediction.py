@@ -1,0 +1,43 @@
+"""The prediction for one image: labels and probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+UNSURE = 0.5  # a likeliest class below this probability is marked as unsure
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The top-k labels and probabilities of one image, the likeliest first; none of them and an
+    ``error`` for an image that could not be read.
+
+    >>> one = Prediction((("seven", 0.45), ("one", 0.3)), "digit.png")
+    >>> one.label, one.p, one.unsure
+    ('seven', 0.45, True)
+    """
+
+    top: tuple[tuple[str, float], ...]
+    file: str = ""
+    error: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The likeliest class; empty for an image that could not be read."""
+        return self.top[0][0] if self.top else ""
+
+    @property
+    def p(self) -> float:
+        """Its probability, after temperature scaling; 0 for an image that could not be read."""
+        return self.top[0][1] if self.top else 0.0
+
+    @property
+    def unsure(self) -> bool:
+        """Whether even the likeliest class has less than an even chance."""
+        return self.error is None and self.p < UNSURE
+
+    def as_json(self) -> dict[str, Any]:
+        """``{file, top: [{label, p}], unsure, error}``."""
+        top = [{"label": label, "p": p} for label, p in self.top]
+        return {"file": self.file, "top": top, "unsure": self.unsure, "error": self.error}

@@ -1,0 +1,101 @@
+"""Pixels -> logits, by whatever computes them -> calibrated probabilities with names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope.errors import BadArgument
+from convscope.evaluation import metrics
+from convscope.events import Emit, silent
+from convscope.predicting.inputs import Input, inputs_of
+from convscope.predicting.prediction import Prediction
+
+
+class Provider(Protocol):
+    """What computes a network's logits, normalisation included: raw float32 [N,K] of uint8 images
+    [N,C,H,W], N at least 1."""
+
+    def __call__(self, images: NDArray[np.uint8], emit: Emit = silent) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A classifier: ``logits`` computes those of pixels, and the rest says which pixels it takes
+    and what its logits mean. ``size`` is (height, width); ``temperature`` divides the logits.
+
+    >>> def bright(images, emit=silent):
+    ...     mean = images.mean(axis=(1, 2, 3), dtype=np.float32)
+    ...     return np.stack([mean, 255 - mean], axis=1)
+    >>> predictor = Predictor(bright, ("light", "dark"), 1, (4, 4), "pad", temperature=255.0)
+    >>> [one] = predictor.predict(np.full((1, 4, 4), 255, np.uint8))
+    >>> one.label, round(one.p, 3)
+    ('light', 0.731)
+    """
+
+    logits: Provider
+    classes: tuple[str, ...]
+    channels: int
+    size: tuple[int, int]
+    fit: str
+    temperature: float
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any], logits: Provider) -> Self:
+        """The classifier that a run's ``model.json`` describes, with what computes its logits."""
+        fitted = info["preprocessing"]
+        return cls(
+            logits,
+            tuple(info["classes"]),
+            fitted["channels"],
+            tuple(fitted["size"]),
+            fitted["fit"],
+            info["temperature"],
+        )
+
+    def inputs(
+        self,
+        images: NDArray[np.uint8] | Sequence[Any],
+        invert: bool = False,
+        emit: Emit = silent,
+    ) -> list[Input]:
+        """Each image as the network takes it: see :func:`~convscope.predicting.inputs.inputs_of`.
+        Raises BadArgument for an array of another shape."""
+        return inputs_of(images, self.channels, self.size, self.fit, invert, emit)
+
+    def probabilities(self, images: NDArray[np.uint8], emit: Emit = silent) -> NDArray[np.float64]:
+        """Calibrated probabilities float64 [N,K] of uint8 images [N,C,H,W] of the network's own
+        size: the softmax of logits over the temperature (Guo et al. 2017, eq. 9)."""
+        return metrics.softmax(self.logits(images, emit) / self.temperature)
+
+    def predict(
+        self,
+        images: NDArray[np.uint8] | Sequence[Any],
+        top_k: int = 5,
+        invert: bool = False,
+        emit: Emit = silent,
+    ) -> list[Prediction]:
+        """A prediction an image.
+
+        ``images`` is uint8 [N,C,H,W] or [N,H,W] of the network's own size, or any mix of paths,
+        bytes, Pillow images and folders, which go through the one preprocessing. An image that
+        cannot be read gets a prediction that holds its ``error``; the others go on. Raises
+        BadArgument for an array of another shape.
+        """
+        if top_k < 1:
+            raise BadArgument("top_k", top_k, "must be a whole number of at least 1", "try 5")
+        inputs = self.inputs(images, invert, emit)
+        readable = [one.pixels for one in inputs if one.pixels is not None]
+        rows = iter(self.probabilities(np.stack(readable), emit) if readable else ())
+        return [
+            Prediction(self._top(next(rows), top_k) if pixels is not None else (), name, error)
+            for name, pixels, error in inputs
+        ]
+
+    def _top(self, row: NDArray[np.float64], k: int) -> tuple[tuple[str, float], ...]:
+        best = np.argsort(-row, kind="stable")[:k]
+        return tuple((self.classes[i], float(row[i])) for i in best)

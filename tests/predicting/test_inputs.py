@@ -1,0 +1,69 @@
+"""Images in any form become pixels of the network's own size, each by its name."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convscope.data.decode import decode
+from convscope.errors import BadArgument
+from convscope.events import Progress
+from convscope.predicting.inputs import Input, inputs_of
+
+RANDOM = np.random.default_rng(3)
+IMAGE = Image.fromarray(RANDOM.integers(0, 256, (9, 14, 3), np.uint8))
+
+
+def encoded() -> bytes:
+    file = io.BytesIO()
+    IMAGE.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+@pytest.mark.parametrize("invert", [False, True])
+def test_every_form_goes_through_the_one_preprocessing(workplace, fit, invert):
+    IMAGE.save("one.png")
+    wanted = decode(IMAGE, channels=3, size=(6, 8), fit=fit, invert=invert)
+    forms = ["one.png", Path("one.png"), encoded(), IMAGE]
+    found = inputs_of(forms, 3, (6, 8), fit, invert)
+    assert [one.name for one in found] == ["one.png", "one.png", "2", "3"]
+    for one in found:
+        assert one.error is None and np.array_equal(one.pixels, wanted)
+    for form in forms:
+        [one] = inputs_of(form, 3, (6, 8), fit, invert)
+        assert np.array_equal(one.pixels, wanted)
+
+
+def test_what_cannot_be_read_says_why_and_stops_nothing(workplace):
+    for name in ("photos", "empty"):
+        Path(name).mkdir()
+    for name in ("photos/b.png", "photos/a.png"):
+        IMAGE.save(name)
+    told: list[Progress] = []
+    found = inputs_of(
+        ["gone.png", "photos", "empty", b"no image"], 1, (4, 4), "pad", emit=told.append
+    )
+    assert [Path(one.name).name for one in found] == ["gone.png", "a.png", "b.png", "empty", "4"]
+    assert found[0] == Input("gone.png", None, "is not there; check the path")
+    assert "holds no image" in found[3].error and "is no image" in found[4].error
+    assert [one.pixels is None for one in found] == [True, False, False, True, True]
+    assert told == [Progress("read", i + 1, 5, "images") for i in range(5)]
+
+
+def test_an_array_is_taken_as_it_is(workplace):
+    array = RANDOM.integers(0, 256, (3, 1, 4, 5), np.uint8)
+    for given in (array, array[:, 0]):
+        found = inputs_of(given, 1, (4, 5), "pad")
+        assert [one.name for one in found] == ["0", "1", "2"]
+        assert np.array_equal([one.pixels for one in found], array)
+    turned = inputs_of(array, 1, (4, 5), "pad", invert=True)
+    assert np.array_equal([one.pixels for one in turned], 255 - array)
+    assert inputs_of(array[:0], 1, (4, 5), "pad") == []
+    for wrong in (array.astype(np.float32), array[:, :, :3], array[0, 0]):
+        with pytest.raises(BadArgument, match=r"must be uint8 \[N,1,4,5\]; give files or Pillow"):
+            inputs_of(wrong, 1, (4, 5), "pad")

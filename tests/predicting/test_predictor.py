@@ -1,0 +1,137 @@
+"""A predictor over a function in NumPy: what is done with its logits, and that no torch is."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+from quick import python
+
+from convscope.errors import BadArgument, ConvscopeError
+from convscope.predicting.predictor import Predictor
+
+CLASSES = ("low", "middle", "high")
+IMAGES = np.random.default_rng(1).integers(0, 256, (20, 1, 4, 4), np.uint8)
+
+
+def logits(images, emit=None) -> np.ndarray:
+    """Float32 [N,3]: how near the mean is to 0, to 128, and to 255."""
+    mean = images.mean(axis=(1, 2, 3), dtype=np.float32)[:, None]  # [N,1]
+    return -np.abs(mean - np.array([[0, 128, 255]], np.float32)) / 16
+
+
+def predictor(temperature: float = 2.5, provider=logits, classes=CLASSES) -> Predictor:
+    return Predictor(provider, classes, 1, (4, 4), "pad", temperature)
+
+
+def test_logits_are_divided_by_the_temperature():
+    divided = (logits(IMAGES) / 2.5).astype(np.float64)
+    wanted = np.exp(divided) / np.exp(divided).sum(1, keepdims=True)
+    np.testing.assert_allclose(predictor().probabilities(IMAGES), wanted, rtol=1e-12)
+    for row, one in zip(wanted, predictor().predict(IMAGES), strict=True):
+        assert dict(one.top) == pytest.approx(dict(zip(CLASSES, row, strict=True)), rel=1e-12)
+        assert one.top == tuple(sorted(one.top, key=lambda each: -each[1]))
+        assert (one.label, one.p) == one.top[0] and one.p == pytest.approx(row.max())
+
+
+def test_only_the_likeliest_are_named():
+    whole = predictor().predict(IMAGES)
+    for k in (1, 2, 3, 99):
+        assert [one.top for one in predictor().predict(IMAGES, top_k=k)] == [
+            one.top[:k] for one in whole
+        ]
+    with pytest.raises(BadArgument, match="top_k=0: must be a whole number of at least 1"):
+        predictor().predict(IMAGES, top_k=0)
+
+
+def test_equal_probabilities_are_in_the_order_of_the_classes():
+    level = predictor(provider=lambda images, emit=None: np.zeros((len(images), 3)))
+    assert [label for label, _ in level.predict(IMAGES[:1])[0].top] == list(CLASSES)
+
+
+def test_unsure_is_below_an_even_chance():
+    sure = predictor(0.01).predict(IMAGES)
+    unsure = predictor(1e4).predict(IMAGES)
+    assert not any(one.unsure for one in sure) and all(one.unsure for one in unsure)
+    even = predictor(1.0, lambda images, emit=None: np.zeros((1, 2)), ("a", "b"))
+    assert even.predict(IMAGES[:1])[0].p == 0.5 and not even.predict(IMAGES[:1])[0].unsure
+
+
+def test_what_cannot_be_read_keeps_its_place():
+    asked: list[int] = []
+
+    def counted(images, emit=None):
+        asked.append(len(images))
+        return logits(images)
+
+    one = predictor(1.0, counted)
+    black, white = Image.new("L", (9, 9)), Image.new("L", (9, 9), 255)
+    found = one.predict([white, b"no image", black])
+    assert [each.label for each in found] == ["high", "", "low"] and asked == [2]
+    assert [each.file for each in found] == ["0", "1", "2"]
+    assert found[1].as_json() == {
+        "file": "1", "top": [], "unsure": False, "error": found[1].error
+    }  # fmt: skip
+    assert "is no image" in found[1].error and not found[1].unsure and found[1].p == 0
+    assert [each.label for each in one.predict([black, white], invert=True)] == ["high", "low"]
+    assert one.predict([b"no image"])[0].error and one.predict([]) == [] and len(asked) == 2
+
+
+def test_it_is_what_model_json_says():
+    info = {
+        "classes": list(CLASSES),
+        "preprocessing": {"channels": 1, "size": [4, 4], "fit": "pad", "memory_format": "any"},
+        "temperature": 2.5,
+    }
+    made = Predictor.of(json.loads(json.dumps(info)), logits)
+    assert made == predictor()
+    assert made.predict(IMAGES) == predictor().predict(IMAGES)
+
+
+def test_logits_that_are_no_numbers_are_refused():
+    broken = predictor(provider=lambda images, emit=None: logits(images) * np.nan)
+    with pytest.raises(ConvscopeError, match="not finite for 20 of 20 images"):
+        broken.predict(IMAGES)
+
+
+def test_it_is_pickled_with_a_provider_that_is():
+    again = pickle.loads(pickle.dumps(predictor()))
+    assert again.predict(IMAGES) == predictor().predict(IMAGES)
+
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "torchvision", "matplotlib", "rich", "typer"):
+    sys.modules[name] = None  # importing it fails
+import json
+import numpy as np
+import convscope
+from convscope.predicting.predictor import Predictor
+from convscope.run import RunFolder  # what a process with another provider reads model.json by
+
+def logits(images, emit=None):
+    mean = images.mean(axis=(1, 2, 3), dtype=np.float32)
+    return np.stack([mean, 255 - mean], axis=1) / 64
+
+predictor = Predictor(logits, ("light", "dark"), 3, (4, 6), "crop", 1.5)
+found = predictor.predict([sys.argv[1], "gone.png"])
+assert isinstance(found[0], convscope.Prediction)
+print(json.dumps([one.as_json() for one in found]))
+"""
+
+
+def test_no_torch_is_needed(workplace):
+    Image.new("RGB", (40, 30), "white").save("white.png")
+    process = python(WITHOUT_TORCH, "white.png")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    white, gone = json.loads(out)
+    p = 1 / (1 + np.exp(-255 / 64 / 1.5))
+    assert [each["label"] for each in white["top"]] == ["light", "dark"]
+    assert white["top"][0]["p"] == pytest.approx(p, rel=1e-6) and white["error"] is None
+    assert gone == {
+        "file": "gone.png", "top": [], "unsure": False, "error": "is not there; check the path"
+    }  # fmt: skip

@@ -1,0 +1,51 @@
+"""A run's network as a predictor: loaded once, and lazily where it was sent to."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from quick import QUICK
+
+import convscope as cs
+from convscope.errors import RunError
+from convscope.evaluation import metrics
+from convscope.models import store
+
+
+def test_pickled_it_is_the_path_of_its_run(bars, monkeypatch):
+    run = cs.train("mnist", **QUICK)
+    trained = cs.load(run.path)
+    sent = pickle.dumps(trained)
+    assert len(sent) < run.path.joinpath("model.safetensors").stat().st_size / 2
+    read: list[object] = []
+    real = store.load
+    monkeypatch.setattr(store, "load", lambda *given: read.append(given) or real(*given))
+    again = pickle.loads(sent)
+    assert (again.classes, again.size, again.temperature) == (
+        trained.classes, trained.size, trained.temperature
+    )  # fmt: skip
+    assert not read  # nothing is read before it is asked
+    images = bars.splits["test"].images
+    assert again.predict(images) == trained.predict(images) and len(read) == 1
+    assert again.network is again.network and len(read) == 1
+    (run.path / "model.safetensors").unlink()
+    with pytest.raises(RunError, match="is not there; restore it or train again"):
+        _ = pickle.loads(sent).network
+
+
+def test_a_tensor_is_taken_like_an_array(bars):
+    trained = cs.load(cs.train("mnist", **QUICK).path)
+    images = np.array(bars.splits["test"].images)
+    assert trained.predict(torch.from_numpy(images)) == trained.predict(images)
+    assert np.array_equal(
+        trained.probabilities(images),
+        metrics.softmax(trained.logits(images) / trained.temperature),
+    )
+    np.testing.assert_allclose(
+        trained.probabilities(images),
+        metrics.softmax(trained.logits(images), trained.temperature),
+        rtol=1e-5,
+    )
