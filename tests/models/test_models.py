@@ -329,7 +329,7 @@ def test_whitening_makes_patches_white():
     torch.manual_seed(0)
     images = torch.nn.functional.avg_pool2d(torch.randn(400, 3, 18, 18), 3, 1)  # neighbours alike
     layer = build("record", 10, 3, (32, 32)).features[0]
-    layer.learn(images)
+    layer.init_from_images(images)
     outputs = layer(images) - layer.bias.view(1, -1, 1, 1)
     outputs = outputs.transpose(0, 1).flatten(1)  # [24,n]
     assert torch.allclose(outputs[:12], -outputs[12:], atol=1e-4)
