@@ -14,8 +14,8 @@ from convscope.errors import BadArgument, ConvscopeError, TargetMissed
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
 from convscope.job.complete import complete
-from convscope.job.prepare import prepare
-from convscope.job.tune import Limits, tune, write_profile
+from convscope.job.prepare import Limits, prepare
+from convscope.job.tune import tune, write_profile
 from convscope.recipe import Recipe
 from convscope.training import budget, finder, memory
 from convscope.training.profile import refuse as refuse_profile
@@ -99,10 +99,9 @@ def train(
     pack = opened(asked, emit)
     with machine.at_work(asked.train.threads), board.Board(emit) as told:
         val = place.read_split()["val"] if place is not None and place.split.exists() else None
-        prepared = prepare(asked, pack, told, val, limits.memory)
-        job = tune(prepared, limits, begun=place is not None)
+        job = tune(prepare(asked, pack, told, limits, val), begun=place is not None)
         if profile:
-            refuse_profile(prepared.loader.device)
+            refuse_profile(job.loader.device)
         if place is None:  # everything that can be refused was refused before this
             _claimed(job.recipe, check)
             place = run.create(pack.name, short(asked.model.name), folder, RUNS)
@@ -202,10 +201,10 @@ def find_lr(
     path = figure_path(out, name, force)
     pack = opened(asked, emit)
     with machine.at_work(asked.train.threads):
-        ready = prepare(asked, pack, emit)
+        job = prepare(asked, pack, emit)
         if asked.train.memory_format != "auto":
-            ready = ready.laid_out(asked.train.memory_format)
-        found = finder.search(ready.model, ready.loader, ready.recipe.train, emit)
+            job = job.laid_out(asked.train.memory_format)
+        found = finder.search(job.model, job.loader, job.recipe.train, emit)
     title = f"{pack.name}, {short(asked.model.name)}, {asked.train.optimizer}"
     draw(figures.learning_rates(*vars(found).values(), title=title), path)
     return LearningRate(found.suggestion, found.rates, found.losses, found.smoothed, path)

@@ -18,7 +18,7 @@ from convscope.evaluation import metrics, predictions
 from convscope.events import Emit, Notice
 from convscope.insight import anatomy
 from convscope.job import record
-from convscope.job.tune import Tuned
+from convscope.job.prepare import Job
 from convscope.models.parts import Classifier
 from convscope.run import RunFolder
 from convscope.training import memory
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def complete(job: Tuned, place: RunFolder) -> None:
+def complete(job: Job, place: RunFolder) -> None:
     """Fit, judge and write everything; a stage that is already done is not done again.
 
     Raises DataError or RunError where the run was begun with other data, another recipe or another
@@ -47,59 +47,56 @@ def complete(job: Tuned, place: RunFolder) -> None:
         ) from None
 
 
-def _go_through(job: Tuned, place: RunFolder) -> None:
-    prepared = job.prepared
-    pack, (judged, labels) = prepared.pack, prepared.judged
-    val, test = len(labels), len(pack.splits["test"])
+def _go_through(job: Job, place: RunFolder) -> None:
+    labels = job.labels
+    val, test = len(labels), len(job.pack.splits["test"])
 
     def validate(model: nn.Module) -> tuple[float | None, float | None]:
         if not len(labels):
             return None, None
-        logits = _logits(job, model, judged, "validate")
+        logits = _logits(job, model, job.judged, "validate")
         return metrics.cross_entropy(logits, labels), metrics.accuracy(logits, labels)
 
-    costs = val, val + test
-    at = fit(job.engine, prepared.loader, validate, job.recipe.train, place, job.watched, costs)
-    if job.engine is not prepared.model:  # a buffer that forward put in another's place
-        prepared.model.load_state_dict(job.engine.state_dict())
+    counts = val, val + test
+    at = fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, counts)
+    if job.engine is not job.model:  # a buffer that forward put in another's place
+        job.model.load_state_dict(job.engine.state_dict())
     if not place.metrics.exists():
         _judge(job, place, at.train_seconds, at.history)
-    write_pages(place, prepared.model.cpu(), pack, prepared.emit, job.limits.unseen)
+    write_pages(place, job.model.cpu(), job.pack, job.emit, job.limits.unseen)
     if job.limits.memory is not None:
         memory.trim()  # the end of a process that imported torch takes 120 MB once more
 
 
 def _logits(
-    job: Tuned, model: nn.Module, images: NDArray[np.uint8], stage: str
+    job: Job, model: nn.Module, images: NDArray[np.uint8], stage: str
 ) -> NDArray[np.float32]:
     return predictions.logits_of(
         model,
         images,
         batch_size=job.recipe.train.eval_batch,
-        device=job.prepared.loader.device,
-        memory_format=job.prepared.loader.memory_format,
-        emit=job.prepared.emit,
+        device=job.loader.device,
+        memory_format=job.loader.memory_format,
+        emit=job.emit,
         stage=stage,
     )
 
 
-def _judge(job: Tuned, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
+def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
     """Fit the temperature on validation, then look at the test split, once."""
-    pack, (judged, labels) = job.prepared.pack, job.prepared.judged
     temperature = 1.0
-    if len(labels):
-        temperature = metrics.fit_temperature(_logits(job, job.engine, judged, "validate"), labels)
+    if len(job.labels):
+        logits = _logits(job, job.engine, job.judged, "validate")
+        temperature = metrics.fit_temperature(logits, job.labels)
     else:
-        job.prepared.emit(
-            Notice("no validation split: probabilities are not calibrated", warning=True)
-        )
+        job.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
     record.save_model(job, place, temperature)
     began = time.perf_counter()
-    test = pack.splits["test"]
+    test = job.pack.splits["test"]
     logits = _logits(job, job.engine, test.images, "judge")
     took = time.perf_counter() - began
     predictions.write_predictions(
-        place.predictions, logits, test.labels, pack.classes, temperature, names=test.files
+        place.predictions, logits, test.labels, job.pack.classes, temperature, names=test.files
     )
     record.write_metrics(job, place, logits, temperature, took, seconds, history)
 

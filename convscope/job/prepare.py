@@ -29,64 +29,103 @@ from convscope.training.rehearsal import Rehearsal
 
 TWINS = 12  # times the weights: copies that the probe of number formats works on
 FEW = 32  # images that it works with at most where memory is bounded
+LOOK = 6.0  # seconds that a look into the network takes at most, near enough
+PATIENT = 20  # times that, and a time budget allows for it
 SEEN = 5000  # training images that a layer is initialised from
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A recipe's data, and its network as PyTorch computes it, which has stood its trial.
+class Limits:
+    """What a job may cost: ``seconds`` in all since ``began`` (of ``time.perf_counter``), and
+    ``memory``, bytes in all. Without ``look`` the report does not show what the network has
+    learnt."""
 
-    ``val`` are the training images that are held out, ``judged`` the images uint8 [N,C,H,W] and
-    labels [N] that are judged after each epoch. ``probed`` is how many images a pass may have while
-    formats are measured. ``let_go`` gives back, where memory is bounded, what was read of images.
+    began: float = 0.0
+    seconds: float | None = None
+    memory: int | None = None
+    look: bool = True
+
+    @property
+    def unseen(self) -> str:
+        """Why there is no look into the network at the end, if its cost was not allowed for."""
+        if not self.look:
+            why = "it was asked for"
+        elif self.memory is not None:
+            why = "the memory of this run was bounded"
+        elif self.seconds is not None and self.seconds < PATIENT * LOOK:
+            why = "the time of this run was bounded"
+        else:
+            return ""
+        return f"Left out, as {why}: see convscope explain."
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe with its data and its network; each stage gives it back with more of it decided.
+
+    ``val`` are the training images that are held out, ``judged`` uint8 [N,C,H,W] and ``labels`` [N]
+    what is judged after each epoch. ``engine`` is the network as it is run, ``model`` itself until
+    that is tuned. ``probed`` is how many images a pass may have while formats are measured.
+    ``let_go`` gives back, where memory is bounded, what was read of the images.
     """
 
     recipe: Recipe
     pack: Pack
+    limits: Limits
     val: NDArray[np.int64]
     duplicates: Duplicates
-    judged: tuple[NDArray[np.uint8], NDArray[np.int64]]
+    judged: NDArray[np.uint8]
+    labels: NDArray[np.int64]
     model: Classifier
+    engine: nn.Module
     loader: Loader
     emit: Emit
     let_go: Callable[[], None]
     probed: int | None = None
 
-    def laid_out(self, memory_format: str) -> Prepared:
+    def laid_out(self, memory_format: str) -> Job:
         """The same with weights, in place, and batches in this memory format."""
         layout = FORMATS[memory_format]
         self.model.to(memory_format=layout)
         return replace(self, loader=replace(self.loader, memory_format=layout))
 
-    def rehearsal(self, asked: Recipe, network: nn.Module) -> Rehearsal:
-        """The run's work on copies of a network; what is judged are images of validation, or of
+    def rehearsal(self) -> Rehearsal:
+        """Its work on copies of the network; what is judged are images of validation, or of
         training where there are none."""
-        images = self.judged[0] if len(self.judged[0]) else self.pack.splits["train"].images
-        some = torch.from_numpy(np.array(images[: asked.train.eval_batch]))
-        return Rehearsal(network, self.loader, asked.train, some, self.let_go)
+        images = self.judged if len(self.judged) else self.pack.splits["train"].images
+        some = torch.from_numpy(np.array(images[: self.recipe.train.eval_batch]))
+        return Rehearsal(self.engine, self.loader, self.recipe.train, some, self.let_go)
 
 
 def prepare(
     asked: Recipe,
     pack: Pack,
     emit: Emit,
+    limits: Limits = Limits(),
     val: Sequence[int] | None = None,
-    max_memory: int | None = None,
-) -> Prepared:
-    """Data and network of a recipe, and the recipe with what they decide of it.
+) -> Job:
+    """Data and network of a recipe, which has stood its trial, and what they decide of the recipe.
 
-    ``val`` is how a run of this recipe that was begun before held out images; ``max_memory``, bytes
-    in all, bounds the passes of the trial. Raises BadArgument for what the data, the device or the
-    network does not bear.
+    ``val`` is how a run of this recipe that was begun before held out images. Raises BadArgument
+    for what the data, the device or the network does not bear.
     """
-    emit, let_go = (emit, _nothing) if max_memory is None else _frugal(emit, pack)
+
+    def let_go() -> None:
+        if limits.memory is not None:  # what is mapped counts as resident, however easily it goes
+            memory.let_go(split.images for split in pack.splits.values())
+
+    def frugally(event: Event) -> None:
+        emit(event)
+        if isinstance(event, Progress):
+            let_go()
+
     train = pack.splits["train"]
     augment.check(asked.augment, pack.image_size, pack.channels)
     held = held_out(asked, pack, val)
     twice = duplicates.found_in(pack)
     let_go()
-    judged = validation(pack, held)
-    if asked.train.early_stopping and not len(judged[1]):
+    judged, labels = validation(pack, held)
+    if asked.train.early_stopping and not len(labels):
         raise BadArgument(
             "early_stopping",
             asked.train.early_stopping,
@@ -97,7 +136,7 @@ def prepare(
     name = Path(asked.data.name).name
     emit(
         Notice(
-            f"{name}: {len(indices):,} images to learn from, {len(judged[1]):,} held out for "
+            f"{name}: {len(indices):,} images to learn from, {len(labels):,} held out for "
             f"validation, {len(pack.splits['test']):,} to judge"
         )
     )
@@ -109,19 +148,16 @@ def prepare(
     choice.check(asked.train, torch.device(device))
     torch.manual_seed(asked.train.seed)
     model = build(asked, pack)
-    pixels, labels = tensor_of(train.images), torch.from_numpy(train.labels)
+    pixels = tensor_of(train.images)
     if asked.data.normalise:
         model.normalise.set(*statistics(pixels, indices, let_go))
     _initialise(model, pixels, indices)
     model.to(device)
-    asked = asked.measured(
-        device=device,
-        threads=torch.get_num_threads(),
-        image_size="{}x{}".format(*pack.image_size),
-    )
+    size = "{}x{}".format(*pack.image_size)
+    asked = asked.measured(device=device, threads=torch.get_num_threads(), image_size=size)
     loader = Loader(
         devices.resident(pixels, device),
-        labels,
+        torch.from_numpy(train.labels),
         indices,
         asked.train.batch_size,
         asked.train.seed,
@@ -132,34 +168,29 @@ def prepare(
     )
     if asked.train.steps and asked.origin.get("train.epochs") == "default":
         asked = asked.measured(epochs=math.ceil(asked.train.steps / len(loader.sizes())))
-    found = Prepared(asked, pack, held, twice, judged, model, loader, emit, let_go)
-    if max_memory is not None:
-        found = replace(found, probed=_probed(found, max_memory))
-    return replace(found, recipe=_tried(found))
+    job = Job(
+        recipe=asked,
+        pack=pack,
+        limits=limits,
+        val=held,
+        duplicates=twice,
+        judged=judged,
+        labels=labels,
+        model=model,
+        engine=model,
+        loader=loader,
+        emit=frugally,
+        let_go=let_go,
+    )
+    if limits.memory is not None:
+        job = replace(job, probed=_probed(job, limits.memory))
+    return replace(job, recipe=_tried(job))
 
 
 def build(asked: Recipe, pack: Pack) -> Classifier:
     """The network of a recipe for some data, as its seed makes it. Raises BadArgument."""
     size = len(pack.classes), pack.channels, pack.image_size
     return models.build(asked.model.name, *size, asked.model.arguments)
-
-
-def _nothing() -> None: ...
-
-
-def _frugal(emit: Emit, pack: Pack) -> tuple[Emit, Callable[[], None]]:
-    """Let go of the images that were read, at every sign of progress, and when it is called: what
-    is mapped counts as resident, however easily the system could take it back."""
-
-    def let_go() -> None:
-        memory.let_go(split.images for split in pack.splits.values())
-
-    def frugally(event: Event) -> None:
-        emit(event)
-        if isinstance(event, Progress):
-            let_go()
-
-    return frugally, let_go
 
 
 def _initialise(model: Classifier, pixels: Tensor, indices: Tensor) -> None:
@@ -172,35 +203,28 @@ def _initialise(model: Classifier, pixels: Tensor, indices: Tensor) -> None:
             layer.init_from_images(model.normalise(inputs))
 
 
-def _probed(found: Prepared, bound: int) -> int:
+def _probed(job: Job, bound: int) -> int:
     """How many images the probe of number formats and kernels may work with, which takes more for
     each than training does."""
-    asked = found.recipe
-    if asked.train.device != "cpu":
-        rule = f"bounds the memory of the CPU, and the network is on {asked.train.device}"
+    train = job.recipe.train
+    if train.device != "cpu":
+        rule = f"bounds the memory of the CPU, and the network is on {train.device}"
         raise BadArgument("max_memory", memory.spelt(bound), rule, "set micro_batch yourself")
-    if "auto" not in (asked.train.precision, asked.train.memory_format, asked.train.kernels):
+    if "auto" not in (train.precision, train.memory_format, train.kernels):
         return FEW  # nothing is probed
-    plain = asked.measured(precision="float32", memory_format="contiguous", kernels="plain")
-    weights = sum(p.numel() * p.element_size() for p in found.model.parameters())
-    size, _ = memory.fit(bound, found.rehearsal(plain, found.model), TWINS * weights)
-    return min(FEW, max(2, (size or asked.train.batch_size) // 4))
+    plain = job.recipe.measured(precision="float32", memory_format="contiguous", kernels="plain")
+    weights = sum(p.numel() * p.element_size() for p in job.model.parameters())
+    size, _ = memory.fit(bound, replace(job, recipe=plain).rehearsal(), TWINS * weights)
+    return min(FEW, max(2, (size or train.batch_size) // 4))
 
 
-def _tried(found: Prepared) -> Recipe:
+def _tried(job: Job) -> Recipe:
     """The recipe, once the network has stood its trial."""
-    asked, pack, train = found.recipe, found.pack, found.recipe.train
-    judged = len(found.judged[1]), len(pack.splits["test"])
-    passes = trial.Passes.of(found.loader.sizes(), train.micro_batch, judged, train.eval_batch)
-    if found.probed is not None:
-        passes = passes.at_most(found.probed)
-    batch = next(found.loader.epoch(0))
-    return trial.hold(
-        found.model,
-        asked,
-        (batch.inputs[0], batch.targets[0]),
-        passes,
-        len(pack.classes),
-        functools.partial(build, asked, pack),
-        found.emit,
-    )
+    asked, pack, train = job.recipe, job.pack, job.recipe.train
+    judged = len(job.labels), len(pack.splits["test"])
+    passes = trial.Passes.of(job.loader.sizes(), train.micro_batch, judged, train.eval_batch)
+    passes = passes if job.probed is None else passes.at_most(job.probed)
+    batch = next(job.loader.epoch(0))
+    one = batch.inputs[0], batch.targets[0]
+    rebuild = functools.partial(build, asked, pack)
+    return trial.hold(job.model, asked, one, passes, len(pack.classes), rebuild, job.emit)

@@ -13,20 +13,19 @@ from convscope import files, machine, models, run
 from convscope.data.pack import Pack
 from convscope.errors import DataError, RunError
 from convscope.evaluation import metrics
-from convscope.job.tune import Tuned
+from convscope.job.prepare import Job
 from convscope.models import store
 from convscope.run import RunFolder
 
 
-def begin(job: Tuned, place: RunFolder) -> None:
+def begin(job: Job, place: RunFolder) -> None:
     """Write ``split.json``, or hold the job against the one that a resumed run was begun as.
 
     Raises DataError or RunError where that was with other data, another recipe or another source
     file.
     """
     files.clear_unfinished(place.path)
-    prepared, recipe = job.prepared, job.recipe
-    pack = prepared.pack
+    pack, recipe = job.pack, job.recipe
     begun = {
         "format_version": run.FORMAT_VERSION,
         "seed": recipe.data.split_seed,
@@ -34,8 +33,8 @@ def begin(job: Tuned, place: RunFolder) -> None:
         "digest": pack.digest,
         "recipe_sha256": files.sha256(place.recipe),
         "source_sha256": _architecture(job).get("source_sha256"),
-        "train": len(prepared.loader.indices),
-        "val": prepared.val.tolist(),
+        "train": len(job.loader.indices),
+        "val": job.val.tolist(),
     }
     if not place.split.exists():
         files.write_json(place.split, begun)
@@ -64,16 +63,15 @@ def same_data(pack: Pack, wanted: str) -> None:
         )
 
 
-def _architecture(job: Tuned) -> dict[str, Any]:
-    model, pack = job.recipe.model, job.prepared.pack
+def _architecture(job: Job) -> dict[str, Any]:
+    model, pack = job.recipe.model, job.pack
     size = len(pack.classes), pack.channels, pack.image_size
     return store.architecture(model.name, dict(model.arguments), *size)
 
 
-def save_model(job: Tuned, place: RunFolder, temperature: float) -> None:
+def save_model(job: Job, place: RunFolder, temperature: float) -> None:
     """Write the weights and ``model.json``."""
-    prepared, asked = job.prepared, job.recipe
-    pack = prepared.pack
+    pack, asked = job.pack, job.recipe
     own = ["--model", asked.model.name] if models.is_own(asked.model.name) else []
     info = {
         "format_version": run.FORMAT_VERSION,
@@ -87,24 +85,24 @@ def save_model(job: Tuned, place: RunFolder, temperature: float) -> None:
             "scale": "uint8 / 255; mean and standard deviation are the network's first layer",
         },
         "temperature": temperature,
-        "parameters": sum(p.numel() for p in prepared.model.parameters()),
+        "parameters": sum(p.numel() for p in job.model.parameters()),
         "versions": machine.versions(),
         "machine": machine.describe(),
         "data": {
             "name": pack.name,
             "fingerprint": pack.fingerprint,
-            "train": len(prepared.loader.indices),
-            "val": len(prepared.judged[1]),
+            "train": len(job.loader.indices),
+            "val": len(job.labels),
             "test": len(pack.splits["test"].labels),
         },
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["convscope", "train", "--recipe", str(place.recipe), *own]),
     }
-    store.save(place, prepared.model, info)
+    store.save(place, job.model, info)
 
 
 def write_metrics(
-    job: Tuned,
+    job: Job,
     place: RunFolder,
     logits: NDArray[np.float32],
     temperature: float,
@@ -113,7 +111,7 @@ def write_metrics(
     history: list[dict[str, Any]],
 ) -> None:
     """Write ``metrics.json``: what the logits of the test images say, and how long it took."""
-    pack = job.prepared.pack
+    pack = job.pack
     labels = pack.splits["test"].labels
     trained = sum(row["seconds"] for row in history)
     learnt = sum(row["seconds"] * row["images_per_second"] for row in history)  # images
@@ -122,7 +120,7 @@ def write_metrics(
         {
             "split": "test",
             **metrics.measure(logits, labels, pack.classes, temperature),
-            "duplicates": job.prepared.duplicates.as_json(logits.argmax(axis=1) == labels),
+            "duplicates": job.duplicates.as_json(logits.argmax(axis=1) == labels),
             "test_looks": 1,
             "train_seconds": train_seconds,
             "eval_seconds": eval_seconds,

@@ -7,16 +7,15 @@ import contextlib
 import copy
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from torch import nn
 
 from convscope import files
 from convscope.errors import BadArgument, ConvscopeError
-from convscope.events import Emit, Notice, in_words
+from convscope.events import Notice, in_words
 from convscope.insight import figures
-from convscope.job.prepare import Prepared
+from convscope.job.prepare import LOOK, Job
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
 from convscope.training import budget, choice, layers, measurements, memory, precision
@@ -26,83 +25,44 @@ from convscope.training.profile import profile
 from convscope.training.timing import race
 
 HASTE = 0.05  # of a time budget may each part of the probe take
-LOOK = 6.0  # seconds that a look into the network takes at most, near enough
-PATIENT = 20  # times that, and a time budget allows for it
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a job may cost: ``seconds`` in all since ``began`` (of ``time.perf_counter``), and
-    ``memory``, bytes in all. Without ``look`` the report does not show what the network has
-    learnt."""
-
-    began: float
-    seconds: float | None = None
-    memory: int | None = None
-    look: bool = True
-
-    @property
-    def unseen(self) -> str:
-        """Why there is no look into the network at the end, if its cost was not allowed for."""
-        if not self.look:
-            return "Left out, as it was asked for: see convscope explain."
-        if self.memory is not None:
-            return "Left out, as the memory of this run was bounded: see convscope explain."
-        if self.seconds is not None and self.seconds < PATIENT * LOOK:
-            return "Left out, as the time of this run was bounded: see convscope explain."
-        return ""
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """A run with nothing left to choose: ``recipe`` is what was asked for with all that was
-    measured, ``engine`` the network as it is run here. ``watched`` takes the events of training,
-    whose pace is held against the measured one."""
-
-    prepared: Prepared
-    limits: Limits
-    recipe: Recipe
-    engine: nn.Module
-    watched: Emit
-
-
-def tune(prepared: Prepared, limits: Limits, begun: bool = False) -> Tuned:
-    """Decide what a recipe leaves open; where a run of it was ``begun`` before, every value of it
-    stands. Raises BadArgument for limits that cannot be kept."""
-    batch = next(prepared.loader.epoch(0))
-    inputs, labels = (some[0][: prepared.probed] for some in (batch.inputs, batch.targets))
+def tune(job: Job, begun: bool = False) -> Job:
+    """The job with nothing left to choose; where a run of its recipe was ``begun`` before, every
+    value stands. Its pace is held against what was measured. Raises BadArgument for limits that
+    cannot be kept."""
+    limits, batch = job.limits, next(job.loader.epoch(0))
+    inputs, labels = (some[0][: job.probed] for some in (batch.inputs, batch.targets))
     patience = min(choice.PATIENCE, HASTE * (limits.seconds or math.inf))
-    emit = prepared.emit
-    chosen = choice.choose(prepared.recipe, prepared.model, inputs, labels, emit, patience)
-    asked, train = chosen.recipe, chosen.recipe.train
-    prepared = prepared.laid_out(train.memory_format)
-    engine = precision.engine(prepared.model, train.kernels, train.precision)
-    watched = emit
+    chosen = choice.choose(job.recipe, job.model, inputs, labels, job.emit, patience)
+    train = chosen.recipe.train
+    job = replace(job.laid_out(train.memory_format), recipe=chosen.recipe)
+    job = replace(job, engine=precision.engine(job.model, train.kernels, train.precision))
     if limits.memory is not None:
-        asked = _within_memory(asked, prepared, engine, limits.memory, begun)
-    elif (step := _measured_step(chosen, prepared, engine)) is not None:
+        job = replace(job, recipe=_within_memory(job, limits.memory, begun))
+    elif (step := _measured_step(job, chosen)) is not None:
 
         def drop() -> None:
             with contextlib.suppress(ConvscopeError):
                 measurements.forget(chosen.key)
                 layers.forget()
 
-        watched = Watch(emit, step, prepared.loader.batch_size, drop)
+        job = replace(job, emit=Watch(job.emit, step, job.loader.batch_size, drop))
     if limits.seconds is not None:
-        asked = _within_time(asked, prepared, engine, limits, limits.seconds)
-    return Tuned(prepared, limits, asked, engine, watched)
+        job = replace(job, recipe=_within_time(job, limits.seconds))
+    return job
 
 
-def _measured_step(chosen: Choice, prepared: Prepared, engine: nn.Module) -> float | None:
+def _measured_step(job: Job, chosen: Choice) -> float | None:
     """Seconds of a whole step, as kept with what was measured of the network, or as measured now
     and kept; None where nothing is kept of it."""
-    found, train = chosen.measurement, chosen.recipe.train
+    found, train = chosen.measurement, job.recipe.train
     if found is None:
         return None
-    what = chosen.recipe.augment, prepared.loader.batch_size
+    what = job.recipe.augment, job.loader.batch_size
     key = measurements.key_of(what, train.optimizer, train.ema, train.clip_grad)
     if key not in found.steps:
-        rehearsal = prepared.rehearsal(chosen.recipe, engine)
+        rehearsal = job.rehearsal()
         for _ in range(2):
             rehearsal.step()
         timing = race({"": rehearsal.step}, rounds=9, far=2.0, limit=1.0).timings[""]
@@ -113,29 +73,26 @@ def _measured_step(chosen: Choice, prepared: Prepared, engine: nn.Module) -> flo
     return found.steps[key]
 
 
-def _within_memory(
-    asked: Recipe, prepared: Prepared, engine: nn.Module, bound: int, begun: bool
-) -> Recipe:
+def _within_memory(job: Job, bound: int, begun: bool) -> Recipe:
     """The recipe with as many images a pass as keep the process within ``bound`` bytes."""
-    rehearsal = prepared.rehearsal(asked, engine)
-    if begun or asked.origin.get("train.micro_batch") == "recipe":
+    rehearsal = job.rehearsal()
+    if begun or job.recipe.origin.get("train.micro_batch") == "recipe":
         memory.check(bound, rehearsal)
-        return asked
+        return job.recipe
     size, judged = memory.fit(bound, rehearsal)
     passes = f"{size} images a pass" if size else "the whole batch at once"
-    prepared.emit(Notice(f"memory bound {memory.spelt(bound)}: {passes} (measured)"))
-    return asked.measured(micro_batch=size, eval_batch=judged)
+    job.emit(Notice(f"memory bound {memory.spelt(bound)}: {passes} (measured)"))
+    return job.recipe.measured(micro_batch=size, eval_batch=judged)
 
 
-def _within_time(
-    asked: Recipe, prepared: Prepared, engine: nn.Module, limits: Limits, seconds: float
-) -> Recipe:
+def _within_time(job: Job, seconds: float) -> Recipe:
     """The recipe with as many steps as let the whole job end within ``seconds``."""
+    limits = job.limits
     deadline = limits.began + seconds * budget.AIM
-    epoch = len(prepared.loader.sizes())
-    val, test = len(prepared.judged[1]), len(prepared.pack.splits["test"])
+    epoch = len(job.loader.sizes())
+    val, test = len(job.labels), len(job.pack.splits["test"])
     room = deadline - time.perf_counter()
-    prices = budget.measure(prepared.rehearsal(asked, engine), room, val, val + test)
+    prices = budget.measure(job.rehearsal(), room, val, val + test)
     room = deadline - time.perf_counter()
     steps = budget.fit(room - (0 if limits.unseen else LOOK), epoch, prices)
     if not steps:
@@ -148,26 +105,26 @@ def _within_time(
             f"the report take {in_words(least)} more",
             f"try {in_words((gone + least) / budget.AIM * 1.5)}",
         )
-    prepared.emit(
+    job.emit(
         Notice(
             f"time budget {in_words(seconds)}: {steps:,} steps, {steps / epoch:.1f} epochs "
             f"({prices.step * 1e3:.0f} ms a step, measured)"
         )
     )
-    return asked.measured(epochs=math.ceil(steps / epoch), steps=steps)
+    return job.recipe.measured(epochs=math.ceil(steps / epoch), steps=steps)
 
 
-def write_profile(tuned: Tuned, place: RunFolder) -> None:
+def write_profile(job: Job, place: RunFolder) -> None:
     """Say where the time of a step goes, in plain PyTorch and here, and keep it."""
-    train, loader = tuned.recipe.train, tuned.prepared.loader
-    plain = copy.deepcopy(tuned.prepared.model).to(memory_format=torch.contiguous_format)
+    train, loader = job.recipe.train, job.loader
+    plain = copy.deepcopy(job.model).to(memory_format=torch.contiguous_format)
     as_plain = replace(loader, memory_format=torch.contiguous_format)
     found = {
         "plain PyTorch, float32": profile(plain, as_plain, replace(train, precision="float32")),
-        "convscope": profile(tuned.engine, loader, train),
+        "convscope": profile(job.engine, loader, train),
     }
     for name, one in found.items():
-        tuned.prepared.emit(Notice(f"{name}: {one.table()}"))
+        job.emit(Notice(f"{name}: {one.table()}"))
     files.write_json(place.profile, {name: one.as_json() for name, one in found.items()})
     bars = {name: one.milliseconds() for name, one in found.items()}
     with files.whole_file(place.profile.with_suffix(".png")) as file:
