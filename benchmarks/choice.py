@@ -49,7 +49,8 @@ def probe(network: str, precision: str) -> None:
     """Choose as training does; print what was chosen as one JSON line."""
     from convscope import machine
     from convscope.api.asked import given, opened, resolved
-    from convscope.job import Job, Limits
+    from convscope.job.prepare import prepare
+    from convscope.job.tune import tune
 
     data, batch = NETWORKS[network]
     options = {"batch_size": batch, "val": 0.0, "precision": precision, "threads": THREADS}
@@ -58,7 +59,7 @@ def probe(network: str, precision: str) -> None:
     with machine.at_work(THREADS):
         pack = opened(asked, lambda event: None)
         began = time.perf_counter()
-        job = Job(asked, pack, lambda event: said.append(str(event)), Limits(began))
+        job = tune(prepare(asked, pack, lambda event: said.append(str(event))))
     train, origin = job.recipe.train, job.recipe.origin
     names = ("precision", "memory_format", "kernels")
     found = {

@@ -282,12 +282,12 @@ ASIDE = ("seeds", "sd", "test loss", "an epoch")  # what a study's page has, a t
 
 def study(parts: Sequence[Any]) -> None:
     """Print what a sweep says: for each of its grids a table and its sentences."""
-    from convscope.studies import telling
+    from convscope.studies import page
 
     for part in parts:
-        rows = [telling.cells(line) for line in part.lines]
-        kept = [i for i, name in enumerate(telling.COLUMNS) if name not in ASIDE]
-        columns = [telling.COLUMNS[i] for i in kept]
+        rows = [page.cells(line) for line in part.lines]
+        kept = [i for i, name in enumerate(page.COLUMNS) if name not in ASIDE]
+        columns = [page.COLUMNS[i] for i in kept]
         table(columns, [[row[i] for i in kept] for row in rows], part.title)
         for sentence in part.sentences:
             out().print(f"- {sentence}", soft_wrap=True, markup=False)

@@ -115,3 +115,13 @@ def bare(name: str) -> str:
     'efficientnetb0'
     """
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def text_of(why: BaseException) -> str:
+    """What an exception says, after its kind where it is none of convscope's own.
+
+    >>> text_of(RunError("a: is no run")), text_of(KeyError("a")), text_of(MemoryError())
+    ('a: is no run', "KeyError: 'a'", 'MemoryError')
+    """
+    kind = "" if isinstance(why, ConvscopeError) else f"{type(why).__name__}: "
+    return f"{kind}{why}" if str(why) else type(why).__name__

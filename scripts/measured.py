@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from convscope.run import RunFolder
-from convscope.studies import grid, measured
+from convscope.studies import grid, measured, sweep
 
 
 def main() -> None:
@@ -22,14 +22,11 @@ def main() -> None:
     asked = parser.parse_args()
     rows = json.loads((asked.folder / "results.json").read_text(encoding="utf-8"))["rows"]
     last = RunFolder(asked.folder / rows[-1]["run"])
-    info, train = last.read_model(), last.read_recipe().train
-    where = info["machine"]
-    threads = f"{train.threads} thread{'s' * (train.threads != 1)}"
+    threads = last.read_recipe().train.threads
     kept = {
-        "command": f"convscope sweep --study {asked.study} --threads {train.threads}",
-        "machine": f"{threads} of {where['processor']}, {where['vectors']}, {where['system']}, "
-        f"torch {info['versions']['torch'].partition('+')[0]}",
-        "date": info["created"][:10],
+        "command": f"convscope sweep --study {asked.study} --threads {threads}",
+        "machine": sweep.machine_of(last),
+        "date": last.read_model()["created"][:10],
     }
     lines = ",\n".join(
         "  " + json.dumps({name: _short(value) for name, value in row.items() if name != "run"})

@@ -24,7 +24,8 @@ from convscope.evaluation import metrics, predictions
 from convscope.evaluation.compare import Comparison
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
-from convscope.job import same_data, write_pages
+from convscope.job.complete import write_pages
+from convscope.job.record import same_data
 from convscope.models import store
 from convscope.predicting.prediction import Prediction
 from convscope.run import RunFolder

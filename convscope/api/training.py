@@ -13,7 +13,9 @@ from convscope.api.results import LearningRate, Run
 from convscope.errors import BadArgument, ConvscopeError, TargetMissed
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
-from convscope.job import Job, Limits
+from convscope.job.complete import complete
+from convscope.job.prepare import Limits, prepare
+from convscope.job.tune import tune, write_profile
 from convscope.recipe import Recipe
 from convscope.training import budget, finder, memory
 from convscope.training.profile import refuse as refuse_profile
@@ -97,7 +99,7 @@ def train(
     pack = opened(asked, emit)
     with machine.at_work(asked.train.threads), board.Board(emit) as told:
         val = place.read_split()["val"] if place is not None and place.split.exists() else None
-        job = Job(asked, pack, told, limits, begun=place is not None, val=val)
+        job = tune(prepare(asked, pack, told, limits, val), begun=place is not None)
         if profile:
             refuse_profile(job.loader.device)
         if place is None:  # everything that can be refused was refused before this
@@ -110,8 +112,8 @@ def train(
                 raise
         told.folder = place.tensorboard if log else None
         if profile:
-            job.profile(place)
-        job.complete(place)
+            write_profile(job, place)
+        complete(job, place)
     return _checked(Run(place.path), check)
 
 
@@ -187,8 +189,9 @@ def find_lr(
     """Search for a learning rate: up to 100 steps of training at rates that rise from 1e-6 to 10;
     nothing of it is kept but a figure.
 
-    Data, network and ``options`` are those of :func:`train`. The figure goes to ``out``, a file or
-    a folder, else to ``<data>-<model>-lr.png``. Raises BadArgument, also where the figure is there
+    Data, network and ``options`` are those of :func:`train`; nothing is measured for it, so that
+    ``precision="auto"`` is float32. The figure goes to ``out``, a file or a folder, else to
+    ``<data>-<model>-lr.png``. Raises BadArgument, also where the figure is there
     already and ``force`` is not given, DataError and TrainingError.
     """
     base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
@@ -198,7 +201,9 @@ def find_lr(
     path = figure_path(out, name, force)
     pack = opened(asked, emit)
     with machine.at_work(asked.train.threads):
-        job = Job(asked, pack, emit, Limits(time.perf_counter()))
+        job = prepare(asked, pack, emit)
+        if asked.train.memory_format != "auto":
+            job = job.laid_out(asked.train.memory_format)
         found = finder.search(job.model, job.loader, job.recipe.train, emit)
     title = f"{pack.name}, {short(asked.model.name)}, {asked.train.optimizer}"
     draw(figures.learning_rates(*vars(found).values(), title=title), path)

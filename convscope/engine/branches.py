@@ -1,7 +1,7 @@
-"""Branches of an Inception block that begin with a 1x1 convolution of the same maps: one product.
+"""Branches of a block that begin with 1x1 convolutions of the same maps: one product.
 
 Averaging over a window and a 1x1 convolution change places, since both are linear and one works on
-places and the other on channels; so the branch that pools first joins the others.
+places and the other on channels; so a branch that pools first joins the others.
 """
 
 from __future__ import annotations
@@ -13,68 +13,112 @@ from torch import Tensor, nn
 
 from convscope import kernels
 from convscope.engine import convolution, weights
+from convscope.engine.tuned import replaced
 from convscope.engine.untouched import untouched
-from convscope.models.inception import InceptionA
+from convscope.models.parts import ParallelBranches
 
 
-class Branches(InceptionA):
-    """The block over its own weights, its four 1x1 convolutions as one matrix product."""
+class Branches(nn.Module):
+    """A block over its own weights, the 1x1 convolutions that begin its branches as one matrix
+    product: [B,C,h,w] -> [B,K,h,w]."""
+
+    names: tuple[str, ...]  # of the branches, as the block gave them
+
+    @classmethod
+    def of(cls, block: nn.Module, names: tuple[str, ...]) -> Branches:
+        """A block over the very layers of another one."""
+        made = cls.__new__(cls)
+        vars(made).update(vars(block))
+        made.names = names
+        return made
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype = weights.working_dtype(self.branch1x1.weight)
+        branches = [getattr(self, name) for name in self.names]
+        begun = [_begun(branch) for branch in branches]
+        dtype = weights.working_dtype(begun[0][1].weight)
         if not kernels.take(x, dtype):
-            return super().forward(x)
-        heads = self.branch1x1, self.branch5x5[0], self.branch3x3[0], self.branch_pool[1]
-        given = [p for head in heads for p in (head.weight, head.bias)]
-        one, five, three, pooled = _Heads.apply(x.to(dtype), *given)
-        for layer in list(self.branch5x5)[1:]:
-            five = layer(five)
-        for layer in list(self.branch3x3)[1:]:
-            three = layer(three)
-        return torch.cat([one, five, three, pooled], 1)  # [B,88,h,w]
+            return torch.cat([branch(x) for branch in branches], 1)
+        given = [p for _, head, _ in begun for p in (head.weight, head.bias)]
+        maps = list(_Heads.apply(x.to(dtype), tuple(pools for pools, _, _ in begun), *given))
+        for i, (_, _, rest) in enumerate(begun):
+            for layer in rest:
+                maps[i] = layer(maps[i])
+        return torch.cat(maps, 1)  # [B,K,h,w]
 
 
-def join(model: nn.Module) -> None:
-    """Let every such block of a network be computed so, unless someone altered its layers."""
-    for module in model.modules():
-        if type(module) is InceptionA:
-            pool, last = module.branch_pool
-            heads = module.branch1x1, module.branch5x5[0], module.branch3x3[0], last
-            sequences = module.branch5x5, module.branch3x3, module.branch_pool
-            if (
-                all(untouched(head, nn.Conv2d) for head in heads)
-                and untouched(pool, nn.AvgPool2d)
-                and not any(one._forward_hooks or one._forward_pre_hooks for one in sequences)
-            ):
-                module.__class__ = Branches
+def _begun(branch: Any) -> tuple[bool, Any, list[nn.Module]]:
+    """Whether a branch averages first, what follows, which has to be the 1x1 convolution, and the
+    layers after that."""
+    layers = list(branch) if isinstance(branch, nn.Sequential) else [branch]
+    pools = isinstance(layers[0], nn.AvgPool2d)
+    return pools, layers[pools] if len(layers) > pools else None, layers[pools + 1 :]
+
+
+def _joins(branch: Any) -> bool:
+    """Whether a branch begins with a 1x1 convolution, after a 3x3 mean of zero padding or not, and
+    nobody altered these layers."""
+    if isinstance(branch, nn.Sequential):
+        first = branch[0]
+        if branch._forward_hooks or branch._forward_pre_hooks:
+            return False
+        if isinstance(first, nn.AvgPool2d) and not (
+            untouched(first, nn.AvgPool2d)
+            and (first.kernel_size, first.stride, first.padding) == (3, 1, 1)
+            and first.count_include_pad
+            and first.divisor_override is None
+        ):
+            return False
+    _, head, _ = _begun(branch)
+    return untouched(head, nn.Conv2d) and (
+        (head.kernel_size, head.stride, head.padding, head.groups) == ((1, 1), (1, 1), (0, 0), 1)
+        and head.bias is not None
+    )
+
+
+def joined(network: nn.Module) -> nn.Module:
+    """A network with every block of convscope's own that has such branches computed so, unless
+    someone altered its layers. Changes the network given."""
+
+    def joins(block: nn.Module) -> Branches | None:
+        if isinstance(block, ParallelBranches) and type(block).__module__.startswith("convscope."):
+            names = block.branch_names()
+            if all(_joins(getattr(block, name)) for name in names):
+                return Branches.of(block, names)
+        return None
+
+    return replaced(network, joins)
 
 
 class _Heads(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *given: Tensor) -> Any:
+    def forward(ctx: Any, x: Tensor, pools: tuple[bool, ...], *given: Tensor) -> Any:
         batch, channels, height, width = x.shape
         own = [p if p.dtype is x.dtype else weights.half(p) for p in given]
-        kernel, last = own[::2], given[-1]
+        kernel, biases = own[::2], own[1::2]
         matrix = torch.cat([w.reshape(-1, channels) for w in kernel])  # [K,C]
         rows = x.permute(0, 2, 3, 1).reshape(-1, channels)  # [n,C]
-        shift = torch.cat([*own[1:-2:2], torch.zeros_like(own[-1])])
-        y = torch.addmm(shift, rows, matrix.T)  # [n,K]
-        ctx.sizes = [len(w) for w in kernel]
+        after = [torch.zeros_like(b) if pool else b for pool, b in zip(pools, biases, strict=True)]
+        y = torch.addmm(torch.cat(after), rows, matrix.T)  # [n,K]
+        ctx.sizes, ctx.pools = [len(w) for w in kernel], pools
         ctx.shape, ctx.shapes = (batch, height, width), [w.shape for w in kernel]
         ctx.save_for_backward(rows, matrix)
         maps = [
             part.contiguous().view(batch, height, width, -1).permute(0, 3, 1, 2)
             for part in torch.split(y, ctx.sizes, 1)
         ]
-        maps[3] = average(maps[3], last.detach())
-        return tuple(maps)
+        return tuple(
+            average(part, bias.detach()) if pool else part
+            for part, pool, bias in zip(maps, pools, given[1::2], strict=True)
+        )
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         rows, matrix = ctx.saved_tensors
         gradients = tuple(g.contiguous(memory_format=torch.channels_last) for g in gradients)
-        *before, pooled = gradients
-        parts = [*before, average(pooled, torch.zeros(pooled.shape[1]))]
+        parts = [
+            average(part, torch.zeros(part.shape[1])) if pool else part
+            for part, pool in zip(gradients, ctx.pools, strict=True)
+        ]
         g = torch.cat([part.permute(0, 2, 3, 1).reshape(len(rows), -1) for part in parts], 1)
         kernel = torch.split(g.T @ rows, ctx.sizes)
         shifts = [convolution.grad_bias(part) for part in gradients]
@@ -87,7 +131,7 @@ class _Heads(torch.autograd.Function):
             for part, by, shape in zip(kernel, shifts, ctx.shapes, strict=True)
             for one in (part.reshape(shape), by)
         ]
-        return dx, *found
+        return dx, None, *found
 
 
 def average(maps: Tensor, shift: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from convscope.engine.precision import DTYPES, FORMATS, autocast, engine
 from convscope.engine.timing import Race, race
 from convscope.errors import BadArgument
 from convscope.events import Emit, Notice
-from convscope.recipe import Recipe
+from convscope.recipe import Recipe, Train
 
 ROUNDS = 7  # quiet forward and backward passes a candidate, after one to warm up
 FEW = 16  # images that tell what is wrong or far slower
@@ -77,12 +77,7 @@ def choose(
     a format that is not for this device, or wrong on this machine.
     """
     train = recipe.train
-    if train.precision not in ("auto", *devices.formats(inputs.device)):
-        rule = f"is not for {inputs.device.type}, which trains in "
-        rule += " or ".join(devices.formats(inputs.device))
-        raise BadArgument("precision", train.precision, rule, "try auto")
-    if inputs.device.type != "cpu" and train.kernels not in ("auto", "plain"):
-        raise BadArgument("kernels", train.kernels, "are compiled for the CPU alone", "try auto")
+    check(train, inputs.device)
     asked = (train.precision, train.memory_format, train.kernels)
     if "auto" not in asked:
         return Choice(recipe)
@@ -99,6 +94,16 @@ def choose(
     precision, memory_format, ways = found.chosen.split(maxsplit=2)
     chosen = recipe.measured(precision=precision, memory_format=memory_format, kernels=ways)
     return Choice(chosen, found if sure else None, key if sure else "")
+
+
+def check(train: Train, device: torch.device) -> None:
+    """Raise BadArgument for a number format, or kernels, that are not for this device."""
+    if train.precision not in ("auto", *devices.formats(device)):
+        rule = f"is not for {device.type}, which trains in "
+        rule += " or ".join(devices.formats(device))
+        raise BadArgument("precision", train.precision, rule, "try auto")
+    if device.type != "cpu" and train.kernels not in ("auto", "plain"):
+        raise BadArgument("kernels", train.kernels, "are compiled for the CPU alone", "try auto")
 
 
 def in_words(found: Measurement, sure: bool = True) -> str:

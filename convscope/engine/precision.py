@@ -49,7 +49,6 @@ def engine(model: nn.Module, algorithms: str, precision: str = "float32") -> nn.
         return kind.of(module, chosen.get(id(module), ATEN), DTYPES[precision])
 
     twin = replaced(twin, tuned)
-    branches.join(twin)
-    twin = fusion.chained(twin)
+    twin = fusion.chained(branches.joined(twin))
     convolution.follow(twin)
     return twin

@@ -35,6 +35,10 @@ class InceptionA(nn.Module):
         branches = (self.branch1x1, self.branch5x5, self.branch3x3, self.branch_pool)
         return torch.cat([branch(x) for branch in branches], 1)  # [B,88,h,w]
 
+    def branch_names(self) -> tuple[str, ...]:
+        """The branches in the order that ``forward`` concatenates them in."""
+        return "branch1x1", "branch5x5", "branch3x3", "branch_pool"
+
 
 def inception(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> Classifier:
     """5x5 convolution to 10 channels, pool, block; 5x5 to 20, pool, block; one linear layer.

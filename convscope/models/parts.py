@@ -7,6 +7,7 @@ A block keeps the arguments it was made with under their names, as PyTorch's own
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +68,23 @@ class Classifier(nn.Module):
             x = self.features(x)
         logits: Tensor = self.head(x)
         return logits
+
+
+@runtime_checkable
+class InitialisedFromImages(Protocol):
+    """A layer with a data-dependent initialisation: it sees training images before training."""
+
+    def init_from_images(self, inputs: Tensor) -> None:
+        """Set the weights from normalised training images [N,C,H,W]."""
+
+
+@runtime_checkable
+class ParallelBranches(Protocol):
+    """A block that gives all its branches the same maps and concatenates theirs."""
+
+    def branch_names(self) -> tuple[str, ...]:
+        """The children that ``torch.cat([branch(x) for branch in children], 1)`` makes ``forward``
+        of, in that order: 1x1 convolutions that begin them can be computed as one product."""
 
 
 def require_size(model: str, image_size: tuple[int, int], least: int) -> None:

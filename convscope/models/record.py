@@ -14,8 +14,8 @@ class Whitening(nn.Conv2d):
     """A frozen 2x2 convolution to whitened patches, both signs: [B,C,H,W] -> [B,8C,H-1,W-1].
 
     Its kernels are the eigenvectors of the covariance of the training images' 2x2 patches, each
-    divided by the root of its eigenvalue; only the bias is learnt. Until :meth:`learn` has seen the
-    images they are random.
+    divided by the root of its eigenvalue; only the bias is learnt. Until
+    :meth:`init_from_images` has seen the images they are random.
     """
 
     def __init__(self, in_channels: int) -> None:
@@ -23,7 +23,7 @@ class Whitening(nn.Conv2d):
         self.weight.requires_grad = False
 
     @torch.no_grad()
-    def learn(self, inputs: Tensor) -> None:
+    def init_from_images(self, inputs: Tensor) -> None:
         """Set the kernels from normalised images [N,C,H,W]."""
         patches = nn.functional.unfold(inputs, 2).transpose(1, 2).flatten(0, 1)  # [n,4C]
         patches = patches.double()

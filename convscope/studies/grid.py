@@ -39,7 +39,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Part:
+class Grid:
     """A grid of settings with the options that they share; ``measures`` are asked of each run."""
 
     title: str
@@ -53,7 +53,7 @@ class Study:
     """A question, put as one grid or several, each setting over ``seeds``."""
 
     title: str
-    parts: tuple[Part, ...]
+    parts: tuple[Grid, ...]
     seeds: tuple[int, ...]
     question: str = ""
 
@@ -162,6 +162,6 @@ def load(name: str) -> Study:
             grid.append(Setting({NETWORK: label}, network))
         asked = tuple(one.get("measures", ()))
         assert set(asked) <= set(measures.MEASURES), asked
-        parts.append(Part(one["title"], one["options"], tuple(grid), asked))
+        parts.append(Grid(one["title"], one["options"], tuple(grid), asked))
     seeds = tuple(range(1, table["seeds"] + 1))
     return Study(table["title"], tuple(parts), seeds, table["question"])

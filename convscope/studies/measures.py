@@ -12,11 +12,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from convscope import models, run
+from convscope import run
 from convscope.data.loader import to_input
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument
 from convscope.evaluation import predictions
+from convscope.job.prepare import build
 from convscope.models import store
 from convscope.models.parts import Classifier
 
@@ -68,8 +69,7 @@ def gradients(folder: Path, pack: Pack) -> dict[str, Any]:
     trained = store.load(place)
     asked = place.read_recipe()
     torch.manual_seed(asked.train.seed)
-    size = len(pack.classes), pack.channels, pack.image_size
-    begun = models.build(asked.model.name, *size, asked.model.arguments)
+    begun = build(asked, pack)
     begun.normalise.load_state_dict(trained.normalise.state_dict())
     train = pack.splits["train"]
     images = torch.from_numpy(np.array(train.images[:LEARNT]))

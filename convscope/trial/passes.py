@@ -1,9 +1,28 @@
-"""How many images the passes of a run have."""
+"""The passes of a run: how many images they have, and the network forward and back on as many."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+import functools
+import math
+import time
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from convscope.engine import precision
+from convscope.errors import BadArgument
+from convscope.events import Notice
+from convscope.trial.blame import behind, said
+from convscope.trial.subject import Subject
+
+SMALL = (2, 3)  # images whose passes tell whether a network cares how many there are
+COSTLY = 0.25  # seconds that passes of full size may take, where smaller ones have told all
 
 
 @dataclass(frozen=True)
@@ -35,3 +54,147 @@ class Passes:
 
 def _split(whole: int, size: int) -> set[int]:
     return {min(size, whole), whole % size} - {0} if whole else set()
+
+
+def learn(network: Subject, sizes: Iterable[int]) -> None:
+    """Forward and back in training mode, and see whom a gradient reaches."""
+    wanted = [n for n, p in network.twin.named_parameters() if p.requires_grad]
+    if not wanted:
+        rule = "has no parameter to train"
+        raise network.refused(rule, "give it a layer with weights, or let some require gradients")
+    network.twin.train()
+    reached: set[str] = set()
+
+    def once(count: int) -> None:
+        network.twin.zero_grad(set_to_none=True)
+        learn_once(network, count)
+        reached.update(n for n, p in network.twin.named_parameters() if p.grad is not None)
+
+    _all(network, sizes, once)
+    sparse = [
+        n for n, p in network.twin.named_parameters() if p.grad is not None and p.grad.is_sparse
+    ]
+    if sparse:
+        rule = f"gives {network.named(sparse)} a sparse gradient, which the optimisers do not take"
+        raise network.refused(rule, "leave sparse=True out")
+    if missed := [name for name in wanted if name not in reached]:
+        said = f"{network.named(missed)}: no gradient arrives there, so that training leaves it as"
+        why = "forward does not use it, or uses it under torch.no_grad(), .detach() or .numpy()"
+        network.emit(Notice(f"{said} it is ({why})", warning=True))
+
+
+def judge(network: Subject, sizes: Iterable[int]) -> None:
+    """Forward in evaluation mode."""
+    network.twin.eval()
+    _all(network, {2, *sizes}, functools.partial(judge_once, network))
+
+
+def _all(network: Subject, sizes: Iterable[int], once: Callable[[int], object]) -> None:
+    """Passes of these sizes. Where a few images go through whatever their number, and those of
+    full size would take long, the few have told all that there is to be told."""
+    if not network.own:  # known layers know of none but too few images
+        for count in {min(n, SMALL[0]) for n in sizes}:
+            once(count)
+        return
+    sizes, seconds, alike = sorted(set(sizes)), 0.0, True
+    for count in {*SMALL, *sizes[:1]}:
+        began = time.perf_counter()
+        try:
+            once(count)
+        except BadArgument:
+            if count in sizes:
+                raise
+            alike = False
+        seconds = (time.perf_counter() - began) / count  # an image
+    left = COSTLY
+    for count in sizes:
+        left -= seconds * count if alike and count > max(SMALL) else 0.0
+        if left >= 0:
+            once(count)
+
+
+def learn_once(network: Subject, count: int, twin: nn.Module | None = None, **how: Any) -> None:
+    """One pass forward and back on so many images, of the copy or of another ``twin``."""
+    twin = twin or network.twin
+    targets = network.aims(count)
+    try:
+        logits = _logits(network, twin, count, **how)
+    except BadArgument:
+        raise
+    except Exception as why:
+        raise network.failed(why, twin, count, learns=True) from why
+    _checked(network, logits, count, "in training mode")
+    if not logits.requires_grad:
+        raise network.refused(
+            "gives logits that no gradient goes back from: nothing would be trained",
+            "leave torch.no_grad(), .detach() and .numpy() out of forward, and let a parameter "
+            "have requires_grad",
+        )
+    loss = functional.cross_entropy(logits.float(), targets)
+    if not math.isfinite(loss.item()):
+        raise network.refused(
+            f"gives a loss of {loss.item():g} for {count} training images before any training",
+            "look for a division by nought, a root or a logarithm in forward, or very large "
+            "first weights",
+        )
+    try:
+        loss.backward()  # type: ignore[no-untyped-call]
+    except Exception as why:
+        where = behind(copy.deepcopy(network.twin), network.some(count), targets)
+        raise network.refused(
+            f"fails on the way back{network.at(where)}, on a batch "
+            f"{list(network.some(count).shape)}: {said(why)}",
+            "mend the backward of that layer, or what changes its values in place",
+        ) from why
+
+
+def judge_once(network: Subject, count: int) -> Tensor:
+    """The logits of so many images in evaluation mode."""
+    try:
+        with torch.no_grad():
+            logits = _logits(network, network.twin, count)
+    except Exception as why:
+        raise network.failed(why, network.twin, count, learns=False) from why
+    return _checked(network, logits, count, "in evaluation mode")
+
+
+def _logits(
+    network: Subject,
+    twin: nn.Module,
+    count: int,
+    layout: torch.memory_format = torch.contiguous_format,
+    narrow: bool = False,
+) -> Any:
+    inputs = network.some(count).contiguous(memory_format=layout)
+    narrow = narrow or network.asked.train.precision == "bfloat16"
+    on = narrow and torch.is_grad_enabled()
+    with precision.autocast(inputs.device.type, "bfloat16") if on else nullcontext():
+        return twin(inputs)
+
+
+def _checked(network: Subject, logits: Any, count: int, mode: str) -> Tensor:
+    """The logits; what is not a row of them an image is refused."""
+    wanted = [count, network.classes]
+    if not isinstance(logits, Tensor):
+        kind = type(logits).__name__
+        kind += f" of {len(logits)}" if isinstance(logits, tuple | list | dict) else ""
+        raise network.refused(
+            f"gives {kind} {mode}, not a tensor",
+            f"return the logits [B,{network.classes}] alone",
+        )
+    if list(logits.shape) != wanted or not logits.is_floating_point():
+        kind = "" if logits.is_floating_point() else f" of {logits.dtype}"
+        raise network.refused(
+            f"gives {list(logits.shape)}{kind} {mode} for a batch of {count} images of "
+            f"{network.classes} classes",
+            f"make it give [B,{network.classes}]" + ", floating point" * bool(kind),
+        )
+    rows = logits.detach().double()
+    if network.classes > 1 and bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < 1e-2).all()):
+        raise network.refused(
+            f"gives probabilities {mode} (each row is of 0 or more and sums to 1), where "
+            "logits are wanted: the loss takes the softmax itself, and over probabilities it "
+            "trains badly",
+            "return the logits, without softmax",
+        )
+    return logits

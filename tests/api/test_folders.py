@@ -13,9 +13,10 @@ from PIL import Image
 from quick import QUICK
 
 import convscope as cs
-from convscope import api, job
+from convscope import api
 from convscope.data.loader import stratified
 from convscope.errors import BadArgument
+from convscope.job import prepare
 from convscope.run import RunFolder
 
 
@@ -119,14 +120,14 @@ def test_a_run_that_was_split_with_copies_apart_goes_on(photos, monkeypatch):
     shutil.rmtree(photos / "val")
     for i in range(12):
         shutil.copy(photos / f"train/dark/dark-{i}.png", photos / f"train/dark/copy-{i}.png")
-    once = job.held_out
+    once = prepare.held_out
 
     def apart(asked, pack, begun=None):
         return stratified(pack.splits["train"].labels, asked.data.val, asked.data.split_seed)
 
-    monkeypatch.setattr(job, "held_out", apart)
+    monkeypatch.setattr(prepare, "held_out", apart)
     first = cs.train(photos, **OF_FOLDERS, val=0.3, out="a")
-    monkeypatch.setattr(job, "held_out", once)
+    monkeypatch.setattr(prepare, "held_out", once)
     other = cs.train(photos, **OF_FOLDERS, val=0.3, out="b")
     splits = [json.loads((run.path / "split.json").read_text())["val"] for run in (first, other)]
     assert splits[0] != splits[1]

@@ -6,7 +6,6 @@ import json
 import re
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from quick import QUICK, same_weights
@@ -14,7 +13,6 @@ from quick import QUICK, same_weights
 import convscope as cs
 from convscope.errors import BadArgument
 from convscope.events import EpochEnd, Notice, Progress
-from convscope.job import Job, Limits
 from convscope.training import budget
 
 
@@ -149,20 +147,6 @@ def test_early_stopping_keeps_the_best(bars):
     losses = [row["val_loss"] for row in history]
     assert len(losses) < 60 and losses.index(min(losses)) == len(losses) - 3
     assert cs.evaluate(run.path, "val")["accuracy"] == history[-3]["val_accuracy"]
-
-
-@pytest.mark.parametrize(
-    ("limits", "said"),
-    [
-        (Limits(0.0), ""),
-        (Limits(0.0, seconds=3600.0), ""),
-        (Limits(0.0, seconds=30.0), "the time of this run was bounded"),
-        (Limits(0.0, memory=10**9), "the memory of this run was bounded"),
-    ],
-)
-def test_a_run_looks_into_its_network_where_the_cost_was_allowed_for(limits, said):
-    why = Job._hurried(SimpleNamespace(limits=limits))
-    assert said in why and bool(said) == bool(why)
 
 
 def test_an_hour_keeps_the_look_free_and_half_a_minute_does_not_look(bars, monkeypatch):

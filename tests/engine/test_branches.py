@@ -56,6 +56,42 @@ def test_what_it_cannot_take_goes_through_the_block_itself():
     assert joined(x).shape == (2, 88, 6, 6)
 
 
+def hooked(block):
+    block.branch3x3.register_forward_hook(lambda *rest: None)
+
+
+def averaging_otherwise(block):
+    block.branch_pool[0].count_include_pad = False
+
+
+def without_a_bias(block):
+    block.branch1x1.bias = None
+
+
+def wider(block):
+    block.branch5x5[0] = torch.nn.Conv2d(3, 16, 3, padding=1)
+
+
+@pytest.mark.parametrize("altered", [hooked, averaging_otherwise, without_a_bias, wider])
+def test_a_block_that_someone_altered_is_computed_as_it_is(altered):
+    torch.manual_seed(0)
+    block = InceptionA(3).to(memory_format=torch.channels_last)
+    altered(block)
+    x = torch.randn(2, 3, 6, 6).to(memory_format=torch.channels_last)
+    expected = block(x)
+    engine = precision.engine(block, "fused")
+    assert type(engine) is InceptionA and torch.allclose(engine(x), expected, atol=1e-5)
+
+
+class Mine(InceptionA):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_a_users_block_with_a_forward_of_its_own_is_no_such_block():
+    assert type(precision.engine(Mine(3), "fused")) is Mine
+
+
 @pytest.mark.parametrize("shape", [(2, 5, 4, 6), (1, 8, 1, 1), (3, 3, 2, 1)])
 def test_average(shape):
     torch.manual_seed(0)

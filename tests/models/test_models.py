@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from convscope.errors import BadArgument
-from convscope.models import build, tv
+from convscope.models import MODELS, build, tv
 from convscope.models.densenet import DenseLayer
+from convscope.models.parts import ParallelBranches
 from convscope.models.plain import cnn
 from convscope.models.preact import PreactBlock
 from convscope.models.wide_resnet import WideBlock
@@ -323,13 +324,26 @@ def test_an_image_that_would_shrink_to_nothing_is_refused(name, least):
         build(name, 3, 1, (least - 1, 40))
 
 
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_parallel_branches_are_what_a_block_concatenates(name):
+    size = (3, (32, 32))
+    arguments = {"layers": "c3-8 relu gap flatten fc"} if name == "layers" else {}
+    network = build(name, 4, *size, arguments)
+    found = [m for m in network.modules() if isinstance(m, ParallelBranches)]
+    assert bool(found) == (name == "inception")
+    for block in found:
+        maps = torch.randn(2, block.channels, 8, 8)
+        parts = [getattr(block, branch)(maps) for branch in block.branch_names()]
+        assert torch.equal(block(maps), torch.cat(parts, 1))
+
+
 def test_whitening_makes_patches_white():
     """Over the images it learnt from, each pair of outputs is +-1 or 0 correlated, each of
     variance near one."""
     torch.manual_seed(0)
     images = torch.nn.functional.avg_pool2d(torch.randn(400, 3, 18, 18), 3, 1)  # neighbours alike
     layer = build("record", 10, 3, (32, 32)).features[0]
-    layer.learn(images)
+    layer.init_from_images(images)
     outputs = layer(images) - layer.bias.view(1, -1, 1, 1)
     outputs = outputs.transpose(0, 1).flatten(1)  # [24,n]
     assert torch.allclose(outputs[:12], -outputs[12:], atol=1e-4)

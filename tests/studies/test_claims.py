@@ -12,7 +12,7 @@ import pytest
 
 from convscope import cli
 from convscope.data import pack, sources
-from convscope.studies import claims, grid, measured, sweep
+from convscope.studies import claims, grid, measured, plan
 
 CARDS = claims.load()
 
@@ -56,7 +56,7 @@ def test_what_a_study_showed_is_what_its_rows_say(card):
 def test_a_study_runs_in_its_short_form(run, card, few, monkeypatch):
     short = {"steps": 1, "val": 0.1, "kernels": "plain", "precision": "float32",
              "memory_format": "contiguous"}  # fmt: skip
-    monkeypatch.setattr(sweep, "QUICK", short)
+    monkeypatch.setattr(plan, "QUICK", short)
     code, said, _ = run("claims", str(card.number), "--quick")
     assert code == 0 and f"$ {card.command} --quick\n" in said
     (page,) = Path("runs").glob("*/README.md")

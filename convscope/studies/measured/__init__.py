@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from convscope.errors import BadArgument
-from convscope.studies import grid, telling
+from convscope.studies import grid
+from convscope.studies.analysis import Analysis, analyse
 
 FOLDER = Path(__file__).parent
 
@@ -18,7 +19,7 @@ FOLDER = Path(__file__).parent
 class Measured:
     """A study as it came out once."""
 
-    parts: tuple[telling.Told, ...]
+    parts: tuple[Analysis, ...]
     command: str
     machine: str
     date: str
@@ -60,5 +61,5 @@ def load(study: str) -> Measured:
     for index, part in enumerate(ready.parts):
         rows = [row for row in kept["rows"] if row["part"] == part.title]
         settings = [setting.name for setting in part.settings]
-        parts.append(telling.tell(part.title, settings, rows, part.measures, index))
+        parts.append(analyse(part.title, settings, rows, part.measures, index))
     return Measured(tuple(parts), kept["command"], kept["machine"], kept["date"])

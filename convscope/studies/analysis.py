@@ -8,17 +8,10 @@ import statistics
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from convscope.formatting import percent
-from convscope.insight import figures
 from convscope.studies import measures
 from convscope.studies.grid import Setting
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from convscope.studies.grid import Study
 
 LEVEL = 0.95
 SHIFTED = (2, 4)  # pixels of shift that are spoken of
@@ -46,8 +39,8 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Told:
-    """A part of a study as it came out."""
+class Analysis:
+    """What the rows of one grid of a study say."""
 
     title: str
     index: int
@@ -63,34 +56,22 @@ class Told:
         return {"title": self.title, "settings": lines, "chosen": self.chosen,
                 "sentences": list(self.sentences)}  # fmt: skip
 
-    def figures(self) -> dict[str, Figure]:
-        """The pictures of this part by the names of their files; none where every run failed."""
-        if not self.lines:
-            return {}
-        suffix = f"-{self.index + 1}" if self.index else ""
-        names = [line.name or "as given" for line in self.lines]
-        points = [line.interval or (line.accuracy, line.accuracy) for line in self.lines]
-        costs = {"seconds of training": [line.seconds for line in self.lines]}
-        work = [line.multiply_adds for line in self.lines if line.multiply_adds is not None]
-        if len(work) == len(self.lines):  # known of every setting
-            costs["multiply-adds an image"] = [float(number) for number in work]
-        costs["parameters"] = [float(line.parameters) for line in self.lines]
-        means = [line.accuracy for line in self.lines]
-        found = {f"figure{suffix}": figures.trade_offs(names, means, points, costs, self.title)}
-        for measure in self.measures:
-            found[f"{measure}{suffix}"] = DRAWN[measure](
-                _by_setting(
-                    [row for row in self.rows if "failure" not in row],
-                    [line.name for line in self.lines],
-                )
-            )
-        return found
+    @property
+    def by_setting(self) -> dict[str, list[Row]]:
+        """The rows of finished runs, by the settings of ``lines``."""
+        finished = [row for row in self.rows if "failure" not in row]
+        return _by_setting(finished, [line.name for line in self.lines])
+
+    @property
+    def suffix(self) -> str:
+        """What its figures are told by from those of a study's first grid."""
+        return f"-{self.index + 1}" if self.index else ""
 
 
-def tell(
+def analyse(
     title: str, names: Sequence[str], rows: Sequence[dict[str, Any]], measures: Sequence[str],
     index: int = 0,
-) -> Told:  # fmt: skip
+) -> Analysis:  # fmt: skip
     """What the rows of one grid say; ``names`` are its settings in order."""
     by_setting = _by_setting([row for row in rows if "failure" not in row], names)
     lines = tuple(_line(name, each) for name, each in by_setting.items() if each)
@@ -101,7 +82,7 @@ def tell(
     sentences += accuracy_sentences(by_setting) + time_sentences(by_setting)
     for measure in measures if by_setting else ():
         sentences += SAID[measure](by_setting)
-    return Told(title, index, tuple(rows), lines, chosen if len(lines) > 1 else None,
+    return Analysis(title, index, tuple(rows), lines, chosen if len(lines) > 1 else None,
                 tuple(sentences), tuple(measures))  # fmt: skip
 
 
@@ -292,7 +273,10 @@ def branch_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     said = []
     for name, rows in by_setting.items():
         intact = statistics.mean(row["branches"]["intact"] for row in rows)
-        lost = [f"{branch} {100 * statistics.mean(losses):.2f}" for branch, losses in _losses(rows)]
+        lost = [
+            f"{branch} {100 * statistics.mean(losses):.2f}"
+            for branch, losses in branch_losses(rows)
+        ]
         called = f"{name}: " if name else ""
         said.append(
             f"{called}{intact:.2%} of {measures.JUDGED:,} test images with every branch; points "
@@ -301,7 +285,7 @@ def branch_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     return said
 
 
-def _losses(rows: Sequence[Row]) -> list[tuple[str, list[float]]]:
+def branch_losses(rows: Sequence[Row]) -> list[tuple[str, list[float]]]:
     """Accuracy lost with each branch, a value a seed."""
     each = [row["branches"] for row in rows]
     return [
@@ -317,41 +301,6 @@ SAID = {
 }
 
 
-def _draw_shift(by_setting: Mapping[str, Sequence[Row]]) -> Figure:
-    pixels = next(rows[0]["shift"]["pixels"] for rows in by_setting.values())
-    curves = {
-        name: [
-            statistics.mean(at) for at in zip(*(r["shift"]["accuracy"] for r in rows), strict=True)
-        ]
-        for name, rows in by_setting.items()
-    }
-    return figures.curves(pixels, curves, "pixels of shift", "accuracy", share=True)
-
-
-def _draw_gradients(by_setting: Mapping[str, Sequence[Row]]) -> Figure:
-    curves = {}
-    for name, rows in by_setting.items():
-        each = [row["gradients"]["begun"] for row in rows]
-        curves[name] = [statistics.mean(norms) for norms in zip(*each, strict=True)]
-    longest = max(len(curve) for curve in curves.values())
-    return figures.curves(
-        range(1, longest + 1), curves, "layer with weights, from the input",
-        "norm of the gradient before training", log=True,
-    )  # fmt: skip
-
-
-def _draw_branches(by_setting: Mapping[str, Sequence[Row]]) -> Figure:
-    points = {
-        f"{name}, {branch}" if name else branch: [100 * loss for loss in losses]
-        for name, rows in by_setting.items()
-        for branch, losses in _losses(rows)
-    }
-    return figures.bars(points, "points of accuracy lost without it")
-
-
-DRAWN = {"shift": _draw_shift, "gradients": _draw_gradients, "branches": _draw_branches}
-
-
 def _listed(words: Sequence[str]) -> str:
     """
     >>> _listed(["a"]), _listed(["a", "b", "c"]), _listed(["lr 1, a", "lr 2, b", "lr 3, c"])
@@ -362,56 +311,3 @@ def _listed(words: Sequence[str]) -> str:
     if any("," in word for word in words):
         return "; ".join([*words[:-1], f"and {words[-1]}"])
     return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def page(study: Study, told: Sequence[Told]) -> str:
-    """A sweep as Markdown: for each grid its table, its figures, its sentences."""
-    text = [f"# {study.title[:1].upper()}{study.title[1:]}", ""]
-    text += [study.question, ""] if study.question else []
-    for part in told:
-        text += [f"## {part.title}", ""] if part.title else []
-        text += table(part.lines, part.chosen)
-        text += ["", *(f"- {sentence}" for sentence in part.sentences), ""]
-        if part.chosen is not None:
-            text += [f"Chosen on validation: **{part.chosen}**.", ""]
-        suffix = f"-{part.index + 1}" if part.index else ""
-        for name in ("figure", *part.measures) if part.lines else ():
-            text += [f"![{name}]({name}{suffix}.svg)", ""]
-    text.append(
-        "Test accuracy is the mean over seeds, with its 95 % interval; the test split chose "
-        "nothing. Time is the median over seeds. A multiply-add is a multiplication and an "
-        "addition; they are counted for one image, forward."
-    )
-    return "\n".join(text) + "\n"
-
-
-COLUMNS = ("setting", "seeds", "test accuracy", "95 % interval", "sd", "validation", "test loss",
-           "seconds", "an epoch", "parameters", "multiply-adds")  # fmt: skip
-
-
-def cells(line: Line) -> list[str]:
-    """A line of the table as text, under ``COLUMNS``."""
-    return [
-        line.name or "as given",
-        str(line.seeds),
-        f"{line.accuracy:.2%}",
-        "-" if line.interval is None else f"{line.interval[0]:.2%} to {line.interval[1]:.2%}",
-        "-" if line.sd is None else f"{100 * line.sd:.2f}",
-        percent(line.val_accuracy),
-        f"{line.loss:.4f}",
-        f"{line.seconds:.1f}",
-        f"{line.seconds_an_epoch:.1f}",
-        f"{line.parameters:,}",
-        "-" if line.multiply_adds is None else f"{line.multiply_adds:,}",
-    ]
-
-
-def table(lines: Sequence[Line], chosen: str | None) -> list[str]:
-    """The lines in Markdown; the chosen one is bold."""
-    text = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    for line in lines:
-        shown = cells(line)
-        if line.name == chosen:
-            shown[0] = f"**{shown[0]}**"
-        text.append(f"| {' | '.join(shown)} |")
-    return text

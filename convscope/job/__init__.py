@@ -1,0 +1,7 @@
+"""A resolved recipe with its data and its network, from the first batch to the report.
+
+- ``prepare``: data and network, which stands its trial
+- ``tune``: number format, memory format, algorithms of layers; what memory and time allow
+- ``complete``: training, judging, calibration, pages
+- ``record``: what the run folder says of it
+"""

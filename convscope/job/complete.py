@@ -1,0 +1,141 @@
+"""From a tuned run to its report: training, judging, calibration, pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from torch import nn
+
+from convscope import report
+from convscope.data.pack import Pack
+from convscope.errors import RunError, text_of
+from convscope.evaluation import metrics, predictions
+from convscope.events import Emit, Notice
+from convscope.insight import anatomy
+from convscope.job import record
+from convscope.job.prepare import Job
+from convscope.models.parts import Classifier
+from convscope.run import RunFolder
+from convscope.training import memory
+from convscope.training.loop import fit
+
+if TYPE_CHECKING:
+    from convscope.insight.explain import Glance
+
+T = TypeVar("T")
+
+
+def complete(job: Job, place: RunFolder) -> None:
+    """Fit, judge and write everything; a stage that is already done is not done again.
+
+    Raises DataError or RunError where the run was begun with other data, another recipe or another
+    source file, RunError where another process is at work on it.
+    """
+    lock = FileLock(place.lock, timeout=0)
+    try:
+        with lock:
+            record.begin(job, place)
+            _go_through(job, place)
+    except Timeout:
+        raise RunError(
+            f"{place.path}: another process is training into it; wait for it or stop it"
+        ) from None
+
+
+def _go_through(job: Job, place: RunFolder) -> None:
+    labels = job.labels
+    val, test = len(labels), len(job.pack.splits["test"])
+
+    def validate(model: nn.Module) -> tuple[float | None, float | None]:
+        if not len(labels):
+            return None, None
+        logits = _logits(job, model, job.judged, "validate")
+        return metrics.cross_entropy(logits, labels), metrics.accuracy(logits, labels)
+
+    counts = val, val + test
+    at = fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, counts)
+    if job.engine is not job.model:  # a buffer that forward put in another's place
+        job.model.load_state_dict(job.engine.state_dict())
+    if not place.metrics.exists():
+        _judge(job, place, at.train_seconds, at.history)
+    write_pages(place, job.model.cpu(), job.pack, job.emit, job.limits.unseen)
+    if job.limits.memory is not None:
+        memory.trim()  # the end of a process that imported torch takes 120 MB once more
+
+
+def _logits(
+    job: Job, model: nn.Module, images: NDArray[np.uint8], stage: str
+) -> NDArray[np.float32]:
+    return predictions.logits_of(
+        model,
+        images,
+        batch_size=job.recipe.train.eval_batch,
+        device=job.loader.device,
+        memory_format=job.loader.memory_format,
+        emit=job.emit,
+        stage=stage,
+    )
+
+
+def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
+    """Fit the temperature on validation, then look at the test split, once."""
+    temperature = 1.0
+    if len(job.labels):
+        logits = _logits(job, job.engine, job.judged, "validate")
+        temperature = metrics.fit_temperature(logits, job.labels)
+    else:
+        job.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
+    record.save_model(job, place, temperature)
+    began = time.perf_counter()
+    test = job.pack.splits["test"]
+    logits = _logits(job, job.engine, test.images, "judge")
+    took = time.perf_counter() - began
+    predictions.write_predictions(
+        place.predictions, logits, test.labels, job.pack.classes, temperature, names=test.files
+    )
+    record.write_metrics(job, place, logits, temperature, took, seconds, history)
+
+
+def write_pages(
+    place: RunFolder, network: Classifier, pack: Pack, emit: Emit, unseen: str = ""
+) -> None:
+    """The model card and the report, from the run's files and, unless ``unseen`` says why not, from
+    a look into the network. What fails of it is a notice: the run is judged by then."""
+
+    def looked(what: str, work: Callable[[], T]) -> T | str:
+        try:
+            return work()
+        except Exception as why:  # a user's class may raise anything
+            said = f"{what} could not be made: {text_of(why)}"
+            emit(Notice(f"{place.path}: {said}", warning=True))
+            return said
+
+    size = (pack.channels, *pack.image_size)
+    found = looked("the anatomy", lambda: anatomy.summarise(network, size))
+
+    def look(images: NDArray[np.uint8], classes: Sequence[int]) -> Glance | str:
+        from convscope.insight.explain import glance
+
+        work = 0 if isinstance(found, str) else found.total.multiply_adds or 0
+        count = len(pack.classes)
+        return looked(
+            "the look into the network",
+            lambda: glance(network, images, classes, num_classes=count, work=work),
+        )
+
+    looked("the model card", lambda: report.write_card(place.path))
+    looked(
+        "the report",
+        lambda: report.write_report(
+            place.path,
+            test_images=pack.splits["test"].images,
+            anatomy=found,
+            look=None if unseen else look,
+            unseen=unseen,
+        ),
+    )

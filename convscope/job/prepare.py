@@ -1,0 +1,232 @@
+"""Data and network of a resolved recipe: whatever can be refused is refused here."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convscope import devices, kernels, models, trial
+from convscope.data import augment, duplicates
+from convscope.data.duplicates import Duplicates
+from convscope.data.loader import Loader, tensor_of, to_input
+from convscope.data.pack import Pack
+from convscope.data.split import held_out, statistics, validation
+from convscope.engine import choice
+from convscope.engine.precision import FORMATS
+from convscope.errors import BadArgument
+from convscope.events import Emit, Event, Notice, Progress
+from convscope.formatting import decimal_size
+from convscope.models.parts import Classifier, InitialisedFromImages
+from convscope.recipe import Recipe
+from convscope.training import memory
+from convscope.training.rehearsal import Rehearsal
+
+TWINS = 12  # times the weights: copies that the probe of number formats works on
+FEW = 32  # images that it works with at most where memory is bounded
+LOOK = 6.0  # seconds that a look into the network takes at most, near enough
+PATIENT = 20  # times that, and a time budget allows for it
+SEEN = 5000  # training images that a layer is initialised from
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a job may cost: ``seconds`` in all since ``began`` (of ``time.perf_counter``), and
+    ``memory``, bytes in all. Without ``look`` the report does not show what the network has
+    learnt."""
+
+    began: float = 0.0
+    seconds: float | None = None
+    memory: int | None = None
+    look: bool = True
+
+    @property
+    def unseen(self) -> str:
+        """Why there is no look into the network at the end, if its cost was not allowed for."""
+        if not self.look:
+            why = "it was asked for"
+        elif self.memory is not None:
+            why = "the memory of this run was bounded"
+        elif self.seconds is not None and self.seconds < PATIENT * LOOK:
+            why = "the time of this run was bounded"
+        else:
+            return ""
+        return f"Left out, as {why}: see convscope explain."
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe with its data and its network; each stage gives it back with more of it decided.
+
+    ``val`` are the training images that are held out, ``judged`` uint8 [N,C,H,W] and ``labels`` [N]
+    what is judged after each epoch. ``engine`` is the network as it is run, ``model`` itself until
+    that is tuned. ``probed`` is how many images a pass may have while formats are measured.
+    ``let_go`` gives back, where memory is bounded, what was read of the images.
+    """
+
+    recipe: Recipe
+    pack: Pack
+    limits: Limits
+    val: NDArray[np.int64]
+    duplicates: Duplicates
+    judged: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    model: Classifier
+    engine: nn.Module
+    loader: Loader
+    emit: Emit
+    let_go: Callable[[], None]
+    probed: int | None = None
+
+    def laid_out(self, memory_format: str) -> Job:
+        """The same with weights, in place, and batches in this memory format."""
+        layout = FORMATS[memory_format]
+        self.model.to(memory_format=layout)
+        return replace(self, loader=replace(self.loader, memory_format=layout))
+
+    def rehearsal(self) -> Rehearsal:
+        """Its work on copies of the network; what is judged are images of validation, or of
+        training where there are none."""
+        images = self.judged if len(self.judged) else self.pack.splits["train"].images
+        some = torch.from_numpy(np.array(images[: self.recipe.train.eval_batch]))
+        return Rehearsal(self.engine, self.loader, self.recipe.train, some, self.let_go)
+
+
+def prepare(
+    asked: Recipe,
+    pack: Pack,
+    emit: Emit,
+    limits: Limits = Limits(),
+    val: Sequence[int] | None = None,
+) -> Job:
+    """Data and network of a recipe, which has stood its trial, and what they decide of the recipe.
+
+    ``val`` is how a run of this recipe that was begun before held out images. Raises BadArgument
+    for what the data, the device or the network does not bear.
+    """
+
+    def let_go() -> None:
+        if limits.memory is not None:  # what is mapped counts as resident, however easily it goes
+            memory.let_go(split.images for split in pack.splits.values())
+
+    def frugally(event: Event) -> None:
+        emit(event)
+        if isinstance(event, Progress):
+            let_go()
+
+    train = pack.splits["train"]
+    augment.check(asked.augment, pack.image_size, pack.channels)
+    held = held_out(asked, pack, val)
+    twice = duplicates.found_in(pack)
+    let_go()
+    judged, labels = validation(pack, held)
+    if asked.train.early_stopping and not len(labels):
+        raise BadArgument(
+            "early_stopping",
+            asked.train.early_stopping,
+            "needs a validation split, and there is none with val=0",
+            "leave one of them out",
+        )
+    indices = torch.from_numpy(np.setdiff1d(np.arange(len(train)), held))
+    name = Path(asked.data.name).name
+    emit(
+        Notice(
+            f"{name}: {len(indices):,} images to learn from, {len(labels):,} held out for "
+            f"validation, {len(pack.splits['test']):,} to judge"
+        )
+    )
+    if (notice := twice.notice(name)) is not None:
+        emit(notice)
+    device = devices.of(asked.train.device)
+    if device == "cpu" and (why := kernels.odd()):
+        emit(Notice(f"compiled kernels are not available, which costs speed: {why}", True))
+    choice.check(asked.train, torch.device(device))
+    torch.manual_seed(asked.train.seed)
+    model = build(asked, pack)
+    pixels = tensor_of(train.images)
+    if asked.data.normalise:
+        model.normalise.set(*statistics(pixels, indices, let_go))
+    _initialise(model, pixels, indices)
+    model.to(device)
+    size = "{}x{}".format(*pack.image_size)
+    asked = asked.measured(device=device, threads=torch.get_num_threads(), image_size=size)
+    loader = Loader(
+        devices.resident(pixels, device),
+        torch.from_numpy(train.labels),
+        indices,
+        asked.train.batch_size,
+        asked.train.seed,
+        asked.augment,
+        device,
+        torch.contiguous_format,
+        len(pack.classes),
+    )
+    if asked.train.steps and asked.origin.get("train.epochs") == "default":
+        asked = asked.measured(epochs=math.ceil(asked.train.steps / len(loader.sizes())))
+    job = Job(
+        recipe=asked,
+        pack=pack,
+        limits=limits,
+        val=held,
+        duplicates=twice,
+        judged=judged,
+        labels=labels,
+        model=model,
+        engine=model,
+        loader=loader,
+        emit=frugally,
+        let_go=let_go,
+    )
+    if limits.memory is not None:
+        job = replace(job, probed=_probed(job, limits.memory))
+    return replace(job, recipe=_tried(job))
+
+
+def build(asked: Recipe, pack: Pack) -> Classifier:
+    """The network of a recipe for some data, as its seed makes it. Raises BadArgument."""
+    size = len(pack.classes), pack.channels, pack.image_size
+    return models.build(asked.model.name, *size, asked.model.arguments)
+
+
+def _initialise(model: Classifier, pixels: Tensor, indices: Tensor) -> None:
+    """Let layers with a data-dependent initialisation see the first training images."""
+    ours = () if model.features is None else model.features.modules()  # a user's is all head
+    layers = [layer for layer in ours if isinstance(layer, InitialisedFromImages)]
+    if layers:
+        inputs = to_input(pixels[indices[:SEEN]], "cpu", torch.contiguous_format)
+        for layer in layers:
+            layer.init_from_images(model.normalise(inputs))
+
+
+def _probed(job: Job, bound: int) -> int:
+    """How many images the probe of number formats and kernels may work with, which takes more for
+    each than training does."""
+    train = job.recipe.train
+    if train.device != "cpu":
+        rule = f"bounds the memory of the CPU, and the network is on {train.device}"
+        raise BadArgument("max_memory", decimal_size(bound), rule, "set micro_batch yourself")
+    if "auto" not in (train.precision, train.memory_format, train.kernels):
+        return FEW  # nothing is probed
+    plain = job.recipe.measured(precision="float32", memory_format="contiguous", kernels="plain")
+    weights = sum(p.numel() * p.element_size() for p in job.model.parameters())
+    size, _ = memory.fit(bound, replace(job, recipe=plain).rehearsal(), TWINS * weights)
+    return min(FEW, max(2, (size or train.batch_size) // 4))
+
+
+def _tried(job: Job) -> Recipe:
+    """The recipe, once the network has stood its trial."""
+    asked, pack, train = job.recipe, job.pack, job.recipe.train
+    judged = len(job.labels), len(pack.splits["test"])
+    passes = trial.Passes.of(job.loader.sizes(), train.micro_batch, judged, train.eval_batch)
+    passes = passes if job.probed is None else passes.at_most(job.probed)
+    batch = next(job.loader.epoch(0))
+    one = batch.inputs[0], batch.targets[0]
+    rebuild = functools.partial(build, asked, pack)
+    return trial.hold(job.model, asked, one, passes, len(pack.classes), rebuild, job.emit)

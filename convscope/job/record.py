@@ -1,0 +1,129 @@
+"""What the run folder says: what a run was begun as, what its network is, how it did."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope import files, machine, models, run
+from convscope.data.pack import Pack
+from convscope.errors import DataError, RunError
+from convscope.evaluation import metrics
+from convscope.job.prepare import Job
+from convscope.models import store
+from convscope.run import RunFolder
+
+
+def begin(job: Job, place: RunFolder) -> None:
+    """Write ``split.json``, or hold the job against the one that a resumed run was begun as.
+
+    Raises DataError or RunError where that was with other data, another recipe or another source
+    file.
+    """
+    files.clear_unfinished(place.path)
+    pack, recipe = job.pack, job.recipe
+    begun = {
+        "format_version": run.FORMAT_VERSION,
+        "seed": recipe.data.split_seed,
+        "fingerprint": pack.fingerprint,
+        "digest": pack.digest,
+        "recipe_sha256": files.sha256(place.recipe),
+        "source_sha256": _architecture(job).get("source_sha256"),
+        "train": len(job.loader.indices),
+        "val": job.val.tolist(),
+    }
+    if not place.split.exists():
+        files.write_json(place.split, begun)
+        return
+    before = place.read_split()
+    same_data(pack, before["fingerprint"])
+    for key, what in (
+        ("recipe_sha256", f"{place.recipe} was edited"),
+        ("source_sha256", f"{recipe.model.name} was edited"),
+        ("digest", f"the images of {pack.name} are in another order"),
+        ("val", "the validation split is another"),
+    ):
+        if before[key] != begun[key]:
+            raise RunError(
+                f"{place.path}: cannot go on as it was begun: {what} since; put it back as it "
+                "was, or train anew into another folder"
+            )
+
+
+def same_data(pack: Pack, wanted: str) -> None:
+    """Raise DataError unless the data are those that a run was made with."""
+    if pack.fingerprint != wanted:
+        raise DataError(
+            f"{pack.name}: has fingerprint {pack.fingerprint[:12]}, and the run was made with "
+            f"{wanted[:12]}; put that data back"
+        )
+
+
+def _architecture(job: Job) -> dict[str, Any]:
+    model, pack = job.recipe.model, job.pack
+    size = len(pack.classes), pack.channels, pack.image_size
+    return store.architecture(model.name, dict(model.arguments), *size)
+
+
+def save_model(job: Job, place: RunFolder, temperature: float) -> None:
+    """Write the weights and ``model.json``."""
+    pack, asked = job.pack, job.recipe
+    own = ["--model", asked.model.name] if models.is_own(asked.model.name) else []
+    info = {
+        "format_version": run.FORMAT_VERSION,
+        "architecture": _architecture(job),
+        "classes": list(pack.classes),
+        "preprocessing": {
+            "channels": pack.channels,
+            "size": list(pack.image_size),
+            "fit": pack.fit,
+            "memory_format": asked.train.memory_format,
+            "scale": "uint8 / 255; mean and standard deviation are the network's first layer",
+        },
+        "temperature": temperature,
+        "parameters": sum(p.numel() for p in job.model.parameters()),
+        "versions": machine.versions(),
+        "machine": machine.describe(),
+        "data": {
+            "name": pack.name,
+            "fingerprint": pack.fingerprint,
+            "train": len(job.loader.indices),
+            "val": len(job.labels),
+            "test": len(pack.splits["test"].labels),
+        },
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["convscope", "train", "--recipe", str(place.recipe), *own]),
+    }
+    store.save(place, job.model, info)
+
+
+def write_metrics(
+    job: Job,
+    place: RunFolder,
+    logits: NDArray[np.float32],
+    temperature: float,
+    eval_seconds: float,
+    train_seconds: float,
+    history: list[dict[str, Any]],
+) -> None:
+    """Write ``metrics.json``: what the logits of the test images say, and how long it took."""
+    pack = job.pack
+    labels = pack.splits["test"].labels
+    trained = sum(row["seconds"] for row in history)
+    learnt = sum(row["seconds"] * row["images_per_second"] for row in history)  # images
+    files.write_json(
+        place.metrics,
+        {
+            "split": "test",
+            **metrics.measure(logits, labels, pack.classes, temperature),
+            "duplicates": job.duplicates.as_json(logits.argmax(axis=1) == labels),
+            "test_looks": 1,
+            "train_seconds": train_seconds,
+            "eval_seconds": eval_seconds,
+            "images_per_second": learnt / trained,
+        },
+    )
