@@ -38,7 +38,7 @@ def describe_machine(again: bool = False, *, emit: Emit = silent) -> dict[str, A
         "device": str(device),
         "instructions": has,
         "kernels": kernels.available(),
-        "prior": plain,
+        "prior": str(plain),
         "prior_why": {name: choice.PRIOR[name] for name in has if name in choice.PRIOR},
         "versions": machine.versions(),
         "kept_days": measurements.DAYS,

@@ -12,6 +12,7 @@ import copy
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,26 @@ DROPOUTS = (
     *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
     *(nn.AlphaDropout, nn.FeatureAlphaDropout),
 )
+
+
+class Candidate(NamedTuple):
+    """A way to train: number format, memory format and kernels as a recipe has them.
+
+    >>> str(Candidate("float32", "channels_last", "fused 0=aten,aten,im2col"))
+    'float32 channels_last fused 0=aten,aten,im2col'
+    """
+
+    precision: str
+    memory_format: str
+    kernels: str
+
+    def __str__(self) -> str:
+        return " ".join(self)
+
+    @classmethod
+    def read(cls, text: str) -> Candidate:
+        """The candidate that is written so."""
+        return cls(*text.split(maxsplit=2))
 
 
 @dataclass(frozen=True)
@@ -91,8 +112,7 @@ def choose(
         if sure and (problem := measurements.write(key, found)):
             emit(Notice(f"what was measured is not kept: {problem}", warning=True))
     emit(Notice(in_words(found, sure)))
-    precision, memory_format, ways = found.chosen.split(maxsplit=2)
-    chosen = recipe.measured(precision=precision, memory_format=memory_format, kernels=ways)
+    chosen = recipe.measured(**Candidate.read(found.chosen)._asdict())
     return Choice(chosen, found if sure else None, key if sure else "")
 
 
@@ -108,7 +128,7 @@ def check(train: Train, device: torch.device) -> None:
 
 def in_words(found: Measurement, sure: bool = True) -> str:
     """What was chosen and why, in one line."""
-    precision, _, ways = found.chosen.split(maxsplit=2)
+    precision, _, algorithms = Candidate.read(found.chosen)
     if not sure:
         why = "this machine is too busy to measure"
         if found.chosen not in found.seconds:
@@ -121,26 +141,26 @@ def in_words(found: Measurement, sure: bool = True) -> str:
         return f"{precision}, {gain:.1f}x as fast as float32 here"
     plain = [s for name, s in found.seconds.items() if name.endswith("plain")]
     gain = min(plain) / found.seconds[found.chosen] if plain else 1.0
-    if ways != "plain" and gain >= 1.05:
+    if algorithms != "plain" and gain >= 1.05:
         return f"{precision}, {gain:.1f}x as fast as PyTorch's own kernels here"
     return f"{precision}, which is fastest here"
 
 
-def prior(recipe: Recipe, device: torch.device) -> str:
+def prior(recipe: Recipe, device: torch.device) -> Candidate:
     """The candidate to take where nothing can be measured, by what the processor can do: bfloat16
     where it has instructions for it, channels-last, fused kernels."""
     train, on_cpu = recipe.train, device.type == "cpu"
     fast = on_cpu and any(name in PRIOR for name in machine.features())
     precision = "bfloat16" if fast else "float32"
-    ways = "fused" if on_cpu and kernels.available() else "plain"
-    wanted = (precision, "channels_last", ways)
+    computed = "fused" if on_cpu and kernels.available() else "plain"
+    wanted = (precision, "channels_last", computed)
     asked = (train.precision, train.memory_format, train.kernels)
-    return " ".join(w if a == "auto" else a for a, w in zip(asked, wanted, strict=True))
+    return Candidate(*(w if a == "auto" else a for a, w in zip(asked, wanted, strict=True)))
 
 
-def _candidates(recipe: Recipe, device: torch.device) -> list[str]:
-    """Each 'precision memory_format kernels' that the recipe leaves open, all layers PyTorch's own;
-    the kernels work on channels-last maps alone."""
+def _candidates(recipe: Recipe, device: torch.device) -> list[Candidate]:
+    """What the recipe leaves open, all layers PyTorch's own; the kernels work on channels-last maps
+    alone."""
     train = recipe.train
     precisions = [train.precision]
     if train.precision == "auto":
@@ -149,11 +169,11 @@ def _candidates(recipe: Recipe, device: torch.device) -> list[str]:
     found = []
     for precision in precisions:
         for memory_format in formats:
-            ways = [train.kernels]
+            computed = [train.kernels]
             if train.kernels == "auto":
                 fits = device.type == "cpu" and memory_format == "channels_last"
-                ways = ["fused", "plain"] if fits and kernels.available() else ["plain"]
-            found += [f"{precision} {memory_format} {way}" for way in ways]
+                computed = ["fused", "plain"] if fits and kernels.available() else ["plain"]
+            found += [Candidate(precision, memory_format, one) for one in computed]
     return found
 
 
@@ -184,9 +204,9 @@ def _measure(
     plain = copy.deepcopy(model).train()
     expected = _gradient(plain, few, some, "float32")
     classes = _pass(plain, few, some, "float32").shape[1]
-    wrong: list[str] = []
+    wrong: list[Candidate] = []
 
-    def right(names: Iterable[str]) -> dict[str, _Runner]:
+    def right(names: Iterable[Candidate]) -> dict[Candidate, _Runner]:
         found = {}
         for name in names:
             runner = _runner(name, model, inputs, labels)
@@ -201,7 +221,7 @@ def _measure(
     runners = right(names)
     if not runners:
         rule = "computes wrong gradients on this machine"
-        raise BadArgument("precision", names[0].split()[0], rule, "try float32")
+        raise BadArgument("precision", names[0].precision, rule, "try float32")
     short = {name: functools.partial(run, FEW) for name, run in runners.items()}
     first = race(short, rounds=3, far=2 * FAR, limit=patience / 2)
     runners = {name: runners[name] for name in first.racing}
@@ -209,12 +229,14 @@ def _measure(
     images = min(len(inputs), max(FEW, int(len(few) * LONG / max(best, 1e-9))))
     heat = _raced(runners, images, patience)
     final = heat
-    if train.kernels == "auto" and any(name.endswith("fused") for name in runners):
+    if train.kernels == "auto" and any(name.kernels == "fused" for name in runners):
         runners = {name: runners[name] for name in heat.racing}
-        for precision in dict.fromkeys(n.split()[0] for n in runners if "channels_last" in n):
-            ways = autotune.plan(model, inputs, emit, DTYPES[precision], patience)
-            if ways != "fused":
-                runners |= right([f"{precision} channels_last {ways}"])
+        for precision in dict.fromkeys(
+            n.precision for n in runners if n.memory_format == "channels_last"
+        ):
+            algorithms = autotune.plan(model, inputs, emit, DTYPES[precision], patience)
+            if algorithms != "fused":
+                runners |= right([Candidate(precision, "channels_last", algorithms)])
         if len(runners) > len(heat.racing):
             final = _raced(runners, images, patience)
     sure = first.sure and heat.sure and final.sure
@@ -233,9 +255,9 @@ def _measure(
         device=str(device),
         asked=(train.precision, train.memory_format, train.kernels),
         images=images,
-        seconds=known,
-        wrong=tuple(wrong),
-        chosen=chosen,
+        seconds={str(name): s for name, s in known.items()},
+        wrong=tuple(map(str, wrong)),
+        chosen=str(chosen),
         quiet=final.quiet,
         measured=measurements.today(),
         versions=machine.versions(),
@@ -243,14 +265,14 @@ def _measure(
     return found, sure
 
 
-def _runner(name: str, model: nn.Module, inputs: Tensor, labels: Tensor) -> _Runner:
-    precision, memory_format, ways = name.split(maxsplit=2)
-    layout = FORMATS[memory_format]
-    twin = engine(copy.deepcopy(model).to(memory_format=layout).train(), ways, precision)
-    return _Runner(twin, inputs.contiguous(memory_format=layout), labels, precision)
+def _runner(one: Candidate, model: nn.Module, inputs: Tensor, labels: Tensor) -> _Runner:
+    layout = FORMATS[one.memory_format]
+    twin = copy.deepcopy(model).to(memory_format=layout).train()
+    twin = engine(twin, one.kernels, one.precision)
+    return _Runner(twin, inputs.contiguous(memory_format=layout), labels, one.precision)
 
 
-def _raced(runners: dict[str, _Runner], images: int, limit: float) -> Race:
+def _raced(runners: dict[Candidate, _Runner], images: int, limit: float) -> Race[Candidate]:
     """The candidates against each other, on so many images."""
     for run in runners.values():
         run(images)  # warms up
@@ -258,9 +280,9 @@ def _raced(runners: dict[str, _Runner], images: int, limit: float) -> Race:
     return race(runs, rounds=ROUNDS, far=FAR, limit=limit)
 
 
-def _pick(seconds: dict[str, float]) -> str:
+def _pick(seconds: dict[Candidate, float]) -> Candidate:
     """The fastest; TF32 or bfloat16 only where it is well worth its rounding."""
-    exact = [name for name in seconds if name.startswith("float32")]
+    exact = [name for name in seconds if name.precision == "float32"]
     best = min(seconds, key=seconds.__getitem__)
     if exact and best not in exact:
         best32 = min(exact, key=seconds.__getitem__)

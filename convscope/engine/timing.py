@@ -18,12 +18,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 QUIET = 0.03  # of a round's time may others take
 SLACK = 2e-5  # seconds that they may in any case: a timer's tick, a page
 SURE = 3  # quiet rounds before a candidate's time counts
 SHARE = 0.85  # of the best share of processor time, below which a round was disturbed, elsewhere
+
+
+Name = TypeVar("Name")  # of a candidate: whatever tells it from the others
 
 
 class Waiting:
@@ -110,11 +113,11 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Race:
+class Race(Generic[Name]):
     """What :func:`race` found: a timing each candidate, by name, and who was still in it."""
 
-    timings: dict[str, Timing]
-    racing: tuple[str, ...]
+    timings: dict[Name, Timing]
+    racing: tuple[Name, ...]
 
     @property
     def sure(self) -> bool:
@@ -128,19 +131,19 @@ class Race:
         rounds = quiet + sum(timing.disturbed for timing in self.timings.values())
         return quiet / rounds if rounds else 0.0
 
-    def seconds(self) -> dict[str, float | None]:
+    def seconds(self) -> dict[Name, float | None]:
         """Each candidate's best quiet round; None where it had too few to tell."""
         return {name: t.best if t.sure else None for name, t in self.timings.items()}
 
 
 def race(
-    candidates: Mapping[str, Callable[[], Any]],
+    candidates: Mapping[Name, Callable[[], Any]],
     *,
     rounds: int,
     far: float,
     limit: float,
     enough: float = math.inf,
-) -> Race:
+) -> Race[Name]:
     """Time candidates in turn until each has ``rounds`` quiet rounds, or ``enough`` seconds of
     them, and at least three; disturbed rounds are repeated, for ``limit`` seconds in all.
 

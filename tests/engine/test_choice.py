@@ -50,7 +50,7 @@ def raced(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float | None]) -> 
     def race(runs, **_) -> Race:
         timings = {}
         for name in runs:
-            took = next(s for part, s in seconds.items() if part in name)
+            took = next(s for part, s in seconds.items() if part in str(name))
             timings[name] = Timing([took] * 3 if took else [], 0 if took else 9)
         return Race(timings, tuple(runs))
 
@@ -249,7 +249,7 @@ def test_layers_are_measured_only_in_formats_that_are_not_far_behind(network, qu
     seconds = {"bfloat16 contiguous": 1.0, "bfloat16": 0.5, "float32 contiguous": 1.0}
 
     def race(runs, **_) -> Race:
-        took = {n: next((s for p, s in seconds.items() if n.startswith(p)), 0.9) for n in runs}
+        took = {n: next((s for p, s in seconds.items() if str(n).startswith(p)), 0.9) for n in runs}
         near = tuple(n for n in runs if took[n] < 0.8) or tuple(runs)
         return Race({n: Timing([s] * 3) for n, s in took.items()}, near)
 
