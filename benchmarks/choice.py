@@ -48,7 +48,7 @@ OTHERS = ("channels_last fused", "channels_last plain", "contiguous fused", "con
 def probe(network: str, precision: str) -> None:
     """Choose as training does; print what was chosen as one JSON line."""
     from convscope import machine
-    from convscope.api.asked import given, opened, resolved
+    from convscope.api.arguments import given, opened, resolved
     from convscope.job.prepare import prepare
     from convscope.job.tune import tune
 

@@ -37,8 +37,8 @@ import torch
 import convscope as cs
 from convscope import machine
 from convscope.insight.explain import ascent, heat
-from convscope.insight.explain.glance import inputs_of, probabilities
-from convscope.insight.explain.stages import fitting, stages
+from convscope.insight.explain.map_layers import fitting, stages
+from convscope.insight.explain.overview import inputs_of, probabilities
 
 
 def legible(folder: str, judges: list[str], seeds: int) -> None:

@@ -1,6 +1,6 @@
 """Numbers in words, as every output writes them: shares, probabilities, durations, bytes, plurals.
 
-Pages and cards set them in type once more: see :func:`convscope.report.reading.typeset`.
+Pages and cards set them in type once more: see :func:`convscope.report.run_files.typeset`.
 """
 
 from __future__ import annotations

@@ -14,13 +14,13 @@ import numpy as np
 
 from convscope import files, machine, run
 from convscope import recipe as recipes
-from convscope.api.asked import opened
+from convscope.api.arguments import opened
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument, RunError, nearest
 from convscope.events import Emit, Progress, silent
 from convscope.insight import anatomy
 from convscope.insight.explain import ascent, heat, page, units, views
-from convscope.insight.explain.stages import fitting, stage_of, stages
+from convscope.insight.explain.map_layers import fitting, stage_of, stages
 from convscope.insight.explain.views import Images, Subject, View
 from convscope.job.record import same_data
 from convscope.trained import Trained, load

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope import devices, files, machine, run
-from convscope.api.asked import draw, figure_path, opened
+from convscope.api.arguments import draw, figure_path, opened
 from convscope.api.results import Evaluation
 from convscope.data import duplicates
 from convscope.data.pack import Pack, Split

@@ -13,7 +13,7 @@ from torch import nn
 
 from convscope import files, models, run
 from convscope import recipe as recipes
-from convscope.api.asked import draw, figure_path, full
+from convscope.api.arguments import draw, figure_path, full
 from convscope.data import duplicates, sources
 from convscope.data.augment import augment
 from convscope.data.loader import tensor_of

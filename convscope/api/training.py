@@ -8,7 +8,16 @@ from typing import Any
 
 from convscope import board, files, machine, run
 from convscope import recipe as recipes
-from convscope.api.asked import draw, figure_path, given, named, opened, resolved, short, spelt_out
+from convscope.api.arguments import (
+    draw,
+    figure_path,
+    given,
+    named,
+    opened,
+    resolved,
+    short,
+    spelt_out,
+)
 from convscope.api.results import LearningRate, Run
 from convscope.errors import BadArgument, ConvscopeError, TargetMissed
 from convscope.events import Emit, Notice, silent

@@ -25,7 +25,7 @@ from convscope.training import memory
 from convscope.training.loop import fit
 
 if TYPE_CHECKING:
-    from convscope.insight.explain import Glance
+    from convscope.insight.explain import Overview
 
 T = TypeVar("T")
 
@@ -118,14 +118,14 @@ def write_pages(
     size = (pack.channels, *pack.image_size)
     found = looked("the anatomy", lambda: anatomy.summarise(network, size))
 
-    def look(images: NDArray[np.uint8], classes: Sequence[int]) -> Glance | str:
-        from convscope.insight.explain import glance
+    def look(images: NDArray[np.uint8], classes: Sequence[int]) -> Overview | str:
+        from convscope.insight.explain import overview
 
         work = 0 if isinstance(found, str) else found.total.multiply_adds or 0
         count = len(pack.classes)
         return looked(
             "the look into the network",
-            lambda: glance(network, images, classes, num_classes=count, work=work),
+            lambda: overview(network, images, classes, num_classes=count, work=work),
         )
 
     looked("the model card", lambda: report.write_card(place.path))

@@ -13,7 +13,7 @@ from convscope.insight.anatomy import Summary
 from convscope.report.card import card
 from convscope.report.inside import Look
 from convscope.report.page import page
-from convscope.report.reading import read
+from convscope.report.run_files import read
 from convscope.run import RunFolder
 
 
@@ -29,7 +29,7 @@ def write_report(
 
     ``test_images`` are uint8 [N,C,H,W] in the order of ``predictions.csv``; without them mistakes
     are listed in words. ``look`` looks into the network at the images that it is given, each for
-    the class that it is given, as :func:`~convscope.insight.explain.glance` does; without it the
+    the class that it is given, as :func:`~convscope.insight.explain.overview` does; without it the
     page says ``unseen``, which is why. In the place of ``anatomy``, and of what ``look`` gives, may
     stand the reason that there is none. The same files and the same look give the same bytes.
 

@@ -6,7 +6,7 @@ import json
 import re
 
 from convscope.formatting import plural
-from convscope.report.reading import (
+from convscope.report.run_files import (
     RunFiles,
     count_text,
     digits_for,

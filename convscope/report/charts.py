@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from convscope.evaluation.metrics import Bin, wilson_interval
 from convscope.formatting import plural
-from convscope.report.reading import percent
+from convscope.report.run_files import percent
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 from convscope.evaluation.predictions import PredictionRow
 from convscope.formatting import plural
 from convscope.report.markup import note, scroll, table
-from convscope.report.reading import RunFiles, esc, percent, probability
-from convscope.report.sheet import Sheet, sheet
+from convscope.report.run_files import RunFiles, esc, percent, probability
+from convscope.report.sprites import Sheet, sheet
 
 LARGEST_MATRIX = 99  # more classes than that are shown as their most confused pairs alone
 PAIRS, MORE_PAIRS = 10, 40  # most confused pairs, beside a matrix and without one

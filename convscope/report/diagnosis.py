@@ -14,7 +14,7 @@ from convscope.data.duplicates import ALARM
 from convscope.evaluation.metrics import wilson_interval
 from convscope.formatting import plural
 from convscope.report.evidence import Evidence, Finding, difference_interval, points, slope
-from convscope.report.reading import digits_for, percent
+from convscope.report.run_files import digits_for, percent
 
 _GAP_RULE = (
     "training accuracy is gathered during the last epoch; the interval of the difference is "

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from convscope.evaluation.metrics import wilson_interval
-from convscope.report.reading import RunFiles
+from convscope.report.run_files import RunFiles
 
 Epoch = Mapping[str, Any]
 

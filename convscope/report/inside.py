@@ -9,13 +9,13 @@ import numpy as np
 
 from convscope.report.confusion import Confusion
 from convscope.report.markup import note, png, shown
-from convscope.report.reading import esc, probability
+from convscope.report.run_files import esc, probability
 
 if TYPE_CHECKING:
-    from convscope.insight.explain import Glance
+    from convscope.insight.explain import Overview
 
 # images uint8 [n,C,h,w], a class of each -> what is seen, or why nothing is
-Look = Callable[[np.ndarray, Sequence[int]], "Glance | str"]
+Look = Callable[[np.ndarray, Sequence[int]], "Overview | str"]
 
 MOST_FILTERS = 64
 COLUMNS = 16
@@ -35,20 +35,20 @@ def html(confusion: Confusion, images: np.ndarray | None, look: Look | None, uns
         return note("The test images are not at hand to be looked at.")
     rows = worth_seeing(confusion)
     at = {name: i for i, name in enumerate(confusion.classes)}
-    glance = look(images[rows], [at[confusion.rows[i].predicted] for i in rows])
-    if isinstance(glance, str):
-        return note(f"{glance}.")
+    overview = look(images[rows], [at[confusion.rows[i].predicted] for i in rows])
+    if isinstance(overview, str):
+        return note(f"{overview}.")
     parts = []
-    if glance.filters is not None:
-        parts.append(_filters(glance.filters, glance.filters_layer))
-    if glance.class_images is not None and glance.class_p is not None:
-        names = [confusion.classes[k] for k in glance.classes]
+    if overview.filters is not None:
+        parts.append(_filters(overview.filters, overview.filters_layer))
+    if overview.class_images is not None and overview.class_p is not None:
+        names = [confusion.classes[k] for k in overview.classes]
         some = len(confusion.classes) if len(names) < len(confusion.classes) else 0
-        parts.append(_sought(glance.class_images, names, glance.class_p, some))
-    if glance.heat is not None:
-        units = " x ".join(map(str, glance.heat_resolution or ()))
-        parts.append(_heat(glance.heat, glance.heat_layer, units, rows, confusion, images))
-    return "".join(parts) + "".join(map(note, glance.notes))
+        parts.append(_sought(overview.class_images, names, overview.class_p, some))
+    if overview.heat is not None:
+        units = " x ".join(map(str, overview.heat_resolution or ()))
+        parts.append(_heat(overview.heat, overview.heat_layer, units, rows, confusion, images))
+    return "".join(parts) + "".join(map(note, overview.notes))
 
 
 def worth_seeing(confusion: Confusion) -> list[int]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from PIL import Image
 
-from convscope.report.reading import esc
+from convscope.report.run_files import esc
 
 
 def table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from convscope.insight.anatomy import Row, Summary, drawing
 from convscope.report.markup import note, scroll, table
-from convscope.report.reading import RunFiles, esc
+from convscope.report.run_files import RunFiles, esc
 
 LARGEST_PICTURE = 120_000  # characters of SVG; a larger network is folded into blocks
 MOST_ROWS = 160

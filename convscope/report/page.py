@@ -20,13 +20,13 @@ from convscope.formatting import plural
 from convscope.insight.anatomy import Summary
 from convscope.report import cost, inside, network
 from convscope.report.charts import Line, line_chart, reliability_chart
+from convscope.report.class_findings import class_findings
 from convscope.report.confusion import Confusion
 from convscope.report.diagnosis import findings
 from convscope.report.evidence import Evidence, Finding, evidence
-from convscope.report.failings import failings
 from convscope.report.inside import Look
 from convscope.report.markup import facts, note, scroll, table
-from convscope.report.reading import (
+from convscope.report.run_files import (
     RunFiles,
     count_text,
     digits_for,
@@ -50,7 +50,7 @@ def page(
     """The whole page as HTML."""
     style = resources.files("convscope.report").joinpath("style.css").read_text(encoding="utf-8")
     seen = evidence(run, float(np.mean([row.p_predicted for row in rows])))
-    found, wrong = findings(seen), failings(seen)
+    found, wrong = findings(seen), class_findings(seen)
     confusion = Confusion(run, rows, images)
     sections = [
         ("curves", "Training", _curves(run, found)),

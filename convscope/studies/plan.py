@@ -12,7 +12,7 @@ import torch
 
 from convscope import models
 from convscope import recipe as recipes
-from convscope.api import asked
+from convscope.api import arguments
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
@@ -63,7 +63,7 @@ class Plan:
     @property
     def name(self) -> str:
         """What all runs share, for the name of the folder: data and network."""
-        networks = {asked.short(one.recipe.model.name) for one in self.runs}
+        networks = {arguments.short(one.recipe.model.name) for one in self.runs}
         data = Path(self.runs[0].recipe.data.name).name
         return f"{data}-{networks.pop()}" if len(networks) == 1 else data
 
@@ -92,7 +92,7 @@ def plan(
 ) -> Plan:
     """The runs that :func:`convscope.sweep` trains where it is asked for the same. Raises
     BadArgument for a setting that cannot be built."""
-    place = None if data is None else asked.full(data)
+    place = None if data is None else arguments.full(data)
     given = {"data": place, **options, "augment": None if augment else False}
     given |= QUICK if quick else {}
     shared = {name: value for name, value in given.items() if value is not None}
@@ -170,15 +170,15 @@ def _checked(
 ) -> PlannedRun:
     of_the_run = {k: v for k, v in options.items() if k not in NOT_A_RUNS}
     base = options.get("recipe")
-    known = asked.resolved(
-        *asked.given(options.get("data"), options.get("model"), of_the_run),
+    known = arguments.resolved(
+        *arguments.given(options.get("data"), options.get("model"), of_the_run),
         None if base is None else recipes.load(base),
         options.get("augment", True),
     )
-    asked.named(known, options.get("model"))
+    arguments.named(known, options.get("model"))
     where = known.data.name, known.data.image_size
     if where not in packs:
-        packs[where] = asked.opened(known, emit)
+        packs[where] = arguments.opened(known, emit)
     pack = packs[where]
     with torch.device("cpu" if models.is_own(known.model.name) else "meta"):
         network = build(known, pack)

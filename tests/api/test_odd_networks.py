@@ -117,7 +117,7 @@ def test_a_look_that_fails_is_said_on_the_page(data: Pack, monkeypatch) -> None:
     def failing(*rest: object, **named: object) -> None:
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr(explain, "glance", failing)
+    monkeypatch.setattr(explain, "overview", failing)
     run = cs.train("mnist", model="mlp", out="run", **OPTIONS | {"look": True})
     text = run.report.read_text()
     assert "the look into the network could not be made: ZeroDivisionError: of all things." in text

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import convscope as cs
-from convscope.api.asked import given, resolved
+from convscope.api.arguments import given, resolved
 from convscope.data import pack
 from convscope.data.loader import to_input
 from convscope.engine import choice

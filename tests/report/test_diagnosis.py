@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from convscope.report import diagnosis
+from convscope.report.class_findings import class_findings
 from convscope.report.evidence import Evidence, Finding
-from convscope.report.failings import failings
 
 
 def history(
@@ -220,14 +220,14 @@ def test_confidence_beyond_the_accuracy():
 
 def test_every_finding_has_its_rule_and_nothing_is_said_of_no_epochs():
     for evidence in (seen(), seen(FALLING, BACK_UP, train_accuracy=0.99), seen(val=None)):
-        for finding in diagnosis.findings(evidence) + failings(evidence):
+        for finding in diagnosis.findings(evidence) + class_findings(evidence):
             assert finding.rule and finding.text.endswith(".")
     assert diagnosis.findings(seen((), ())) == []
 
 
 def wrong(matrix: list[list[int]], *names: str) -> dict[str, Finding]:
     evidence = Evidence(history([0.5], [0.5]), 100, 100, list(names), matrix)
-    return {finding.name: finding for finding in failings(evidence)}
+    return {finding.name: finding for finding in class_findings(evidence)}
 
 
 def test_what_goes_wrong():

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from convscope.insight.anatomy import Row, Summary
-from convscope.insight.explain import Glance
+from convscope.insight.explain import Overview
 from convscope.report import write_report
 
 ANATOMY = Summary("Net", ((1, 12, 12),), (Row("a", "Linear", (3,), 9, 9),))
@@ -21,7 +21,7 @@ NAMES = ["cat", "dog", "<b>ship"]
 SIDE = 12
 
 
-def glanced(**changes: Any) -> Glance:
+def glanced(**changes: Any) -> Overview:
     random = np.random.default_rng(0)
     found: dict[str, Any] = {
         "filters": random.normal(size=(70, 1, 5, 5)).astype(np.float32),
@@ -35,7 +35,7 @@ def glanced(**changes: Any) -> Glance:
         "notes": ("A note <i>.",),
         "seconds": 1.0,
     }
-    return Glance(**{**found, **changes})
+    return Overview(**{**found, **changes})
 
 
 def inside(folder: Path, images: np.ndarray | None, **more: Any) -> str:
@@ -52,7 +52,7 @@ def test_it_looks_at_the_surest_mistakes_and_at_right_images(make: Any) -> None:
     folder, images = make(NAMES, n=300, skill=1.0)
     asked: list[tuple[np.ndarray, list[int]]] = []
 
-    def look(given: np.ndarray, classes: list[int]) -> Glance:
+    def look(given: np.ndarray, classes: list[int]) -> Overview:
         heat = np.zeros((len(given), SIDE, SIDE), np.float32)
         heat[:, 3, 4] = 1.0
         heat[0] = 0

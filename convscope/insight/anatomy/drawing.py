@@ -27,7 +27,7 @@ from convscope.insight.anatomy.layout import (
 )
 from convscope.insight.anatomy.rows import Row, taken
 from convscope.insight.anatomy.strokes import OUT, RING, STYLE, Strokes
-from convscope.insight.anatomy.telling import more
+from convscope.insight.anatomy.text import more
 
 if TYPE_CHECKING:
     from convscope.insight.anatomy.summary import Summary

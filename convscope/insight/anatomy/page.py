@@ -12,7 +12,7 @@ from convscope import webpage
 from convscope.formatting import binary_size
 from convscope.insight.anatomy import drawing, shapes
 from convscope.insight.anatomy.rows import Row
-from convscope.insight.anatomy.telling import COUNTED, HEADS, SEEN, WORDS, cells, more, sums
+from convscope.insight.anatomy.text import COUNTED, HEADS, SEEN, WORDS, cells, more, sums
 
 if TYPE_CHECKING:
     from convscope.insight.anatomy.summary import Summary

@@ -12,7 +12,7 @@ from convscope.formatting import plural
 from convscope.insight.anatomy import shapes
 from convscope.insight.anatomy.axes import Field
 from convscope.insight.anatomy.counting import multiply_adds, terms, unknown
-from convscope.insight.anatomy.fields import follow
+from convscope.insight.anatomy.receptive_field import follow
 from convscope.insight.anatomy.steps import Step, of_pytorch, steps_of
 from convscope.insight.anatomy.trace import Frame, Op, Shape, Trace, Value
 from convscope.insight.lab.stack import Seen

@@ -80,15 +80,15 @@ class Summary:
 
     def text(self, width: int | None = None) -> str:
         """The table in plain text, no wider than ``width`` columns where that can be."""
-        from convscope.insight.anatomy import telling
+        from convscope.insight.anatomy import text
 
-        return telling.text(self, width)
+        return text.text(self, width)
 
     def markdown(self) -> str:
         """The table in Markdown."""
-        from convscope.insight.anatomy import telling
+        from convscope.insight.anatomy import text
 
-        return telling.markdown(self)
+        return text.markdown(self)
 
     def svg(self, whole: bool = False) -> str:
         """The network drawn, as SVG; blocks of a large one folded, but for ``whole``."""

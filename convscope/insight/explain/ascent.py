@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from convscope.evaluation.predictions import evaluating
 from convscope.events import Emit, Progress, silent
-from convscope.insight.explain.stages import Stage, opened
+from convscope.insight.explain.map_layers import Stage, opened
 from convscope.models.parts import Classifier
 
 STEPS = 150

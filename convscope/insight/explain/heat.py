@@ -17,7 +17,7 @@ from convscope.errors import BadArgument, nearest
 from convscope.evaluation.metrics import wilson_interval
 from convscope.events import Emit, Progress, silent
 from convscope.insight.canvas import matplotlib
-from convscope.insight.explain.stages import Stage, hooked, opened
+from convscope.insight.explain.map_layers import Stage, hooked, opened
 
 METHODS = {"occlusion": "occlusion", "gradcam": "Grad-CAM", "ig": "integrated gradients"}
 BEST = "occlusion"  # of these, the furthest from random weights: see benchmarks/explain.py

@@ -14,7 +14,7 @@ from convscope.data.loader import tensor_of, to_input
 from convscope.errors import BadArgument
 from convscope.events import Emit, Progress, silent
 from convscope.insight import anatomy
-from convscope.insight.explain.stages import Stage, maps_of
+from convscope.insight.explain.map_layers import Stage, maps_of
 
 BATCH = 250
 

@@ -15,9 +15,9 @@ from convscope.events import Emit
 from convscope.insight.explain import ascent, heat, pictures
 from convscope.insight.explain import embedding as planes
 from convscope.insight.explain import units as answering
-from convscope.insight.explain.glance import inputs_of, probabilities
+from convscope.insight.explain.map_layers import Stage, filters_of, fitting, maps_of
+from convscope.insight.explain.overview import inputs_of, probabilities
 from convscope.insight.explain.pictures import Cell
-from convscope.insight.explain.stages import Stage, filters_of, fitting, maps_of
 from convscope.models.parts import Classifier
 
 if TYPE_CHECKING:

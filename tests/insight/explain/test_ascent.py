@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from convscope.insight.explain import ascent
-from convscope.insight.explain.glance import probabilities
+from convscope.insight.explain.overview import probabilities
 from convscope.models import build
 from convscope.models.parts import Classifier
 

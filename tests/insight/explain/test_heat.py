@@ -11,7 +11,7 @@ from torch import nn
 
 from convscope.errors import BadArgument
 from convscope.insight.explain import heat
-from convscope.insight.explain.stages import Stage, opened, stage_of, stages
+from convscope.insight.explain.map_layers import Stage, opened, stage_of, stages
 from convscope.models import build
 from convscope.models.parts import Classifier
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from convscope.errors import BadArgument
 from convscope.insight.explain import ascent, units
-from convscope.insight.explain.stages import filters_of, fitting, maps_of, stage_of, stages
+from convscope.insight.explain.map_layers import filters_of, fitting, maps_of, stage_of, stages
 from convscope.models import build
 from convscope.models.parts import Classifier
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from convscope.report.markup import png, shown
-from convscope.report.reading import esc
+from convscope.report.run_files import esc
 
 LONGEST = 64  # pixels of the longer side; larger images are scaled down
 MOST_BYTES = 2_400_000  # of all pixels together, so that the page stays below 6 MB

@@ -8,12 +8,12 @@ from statistics import NormalDist
 from convscope.evaluation.metrics import wilson_interval
 from convscope.formatting import listed, plural
 from convscope.report.evidence import Evidence, Finding, points
-from convscope.report.reading import digits_for, looks, percent
+from convscope.report.run_files import digits_for, looks, percent
 
 NAMED = 3  # of several that are equal
 
 
-def failings(seen: Evidence) -> list[Finding]:
+def class_findings(seen: Evidence) -> list[Finding]:
     """Which classes are mixed up, which are the hardest, and of which nothing is known."""
     found = [_mixed(seen), _weakest(seen), _missing(seen)]
     return [finding for finding in found if finding is not None]

@@ -1,4 +1,4 @@
-"""What a report shows of the inside of a network, in a few seconds: :func:`glance`."""
+"""What a report shows of the inside of a network, in a few seconds: :func:`overview`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from convscope.data.loader import tensor_of, to_input
 from convscope.errors import BadArgument
 from convscope.insight import anatomy
 from convscope.insight.explain import ascent, heat
-from convscope.insight.explain.stages import filters_of, fitting, stages
+from convscope.insight.explain.map_layers import filters_of, fitting, stages
 from convscope.models.parts import Classifier
 
 WORK = 40e9  # multiply-adds that the class images may take: a few seconds of one core
@@ -21,7 +21,7 @@ MOST = 10  # classes that get an image
 
 
 @dataclass(frozen=True)
-class Glance:
+class Overview:
     """Plain arrays to draw, each None where it could not be; ``notes`` say what was left out and
     why, a sentence each.
 
@@ -46,7 +46,7 @@ class Glance:
     seconds: float
 
 
-def glance(
+def overview(
     network: Classifier,
     images: np.ndarray,
     targets: Sequence[int] | np.ndarray,
@@ -54,7 +54,7 @@ def glance(
     num_classes: int,
     seed: int = 0,
     work: int | None = None,
-) -> Glance:
+) -> Overview:
     """First-layer filters, class images and Grad-CAM of a few images, in a few seconds of one core.
 
     ``images`` are uint8 [n,C,H,W] of the network's own size (at least one), ``targets`` [n] the
@@ -66,7 +66,7 @@ def glance(
 
     >>> from convscope.models import build
     >>> network = build("cnn", 3, 1, (12, 12))
-    >>> found = glance(network, np.zeros((2, 1, 12, 12), np.uint8), [0, 2], num_classes=3)
+    >>> found = overview(network, np.zeros((2, 1, 12, 12), np.uint8), [0, 2], num_classes=3)
     >>> found.filters.shape, found.class_images.shape, found.heat.shape
     ((16, 1, 5, 5), (3, 1, 12, 12), (2, 12, 12))
     """
@@ -104,7 +104,7 @@ def glance(
                 maps = heat.unit_range(heat.enlarged(found, size[1:])).numpy()
             except BadArgument as why:
                 notes.append(f"No Grad-CAM: it {why.rule}; {why.remedy}.")
-    return Glance(
+    return Overview(
         filters=None if filters is None else filters[1],
         filters_layer="" if filters is None else filters[0],
         classes=classes,
