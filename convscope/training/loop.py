@@ -56,47 +56,45 @@ def fit(
     at = at or Position()
     run.write_history(at.history)
     steps = len(loader.sizes())  # an epoch
-    total = optim.total_steps(train, steps)
-    pace = Pace(total, steps, at.epoch * steps + at.step, train.checkpoint_seconds, judged)
+    total, first = optim.total_steps(train, steps), at.epoch * steps + at.step
+    pace = Pace(total, steps, first, train.checkpoint_seconds, judged)
     saved_as = f"saved in {{}}; go on with --out {run.path} --resume"
-    sums, lr = at.sums(loader.device), 0.0
+    sums = at.sums(loader.device)
     with _signals() as caught, _settled():
-        while at.epoch * steps + at.step < total and not at.stopped:
-            model.train()
-            weights.forget(model.parameters())
-            pace.begin()
-            seeds = seeds_along(at.step, train.seed, at.epoch, last=(1,))
-            for batch, seed in zip(loader.epoch(at.epoch, at.step), seeds, strict=False):
-                done = at.epoch * steps + at.step
-                lr = optim.learning_rate(train, done, total)
-                update(state, batch, train, done, lr, seed, sums)
-                at.step += 1
-                at.seen += len(batch)
-                left = pace.step(len(batch))
-                emit(Progress(stage(at, train), done + 1, total, "steps", left=left))
-                last = done + 1 == total or at.step == steps
-                due = caught or pace.due()
-                if last or due or at.step % LOOK == 0:
-                    at.take(sums)
-                    _guard(model, at, lr, deep=bool(last or due))
-                    emit(Look(done + 1, at.loss_sum / at.seen, lr, pace.images_per_second()))
-                if last:
-                    break
-                if due:
-                    at.epoch_seconds += pace.pause()
-                    path = checkpoint.save(run.checkpoints, at, state, done + 1)
-                    pace.saved()
-                    if caught:
-                        raise Interrupted(caught[0], saved_as.format(path))
+        for done in range(first, first if at.stopped else total):
+            if done == first or at.step == 0:
+                model.train()
+                weights.forget(model.parameters())
+                pace.begin()
+                seeds = seeds_along(at.step, train.seed, at.epoch, last=(1,))
+                batches = zip(loader.epoch(at.epoch, at.step), seeds, strict=False)
+            batch, seed = next(batches)
+            lr = optim.learning_rate(train, done, total)
+            update(state, batch, train, done, lr, seed, sums)
+            at.step += 1
+            at.seen += len(batch)
+            left = pace.step(len(batch))
+            emit(Progress(stage(at, train), done + 1, total, "steps", left=left))
+            last = done + 1 == total or at.step == steps
+            due = bool(last or caught or pace.due())
+            if due or at.step % LOOK == 0:
+                at.take(sums)
+                _guard(model, at, lr, deep=due)
+                emit(Look(done + 1, at.loss_sum / at.seen, lr, pace.images_per_second()))
+            if not due:
+                continue
             at.epoch_seconds += pace.pause()
-            end = _end_epoch(at, state, train, lr, validate)
-            sums.zero_()
-            emit(end)
-            run.write_history(at.history)
-            path = checkpoint.save(run.checkpoints, at, state, min(at.epoch * steps, total))
+            if last:
+                end = _end_epoch(at, state, train, lr, validate)
+                sums.zero_()
+                emit(end)
+                run.write_history(at.history)
+            path = checkpoint.save(run.checkpoints, at, state, done + 1)
             pace.saved()
             if caught:
                 raise Interrupted(caught[0], saved_as.format(path))
+            if at.stopped:
+                break
     state.keep()
     return at
 
