@@ -2,14 +2,14 @@
 
 ::
 
-    ConvscopeError            exit 1 ├── BadArgument           exit 2   a value the caller gave:
-    argument, value, rule, remedy ├── DataError             exit 1   a data set that is missing,
-    damaged or unreachable │   └── ImageError        exit 1   one image that cannot be read; names
-    the file and what is wrong ├── RunError              exit 1   a run folder that is missing,
-    damaged, or holds something else ├── TrainingError         exit 1   training that cannot go on
-    (a loss that is not a number) └── TargetMissed          exit 3   a recipe's claim that this run
-    did not reach Interrupted               exit 130 or 143: Ctrl-C or SIGTERM, after the state was
-    saved
+    ConvscopeError        exit 1
+    ├── BadArgument       exit 2  a value the caller gave: argument, value, rule, remedy
+    ├── DataError         exit 1  a data set that is missing, damaged or unreachable
+    │   └── ImageError    exit 1  one image that cannot be read; names the file and what is wrong
+    ├── RunError          exit 1  a run folder that is missing, damaged, or holds something else
+    ├── TrainingError     exit 1  training that cannot go on (a loss that is not a number)
+    └── TargetMissed      exit 3  a recipe's claim that this run did not reach
+    Interrupted           exit 130 or 143: Ctrl-C or SIGTERM, after the state was saved
 
 ``Interrupted`` is a ``KeyboardInterrupt``, so that no ``except Exception`` swallows it.
 """

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from convscope import machine
 from convscope.data import cache
 from convscope.data.decode import decode, look
 from convscope.data.duplicates import image_hashes
@@ -89,7 +90,9 @@ def open_folder(
 
     def make() -> None:
         layout = arranged(root, *seen)
-        pool = ThreadPoolExecutor(_cores())  # Pillow lets go of the interpreter while it works
+        pool = ThreadPoolExecutor(
+            machine.cores()
+        )  # Pillow lets go of the interpreter while it works
         try:
             _Job(root, place, name, layout, fit, pool, emit).run(size, channels, now)
         finally:
@@ -258,7 +261,7 @@ class _Job:
         groups = [samples[begin : begin + room] for begin in range(0, len(samples), room)]
         first: dict[int, str] = {}  # what is wrong, by class
         readable: set[int] = set()
-        for chunk, problems in _in_order(self.pool, self._chunk, groups, AHEAD * _cores()):
+        for chunk, problems in _in_order(self.pool, self._chunk, groups, AHEAD * machine.cores()):
             self.done += len(chunk.labels) + len(problems)
             self.emit(Progress(f"read {self.name}", self.done, self.total, "images"))
             for sample, problem in problems:
@@ -347,13 +350,6 @@ def _resizer(images: int) -> Resize:
             if resample.available():
                 return resample.resized
     return resized
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _plain(root: Path) -> str:

@@ -13,7 +13,7 @@ from listening import notices, warnings_in
 from photos import image_file, left_in_cache, opened, photos
 from PIL import Image
 
-from convscope import files
+from convscope import files, machine
 from convscope.data import folder as folders
 from convscope.data import resample
 from convscope.data.decode import decode
@@ -106,7 +106,7 @@ def test_the_order_is_that_of_the_names_whoever_is_decoded_first(tmp_path, monke
     whole, _ = opened(root)
     first, _, _, fourth, *_ = whole.splits["train"].files
     monkeypatch.setattr(folders._Job, "_decoded", slow_first)
-    monkeypatch.setattr(folders, "_cores", lambda: 2)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
     monkeypatch.setattr(folders, "GROUP", 1)  # the fourth image is another thread's
     monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "again"))
     assert opened(root)[0].digest == whole.digest

@@ -21,6 +21,7 @@ from convscope.errors import BadArgument
 from convscope.insight import reference
 from convscope.insight.anatomy import receptive_fields
 from convscope.insight.lab import counting, drawing, page, sliding, stack
+from convscope.insight.receptive_field import AxisField
 from convscope.models import MODELS, build
 
 GRID = np.arange(9.0).reshape(1, 3, 3)
@@ -242,7 +243,11 @@ def test_a_line_is_followed_as_its_network_is(line):
 
 def test_a_residual_of_one_unit_may_have_a_stride():
     last = stack.follow(["mp28", "[", "c3-1s2", "]+"])[-1]
-    assert (last.layer, last.kind, last.height) == ("]+", "added", stack.View(1, -28, 55, 56))
+    assert (last.layer, last.kind, last.height) == (
+        "]+",
+        "added",
+        AxisField(1, -28, 55, 56),
+    )
 
 
 # pictures

@@ -12,7 +12,7 @@ from convscope.cli.shared import Debug, Json, print_json
 from convscope.errors import BadArgument
 
 if TYPE_CHECKING:
-    from convscope.insight.lab.stack import Seen
+    from convscope.insight.receptive_field import ReceptiveField
 
 
 def receptive_field(
@@ -64,7 +64,7 @@ def receptive_field(
     shared.drawn(path)
 
 
-def _print_fields(rows: list[Seen]) -> None:
+def _print_fields(rows: list[ReceptiveField]) -> None:
     from convscope import console
 
     def both(one: float, other: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from convscope.insight.lab.stack import View
+from convscope.insight.receptive_field import AxisField
 
 
 class Run(NamedTuple):
@@ -30,8 +30,8 @@ class Field:
     ``varies``: it differs from unit to unit by more than a shift. ``whole``: all of the image.
     """
 
-    height: View
-    width: View
+    height: AxisField
+    width: AxisField
     axes: tuple[Axis, ...] | None = None
     varies: bool = False
     whole: bool = False
@@ -46,7 +46,7 @@ class Field:
         return rows, columns
 
     @property
-    def views(self) -> tuple[View, View]:
+    def views(self) -> tuple[AxisField, AxisField]:
         """Along height and width."""
         return self.height, self.width
 

@@ -34,7 +34,7 @@ from convscope.insight.anatomy.axes import (
     union,
 )
 from convscope.insight.anatomy.trace import Op, Trace, Value
-from convscope.insight.lab.stack import View
+from convscope.insight.receptive_field import AxisField
 from convscope.insight.reference.windows import axes_of
 
 
@@ -45,7 +45,7 @@ def follow(trace: Trace) -> dict[Value, Field]:
         if len(value.shape) == 4:
             n, c, h, w = value.shape
             axes = (plain(n), plain(c), run_along("h", h), run_along("w", w))
-            found[value] = Field(View(h), View(w), axes)
+            found[value] = Field(AxisField(h), AxisField(w), axes)
     image = next(iter(found.values()), None)
     if image is None:
         return found
@@ -89,7 +89,7 @@ def _after(
         after = _lost(taken[0])
     if not after.whole and not any(field.whole for field in taken):
         return after
-    height, width = (View(1, 0, side.size - 1, side.size) for side in image.views)
+    height, width = (AxisField(1, 0, side.size - 1, side.size) for side in image.views)
     return Field(height, width, after.axes, whole=True)
 
 

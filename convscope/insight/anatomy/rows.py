@@ -15,7 +15,7 @@ from convscope.insight.anatomy.counting import multiply_adds, terms, unknown
 from convscope.insight.anatomy.receptive_field import follow
 from convscope.insight.anatomy.steps import Step, of_pytorch, steps_of
 from convscope.insight.anatomy.trace import Frame, Op, Shape, Trace, Value
-from convscope.insight.lab.stack import Seen
+from convscope.insight.receptive_field import ReceptiveField
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Row:
     why: str = ""
     work: str = ""
     activation_bytes: int = 0
-    seen: Seen | None = None
+    seen: ReceptiveField | None = None
     varies: bool = False
     inputs: tuple[int, ...] = ()
     join: str = ""
@@ -274,7 +274,7 @@ def _work(ops: Sequence[Op]) -> str:
     return " + ".join(f"{n} * ({text})" if n > 1 else text for text, n in found.items())
 
 
-def _as_seen(step: Step, unit: Field | None) -> Seen | None:
+def _as_seen(step: Step, unit: Field | None) -> ReceptiveField | None:
     if unit is None or unit.varies:
         return None
-    return Seen(step.name, step.kind, unit.height, unit.width, unit.whole)
+    return ReceptiveField(step.name, step.kind, unit.height, unit.width, unit.whole)

@@ -20,7 +20,7 @@ from convscope.insight.anatomy import rows as table
 from convscope.insight.anatomy.rows import Row, total
 from convscope.insight.anatomy.setting import META
 from convscope.insight.anatomy.trace import Failure, Shape, Trace, trace
-from convscope.insight.lab.stack import Seen, start
+from convscope.insight.receptive_field import ReceptiveField, start
 
 INDEXED = ("embedding", "embedding_bag", "one_hot")  # functions that take whole numbers
 Given = Sequence[int] | Tensor | Sequence[Sequence[int] | Tensor]
@@ -197,7 +197,7 @@ def is_image(given: Any) -> bool:
     )
 
 
-def receptive_fields(model: nn.Module, input_shape: tuple[int, int, int]) -> list[Seen]:
+def receptive_fields(model: nn.Module, input_shape: tuple[int, int, int]) -> list[ReceptiveField]:
     """The convolutions, pools and joins of a network for images [C,H,W], and what their units see,
     up to the layer that sees all of the image.
 

@@ -13,7 +13,7 @@ from PIL import Image
 from convscope.insight.canvas import blank, matplotlib
 from convscope.insight.lab.counting import OneByOne
 from convscope.insight.lab.sliding import Sliding, written
-from convscope.insight.lab.stack import Seen
+from convscope.insight.receptive_field import ReceptiveField
 from convscope.insight.reference import Learnt, corr2d
 from convscope.insight.reference.windows import Array, padded
 
@@ -104,7 +104,7 @@ def learning_moves(x: Array, y: Array, learnt: Learnt) -> bytes:
     return _gif(figure, moving, frames(), 140)
 
 
-def fields(rows: Sequence[Seen], upto: int | None = None) -> Figure:
+def fields(rows: Sequence[ReceptiveField], upto: int | None = None) -> Figure:
     """The image, and on it what the middle unit of each layer sees."""
     image, layers = rows[0], _distinct(rows)
     height, width = image.height.size, image.width.size
@@ -142,13 +142,13 @@ def fields(rows: Sequence[Seen], upto: int | None = None) -> Figure:
     return figure
 
 
-def fields_growing(rows: Sequence[Seen]) -> bytes:
+def fields_growing(rows: Sequence[ReceptiveField]) -> bytes:
     """A GIF in which the receptive field grows layer by layer."""
     pictures = [_pixels(fields(rows, upto)) for upto in range(len(_distinct(rows)))]
     return _encoded(pictures, 900)
 
 
-def _distinct(rows: Sequence[Seen]) -> list[Seen]:
+def _distinct(rows: Sequence[ReceptiveField]) -> list[ReceptiveField]:
     """The image and each layer that sees something else than the one before it, 16 at most."""
     kept = [rows[0]]
     for row in rows[1:]:

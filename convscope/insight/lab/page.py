@@ -15,7 +15,7 @@ from convscope import webpage
 from convscope.errors import BadArgument
 from convscope.insight.lab.counting import OneByOne
 from convscope.insight.lab.sliding import Sliding
-from convscope.insight.lab.stack import Seen
+from convscope.insight.receptive_field import ReceptiveField
 from convscope.insight.reference import Learnt
 from convscope.insight.reference.windows import Array
 
@@ -71,7 +71,7 @@ def moves(found: Sliding, name: str) -> str:
     return _page(title, body, data)
 
 
-def fields(rows: Sequence[Seen]) -> str:
+def fields(rows: Sequence[ReceptiveField]) -> str:
     """What the units of each layer see: a layer is chosen, a unit pointed at."""
     layers = [row.as_json() for row in rows]
     lines = []

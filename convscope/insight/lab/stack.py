@@ -1,115 +1,17 @@
-"""What a unit sees through a stack of layers: its receptive field, stride and centre."""
+"""What a unit sees through a stack of layers, given by their words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from convscope import words
 from convscope.errors import BadArgument
-from convscope.insight.reference.windows import axes_of
+from convscope.insight.receptive_field import ReceptiveField, slid, start, whole
 from convscope.words import Word
 
 
-@dataclass(frozen=True)
-class View:
-    """What the units of a map see along one axis: the i-th the pixels ``low + i * stride`` to
-    ``high + i * stride`` of the image, which may lie in the padding: at the edges it sees less.
-    ``size`` units in all."""
-
-    size: int
-    low: int = 0
-    high: int = 0
-    stride: int = 1
-
-    @property
-    def field(self) -> int:
-        """How many pixels a unit sees."""
-        return self.high - self.low + 1
-
-    @property
-    def centre(self) -> float:
-        """The middle of what the first unit sees, in pixels from that of the image's first."""
-        return (self.low + self.high) / 2
-
-    def through(self, kernel: int, stride: int, dilation: int, begin: int, out: int) -> View:
-        """What the units of the next layer see (Araujo et al. 2019, section 2).
-
-        >>> View(28).through(5, 1, 1, 2, 28).through(2, 2, 1, 0, 14)
-        View(size=14, low=-2, high=3, stride=2)
-        """
-        low = self.low - begin * self.stride
-        high = self.high + (dilation * (kernel - 1) - begin) * self.stride
-        return View(out, low, high, self.stride * stride)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A layer, and what its units see along height and width."""
-
-    layer: str
-    kind: str
-    height: View
-    width: View
-    whole: bool = False  # it sees the whole image, wherever that ends
-
-    def as_json(self) -> dict[str, Any]:
-        """The layer as one object."""
-        axes = (self.height, self.width)
-        return {
-            "layer": self.layer,
-            "kind": self.kind,
-            "size": [axis.size for axis in axes],
-            "receptive_field": [axis.field for axis in axes],
-            "stride": [axis.stride for axis in axes],
-            "centre": [axis.centre for axis in axes],
-            "first_unit": [[axis.low, axis.high] for axis in axes],
-            "whole": self.whole,
-        }
-
-
-def start(size: tuple[int, int]) -> Seen:
-    """The image itself: every pixel sees itself. Raises BadArgument for a size below 1."""
-    if len(size) != 2 or min(size) < 1:
-        rule = "must be height and width, at least 1 each"
-        raise BadArgument("input", "x".join(map(str, size)), rule, "try 28x28")
-    return Seen("input", "image", View(size[0]), View(size[1]))
-
-
-def slid(
-    before: Seen,
-    layer: str,
-    kind: str,
-    *,
-    kernel_shape: tuple[int, int],
-    strides: tuple[int, int],
-    dilations: tuple[int, int] = (1, 1),
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0),
-    ceil_mode: bool = False,
-) -> Seen:
-    """A convolution or a pool after another layer. Raises BadArgument where it does not fit."""
-    axes = axes_of(
-        (before.height.size, before.width.size), kernel_shape, pads=pads, strides=strides,
-        dilations=dilations, ceil_mode=ceil_mode,
-    )  # fmt: skip
-    views = [
-        view.through(axis.kernel, axis.stride, axis.dilation, axis.begin, axis.out)
-        for view, axis in zip((before.height, before.width), axes, strict=True)
-    ]
-    return replace(before, layer=layer, kind=kind, height=views[0], width=views[1])
-
-
-def whole(before: Seen, image: Seen, layer: str, kind: str) -> Seen:
-    """A layer that sees all of the map before it: one unit, the whole image."""
-    views = [
-        View(1, 0, side.size - 1, side.size)
-        for _, side in ((before.height, image.height), (before.width, image.width))
-    ]
-    return Seen(layer, kind, views[0], views[1], whole=True)
-
-
-def follow(layers: Sequence[str], size: tuple[int, int] = (28, 28)) -> list[Seen]:
+def follow(layers: Sequence[str], size: tuple[int, int] = (28, 28)) -> list[ReceptiveField]:
     """The layers one after another, each with what its units see; :mod:`convscope.words` says what
     the words are, and here a convolution need not name its channels.
 
@@ -127,7 +29,9 @@ def follow(layers: Sequence[str], size: tuple[int, int] = (28, 28)) -> list[Seen
     """
     image = start(size)
     found = [image]
-    opened: list[tuple[Word, int, Seen]] = []  # brackets: how many rows there were, what went in
+    opened: list[
+        tuple[Word, int, ReceptiveField]
+    ] = []  # brackets: how many rows there were, what went in
     for word in words.split(" ".join(layers), "LAYERS"):
         before = found[-1]
         word.arrived = f"a map of {_size(before)}"
@@ -147,7 +51,7 @@ def follow(layers: Sequence[str], size: tuple[int, int] = (28, 28)) -> list[Seen
     return found
 
 
-def _added(entered: Seen, left: Seen, layer: str) -> Seen:
+def _added(entered: ReceptiveField, left: ReceptiveField, layer: str) -> ReceptiveField:
     """A unit of a residual sees what its shortcut and its branch see."""
     if entered.whole or left.whole:
         return replace(entered if entered.whole else left, layer=layer, kind="added")
@@ -155,14 +59,14 @@ def _added(entered: Seen, left: Seen, layer: str) -> Seen:
     height, width = (
         replace(two, low=min(one.low, two.low), high=max(one.high, two.high)) for one, two in pairs
     )
-    return Seen(layer, "added", height, width)
+    return ReceptiveField(layer, "added", height, width)
 
 
-def _size(seen: Seen) -> str:
+def _size(seen: ReceptiveField) -> str:
     return f"{seen.height.size} x {seen.width.size}"
 
 
-def _after(word: Word, before: Seen, image: Seen) -> Seen:
+def _after(word: Word, before: ReceptiveField, image: ReceptiveField) -> ReceptiveField:
     """What the units of a word's layer see."""
     layer = word.layer()
     if isinstance(layer, words.GlobalPool | words.Linear) or layer == words.Named("flatten"):
