@@ -28,7 +28,7 @@ from convscope import devices, machine, models, recipe
 from convscope.data import sources
 from convscope.data.loader import Loader, seed_of, tensor_of
 from convscope.data.split import statistics as pixels_of
-from convscope.engine import choice, precision
+from convscope.engine import choice, tuned_network
 from convscope.errors import BadArgument
 from convscope.events import silent
 from convscope.models.parts import Classifier
@@ -60,8 +60,8 @@ def ours(
     batch = next(loader(torch.contiguous_format).epoch(0))
     asked = choice.choose(asked, model, batch.inputs[0], batch.targets[0], silent).recipe
     train = asked.train
-    layout = precision.FORMATS[train.memory_format]
-    engine = precision.engine(model.to(memory_format=layout), train.kernels, train.precision)
+    layout = tuned_network.FORMATS[train.memory_format]
+    engine = tuned_network.engine(model.to(memory_format=layout), train.kernels, train.precision)
     state = State.of(engine, optim.optimizer(engine, train), train)
     batches, sums = loader(layout), Position().sums(args.device)
     total = 100 * len(batches.sizes())

@@ -36,7 +36,7 @@ from torch import nn
 from convscope import api, machine, recipe
 from convscope.data import sources
 from convscope.data.loader import Loader
-from convscope.engine import precision
+from convscope.engine import tuned_network
 from convscope.evaluation import metrics, predictions
 from convscope.events import Event, Progress
 
@@ -152,17 +152,17 @@ def kept_networks() -> Iterator[list[nn.Module]]:
     """The networks that are made ready meanwhile, so that the last one, which is trained, can be
     judged between two steps."""
     kept: list[nn.Module] = []
-    engine = precision.engine
+    engine = tuned_network.engine
 
     def keeping(*args: Any, **named: Any) -> nn.Module:
         kept.append(engine(*args, **named))
         return kept[-1]
 
-    precision.engine = keeping
+    tuned_network.engine = keeping
     try:
         yield kept
     finally:
-        precision.engine = engine
+        tuned_network.engine = engine
 
 
 def train(args: argparse.Namespace) -> None:
@@ -243,7 +243,7 @@ def loader_of(split: Any, args: argparse.Namespace, spec: recipe.Augment) -> Loa
         args.batch_size,
         args.seed,
         spec,
-        memory_format=precision.FORMATS["channels_last"],
+        memory_format=tuned_network.FORMATS["channels_last"],
     )
 
 

@@ -22,7 +22,7 @@ from convscope.insight import anatomy
 from convscope.insight.explain import ascent, heat, page, units, views
 from convscope.insight.explain.map_layers import fitting, stage_of, stages
 from convscope.insight.explain.views import Images, Subject, View
-from convscope.job.record import same_data
+from convscope.job.run_metadata import same_data
 from convscope.trained import Trained, load
 
 PICTURES = ("filters", "maps", "units", "classes", "heat", "embedding")

@@ -17,7 +17,7 @@ from convscope.api.results import Evaluation
 from convscope.data import duplicates
 from convscope.data.pack import Pack, Split
 from convscope.data.split import part
-from convscope.engine import precision
+from convscope.engine import tuned_network
 from convscope.errors import BadArgument, DataError
 from convscope.evaluation import compare as comparing
 from convscope.evaluation import metrics, predictions
@@ -25,7 +25,7 @@ from convscope.evaluation.compare import Comparison
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
 from convscope.job.complete import write_pages
-from convscope.job.record import same_data
+from convscope.job.run_metadata import same_data
 from convscope.models import store
 from convscope.predicting.prediction import Prediction
 from convscope.run import RunFolder
@@ -55,12 +55,12 @@ def evaluate(
     same_data(pack, info["data"]["fingerprint"])
     images, labels = _images_of(pack, place, split)
     began = time.perf_counter()
-    where, layout = devices.of(device), precision.FORMATS[kept.train.memory_format]
+    where, layout = devices.of(device), tuned_network.FORMATS[kept.train.memory_format]
     with machine.at_work(kept.train.threads):
         network.to(where).to(memory_format=layout)
         ways = kept.train.kernels if where == "cpu" else "plain"
         logits = predictions.logits_of(
-            precision.engine(network, ways, kept.train.precision),
+            tuned_network.engine(network, ways, kept.train.precision),
             images,
             batch_size=kept.train.eval_batch,
             device=where,

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from convscope import files, machine
 from convscope.engine import measurements
-from convscope.engine.precision import KINDS
 from convscope.engine.timing import race
 from convscope.engine.tuned import PARTS, Tuned
+from convscope.engine.tuned_network import KINDS
 from convscope.engine.untouched import untouched
 from convscope.errors import ConvscopeError
 from convscope.events import Emit, Notice, Progress

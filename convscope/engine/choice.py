@@ -21,8 +21,8 @@ from torch.nn import functional
 from convscope import devices, kernels, machine
 from convscope.engine import autotune, measurements
 from convscope.engine.measurements import Measurement
-from convscope.engine.precision import DTYPES, FORMATS, autocast, engine
 from convscope.engine.timing import Race, race
+from convscope.engine.tuned_network import DTYPES, FORMATS, autocast, engine
 from convscope.errors import BadArgument
 from convscope.events import Emit, Notice
 from convscope.recipe import Recipe, Train

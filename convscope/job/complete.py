@@ -17,7 +17,7 @@ from convscope.errors import RunError, text_of
 from convscope.evaluation import metrics, predictions
 from convscope.events import Emit, Notice
 from convscope.insight import anatomy
-from convscope.job import record
+from convscope.job import run_metadata
 from convscope.job.prepare import Job
 from convscope.models.parts import Classifier
 from convscope.run import RunFolder
@@ -39,7 +39,7 @@ def complete(job: Job, place: RunFolder) -> None:
     lock = FileLock(place.lock, timeout=0)
     try:
         with lock:
-            record.begin(job, place)
+            run_metadata.begin(job, place)
             _go_through(job, place)
     except Timeout:
         raise RunError(
@@ -90,7 +90,7 @@ def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, A
         temperature = metrics.fit_temperature(logits, job.labels)
     else:
         job.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
-    record.save_model(job, place, temperature)
+    run_metadata.save_model(job, place, temperature)
     began = time.perf_counter()
     test = job.pack.splits["test"]
     logits = _logits(job, job.engine, test.images, "judge")
@@ -98,7 +98,7 @@ def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, A
     predictions.write_predictions(
         place.predictions, logits, test.labels, job.pack.classes, temperature, names=test.files
     )
-    record.write_metrics(job, place, logits, temperature, took, seconds, history)
+    run_metadata.write_metrics(job, place, logits, temperature, took, seconds, history)
 
 
 def write_pages(

@@ -20,7 +20,7 @@ from convscope.data.loader import Loader, tensor_of, to_input
 from convscope.data.pack import Pack
 from convscope.data.split import held_out, statistics, validation
 from convscope.engine import choice
-from convscope.engine.precision import FORMATS
+from convscope.engine.tuned_network import FORMATS
 from convscope.errors import BadArgument
 from convscope.events import Emit, Event, Notice, Progress
 from convscope.formatting import decimal_size

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from convscope import files
-from convscope.engine import autotune, choice, measurements, precision
+from convscope.engine import autotune, choice, measurements, tuned_network
 from convscope.engine.choice import Choice
 from convscope.engine.timing import race
 from convscope.errors import BadArgument, ConvscopeError
@@ -39,7 +39,7 @@ def tune(job: Job, begun: bool = False) -> Job:
     chosen = choice.choose(job.recipe, job.model, inputs, labels, job.emit, patience)
     train = chosen.recipe.train
     job = replace(job.laid_out(train.memory_format), recipe=chosen.recipe)
-    job = replace(job, engine=precision.engine(job.model, train.kernels, train.precision))
+    job = replace(job, engine=tuned_network.engine(job.model, train.kernels, train.precision))
     if limits.memory is not None:
         job = replace(job, recipe=_within_memory(job, limits.memory, begun))
     elif (step := _measured_step(job, chosen)) is not None:

@@ -19,7 +19,7 @@ from torch.nn import functional
 from convscope import devices
 from convscope.data.loader import Batch, Loader, seeds_along
 from convscope.engine import weights
-from convscope.engine.precision import autocast
+from convscope.engine.tuned_network import autocast
 from convscope.errors import Interrupted, TrainingError
 from convscope.events import Emit, EpochEnd, Look, Notice, Progress
 from convscope.recipe import Train

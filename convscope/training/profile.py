@@ -20,8 +20,8 @@ from convscope import devices, machine
 from convscope.data.loader import Batch, Loader, seed_of
 from convscope.engine import autotune
 from convscope.engine.fusion import FusedNormalise
-from convscope.engine.precision import DTYPES
 from convscope.engine.tuned import ATEN
+from convscope.engine.tuned_network import DTYPES
 from convscope.errors import BadArgument
 from convscope.recipe import Train
 from convscope.training import loop, optim

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from convscope.engine import precision
+from convscope.engine import tuned_network
 from convscope.events import Notice
 from convscope.recipe import Recipe
 from convscope.trial.blame import said
@@ -60,4 +60,4 @@ def settle(network: Subject) -> Recipe:
 def _engine(network: Subject, narrow: bool) -> nn.Module:
     """A copy that is computed by compiled kernels."""
     twin = copy.deepcopy(network.model).to(memory_format=torch.channels_last)
-    return precision.engine(twin, "fused", "bfloat16" if narrow else "float32").train()
+    return tuned_network.engine(twin, "fused", "bfloat16" if narrow else "float32").train()

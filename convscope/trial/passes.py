@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convscope.engine import precision
+from convscope.engine import tuned_network
 from convscope.errors import BadArgument
 from convscope.events import Notice
 from convscope.trial.blame import behind, said
@@ -168,7 +168,7 @@ def _logits(
     inputs = network.some(count).contiguous(memory_format=layout)
     narrow = narrow or network.asked.train.precision == "bfloat16"
     on = narrow and torch.is_grad_enabled()
-    with precision.autocast(inputs.device.type, "bfloat16") if on else nullcontext():
+    with tuned_network.autocast(inputs.device.type, "bfloat16") if on else nullcontext():
         return twin(inputs)
 
 

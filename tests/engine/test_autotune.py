@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from convscope import kernels
-from convscope.engine import autotune, convolution, measurements, precision, timing
+from convscope.engine import autotune, convolution, measurements, timing, tuned_network
 from convscope.events import silent
 from convscope.models import build
 
@@ -149,7 +149,7 @@ def test_the_fastest_right_way_is_taken(fresh, monkeypatch, events):
     monkeypatch.setattr(autotune, "measure", lambda *rest: autotune.Measured(times, True))
     text = autotune.plan(nn.Sequential(nn.Conv2d(8, 8, 3)), torch.rand(2, 8, 6, 6), emit)
     assert text == "fused 0=winograd,aten,im2col"
-    twin = precision.engine(nn.Sequential(nn.Conv2d(8, 8, 3)), text)
+    twin = tuned_network.engine(nn.Sequential(nn.Conv2d(8, 8, 3)), text)
     assert twin[0].algorithms == ("winograd", "aten", "im2col")
 
 

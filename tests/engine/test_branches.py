@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from convscope import kernels
-from convscope.engine import branches, precision
+from convscope.engine import branches, tuned_network
 from convscope.engine.branches import Branches
 from convscope.models.inception import InceptionA
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on t
 def test_it_computes_what_the_block_does(channels, height, width):
     torch.manual_seed(0)
     plain = InceptionA(channels).to(memory_format=torch.channels_last)
-    exact, joined = copy.deepcopy(plain).double(), precision.engine(plain, "fused")
+    exact, joined = copy.deepcopy(plain).double(), tuned_network.engine(plain, "fused")
     assert type(joined) is Branches and type(plain) is InceptionA
     assert {id(p) for p in joined.parameters()} == {id(p) for p in plain.parameters()}
     images = torch.randn(3, channels, height, width).to(memory_format=torch.channels_last)
@@ -37,12 +37,12 @@ def test_it_computes_what_the_block_does(channels, height, width):
 def test_in_bfloat16_it_is_as_near_as_pytorch():
     torch.manual_seed(0)
     plain = InceptionA(10).to(memory_format=torch.channels_last)
-    exact, joined = copy.deepcopy(plain).double(), precision.engine(plain, "fused", "bfloat16")
+    exact, joined = copy.deepcopy(plain).double(), tuned_network.engine(plain, "fused", "bfloat16")
     x = torch.randn(8, 10, 12, 12).to(memory_format=torch.channels_last)
     expected = exact(x.double()).detach()
     distances = []
     for network in (plain, joined):
-        with precision.autocast("cpu", "bfloat16"):
+        with tuned_network.autocast("cpu", "bfloat16"):
             y = network(x).detach()
         assert y.dtype is torch.bfloat16
         distances.append(float((y - expected).norm() / expected.norm()))
@@ -51,7 +51,7 @@ def test_in_bfloat16_it_is_as_near_as_pytorch():
 
 def test_what_it_cannot_take_goes_through_the_block_itself():
     torch.manual_seed(0)
-    joined = precision.engine(InceptionA(3), "fused").double()
+    joined = tuned_network.engine(InceptionA(3), "fused").double()
     x = torch.randn(2, 3, 6, 6, dtype=torch.float64)
     assert joined(x).shape == (2, 88, 6, 6)
 
@@ -79,7 +79,7 @@ def test_a_block_that_someone_altered_is_computed_as_it_is(altered):
     altered(block)
     x = torch.randn(2, 3, 6, 6).to(memory_format=torch.channels_last)
     expected = block(x)
-    engine = precision.engine(block, "fused")
+    engine = tuned_network.engine(block, "fused")
     assert type(engine) is InceptionA and torch.allclose(engine(x), expected, atol=1e-5)
 
 
@@ -89,7 +89,7 @@ class Mine(InceptionA):
 
 
 def test_a_users_block_with_a_forward_of_its_own_is_no_such_block():
-    assert type(precision.engine(Mine(3), "fused")) is Mine
+    assert type(tuned_network.engine(Mine(3), "fused")) is Mine
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 4, 6), (1, 8, 1, 1), (3, 3, 2, 1)])

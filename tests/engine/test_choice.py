@@ -13,14 +13,14 @@ from listening import notices
 from torch import nn
 
 from convscope import kernels, machine, recipe
-from convscope.engine import autotune, choice, measurements, precision, timing
+from convscope.engine import autotune, choice, measurements, timing, tuned_network
 from convscope.engine.timing import Race, Timing
 from convscope.errors import BadArgument
 from convscope.events import silent
 from convscope.models import build
 
 IMAGES, LABELS = torch.rand(16, 1, 12, 12), torch.arange(16) % 3
-FORMATS = [f"{p} {f} plain" for p in ("float32", "bfloat16") for f in precision.FORMATS]
+FORMATS = [f"{p} {f} plain" for p in ("float32", "bfloat16") for f in tuned_network.FORMATS]
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_what_is_measured_is_said_and_kept(network, fresh, quiet, events):
     asked = recipe.resolve({"model": "cnn"})
     first = choice.choose(asked, network, IMAGES, LABELS, emit)
     train = first.recipe.train
-    assert train.precision in precision.DTYPES and train.memory_format in precision.FORMATS
+    assert train.precision in tuned_network.DTYPES and train.memory_format in tuned_network.FORMATS
     origin = first.recipe.origin
     assert {origin[f"train.{k}"] for k in ("precision", "memory_format", "kernels")} == {"measured"}
     (path,) = fresh.glob("precision/network-*.json")
@@ -203,7 +203,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
     monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "file"))
     seen, emit = events
     found = choice.choose(recipe.resolve({}), network, IMAGES, LABELS, emit)
-    assert found.recipe.train.precision in precision.DTYPES
+    assert found.recipe.train.precision in tuned_network.DTYPES
     assert any("is not kept" in text for text in notices(seen))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from convscope import kernels
-from convscope.engine import autotune, convolution, precision
+from convscope.engine import autotune, convolution, tuned_network
 from convscope.engine.convolution import TunedConv2d
 from convscope.engine.tuned import PARTS
 
@@ -117,7 +117,7 @@ def test_in_bfloat16_every_way_is_as_near_as_pytorchs_own():
         layer = TunedConv2d.of(
             copy.deepcopy(plain), (algorithm, algorithm, algorithm), torch.bfloat16
         )
-        with precision.autocast("cpu", "bfloat16"):
+        with tuned_network.autocast("cpu", "bfloat16"):
             y = layer(images)
         assert y.dtype is torch.bfloat16 and far(y.double(), expected) < 0.01
         y.backward(g.to(torch.bfloat16))
@@ -168,7 +168,7 @@ def test_a_bias_before_batch_norm_has_no_gradient(between):
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 8, 3), *copy.deepcopy(between), nn.BatchNorm2d(8), nn.ReLU()
     plain = nn.Sequential(*layers).to(memory_format=torch.channels_last)
-    twin = precision.engine(copy.deepcopy(plain), "fused")
+    twin = tuned_network.engine(copy.deepcopy(plain), "fused")
     images = torch.rand(4, 3, 8, 8).to(memory_format=torch.channels_last)
     for network in (plain, twin):
         network(images).square().sum().backward()
@@ -216,7 +216,7 @@ def test_a_convolution_that_no_norm_follows_elsewhere_keeps_its_bias_gradient(ma
     """In whatever order its modules come."""
     torch.manual_seed(0)
     plain = make().to(memory_format=torch.channels_last)
-    twin = precision.engine(copy.deepcopy(plain), "fused")
+    twin = tuned_network.engine(copy.deepcopy(plain), "fused")
     images = torch.rand(4, 3, 8, 8).to(memory_format=torch.channels_last)
     for network in (plain, twin):
         network(images).square().sum().backward()
@@ -241,7 +241,7 @@ def test_what_someone_altered_is_left_to_pytorch(altered, kind):
     kept = type(plain[0])
     shape = (4, 3, 8, 8) if kind == "convolution" else (4, 3)
     assert autotune.shapes(plain, torch.rand(shape)) == {}
-    twin = precision.engine(copy.deepcopy(plain), "fused")
+    twin = tuned_network.engine(copy.deepcopy(plain), "fused")
     assert type(twin[0]).__name__ == kept.__name__
     images = torch.rand(shape)
     for network in (plain, twin):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.engine import precision
+from convscope.engine import tuned_network
 from convscope.engine.linear import TunedLinear
 
 
@@ -24,10 +24,10 @@ def test_every_way(algorithms, dtype, bias):
     torch.manual_seed(0)
     plain = nn.Linear(7, 5, bias=bias)
     exact = copy.deepcopy(plain).double()
-    layer = TunedLinear.of(copy.deepcopy(plain), algorithms, precision.DTYPES[dtype])
+    layer = TunedLinear.of(copy.deepcopy(plain), algorithms, tuned_network.DTYPES[dtype])
     x = torch.randn(6, 7)
     inputs, doubles = x.clone().requires_grad_(), x.double().requires_grad_()
-    with precision.autocast("cpu", dtype):
+    with tuned_network.autocast("cpu", dtype):
         y = layer(inputs)
     expected = exact(doubles)
     limit = 1e-6 if dtype == "float32" else 0.02

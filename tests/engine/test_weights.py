@@ -10,7 +10,7 @@ from torch import nn
 
 from convscope import kernels
 from convscope.data.loader import Loader
-from convscope.engine import precision, weights
+from convscope.engine import tuned_network, weights
 from convscope.events import EpochEnd
 from convscope.models.parts import Classifier
 from convscope.recipe import Augment, Train
@@ -65,7 +65,7 @@ def test_what_no_number_tells_is_forgotten_when_an_epoch_begins(tiny, tmp_path):
     features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU())
     plain = Classifier(1, features, nn.Sequential(nn.Flatten(), nn.Linear(800, 3)))
     layout = torch.channels_last
-    engine = precision.engine(plain.to(memory_format=layout), "fused", "bfloat16")
+    engine = tuned_network.engine(plain.to(memory_format=layout), "fused", "bfloat16")
     train = tiny.splits["train"]
     images, labels = torch.tensor(train.images), torch.tensor(train.labels)
     loader = Loader(images, labels, torch.arange(240), 40, 0, Augment(), memory_format=layout)

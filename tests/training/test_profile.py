@@ -14,7 +14,7 @@ from torch import nn
 
 from convscope import kernels
 from convscope.data.loader import Loader
-from convscope.engine import precision
+from convscope.engine import tuned_network
 from convscope.errors import BadArgument
 from convscope.models import build
 from convscope.models.parts import Classifier
@@ -98,7 +98,7 @@ def test_the_network_stays_as_it_is(loader):
 @pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 def test_what_is_fused_has_a_kind_of_its_own(loader):
     model = network().to(memory_format=torch.channels_last)
-    found = profile(precision.engine(model, "fused"), loader, TRAIN, steps=4)
+    found = profile(tuned_network.engine(model, "fused"), loader, TRAIN, steps=4)
     assert found.kinds["normalisation, activation and pooling in one"]["backward"] > 0
     assert "normalisation" not in found.kinds and "pooling" not in found.kinds
     assert found.kinds["convolution"]["forward"] > 0 and len(found.convolutions) == 2
@@ -109,7 +109,7 @@ def test_layers_that_a_block_computes_together_have_no_speed_of_their_own():
     images, labels = torch.zeros(40, 1, 28, 28, dtype=torch.uint8), torch.arange(40) % 3
     model = build("inception", 3, 1, (28, 28)).to(memory_format=torch.channels_last)
     loader = Loader(images, labels, torch.arange(40), 20, 0, Augment(), classes=3)
-    found = profile(precision.engine(model, "fused"), loader, TRAIN, steps=2)
+    found = profile(tuned_network.engine(model, "fused"), loader, TRAIN, steps=2)
     told = [row["layer"] for row in found.convolutions]
     assert len(told) == 8 and all(".branch" in layer for layer in told[1:4]), told
     assert not any("branch1x1" in layer for layer in told)

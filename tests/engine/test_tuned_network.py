@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from convscope import recipe
-from convscope.engine import choice, precision
+from convscope.engine import choice, tuned_network
 from convscope.models import build
 
 
@@ -23,7 +23,7 @@ def test_no_step_of_a_recipe_runs_a_reference_implementation(name, form, capfd):
     asked = recipe.load(name)
     channels, size = (3, 32) if asked.data.name.startswith("cifar") else (1, 28)
     network = build(asked.model.name, 10, channels, (size, size), asked.model.arguments)
-    network = precision.engine(network.to(memory_format=torch.channels_last), "fused", form)
+    network = tuned_network.engine(network.to(memory_format=torch.channels_last), "fused", form)
     images = torch.rand(16, channels, size, size).to(memory_format=torch.channels_last)
     with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
         choice._pass(network, images, torch.arange(16) % 10, form)
@@ -38,7 +38,7 @@ def test_recipes_with_the_former_names_of_algorithms_mean_the_same():
         nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(4, 2)
     )
     former = "fused 0=few,direct,matmul 1=winograd,turned,dot 3=turned,direct,turned"
-    found = precision.engine(network, former, "bfloat16")
+    found = tuned_network.engine(network, former, "bfloat16")
     assert [found[i].algorithms for i in (0, 1, 3)] == [
         ("small_channels", "aten", "im2col"),
         ("winograd", "flipped", "dot"),
