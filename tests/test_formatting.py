@@ -16,7 +16,7 @@ from convscope.formatting import (
     plural,
     probability,
 )
-from convscope.report import reading
+from convscope.report import run_files
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from convscope.report import reading
 )  # fmt: skip
 def test_a_probability_is_never_certain_or_impossible(p, said):
     assert probability(p) == said
-    assert reading.probability(p) == said.replace("%", "\u202f%")
+    assert run_files.probability(p) == said.replace("%", "\u202f%")
 
 
 def test_p_is_never_said_to_be_zero():
@@ -39,9 +39,13 @@ def test_p_is_never_said_to_be_zero():
 
 
 def test_what_is_not_there_is_a_dash():
-    assert (percent(None), decimals(None), reading.percent(None)) == ("-", "-", "–")
-    assert (percent(0.0), decimals(0.0), reading.percent(0.0)) == ("0.00%", "0.0000", "0.00\u202f%")
-    assert (percent(1, 0), reading.percent(1, 1)) == ("100%", "100.0\u202f%")
+    assert (percent(None), decimals(None), run_files.percent(None)) == ("-", "-", "–")
+    assert (percent(0.0), decimals(0.0), run_files.percent(0.0)) == (
+        "0.00%",
+        "0.0000",
+        "0.00\u202f%",
+    )
+    assert (percent(1, 0), run_files.percent(1, 1)) == ("100%", "100.0\u202f%")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,7 @@ def test_what_is_not_there_is_a_dash():
 def test_durations(seconds, said, measured):
     assert (duration(seconds), measured_duration(seconds)) == (said, measured)
     parts = measured.replace("h ", "h|").replace("min ", "min|").replace(" ", "\u202f")
-    assert reading.duration(seconds) == parts.replace("|", " ")
+    assert run_files.duration(seconds) == parts.replace("|", " ")
 
 
 @pytest.mark.parametrize(
