@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from convscope import files, machine
 from convscope.engine import measurements
 from convscope.engine.timing import race
-from convscope.engine.tuned import PARTS, Tuned
+from convscope.engine.tuned import PARTS, Operands, Tuned
 from convscope.engine.tuned_network import KINDS
 from convscope.engine.untouched import untouched
 from convscope.errors import ConvscopeError
@@ -147,20 +147,17 @@ def measure(
         x, g = torch.randn(images, *shape[1:]), torch.randn(images, *y.shape[1:])
         x, g, weight = (_laid_out(t, dtype) for t in (x, g, layer.weight.detach()))
         bias = None if layer.bias is None else layer.bias.detach().to(dtype)
-
-        def run(part: str, algorithm: str) -> Tensor:
-            return _kind(layer).run(layer, part, algorithm, x, g, weight, bias)
-
-        def right(part: str) -> Tensor:
-            exact = (x.float(), g.float(), weight.float(), None if bias is None else bias.float())
-            return _kind(layer).run(layer, part, "aten", *exact)
-
+        given = Operands(x, g, weight, bias)
+        exact = Operands(
+            x.float(), g.float(), weight.float(), None if bias is None else bias.float()
+        )
+        run = functools.partial(_kind(layer).run, layer)
         found: Timings = {}
         sure, began = True, time.perf_counter()
         for part, algorithms in _suitable(layer, input_needs_grad, dtype).items():
             left = min(PATIENCE, limit - (time.perf_counter() - began))
-            runs = {algorithm: functools.partial(run, part, algorithm) for algorithm in algorithms}
-            found[part], quiet = _race(runs, right(part), WRONG[dtype], left)
+            runs = {name: functools.partial(run, part, name, given) for name in algorithms}
+            found[part], quiet = _race(runs, run(part, "aten", exact), WRONG[dtype], left)
             sure = sure and quiet
         return Measured(found, sure)
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from convscope import kernels
 from convscope.engine import dot, fusion, weights, winograd
-from convscope.engine.tuned import FORMER, Tuned
+from convscope.engine.tuned import ATEN, FORMER, Operands, Tuned
 from convscope.engine.untouched import untouched
 from convscope.kernels import PIXELS, TAPS
 
@@ -41,7 +41,7 @@ class TunedConv2d(Tuned, nn.Conv2d):
         dtype = weights.working_dtype(self.weight)
         if not kernels.take(x, dtype):
             return nn.Conv2d.forward(self, x)
-        algorithms = self.algorithms if dtype is self.dtype else ("aten",) * 3
+        algorithms = self.algorithms if dtype is self.dtype else ATEN
         y: Tensor = _Convolution.apply(
             x.to(dtype),
             *(self.weight, self.bias, self.stride, self.padding),
@@ -84,17 +84,9 @@ class TunedConv2d(Tuned, nn.Conv2d):
         return close if part == "grad_input" else algorithm == "im2col"
 
     @staticmethod
-    def run(
-        layer: nn.Conv2d,
-        part: str,
-        algorithm: str,
-        x: Tensor,
-        g: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-    ) -> Tensor:
-        """A part of that convolution, of its input x [B,C,H,W] and its output's gradient g
-        [B,K,h,w]."""
+    def run(layer: nn.Conv2d, part: str, algorithm: str, given: Operands) -> Tensor:
+        """A part of that convolution, of x [B,C,H,W] and g [B,K,h,w]."""
+        x, g, weight, bias = given
         stride, padding = (layer.stride[0], layer.stride[1]), layer.padding
         assert not isinstance(padding, str)
         around = (padding[0], padding[1])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine import weights
-from convscope.engine.tuned import ATEN, FORMER, Tuned
+from convscope.engine.tuned import ATEN, FORMER, Operands, Tuned
 from convscope.engine.untouched import untouched
 
 
@@ -45,20 +45,13 @@ class TunedLinear(Tuned, nn.Linear):
     def suits(
         layer: nn.Linear, part: str, algorithm: str, dtype: torch.dtype = torch.float32
     ) -> bool:
-        """Both algorithms suit every linear layer."""
-        return True
+        """Whether it is one of the two; both suit every linear layer."""
+        return algorithm in TunedLinear.ALGORITHMS
 
     @staticmethod
-    def run(
-        layer: nn.Linear,
-        part: str,
-        algorithm: str,
-        x: Tensor,
-        g: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-    ) -> Tensor:
-        """A part of that layer, of its input x [B,I] and its output's gradient g [B,K]."""
+    def run(layer: nn.Linear, part: str, algorithm: str, given: Operands) -> Tensor:
+        """A part of that layer, of x [B,I] and g [B,K]."""
+        x, g, weight, bias = given
         if part == "forward":
             return forward(x, weight, bias, algorithm)
         if part == "grad_input":

@@ -8,8 +8,9 @@ a part by one of them. ``aten`` is PyTorch's own algorithm, of every kind.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,16 @@ ATEN = ("aten", "aten", "aten")
 FORMER = {"direct": "aten", "matmul": "im2col", "few": "small_channels"}
 
 
-class Tuned(nn.Module):
+class Operands(NamedTuple):
+    """What the parts of a layer are computed from: input, output's gradient, weight and bias."""
+
+    x: Tensor
+    g: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+
+class Tuned(nn.Module, ABC):
     """What the tuned kinds of layers have in common: an algorithm for each part in one number
     format; in the others PyTorch computes."""
 
@@ -37,40 +47,37 @@ class Tuned(nn.Module):
         algorithms: tuple[str, ...] = ATEN,
         dtype: torch.dtype = torch.float32,
     ) -> Self:
-        """A layer over the very weights of a plain one, computed by these algorithms."""
+        """A layer over the very weights of a plain one, computed by these algorithms. One that does
+        not suit the layer or this processor, such as another machine's recipe may name, is
+        PyTorch's."""
         tuned = cls.__new__(cls)
         vars(tuned).update(vars(plain))
-        tuned.algorithms = tuple(cls.former.get(name, name) for name in algorithms)
+        named = zip(PARTS, (cls.former.get(name, name) for name in algorithms), strict=True)
+        tuned.algorithms = tuple(
+            name if cls.suits(plain, part, name, dtype) else "aten" for part, name in named
+        )
         tuned.dtype = dtype
         return tuned
 
     @staticmethod
+    @abstractmethod
     def usual(module: nn.Module) -> bool:
         """Whether a module is a layer of this kind that can be computed here at all."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def suits(layer: Any, part: str, algorithm: str, dtype: torch.dtype = torch.float32) -> bool:
-        """Whether an algorithm can compute a part of that layer."""
-        raise NotImplementedError
+        """Whether an algorithm can compute a part of that layer on this processor."""
 
     @staticmethod
-    def run(
-        layer: Any,
-        part: str,
-        algorithm: str,
-        x: Tensor,
-        g: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-    ) -> Tensor:
-        """A part of that layer, of its input x, its output's gradient g, and these weights."""
-        raise NotImplementedError
+    @abstractmethod
+    def run(layer: Any, part: str, algorithm: str, given: Operands) -> Tensor:
+        """A part of that layer by that algorithm."""
 
     @staticmethod
+    @abstractmethod
     def describe(layer: Any) -> str:
         """What else than its input's shape tells how long such a layer takes."""
-        raise NotImplementedError
 
 
 def replaced(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> nn.Module:

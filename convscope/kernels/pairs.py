@@ -9,7 +9,7 @@ from typing import Any
 
 from convscope.kernels import compiled, toolchain
 from convscope.kernels.toolchain import cgutils, ir
-from convscope.kernels.vectors import PIXELS, WIDE, _Memory, _read, _Sums, _write
+from convscope.kernels.vectors import PIXELS, WIDE, Memory, Sums, read_vector, spread, write_vector
 
 ONES = 0x3F803F80  # a pair of 1 and 1
 BLOCK = 8  # channels of the weights' gradient whose sums stay in registers
@@ -44,7 +44,7 @@ def _dot(builder: Any, total: Any, one: Any, other: Any) -> Any:
     return builder.call(made, [total, one, other])
 
 
-def _pairs(builder: Any, memory: _Memory, *parts: Any) -> Any:
+def _pairs(builder: Any, memory: Memory, *parts: Any) -> Any:
     """16 pairs at an index that is the sum of these."""
     index = parts[0]
     for part in parts[1:]:
@@ -53,21 +53,17 @@ def _pairs(builder: Any, memory: _Memory, *parts: Any) -> Any:
     return builder.load(there, align=2)
 
 
-def _pair(builder: Any, memory: _Memory, *parts: Any) -> Any:
+def _pair(builder: Any, memory: Memory, *parts: Any) -> Any:
     """The pair at an index that is the sum of these, 16 times."""
     index = parts[0]
     for part in parts[1:]:
         index = builder.add(index, part)
     word = ir.IntType(32)
     there = builder.bitcast(builder.gep(memory.address, [index]), word.as_pointer())
-    first = builder.insert_element(
-        ir.Constant(WORDS, ir.Undefined), builder.load(there, align=2), WORD(0)
-    )
-    spread = builder.shuffle_vector(first, first, ir.Constant(WORDS, [0] * WIDE))
-    return builder.bitcast(spread, PAIRS)
+    return builder.bitcast(spread(builder, builder.load(there, align=2), WORDS), PAIRS)
 
 
-class _DotSums(_Sums):
+class DotSums(Sums):
     """Sums in registers, 16 lanes each, of products of pairs."""
 
     def add(self, n: int, one: Any, other: Any) -> None:
@@ -109,11 +105,11 @@ def _forward(vectors: int) -> Any:
             places, n, line, c, apart, K, r, k, span, o = (
                 values[i] for i in (1, 2, 3, 6, 7, 8, 9, 10, 11, 13)
             )
-            x, w, bias, y = (_Memory(builder, signature.args[i], values[i]) for i in (0, 4, 5, 12))
+            x, w, bias, y = (Memory(builder, signature.args[i], values[i]) for i in (0, 4, 5, 12))
             each = [(p, v) for p in range(PIXELS) for v in range(vectors)]
             first_of = [c, builder.add(c, apart)][:vectors]
             starts = [bias.read(f) for f in first_of]
-            sums = _DotSums(builder, [starts[v] for _, v in each])
+            sums = DotSums(builder, [starts[v] for _, v in each])
             begin = [
                 builder.load(builder.gep(places, [builder.add(n, WORD(p))])) for p in range(PIXELS)
             ]
@@ -141,7 +137,7 @@ def _forward(vectors: int) -> Any:
                     at = builder.add(first, builder.mul(last, K))
                     multiply(at, builder.add(down, builder.shl(last, WORD(1))))
             for i, (p, v) in enumerate(each):
-                _write(builder, sums.of(i), y.at(o, builder.mul(WORD(p), K), first_of[v]))
+                write_vector(builder, sums.of(i), y.at(o, builder.mul(WORD(p), K), first_of[v]))
             return context.get_dummy_value()
 
         kinds = x, places, n, line, w, bias, c, apart, K, r, k, span, y, o
@@ -181,9 +177,9 @@ def _grad_weight(vectors: int) -> Any:
             q, line, step, top, h, pairs, c, K, s = (
                 values[i] for i in (1, 2, 3, 5, 6, 7, 8, 9, 11)
             )
-            x, g, into = (_Memory(builder, signature.args[i], values[i]) for i in (0, 4, 10))
+            x, g, into = (Memory(builder, signature.args[i], values[i]) for i in (0, 4, 10))
             each = [(e, v) for e in range(BLOCK) for v in range(vectors)]
-            totals = _DotSums(builder, [FLOATS([0.0] * WIDE)] * len(each))
+            totals = DotSums(builder, [FLOATS([0.0] * WIDE)] * len(each))
             wide, two = builder.shl(K, WORD(1)), builder.shl(c, WORD(1))
             with cgutils.for_range(builder, h, start=top, intp=WORD) as row:
                 place = builder.add(q, builder.mul(row.index, line))
@@ -198,8 +194,8 @@ def _grad_weight(vectors: int) -> Any:
                             totals.add(e * vectors + v, number, slopes[v])
             for i, (e, v) in enumerate(each):
                 there = into.at(s, builder.mul(WORD(e), K), c, WORD(WIDE * v))
-                total = builder.fadd(totals.of(i), _read(builder, there).value)
-                _write(builder, total, there)
+                total = builder.fadd(totals.of(i), read_vector(builder, there).value)
+                write_vector(builder, total, there)
             return context.get_dummy_value()
 
         return compiled.types.void(x, q, line, step, g, top, h, pairs, c, K, sums, s), generate
@@ -265,14 +261,16 @@ def _totals() -> Any:
     def sixteen(context: Any, g: Any, c: Any, K: Any, count: Any, sums: Any, s: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             c, K, count, s = (values[i] for i in (1, 2, 3, 5))
-            g, into = (_Memory(builder, signature.args[i], values[i]) for i in (0, 4))
+            g, into = (Memory(builder, signature.args[i], values[i]) for i in (0, 4))
             ones = builder.bitcast(ir.Constant(WORDS, [ONES] * WIDE), PAIRS)
-            total = _DotSums(builder, [FLOATS([0.0] * WIDE)])
+            total = DotSums(builder, [FLOATS([0.0] * WIDE)])
             two, wide = builder.shl(c, WORD(1)), builder.shl(K, WORD(1))
             with cgutils.for_range(builder, count, intp=WORD) as pair:
                 total.add(0, _pairs(builder, g, two, builder.mul(pair.index, wide)), ones)
             there = into.at(s, c)
-            _write(builder, builder.fadd(total.of(0), _read(builder, there).value), there)
+            write_vector(
+                builder, builder.fadd(total.of(0), read_vector(builder, there).value), there
+            )
             return context.get_dummy_value()
 
         return compiled.types.void(g, c, K, count, sums, s), generate

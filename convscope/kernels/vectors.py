@@ -113,10 +113,10 @@ def lanes(function: Callable[..., Sequence[Vec16]]) -> Any:
                         found.append(builder.bitcast(there, vector.as_pointer()))
                 return found
 
-            numbers = [_read(builder, pointer) for pointer in pointers(sources, values[0])]
+            numbers = [read_vector(builder, pointer) for pointer in pointers(sources, values[0])]
             into = pointers(targets, values[1])
             for number, pointer in zip(function(*numbers), into, strict=True):
-                _write(builder, number.value, pointer)
+                write_vector(builder, number.value, pointer)
             return context.get_dummy_value()
 
         return compiled.types.void(sources, targets, shift), generate
@@ -130,7 +130,7 @@ def _vector(address: Any) -> Any:
     return kinds.get(address.dtype, FLOATS)
 
 
-def _read(builder: Any, pointer: Any) -> Vec16:
+def read_vector(builder: Any, pointer: Any) -> Vec16:
     """float32 from there; bfloat16's bits are the upper half of the other's."""
     if pointer.type.pointee == BYTES:
         return Vec16(builder, builder.uitofp(builder.load(pointer, align=1), FLOATS))
@@ -142,7 +142,7 @@ def _read(builder: Any, pointer: Any) -> Vec16:
     return Vec16(builder, value)
 
 
-def _write(builder: Any, value: Any, pointer: Any) -> None:
+def write_vector(builder: Any, value: Any, pointer: Any) -> None:
     """float32 to there; as bfloat16 to the nearest, halves to even."""
     if pointer.type.pointee == BYTES:
         builder.store(builder.fptoui(value, BYTES), pointer, align=1)
@@ -159,7 +159,7 @@ def _write(builder: Any, value: Any, pointer: Any) -> None:
 PIXELS, TAPS = 8, 5  # of an image whose sums stay in registers
 
 
-class _Sums:
+class Sums:
     """Vectors that a loop adds to, and their addresses."""
 
     def __init__(self, builder: Any, starts: Sequence[Any]) -> None:
@@ -178,7 +178,13 @@ class _Sums:
         return self.builder.load(self.rooms[n])
 
 
-class _Memory:
+def spread(builder: Any, number: Any, kind: Any) -> Any:
+    """A vector of that kind whose 16 numbers are this one."""
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, WORD(0))
+    return builder.shuffle_vector(first, first, ir.Constant(WORDS, [0] * WIDE))
+
+
+class Memory:
     """Numbers and vectors of numbers at an address."""
 
     def __init__(self, builder: Any, kind: Any, address: Any) -> None:
@@ -192,14 +198,14 @@ class _Memory:
         return self.builder.bitcast(there, self.vectors.as_pointer())
 
     def read(self, *parts: Any) -> Any:
-        return _read(self.builder, self.at(*parts)).value
+        return read_vector(self.builder, self.at(*parts)).value
 
     def everywhere(self, *parts: Any) -> Any:
         """The number at that index, 16 times."""
         index = functools.reduce(self.builder.add, parts)
-        number = self.builder.load(self.builder.gep(self.address, [index]))
-        first = self.builder.insert_element(ir.Constant(FLOATS, ir.Undefined), number, WORD(0))
-        return self.builder.shuffle_vector(first, first, ir.Constant(WORDS, [0] * WIDE))
+        return spread(
+            self.builder, self.builder.load(self.builder.gep(self.address, [index])), FLOATS
+        )
 
 
 def weigh(vectors: int) -> Any:
@@ -229,10 +235,10 @@ def weigh(vectors: int) -> Any:
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             q, step, line, c, K, k, span, o = (values[n] for n in (1, 2, 3, 6, 7, 8, 9, 11))
-            x, w, bias, y = (_Memory(builder, signature.args[n], values[n]) for n in (0, 4, 5, 10))
+            x, w, bias, y = (Memory(builder, signature.args[n], values[n]) for n in (0, 4, 5, 10))
             each = [(p, v) for p in range(PIXELS) for v in range(vectors)]
             starts = [bias.read(c, WORD(WIDE * v)) for v in range(vectors)]
-            sums = _Sums(builder, [starts[v] for _, v in each])
+            sums = Sums(builder, [starts[v] for _, v in each])
             places = [builder.add(q, builder.mul(WORD(p), step)) for p in range(PIXELS)]
             with cgutils.for_range(builder, k, intp=WORD) as row:
                 down, first = builder.mul(row.index, line), builder.mul(row.index, span)
@@ -246,7 +252,7 @@ def weigh(vectors: int) -> Any:
                             sums.add(p * vectors + v, number, weights[v])
             for n, (p, v) in enumerate(each):
                 into = y.at(o, builder.mul(WORD(p), K), c, WORD(WIDE * v))
-                _write(builder, sums.of(n), into)
+                write_vector(builder, sums.of(n), into)
             return context.get_dummy_value()
 
         return compiled.types.void(x, q, step, line, w, bias, c, K, k, span, y, o), generate
@@ -280,9 +286,9 @@ def correlate(vectors: int) -> Any:
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             q, step, o, count, c, K, s = (values[n] for n in (1, 2, 4, 5, 6, 7, 9))
-            x, g, into = (_Memory(builder, signature.args[n], values[n]) for n in (0, 3, 8))
+            x, g, into = (Memory(builder, signature.args[n], values[n]) for n in (0, 3, 8))
             each = [(t, v) for t in range(TAPS) for v in range(vectors)]
-            sums = _Sums(builder, [FLOATS([0.0] * WIDE)] * len(each))
+            sums = Sums(builder, [FLOATS([0.0] * WIDE)] * len(each))
             with cgutils.for_range(builder, count, intp=WORD) as pixel:
                 at = builder.add(builder.add(o, c), builder.mul(pixel.index, K))
                 slopes = [g.read(at, WORD(WIDE * v)) for v in range(vectors)]
@@ -293,8 +299,8 @@ def correlate(vectors: int) -> Any:
                         sums.add(t * vectors + v, number, slopes[v])
             for n, (t, v) in enumerate(each):
                 there = into.at(s, builder.mul(WORD(t), K), c, WORD(WIDE * v))
-                total = builder.fadd(sums.of(n), _read(builder, there).value)
-                _write(builder, total, there)
+                total = builder.fadd(sums.of(n), read_vector(builder, there).value)
+                write_vector(builder, total, there)
             return context.get_dummy_value()
 
         return compiled.types.void(x, q, step, g, o, count, c, K, sums, s), generate

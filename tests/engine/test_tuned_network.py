@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope import recipe
+from convscope import kernels, recipe
 from convscope.engine import choice, tuned_network
 from convscope.models import build
 
@@ -33,7 +33,8 @@ def test_no_step_of_a_recipe_runs_a_reference_implementation(name, form, capfd):
     assert (ran or not convolves) and not any(name.startswith("ref") for name in ran), ran
 
 
-def test_recipes_with_the_former_names_of_algorithms_mean_the_same():
+def test_recipes_with_the_former_names_of_algorithms_mean_the_same(monkeypatch):
+    monkeypatch.setattr(kernels, "has_dot_products", lambda: True)
     network = nn.Sequential(
         nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(4, 2)
     )
@@ -45,3 +46,14 @@ def test_recipes_with_the_former_names_of_algorithms_mean_the_same():
         ("transposed", "aten", "transposed"),
     ]
     assert type(network[0]) is nn.Conv2d and found[0].weight is network[0].weight
+
+
+def test_what_a_recipe_of_another_machine_names_and_this_one_cannot_do_is_pytorchs(monkeypatch):
+    monkeypatch.setattr(kernels, "has_dot_products", lambda: False)
+    network = nn.Sequential(nn.Conv2d(16, 16, 5), nn.Conv2d(16, 16, 3), nn.Flatten())
+    asked = "fused 0=dot,winograd,im2col 1=dot,aten,winograd"  # 5x5 is not for bfloat16
+    found = tuned_network.engine(network, asked, "bfloat16")
+    assert [found[i].algorithms for i in (0, 1)] == [
+        ("aten", "aten", "im2col"),
+        ("aten", "aten", "winograd"),
+    ]
