@@ -53,7 +53,9 @@ class TorchProvider:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "network"}
+        kept = {name: value for name, value in vars(self).items() if name != "network"}
+        own = self.own and str(Path(self.own).absolute())
+        return kept | {"place": RunFolder(self.place.path.absolute()), "own": own}
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import convscope
 
@@ -47,6 +49,13 @@ def test_the_public_names():
     for name in convscope.__all__:
         assert getattr(convscope, name) is not None
     assert dir(convscope) == convscope.__all__
+
+
+def test_type_checkers_find_each_name_where_it_is():
+    tree = ast.parse(Path(convscope.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    found = {alias.name: node.module for node in block.body for alias in node.names}
+    assert found == convscope._HOMES
 
 
 def test_importing_it_imports_nothing_heavy():

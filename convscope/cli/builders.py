@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from convscope.recipe.sections import in_words
+from convscope.recipe.sections import as_typed
 
 BUILDER = re.compile(
     r'^ *def \w+\(\s*num_classes: int,.*?\) -> Classifier:\s+""".*?"""', re.MULTILINE | re.DOTALL
@@ -77,6 +77,6 @@ def helps(of: list[Argument]) -> str:
     """
     same: dict[str, list[str]] = {}
     for one in of:
-        said = f"{one.text} [default: {in_words(one.default)}]"
+        said = f"{one.text} [default: {as_typed(one.default)}]"
         same.setdefault(said, []).append(one.network)
     return "; ".join(f"{', '.join(networks)}: {said}" for said, networks in same.items())

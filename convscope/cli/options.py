@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 from convscope.cli import builders
 from convscope.cli.shared import under
 from convscope.errors import BadArgument
-from convscope.recipe.sections import HEADINGS, default_in_words, options
+from convscope.recipe.sections import HEADINGS, default_as_typed, options
 from convscope.words import WORDS
 
 NETWORK, AUGMENTATION = HEADINGS[0], HEADINGS[3]
@@ -76,7 +76,7 @@ def _fields() -> dict[str, Any]:
     made = {name: _option(name, *about) for name, about in JOB.items()}
     for name, of in options().items():
         if name != "data":
-            text = f"{of.help.removesuffix('.')} [default: {default_in_words(name)}]"
+            text = f"{of.help.removesuffix('.')} [default: {default_as_typed(name)}]"
             made[name] = _option(name, of.kind, of.heading, text)
     return made
 

@@ -17,7 +17,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from convscope import devices
 from convscope.data.colour import colour
 from convscope.data.flip_shift_cutout import cutout, drawn
 from convscope.data.mixing import erase, mixed
@@ -84,10 +83,7 @@ def draw(
     >>> draw(source, torch.tensor([1, 0, 1]), Augment(shift=1, flip=True), generator).shape
     torch.Size([3, 1, 4, 4])
     """
-    early = _early(spec)
-    if spec.shift or spec.flip or spec.alternating_flip or early:
-        return drawn(source, chosen, chosen, spec, generator, epoch, early)
-    return source.index_select(0, devices.sent(chosen, source.device))
+    return drawn(source, chosen, chosen, spec, generator, epoch, _early(spec))
 
 
 def rest(spec: Augment) -> Augment:

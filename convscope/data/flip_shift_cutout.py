@@ -48,6 +48,8 @@ def drawn(
     the source or after it, in one piece, and what came from another row, channel or image is
     blacked out together with the square of cutout, eight bytes at a time.
     """
+    if not (spec.flip or spec.alternating_flip or spec.shift or cut):
+        return source.index_select(0, devices.sent(chosen, source.device))
     batch, (_, height, width), size = len(chosen), source.shape[1:], source.element_size()
     mirrored, offset = np.zeros(batch, np.int64), None
     if spec.flip:
@@ -61,11 +63,9 @@ def drawn(
         middle = torch.randint(height * width, (batch,), generator=generator)
     away = source.device.type != "cpu"
     fits = source.dtype is torch.uint8 and source.is_contiguous() and kernels.available()
-    if (away or fits) and (spec.shift or cut or mirrored.any()):
+    if away or (fits and (spec.shift or cut or mirrored.any())):
         plan = _planned(chosen, mirrored, place, middle, (height, width), spec, cut)
         return (_indexed if away else _compiled)(source, plan, spec, cut)
-    if away:
-        return source.index_select(0, devices.sent(chosen, source.device))
     black = spec.shift if spec.padding == "black" else 0
     if black and place is not None:
         offset = _offsets(black, width)[mirrored, place]

@@ -70,7 +70,7 @@ class Predictor:
     def probabilities(self, images: NDArray[np.uint8], emit: Emit = silent) -> NDArray[np.float64]:
         """Calibrated probabilities float64 [N,K] of uint8 images [N,C,H,W] of the network's own
         size: the softmax of logits over the temperature (Guo et al. 2017, eq. 9)."""
-        return metrics.softmax(self.logits(images, emit) / self.temperature)
+        return metrics.softmax(self.logits(images, emit), self.temperature)
 
     def predict(
         self,

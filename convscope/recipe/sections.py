@@ -222,10 +222,10 @@ def options() -> Mapping[str, Option]:
     return flat
 
 
-def default_in_words(name: str) -> str:
+def default_as_typed(name: str) -> str:
     """What an option is where nothing is typed.
 
-    >>> default_in_words("lr"), default_in_words("epochs"), default_in_words("flip")
+    >>> default_as_typed("lr"), default_as_typed("epochs"), default_as_typed("flip")
     ('sgd 0.05, adam 0.001, adamw 0.004', '5', 'off; fashion-mnist on, cifar10 on, cifar100 on')
     """
     option = options()[name]
@@ -233,14 +233,14 @@ def default_in_words(name: str) -> str:
     if option.section == "augment":
         of_data = {data: getattr(own, name) for data, own in AUGMENT_BY_DATA.items()}
         special = {data: own for data, own in of_data.items() if own != option.default}
-    others = ", ".join(f"{key} {in_words(value)}" for key, value in special.items())
-    return "; ".join(filter(None, [in_words(option.default), others]))
+    others = ", ".join(f"{key} {as_typed(value)}" for key, value in special.items())
+    return "; ".join(filter(None, [as_typed(option.default), others]))
 
 
-def in_words(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """A default as it is typed.
 
-    >>> in_words(True), in_words(60.0), in_words((16, 32)), in_words(None)
+    >>> as_typed(True), as_typed(60.0), as_typed((16, 32)), as_typed(None)
     ('on', '60', '16,32', '')
     """
     if value is None or isinstance(value, bool):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from convscope.formatting import plural
+from convscope.formatting import listed, plural
 from convscope.report.run_files import (
     RunFiles,
     count_text,
@@ -25,8 +25,7 @@ def card(run: RunFiles) -> str:
     own = ".py:" in run.network
     flag = f" --model {run.network}" if own else ""
     argument = f", model={json.dumps(run.network)}" if own else ""
-    names = ", ".join(map(_md, run.classes[:20]))
-    names += f" and {len(run.classes) - 20} more" if len(run.classes) > 20 else ""
+    names = listed([_md(name) for name in run.classes], 20)
     met = [row for row in m["per_class"] if row["recall"] is not None]
     least = min(row["recall"] for row in met)
     hard = [row for row in met if row["recall"] == least]
@@ -35,8 +34,7 @@ def card(run: RunFiles) -> str:
         f"{hard[0]['support']:,} are recognised."
         if len(hard) == 1
         else f"The hardest classes are {len(hard):,}, equally hard: {100 * least:.{digits}f} % of "
-        f"each are recognised ({', '.join(_md(row['class']) for row in hard[:5])}"
-        + (f" and {len(hard) - 5:,} more)." if len(hard) > 5 else ").")
+        f"each are recognised ({listed([_md(row['class']) for row in hard])})."
     )
     size = model["preprocessing"].get("size", [])
     shape = " x ".join(map(str, size)) if isinstance(size, list) else size

@@ -81,7 +81,7 @@ def _weakest(seen: Evidence) -> Finding | None:
         "the accuracy over all images"
     )
     if len(alike) > 1:
-        names = ", ".join(alike[:NAMED]) + f" and {len(alike) - NAMED} more" * (len(alike) > NAMED)
+        names = listed(alike, NAMED)
         return Finding(
             "weakest",
             f"{len(alike)} classes are the hardest, and equally hard ({names}): "
@@ -106,7 +106,7 @@ def _missing(seen: Evidence) -> Finding | None:
     return Finding(
         "missing",
         f"{plural(len(names), 'class', 'classes')} had no test image "
-        f"({listed(names, 3)}): nothing is known of how well it recognises them.",
+        f"({listed(names, NAMED)}): nothing is known of how well it recognises them.",
         "their rows of the confusion matrix are empty",
         "Add test images of every class.",
     )

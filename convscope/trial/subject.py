@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from convscope import models
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit
+from convscope.formatting import listed, plural
 from convscope.models import state, store
 from convscope.models.parts import Classifier
 from convscope.recipe import Recipe
@@ -122,8 +123,7 @@ class Subject:
             return BadArgument(
                 argument,
                 value,
-                f"leaves {count} image{'s' * (count > 1)} for a pass, and {self.name} "
-                f"{where or 'fails'}",
+                f"leaves {plural(count, 'image')} for a pass, and {self.name} {where or 'fails'}",
                 f"{remedy} (batch norm cannot learn from one value a channel)",
             )
         rule = f"fails on a batch {list(inputs.shape)}: {type(why).__name__}: {said(why)}"
@@ -148,8 +148,7 @@ class Subject:
 
     def named(self, names: list[str]) -> str:
         """Some names, and how many more there are."""
-        some = ", ".join(self.short(name) for name in names[:NAMED])
-        return some + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        return listed([self.short(name) for name in names], NAMED)
 
 
 def _in_turn(count: int, rows: Tensor) -> Tensor:

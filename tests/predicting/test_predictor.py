@@ -28,7 +28,7 @@ def predictor(temperature: float = 2.5, provider=logits, classes=CLASSES) -> Pre
 
 
 def test_logits_are_divided_by_the_temperature():
-    divided = (logits(IMAGES) / 2.5).astype(np.float64)
+    divided = logits(IMAGES).astype(np.float64) / 2.5
     wanted = np.exp(divided) / np.exp(divided).sum(1, keepdims=True)
     np.testing.assert_allclose(predictor().probabilities(IMAGES), wanted, rtol=1e-12)
     for row, one in zip(wanted, predictor().predict(IMAGES), strict=True):
@@ -109,6 +109,7 @@ for name in ("torch", "torchvision", "matplotlib", "rich", "typer"):
 import json
 import numpy as np
 import convscope
+from convscope.data import sources  # noqa: F401
 from convscope.predicting.predictor import Predictor
 from convscope.run import RunFolder  # what a process with another provider reads model.json by
 

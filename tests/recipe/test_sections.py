@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from convscope import recipe
 from convscope.recipe import AUGMENT_BY_DATA, Augment
-from convscope.recipe.sections import HEADINGS, default_in_words
+from convscope.recipe.sections import HEADINGS, default_as_typed
 
 
 def test_what_is_measured_drops_a_claim_that_it_breaks(claimed):
@@ -35,7 +35,7 @@ def test_every_field_has_all_that_is_to_be_said_beside_it():
             assert (one.section, one.name, one.default) == (section, f.name, f.default)
             assert one.heading in HEADINGS and one.help.endswith(".") and "{" not in one.help
             assert f"``{f.name}``: {one.help}" in inspect.getdoc(kind)
-            assert default_in_words(section if f.name == "name" else f.name)
+            assert default_as_typed(section if f.name == "name" else f.name)
     assert len(table) == sum(len(fields(kind)) for kind in recipe.SECTIONS.values()) - 1
 
 
@@ -58,6 +58,6 @@ def test_what_a_claim_leaves_open():
 
 
 def test_defaults_by_another_field_in_words():
-    assert default_in_words("momentum") == "sgd 0.9"
-    assert default_in_words("warmup") == "constant 0, cosine 0.05, one-cycle 0.25"
-    assert default_in_words("shift") == "0; mnist 1, fashion-mnist 2, cifar10 4, cifar100 4"
+    assert default_as_typed("momentum") == "sgd 0.9"
+    assert default_as_typed("warmup") == "constant 0, cosine 0.05, one-cycle 0.25"
+    assert default_as_typed("shift") == "0; mnist 1, fashion-mnist 2, cifar10 4, cifar100 4"

@@ -2,8 +2,9 @@
 
 A forward pass on shapes alone (``trace``) falls into ``steps``; what its operators multiply
 (``counting``), why their outputs have their shapes (``shapes``) and what their units see
-(``fields``) makes ``rows`` of them, and these a ``summary``, which is folded (``folding``), told in
-words (``telling``), drawn (``layout``, ``drawing``, ``strokes``) and put on a page (``page``).
+(``receptive_field``) makes ``rows`` of them, and these a ``summary``, which is folded
+(``folding``), told in words (``text``), drawn (``layout``, ``drawing``, ``strokes``) and put on a
+page (``page``).
 """
 
 from convscope.insight.anatomy.rows import Row, total

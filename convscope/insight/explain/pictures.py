@@ -158,7 +158,7 @@ def filters(kernels: np.ndarray, layer: str, *, most: int = 64) -> Figure:
             cells.append(Cell(np.where(plane == plane.min(), plane - 1e-12, plane), str(n)))
     count, channels, height, width = kernels.shape
     notes = [
-        f"{count} kernels of {height}x{width} over {plural(channels, 'channel')}"
+        f"{plural(count, 'kernel')} of {height}x{width} over {plural(channels, 'channel')}"
         + (f", the first {most} here" if count > most else "")
         + ". "
         + (
