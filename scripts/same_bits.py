@@ -96,10 +96,11 @@ def main() -> int:
     ours, theirs = run(HERE, asked, args.steps), run(args.other.resolve(), asked, args.steps)
     differ = 0
     for name, found in ours.items():
-        whole = len(found) == 64 and len(theirs[name]) == 64
-        same = found == theirs[name]
-        differ += whole and not same
-        says = ("same bits" if same else "DIFFERENT") if whole else f"not trained: {found[:100]}"
+        why = [one for one in (found, theirs[name]) if len(one) != 64]
+        says = "same bits" if found == theirs[name] else "DIFFERENT"
+        if why:
+            says = f"not trained{' on one side' * (len(why) == 1)}: {why[0][:100]}"
+        differ += found != theirs[name] and len(why) < 2
         print(f"{name}: {says}")
     print(f"{differ} of {len(asked)} differ")
     return 1 if differ else 0

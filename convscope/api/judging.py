@@ -58,9 +58,9 @@ def evaluate(
     where, layout = devices.of(device), tuned_network.FORMATS[kept.train.memory_format]
     with machine.at_work(kept.train.threads):
         network.to(where).to(memory_format=layout)
-        ways = kept.train.kernels if where == "cpu" else "plain"
+        algorithms = kept.train.kernels if where == "cpu" else "plain"
         logits = predictions.logits_of(
-            tuned_network.engine(network, ways, kept.train.precision),
+            tuned_network.engine(network, algorithms, kept.train.precision),
             images,
             batch_size=kept.train.eval_batch,
             device=where,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -43,7 +42,7 @@ def describe_machine(again: bool = False, *, emit: Emit = silent) -> dict[str, A
         "versions": machine.versions(),
         "kept_days": measurements.DAYS,
         "measurements": [
-            {**asdict(one), "gain": one.gain(), "said": choice.in_words(one)}
+            {**one.as_json(), "gain": one.gain(), "said": choice.in_words(one)}
             for _, one in measurements.all_kept()
         ],
     }

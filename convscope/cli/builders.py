@@ -56,6 +56,7 @@ def arguments() -> list[Argument]:
                         said.get(argument.arg, ""),
                     )
                 )
+    assert found, "the builders of convscope.models are read off their source, which is not there"
     return found
 
 

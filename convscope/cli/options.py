@@ -18,7 +18,7 @@ from convscope.words import WORDS
 
 NETWORK, AUGMENTATION = HEADINGS[0], HEADINGS[3]
 MOST_USED = "Most used"  # the heading of what comes first, in this order
-FIRST = (
+TEN = (
     *("model", "recipe", "epochs", "batch_size", "optimizer", "lr", "augment", "time_budget"),
     *("seed", "out"),
 )
@@ -46,7 +46,7 @@ class Headed(TyperCommand):
                 heading = getattr(param, "rich_help_panel", None) or kind
                 groups.setdefault(heading, {})[param.name or ""] = record
         first = groups.pop(MOST_USED, {})
-        groups[MOST_USED] = {name: first[name] for name in FIRST if name in first}
+        groups[MOST_USED] = dict(sorted(first.items(), key=lambda item: TEN.index(item[0])))
         rest = [heading for heading in groups if heading != "Options"]
         for heading in dict.fromkeys(
             ["Arguments", "Sweep", MOST_USED, *HEADINGS, *rest, "Options"]
@@ -96,7 +96,9 @@ def _arguments() -> dict[str, Any]:
     for name, of in _networks().items():
         kind = of[0].annotation
         written = SIZES[kind][0] if kind in SIZES else None
-        made[name] = _option(name, KINDS.get(kind, str), NETWORK, builders.helps(of), written)
+        made[name] = _option(
+            name, str if kind in SIZES else KINDS[kind], NETWORK, builders.helps(of), written
+        )
     return made
 
 
@@ -143,5 +145,5 @@ def numbers(argument: str, text: str, kind: str) -> int | list[int]:
 def _option(name: str, kind: type, heading: str, text: str, written: str | None = None) -> Any:
     flag = f"--{name.replace('_', '-')}"
     flags = FLAGS.get(name, (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,))
-    heading = MOST_USED if name in FIRST else heading
+    heading = MOST_USED if name in TEN else heading
     return Annotated[kind | None, under(heading, *flags, metavar=written, help=text)]

@@ -47,7 +47,11 @@ def train(
     ] = False,
     find_lr: Annotated[
         bool,
-        under("Run", "--find-lr", help="Search for a learning rate instead; --out is a figure."),
+        under(
+            *("Run", "--find-lr"),
+            help="Search for a learning rate instead, in float32 unless --precision says "
+            "otherwise; --out is a figure.",
+        ),
     ] = False,
     force: Annotated[
         bool, under("Run", "--force", help="--find-lr: replace a figure that is there.")

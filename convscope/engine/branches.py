@@ -15,7 +15,7 @@ from convscope import kernels
 from convscope.engine import convolution, weights
 from convscope.engine.tuned import replaced
 from convscope.engine.untouched import untouched
-from convscope.models.parts import ParallelBranches
+from convscope.models.parts import ParallelBranches, is_ours
 
 
 class Branches(nn.Module):
@@ -80,7 +80,7 @@ def joined(network: nn.Module) -> nn.Module:
     someone altered its layers. Changes the network given."""
 
     def joins(block: nn.Module) -> Branches | None:
-        if isinstance(block, ParallelBranches) and type(block).__module__.startswith("convscope."):
+        if isinstance(block, ParallelBranches) and is_ours(block):
             names = block.branch_names()
             if all(_joins(getattr(block, name)) for name in names):
                 return Branches.of(block, names)

@@ -12,7 +12,6 @@ import copy
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +19,9 @@ from torch.nn import functional
 
 from convscope import devices, kernels, machine
 from convscope.engine import autotune, measurements
-from convscope.engine.measurements import Measurement
+from convscope.engine.measurements import Candidate, Measurement
 from convscope.engine.timing import Race, race
+from convscope.engine.tuned import PARTS
 from convscope.engine.tuned_network import DTYPES, FORMATS, autocast, engine
 from convscope.errors import BadArgument
 from convscope.events import Emit, Notice
@@ -50,26 +50,6 @@ DROPOUTS = (
     *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
     *(nn.AlphaDropout, nn.FeatureAlphaDropout),
 )
-
-
-class Candidate(NamedTuple):
-    """A way to train: number format, memory format and kernels as a recipe has them.
-
-    >>> str(Candidate("float32", "channels_last", "fused 0=aten,aten,im2col"))
-    'float32 channels_last fused 0=aten,aten,im2col'
-    """
-
-    precision: str
-    memory_format: str
-    kernels: str
-
-    def __str__(self) -> str:
-        return " ".join(self)
-
-    @classmethod
-    def read(cls, text: str) -> Candidate:
-        """The candidate that is written so."""
-        return cls(*text.split(maxsplit=2))
 
 
 @dataclass(frozen=True)
@@ -104,7 +84,8 @@ def choose(
         return Choice(recipe)
     inputs, labels = (t[: train.micro_batch or len(t)] for t in (inputs, labels))
     shape = tuple(inputs.shape)
-    key = measurements.key_of(asked, str(model), shape, str(inputs.device), NEAR_ENOUGH, ROUNDS)
+    what = str(model), shape, str(inputs.device), NEAR_ENOUGH, ROUNDS, PARTS
+    key = measurements.key_of(asked, *what)
     found, sure = measurements.read(key), True
     if found is None:
         patience = PATIENCE if patience is None else patience
@@ -112,7 +93,7 @@ def choose(
         if sure and (problem := measurements.write(key, found)):
             emit(Notice(f"what was measured is not kept: {problem}", warning=True))
     emit(Notice(in_words(found, sure)))
-    chosen = recipe.measured(**Candidate.read(found.chosen)._asdict())
+    chosen = recipe.measured(**found.chosen._asdict())
     return Choice(chosen, found if sure else None, key if sure else "")
 
 
@@ -128,7 +109,7 @@ def check(train: Train, device: torch.device) -> None:
 
 def in_words(found: Measurement, sure: bool = True) -> str:
     """What was chosen and why, in one line."""
-    precision, _, algorithms = Candidate.read(found.chosen)
+    precision, _, algorithms = found.chosen
     if not sure:
         why = "this machine is too busy to measure"
         if found.chosen not in found.seconds:
@@ -139,7 +120,7 @@ def in_words(found: Measurement, sure: bool = True) -> str:
     gain = found.gain()
     if precision != "float32" and gain is not None:
         return f"{precision}, {gain:.1f}x as fast as float32 here"
-    plain = [s for name, s in found.seconds.items() if name.endswith("plain")]
+    plain = [s for one, s in found.seconds.items() if one.kernels == "plain"]
     gain = min(plain) / found.seconds[found.chosen] if plain else 1.0
     if algorithms != "plain" and gain >= 1.05:
         return f"{precision}, {gain:.1f}x as fast as PyTorch's own kernels here"
@@ -255,9 +236,9 @@ def _measure(
         device=str(device),
         asked=(train.precision, train.memory_format, train.kernels),
         images=images,
-        seconds={str(name): s for name, s in known.items()},
-        wrong=tuple(map(str, wrong)),
-        chosen=str(chosen),
+        seconds=known,
+        wrong=tuple(wrong),
+        chosen=chosen,
         quiet=final.quiet,
         measured=measurements.today(),
         versions=machine.versions(),

@@ -1,7 +1,7 @@
 """Normalisation, activation, 2x2 max-pooling and dropout in one pass over memory each way.
 
-:func:`fuse` gives a network that shares every weight with the one it is given and computes the
-same, but for rounding: batch norm, ReLU or GELU, and the pool that follow each other in an
+:func:`fuse` of :func:`twin_of` a network shares every weight with it and computes the same, but for
+rounding: batch norm, ReLU or GELU, and the pool that follow each other in an
 ``nn.Sequential`` become one pass when the sequence is called, and so do ReLU and dropout. Each
 layer of it stays what it was for whoever calls it by itself, out of its order, or in another
 sequence. A pool changes places with a ReLU, since both are monotone; it never does with GELU, nor
@@ -32,27 +32,20 @@ from convscope.models.parts import Classifier, Normalise
 Step = Callable[[Tensor], Tensor]
 
 
-def fuse(model: nn.Module) -> nn.Module:
-    """The same network over the same weights, for training and judging on the CPU.
-
-    Names of weights stay what they are. Where kernels are not available, it is the network itself.
-
-    >>> plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
-    >>> fused = fuse(plain)
-    >>> fused[0].weight is plain[0].weight, [type(step).__name__ for step in fused.fused_steps]
-    (True, ['Conv2d', 'Activation'])
-    """
-    return chained(twin_of(model)) if kernels.available() else model
-
-
 def twin_of(model: nn.Module) -> nn.Module:
     """A copy of a network over the very weights and buffers of it."""
     shared = {id(t): t for t in [*model.parameters(), *model.buffers()]}
     return copy.deepcopy(model, shared)
 
 
-def chained(network: nn.Module) -> nn.Module:
-    """A network with its sequences as chains. Changes the network given."""
+def fuse(network: nn.Module) -> nn.Module:
+    """A network with its sequences as chains. Changes the network given.
+
+    >>> plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
+    >>> fused = fuse(twin_of(plain))
+    >>> fused[0].weight is plain[0].weight, [type(step).__name__ for step in fused.fused_steps]
+    (True, ['Conv2d', 'Activation'])
+    """
 
     def chain(module: nn.Module) -> nn.Module | None:
         if type(module) is nn.Sequential:

@@ -12,7 +12,7 @@ import datetime
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convscope import files, machine
 from convscope.errors import ConvscopeError
@@ -38,12 +38,32 @@ def is_young(measured: Any) -> bool:
     return -datetime.timedelta(days=1) < age < datetime.timedelta(days=DAYS)
 
 
+class Candidate(NamedTuple):
+    """A way to train: number format, memory format and kernels as a recipe has them.
+
+    >>> str(Candidate("float32", "channels_last", "fused 0=aten,aten,im2col"))
+    'float32 channels_last fused 0=aten,aten,im2col'
+    """
+
+    precision: str
+    memory_format: str
+    kernels: str
+
+    def __str__(self) -> str:
+        return " ".join(self)
+
+    @classmethod
+    def read(cls, text: str) -> Candidate:
+        """The candidate that is written so."""
+        return cls(*text.split(maxsplit=2))
+
+
 @dataclass(frozen=True)
 class Measurement:
     """How fast a network's candidates were, and which was chosen.
 
     ``seconds`` are those of a forward and backward pass of ``images`` images in the best quiet
-    round, by candidate ('precision memory_format kernels'); ``wrong`` are the candidates that gave
+    round, by candidate; ``wrong`` are the candidates that gave
     other gradients than float32. ``asked`` are precision, memory format and kernels as the recipe
     has them ("auto" is what was measured for). ``quiet`` is the share of rounds that nobody
     disturbed. ``steps``: seconds of a whole step of training, by a key of what else is in it
@@ -57,9 +77,9 @@ class Measurement:
     device: str
     asked: tuple[str, str, str]
     images: int
-    seconds: dict[str, float]
-    wrong: tuple[str, ...]
-    chosen: str
+    seconds: dict[Candidate, float]
+    wrong: tuple[Candidate, ...]
+    chosen: Candidate
     quiet: float
     measured: str
     versions: dict[str, str]
@@ -68,8 +88,16 @@ class Measurement:
     def gain(self) -> float | None:
         """How many times as fast as the best in float32 the chosen one is; None where float32 was
         not measured."""
-        exact = [s for name, s in self.seconds.items() if name.startswith("float32")]
+        exact = [s for one, s in self.seconds.items() if one.precision == "float32"]
         return min(exact) / self.seconds[self.chosen] if exact else None
+
+    def as_json(self) -> dict[str, Any]:
+        """The measurement as it is kept, each candidate as text."""
+        return dataclasses.asdict(self) | {
+            "seconds": {str(one): s for one, s in self.seconds.items()},
+            "wrong": [str(one) for one in self.wrong],
+            "chosen": str(self.chosen),
+        }
 
 
 def key_of(*what: object) -> str:
@@ -85,7 +113,7 @@ def read(key: str) -> Measurement | None:
 
 def write(key: str, measurement: Measurement) -> str:
     """Keep a measurement; where that cannot be, why, once a process."""
-    return files.keep(_folder() / f"network-{key}.json", dataclasses.asdict(measurement))
+    return files.keep(_folder() / f"network-{key}.json", measurement.as_json())
 
 
 def forget(key: str) -> None:
@@ -110,9 +138,10 @@ def _folder() -> Path:
 def _read(path: Path) -> Measurement | None:
     try:
         told = files.read_json(path, ConvscopeError)
-        found = Measurement(
-            **told | {name: tuple(told[name]) for name in ("shape", "asked", "wrong")}
-        )
+        told |= {name: tuple(told[name]) for name in ("shape", "asked")}
+        told["seconds"] = {Candidate.read(one): s for one, s in told["seconds"].items()}
+        told["wrong"] = tuple(map(Candidate.read, told["wrong"]))
+        found = Measurement(**told | {"chosen": Candidate.read(told["chosen"])})
         whole = (
             is_young(found.measured)
             and len(found.shape) == 4

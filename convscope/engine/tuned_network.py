@@ -49,6 +49,6 @@ def engine(model: nn.Module, algorithms: str, precision: str = "float32") -> nn.
         return kind.of(module, chosen.get(id(module), ATEN), DTYPES[precision])
 
     twin = replaced(twin, tuned)
-    twin = fusion.chained(branches.joined(twin))
+    twin = fusion.fuse(branches.joined(twin))
     convolution.follow(twin)
     return twin

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from convscope.models.parts import is_ours
+
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -20,7 +22,7 @@ def untouched(module: nn.Module, kind: type[nn.Module]) -> bool:
     False
     """
     own = type(module)
-    ours = issubclass(own, kind) and own.__module__.startswith("convscope.")
+    ours = issubclass(own, kind) and is_ours(module)
     if not (own is kind or ours) or not _same_forward(own, kind):
         return False
     if any(getattr(module, hooks) for hooks in _HOOKS):

@@ -2,8 +2,9 @@
 
 A step in bfloat16 needs each weight in that format, and PyTorch makes it anew each time from the
 float32 weight that the optimiser moves. Here the optimiser's kernel writes the copy while it has
-the weight at hand (:func:`convscope.training.optim.step`); whatever else changes the weight, such
-as a checkpoint that is loaded, makes the copy stale, which PyTorch's count of changes tells.
+the weight at hand (:meth:`convscope.training.optim.Optimizer.step`); whatever else changes the
+weight, such as a checkpoint that is loaded, makes the copy stale, which PyTorch's count of changes
+tells.
 
 It does not count what is changed through ``weight.data``. So every copy is made anew when an epoch
 begins (:func:`forget`), after all that a caller may do between epochs, and within one a few numbers

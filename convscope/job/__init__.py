@@ -3,5 +3,5 @@
 - ``prepare``: data and network, which stands its trial
 - ``tune``: number format, memory format, algorithms of layers; what memory and time allow
 - ``complete``: training, judging, calibration, pages
-- ``record``: what the run folder says of it
+- ``run_metadata``: what the run folder says of it
 """

@@ -24,7 +24,7 @@ from convscope.engine.tuned_network import FORMATS
 from convscope.errors import BadArgument
 from convscope.events import Emit, Event, Notice, Progress
 from convscope.formatting import decimal_size
-from convscope.models.parts import Classifier, InitialisedFromImages
+from convscope.models.parts import Classifier, InitialisedFromImages, is_ours
 from convscope.recipe import Recipe
 from convscope.training import memory
 from convscope.training.rehearsal import Rehearsal
@@ -196,9 +196,10 @@ def build(asked: Recipe, pack: Pack) -> Classifier:
 
 
 def _initialise(model: Classifier, pixels: Tensor, indices: Tensor) -> None:
-    """Let layers with a data-dependent initialisation see the first training images."""
-    ours = () if model.features is None else model.features.modules()  # a user's is all head
-    layers = [layer for layer in ours if isinstance(layer, InitialisedFromImages)]
+    """Let convscope's layers with a data-dependent initialisation see the first training images,
+    in a user's network as well."""
+    every = model.modules()
+    layers = [one for one in every if isinstance(one, InitialisedFromImages) and is_ours(one)]
     if layers:
         inputs = to_input(pixels[indices[:SEEN]], "cpu", torch.contiguous_format)
         for layer in layers:

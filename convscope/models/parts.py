@@ -70,6 +70,11 @@ class Classifier(nn.Module):
         return logits
 
 
+def is_ours(module: nn.Module) -> bool:
+    """Whether a module is of a class of convscope's, not of a user's or PyTorch's."""
+    return type(module).__module__.startswith("convscope.")
+
+
 @runtime_checkable
 class InitialisedFromImages(Protocol):
     """A layer with a data-dependent initialisation: it sees training images before training."""

@@ -20,7 +20,6 @@ from convscope.recipe.sections import Model as Model
 from convscope.recipe.sections import Recipe as Recipe
 from convscope.recipe.sections import Train as Train
 from convscope.recipe.sections import options as options
-from convscope.recipe.toml import FIRST as FIRST
 from convscope.recipe.toml import dumps as dumps
 from convscope.recipe.toml import load as load
 from convscope.recipe.toml import names as names

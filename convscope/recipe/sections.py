@@ -69,7 +69,7 @@ class Train:
         by=("optimizer", LR_BY_OPTIMIZER))
     momentum: float | None = _train(None, "Momentum.", below(1), "try 0.9",
         by=("optimizer", {"sgd": 0.9}))
-    nesterov: bool = _train(True, "Nesterov's momentum, or the plain one.")
+    nesterov: bool = _train(True, "sgd: Nesterov's momentum, or the plain one.")
     weight_decay: float = _train(0.01, "On weights; biases and normalisation are spared.",
         FINITE, "try 0.01")
     schedule: str = _train("one-cycle", "{values}.", one_of(*WARMUP_BY_SCHEDULE), "try one-cycle")

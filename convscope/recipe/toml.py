@@ -127,7 +127,7 @@ def load(name: str | Path) -> Recipe:
 
 
 # Fields that runs of convscope 0.1.0 have; a run without a later one had what is its default.
-FIRST = {
+FIELDS_OF_0_1_0 = {
     *("data", "val", "split_seed", "model", "epochs", "batch_size", "optimizer", "lr", "schedule"),
     *("weight_decay", "warmup", "label_smoothing", "seed", "precision", "memory_format", "device"),
     *("threads", "checkpoint_seconds", "shift", "rotate", "flip", "cutout"),
@@ -143,7 +143,7 @@ def of_run(folder: Path) -> Recipe:
         raise RunError(f"{path}: is not there; is {folder} a run folder?") from None
     except (BadArgument, UnicodeDecodeError) as why:
         raise RunError(f"{path}: was edited or damaged: {why}") from None
-    needed = [f"{o.section}.{o.name}" for flat, o in options().items() if flat in FIRST]
+    needed = [f"{o.section}.{o.name}" for flat, o in options().items() if flat in FIELDS_OF_0_1_0]
     if missing := [key for key in needed if key not in recipe.origin]:
         raise RunError(f"{path}: was edited or damaged: it lacks {', '.join(missing)}")
     return recipe

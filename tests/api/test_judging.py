@@ -14,8 +14,9 @@ from quick import QUICK
 import convscope as cs
 from convscope import recipe
 from convscope.errors import BadArgument, RunError
+from convscope.recipe.toml import FIELDS_OF_0_1_0
 
-LATER = "|".join(set(recipe.options()) - recipe.FIRST - {"momentum"})
+LATER = "|".join(set(recipe.options()) - FIELDS_OF_0_1_0 - {"momentum"})
 
 
 def test_evaluating_another_split(bars):

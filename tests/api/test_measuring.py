@@ -11,9 +11,10 @@ from listening import notices
 
 from convscope import api, machine
 from convscope.engine import choice, measurements, timing
-from convscope.engine.measurements import Measurement
+from convscope.engine.measurements import Candidate, Measurement
 
-PLAIN, HALF = "float32 channels_last plain", "bfloat16 channels_last plain"
+TEXTS = "float32 channels_last plain", "bfloat16 channels_last plain"
+PLAIN, HALF = map(Candidate.read, TEXTS)
 ONE = Measurement(
     *("cnn", {"kernel_size": 3}, 3, (8, 1, 12, 12), "cpu", ("auto", "channels_last", "plain"), 8),
     *({PLAIN: 0.02, HALF: 0.008}, (), HALF, 0.9, measurements.today(), {"torch": "2.14.1"}),
@@ -35,7 +36,7 @@ def test_what_was_measured_and_what_it_led_to():
     (one,) = found["measurements"]
     assert one["gain"] == pytest.approx(2.5) and one["quiet"] == 0.9
     assert one["said"] == "bfloat16, 2.5x as fast as float32 here"
-    assert json.loads(json.dumps(found))["measurements"][0]["seconds"] == ONE.seconds
+    assert json.loads(json.dumps(found))["measurements"][0]["seconds"] == ONE.as_json()["seconds"]
 
 
 @pytest.mark.parametrize("has", [{"avx512_bf16", "avx2"}, {"avx2"}, set()])
@@ -59,7 +60,7 @@ def test_again_measures_each_network_once_more_and_drops_what_it_cannot_build(ev
         *("cnn", (8, 1, 12, 12), {"kernel_size": 3}),
     )
     assert one["asked"] == ("auto", "channels_last", "plain") and one["quiet"] == 1.0
-    assert one["seconds"].keys() <= {PLAIN, HALF} and one["seconds"] != ONE.seconds
+    assert one["seconds"].keys() <= {*TEXTS} and one["seconds"] != ONE.as_json()["seconds"]
     own, measured = sorted(notices(seen), reverse=True)
     assert own.startswith("mine.py:Net: dropped") and "cnn, 8 images of 1x12x12: " in measured
 

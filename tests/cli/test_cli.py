@@ -13,7 +13,7 @@ from quick import convscope
 
 import convscope as cs
 from convscope import cli, recipe
-from convscope.cli.options import FIRST
+from convscope.cli.options import TEN
 from convscope.data import sources
 from convscope.models import MODELS, arguments_of
 from convscope.words import WORDS
@@ -45,7 +45,7 @@ def test_every_field_of_a_recipe_is_an_option_and_says_its_default(run):
     ]
     most = re.search(r"Most used:\n(.*?)\n\n", said.out, re.S)[1]
     flags = [flag[2:].replace("-", "_") for flag in re.findall(r"^  .*?(--\S+\b)", most, re.M)]
-    assert tuple(flags) == FIRST and len(FIRST) == 10
+    assert tuple(flags) == TEN and len(TEN) == 10
 
 
 TYPED = {"str": "auto", "int": "1", "float": "0.5"}

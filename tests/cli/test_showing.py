@@ -62,9 +62,17 @@ def test_the_machine_says_what_was_measured_on_it(run, monkeypatch, tmp_path):
     out = run("machine").out
     assert "Nothing is measured yet" in out and "taken unmeasured" in out
     plain, half = "float32 channels_last plain", "bfloat16 channels_last plain"
+    read = measurements.Candidate.read
     one = measurements.Measurement(
-        *("cnn", {}, 10, (100, 1, 28, 28), "cpu", ("auto",) * 3, 100, {plain: 0.02, half: 0.01}),
-        *((f"{plain}x",), half, 0.875, measurements.today(), {}),
+        *("cnn", {}, 10, (100, 1, 28, 28), "cpu", ("auto",) * 3, 100),
+        {read(plain): 0.02, read(half): 0.01},
+        *(
+            (measurements.Candidate.read(f"{plain}x"),),
+            measurements.Candidate.read(half),
+            0.875,
+            measurements.today(),
+            {},
+        ),
     )
     measurements.write("k", one)
     out = run("machine").out

@@ -155,8 +155,10 @@ def test_a_candidate_that_computes_something_else_is_not_taken(network, fresh, q
     monkeypatch.setattr(choice, "_pass", wrong)
     found = choice.choose(recipe.resolve({}), network, IMAGES, LABELS, silent)
     assert found.recipe.train.precision == "float32" and found.measurement is not None
-    assert found.measurement.wrong and all("bfloat16" in n for n in found.measurement.wrong)
-    assert all("float32" in name for name in found.measurement.seconds)
+    assert found.measurement.wrong and all(
+        n.precision == "bfloat16" for n in found.measurement.wrong
+    )
+    assert all(n.precision == "float32" for n in found.measurement.seconds)
     with pytest.raises(BadArgument, match="precision=bfloat16: computes wrong gradients on this"):
         asked = recipe.resolve({"precision": "bfloat16"})
         choice.choose(asked, network, IMAGES, LABELS, silent)
@@ -264,7 +266,8 @@ RUNNER = choice._Runner(build("cnn", 3, 1, (12, 12)), IMAGES, LABELS, "float32")
 
 
 def test_a_measurement_says_what_it_led_to():
-    plain, fused = "float32 channels_last plain", "float32 channels_last fused"
+    texts = "float32 channels_last plain", "float32 channels_last fused"
+    plain, fused = map(measurements.Candidate.read, texts)
     one = measurements.Measurement(
         *("cnn", {}, 3, (16, 1, 12, 12), "cpu", ("auto",) * 3, 16, {plain: 1.0, fused: 0.5}, ()),
         *(fused, 1.0, measurements.today(), {}),

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from convscope import kernels, models
-from convscope.engine import fusion
-from convscope.engine.fusion import Activation, FusedBatchNorm, FusedDropout, fuse
+from convscope.engine import fusion, tuned_network
+from convscope.engine.fusion import Activation, FusedBatchNorm, FusedDropout, fuse, twin_of
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no kernels on this machine")
 
@@ -49,7 +49,7 @@ APART = ("pool norm gelu", "norm gelu pool", "relu pool norm")  # of two steps
 def test_every_chain_in_training_and_after(chain, size):
     torch.manual_seed(0)
     plain = nn.Sequential(*copy.deepcopy(CHAINS[chain]))
-    exact, fused = copy.deepcopy(plain).double(), fuse(plain)
+    exact, fused = copy.deepcopy(plain).double(), fuse(twin_of(plain))
     assert all(isinstance(step, Activation | FusedBatchNorm) for step in fused.fused_steps)
     assert len(fused.fused_steps) == (2 if chain in APART else 1)
     for turn in range(2):
@@ -75,7 +75,7 @@ def test_the_registry_keeps_its_names_and_its_weights(name):
     channels, size = (3, (32, 32)) if name in ("record", "cifar_cnn") else (1, (28, 28))
     torch.manual_seed(0)
     plain = models.build(name, 10, channels, size).eval()
-    fused = fuse(plain)
+    fused = fuse(twin_of(plain))
     assert list(fused.state_dict()) == list(plain.state_dict())
     assert {id(p) for p in fused.parameters()} == {id(p) for p in plain.parameters()}
     assert {id(b) for b in fused.buffers()} == {id(b) for b in plain.buffers()}
@@ -186,7 +186,10 @@ def test_layers_that_are_called_by_themselves_stay_what_they_are():
     torch.manual_seed(0)
     plain = nn.Sequential(norm(), nn.ReLU(), nn.MaxPool2d(2), nn.GELU()).eval()
     whole = nn.Sequential(plain, nn.Sequential(plain[0], plain[3])).eval()
-    fused, x = fuse(whole)[0], torch.randn(2, 6, 8, 8).to(memory_format=torch.channels_last)
+    fused, x = (
+        fuse(twin_of(whole))[0],
+        torch.randn(2, 6, 8, 8).to(memory_format=torch.channels_last),
+    )
     assert len(fused.fused_steps) == 2
     with torch.inference_mode():
         for at in range(4):
@@ -194,7 +197,7 @@ def test_layers_that_are_called_by_themselves_stay_what_they_are():
         for one, two in zip(fused, plain, strict=True):
             assert torch.equal(one(x), two(x))
         assert torch.equal(fused[:2](x), plain[:2](x))
-        assert torch.allclose(fuse(whole)[1](x), whole[1](x), atol=1e-5)
+        assert torch.allclose(fuse(twin_of(whole))[1](x), whole[1](x), atol=1e-5)
 
 
 def test_other_numbers_and_layouts_fall_back():
@@ -217,7 +220,7 @@ def test_one_value_a_channel_is_refused_as_batch_norm_does():
 def test_without_kernels_it_is_the_network_itself(monkeypatch):
     plain = nn.Sequential(norm())
     monkeypatch.setattr(kernels, "available", lambda: False)
-    assert fuse(plain) is plain
+    assert tuned_network.engine(plain, "fused") is plain
 
 
 def test_the_way_back_is_that_of_its_own_output_once():

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from convscope.engine import measurements
-from convscope.engine.measurements import Measurement
+from convscope.engine.measurements import Candidate, Measurement
 
-PLAIN, HALF = "float32 channels_last plain", "bfloat16 channels_last fused"
+TEXTS = "float32 channels_last plain", "bfloat16 channels_last fused"
+PLAIN, HALF = map(Candidate.read, TEXTS)
 ONE = Measurement(
     *("cnn", {"kernel_size": 5, "widths": [16, 32]}, 10, (100, 1, 28, 28), "cpu"),
     *(("auto", "auto", "auto"), 100, {PLAIN: 0.02, HALF: 0.008}, (), HALF, 0.9),
@@ -49,8 +50,8 @@ def test_what_is_too_old_or_of_tomorrow_counts_no_more(days):
     "damage",
     [
         {"chosen": "float64 channels_last plain"},
-        {"seconds": {HALF: "fast"}},
-        {"seconds": {HALF: 0.0}},
+        {"seconds": {TEXTS[1]: "fast"}},
+        {"seconds": {TEXTS[1]: 0.0}},
         {"shape": [1, 2]},
         {"asked": "auto"},
         {"steps": {"key": None}},

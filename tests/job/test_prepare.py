@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import convscope as cs
 from convscope.api.arguments import given, resolved
@@ -15,6 +16,8 @@ from convscope.errors import BadArgument
 from convscope.events import silent
 from convscope.job import prepare as room
 from convscope.job.prepare import Limits, build, prepare
+from convscope.models.parts import Classifier
+from convscope.models.record import Whitening
 
 PLAIN = {"precision": "float32", "memory_format": "contiguous", "kernels": "plain"}
 
@@ -50,6 +53,16 @@ def test_a_layer_is_initialised_from_the_first_training_images_as_the_network_se
     plain.features[0].init_from_images(inputs)
     for name, value in plain.state_dict().items():
         assert torch.equal(value, job.model.state_dict()[name]), name
+
+
+def test_a_layer_of_convscopes_is_initialised_in_a_users_network_too():
+    torch.manual_seed(0)
+    layer = Whitening(3)
+    network = Classifier(3, None, nn.Sequential(layer, nn.Flatten()))
+    before = layer.weight.clone()
+    pixels = torch.randint(256, (20, 3, 8, 8), dtype=torch.uint8)
+    room._initialise(network, pixels, torch.arange(20))
+    assert not torch.equal(layer.weight, before)
 
 
 OWN = """
