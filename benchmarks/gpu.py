@@ -15,6 +15,7 @@ Says so, and ends with 2, where there is no such device.
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import sys
 import time
@@ -35,6 +36,7 @@ from convscope.models.parts import Classifier
 from convscope.training import optim
 from convscope.training.checkpoint import Position, State
 from convscope.training.loop import update
+from convscope.training.losses import losses_of, mean_loss
 
 
 def network(images: torch.Tensor) -> Classifier:
@@ -51,14 +53,16 @@ def ours(
     model = network(images).to(args.device)
     asked = recipe.resolve({"batch_size": args.batch, "lr": 0.1, "optimizer": "sgd", "epochs": 100})
     asked = asked.measured(device=args.device)
-    source = devices.resident(images, args.device)
+    source = devices.resident({"": images}, args.device)[""]
 
     def loader(layout: torch.memory_format) -> Loader:
         every, plain = torch.arange(len(images)), recipe.Augment()
-        return Loader(source, labels, every, args.batch, 0, plain, args.device, layout, 10)
+        return Loader.of_images(source, labels, every, args.batch, 0, plain, args.device, layout)
 
     batch = next(loader(torch.contiguous_format).epoch(0))
-    asked = choice.choose(asked, model, batch.inputs[0], batch.targets[0], silent).recipe
+    losses = losses_of(loader(torch.contiguous_format), asked.train)
+    loss = functools.partial(mean_loss, losses)
+    asked = choice.choose(asked, model, batch, loss, silent).recipe
     train = asked.train
     layout = tuned_network.FORMATS[train.memory_format]
     engine = tuned_network.engine(model.to(memory_format=layout), train.kernels, train.precision)
@@ -73,7 +77,9 @@ def ours(
         for step, one in enumerate(batches.epoch(number)):
             done = number * len(batches.sizes()) + step
             seed = seed_of(0, number, step, 1)
-            update(state, one, train, done, optim.learning_rate(train, done, total), seed, sums)
+            update(
+                state, one, train, losses, done, optim.learning_rate(train, done, total), seed, sums
+            )
         devices.wait(args.device)
         return time.perf_counter() - began
 

@@ -217,7 +217,7 @@ def folder(args: argparse.Namespace) -> None:
             for split in folder_pack(name).splits.values():
                 for batch in loader_of(split, args, recipe.Augment()).epoch(0):
                     images += len(batch)
-            return {"images": images, "shape": list(batch.inputs[0].shape[1:])}
+            return {"images": images, "shape": list(batch.inputs["image"].shape[1:])}
 
         def first(_: object) -> dict[str, Any]:
             for path in Path(cache).iterdir():
@@ -236,7 +236,7 @@ def folder_pack(folder: Path) -> Any:
 
 def loader_of(split: Any, args: argparse.Namespace, spec: recipe.Augment) -> Loader:
     """The training loader over a whole split."""
-    return Loader(
+    return Loader.of_images(
         torch.from_numpy(split.images),
         torch.from_numpy(split.labels),
         torch.arange(len(split.labels)),

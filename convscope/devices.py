@@ -8,7 +8,7 @@ measures how fast work is handed over.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -78,12 +78,12 @@ def free(device: str | torch.device) -> int:
     return int(module.mem_get_info(where)[0])
 
 
-def resident(images: Tensor, device: str | torch.device) -> Tensor:
-    """A data set's images on the device, if they take no more than a quarter of its free memory;
+def resident(inputs: Mapping[str, Tensor], device: str | torch.device) -> dict[str, Tensor]:
+    """A data set's inputs on the device, if they take no more than a quarter of its free memory;
     else as they are, on the CPU, to be copied a batch at a time."""
-    if images.device.type != "cpu" or images.nbytes > SHARE * free(device):
-        return images
-    return images.to(device)
+    if sum(one.nbytes for one in inputs.values()) > SHARE * free(device):
+        return dict(inputs)
+    return {name: one.to(device) for name, one in inputs.items()}
 
 
 def sent(tensor: Tensor, device: str | torch.device) -> Tensor:

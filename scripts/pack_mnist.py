@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from convscope.data import mnist
-from convscope.data.published import SOURCES, files_in, parse, read_bytes
+from convscope.data.published import PUBLISHED, files_in, parse, read_bytes
 
 
 def main(folder: Path, target: Path) -> None:
     """Read the files of ``folder``, write ``target``, and read it back."""
-    paths = [path for path in files_in(SOURCES["mnist"], folder) if path]
+    paths = [path for path in files_in(PUBLISHED["mnist"], folder) if path]
     if len(paths) != 4:
         sys.exit(f"{folder}: holds {len(paths)} of the four IDX files of MNIST")
     contents = {path.name.removesuffix(".gz"): read_bytes(path) for path in paths}
-    splits = parse(SOURCES["mnist"], contents)
+    splits = parse(PUBLISHED["mnist"], contents)
     images = np.concatenate([splits[split][0] for split in ("train", "test")])[:, 0]
     labels = np.concatenate([splits[split][1] for split in ("train", "test")])
     packed = mnist.squeeze(images, labels)

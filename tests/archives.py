@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from convscope.data.published import SOURCES
+from convscope.data.published import PUBLISHED
 from convscope.data.sources import open_data
 
-IDX_NAMES = [name for names in SOURCES["fashion-mnist"].files.values() for name in names]
+IDX_NAMES = [name for names in PUBLISHED["fashion-mnist"].files.values() for name in names]
 
 
 def idx(array: np.ndarray) -> bytes:

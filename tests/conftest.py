@@ -13,7 +13,7 @@ import pytest
 
 os.environ.setdefault("CONVSCOPE_KERNELS", "strict")  # an error in a kernel is no missing compiler
 
-from convscope.data import pack, sources
+from convscope.data import pack_writer, sources
 from convscope.data.pack import Pack
 
 
@@ -57,7 +57,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Pack:
 
     folder = tmp_path_factory.mktemp("packs") / "bars"
     splits = {"train": drawn(240), "test": drawn(60)}
-    return pack.write_pack(
+    return pack_writer.write_pack(
         folder, "mnist", ("flat", "upright", "spot"), splits, "drawn by the tests"
     )
 

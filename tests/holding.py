@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import convscope as cs
-from convscope.data import pack, sources
+from convscope.data import pack, pack_writer, sources
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import EpochEnd
@@ -38,7 +38,7 @@ def bars(folder: Path) -> Pack:
             at = random.integers(3, 8)
             image[0][[np.s_[at], np.s_[:, at], np.s_[at : at + 3, at : at + 3]][label]] = 220
         splits[name] = images, labels
-    return pack.write_pack(folder, "mnist", ("flat", "upright", "spot"), splits, "drawn")
+    return pack_writer.write_pack(folder, "mnist", ("flat", "upright", "spot"), splits, "drawn")
 
 
 def hold(name: str, folder: Path, data: Pack) -> list[str]:

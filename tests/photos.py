@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convscope.data.folder import open_folder
+from convscope.data.sources import open_data
 
 
 def image_file(seed=0, size=(24, 16), mode="RGB", form="PNG", **options) -> bytes:
@@ -30,7 +30,7 @@ def photos(root: Path, classes=("cat", "dog", "cow"), count=8, **options) -> Pat
 def opened(root: Path, **options):
     """A pack and the events that came with it."""
     events: list = []
-    return open_folder(root, events.append, **options), events
+    return open_data(root, events.append, **options), events
 
 
 def left_in_cache(cache: Path) -> list[str]:

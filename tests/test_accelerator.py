@@ -81,17 +81,20 @@ def test_pixels_by_their_index_are_those_of_the_kernel(padding):
 def test_batches_are_the_same_whether_images_live_there_or_are_sent(fake, memory):
     fake.memory = memory
     images, labels = drawn(23, 3, 8, 8), torch.arange(23)
-    at_home = Loader(images, labels, labels, 5, 0, Augment(shift=2, mixup=0.5), classes=23)
-    placed = devices.resident(images, FAKE)
-    assert placed.device.type == (FAKE if memory > 1000 else "cpu")
-    away = replace(at_home, images=placed, device=FAKE)
+    at_home = Loader.of_images(
+        images, labels, labels, 5, 0, Augment(shift=2, mixup=0.5), classes=23
+    )
+    placed = devices.resident(at_home.inputs, FAKE)
+    assert placed["image"].device.type == (FAKE if memory > 1000 else "cpu")
+    away = replace(at_home, inputs=placed, device=FAKE)
     for start in (0, 3):
         pairs = list(zip(at_home.epoch(1, start), away.epoch(1, start), strict=True))
         assert len(pairs) == 5 - start
         for one, two in pairs:
-            assert two.inputs[0].device.type == two.targets[0].device.type == FAKE
-            assert torch.equal(one.inputs[0], two.inputs[0].cpu())
-            assert torch.equal(one.targets[0], two.targets[0].cpu())
+            image, label = two.inputs["image"], two.targets["label"]
+            assert image.device.type == label.device.type == FAKE
+            assert torch.equal(one.inputs["image"], image.cpu())
+            assert torch.equal(one.targets["label"], label.cpu())
 
 
 def test_a_batch_is_copied_while_the_device_works_with_the_one_before(fake):
@@ -121,8 +124,8 @@ def test_images_take_a_quarter_of_the_free_memory_at_most(fake):
     images = torch.zeros(100, 1, 1, 1, dtype=torch.uint8)
     for memory, kind in ((400, FAKE), (399, "cpu")):
         fake.memory = memory
-        assert devices.resident(images, FAKE).device.type == kind
-    assert devices.resident(images, "cpu") is images
+        assert devices.resident({"a": images}, FAKE)["a"].device.type == kind
+    assert devices.resident({"a": images}, "cpu")["a"] is images
 
 
 def test_logits_are_those_of_the_cpu():

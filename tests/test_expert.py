@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from convscope import models
-from convscope.data import pack
+from convscope.data import pack_writer
 
 EXPERTS = ("a", "b-inception", "b-resnet", "c", "e", "resnet18", "record")
 
@@ -177,7 +177,7 @@ def test_an_expert_serves_turns_and_says_what_it_took(benchmarks, tmp_path, monk
         image[0, 2 * label : 2 * label + 4] = 250
     splits = {"train": (images, labels), "test": (images[:10], labels[:10])}
     names = tuple("0123456789")
-    bars = pack.write_pack(tmp_path / "pack", "mnist", names, splits, "drawn by the tests")
+    bars = pack_writer.write_pack(tmp_path / "pack", "mnist", names, splits, "drawn by the tests")
     monkeypatch.setattr(copies.sources, "open_data", lambda name: bars)
     copies.mnist_idx(tmp_path)
     command = [sys.executable, str(benchmarks / "peers" / "expert.py"), str(tmp_path), "--turns"]

@@ -17,7 +17,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from convscope import recipe
-from convscope.data import pack, sources
+from convscope.data import pack_writer, sources
 from convscope.data.pack import Pack
 
 LESSONS = notebooks.LESSONS
@@ -55,8 +55,8 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pack]:
     }
     names = "airplane automobile bird cat deer dog frog horse ship truck"
     return {
-        "mnist": pack.write_pack(folder / "mnist", "mnist", mnist.classes, digits, "cut"),
-        "cifar10": pack.write_pack(
+        "mnist": pack_writer.write_pack(folder / "mnist", "mnist", mnist.classes, digits, "cut"),
+        "cifar10": pack_writer.write_pack(
             folder / "cifar10", "cifar10", tuple(names.split()), noise, "noise"
         ),
     }

@@ -53,7 +53,8 @@ def evaluate(
     network = store.load(place, model)
     pack = opened(kept, emit)
     same_data(pack, info["data"]["fingerprint"])
-    images, labels = _images_of(pack, place, split)
+    records = _records_of(pack, place, split)
+    images, labels = records.images, records.labels
     began = time.perf_counter()
     where, layout = devices.of(device), tuned_network.FORMATS[kept.train.memory_format]
     with machine.at_work(kept.train.threads):
@@ -91,13 +92,11 @@ def evaluate(
     return Evaluation(run=str(place.path), **found)
 
 
-def _images_of(
-    pack: Pack, place: RunFolder, split: str
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images and labels of a split as the run divided its data. Raises BadArgument, DataError."""
+def _records_of(pack: Pack, place: RunFolder, split: str) -> Split:
+    """A split as the run divided its data. Raises BadArgument, DataError."""
     whole = pack.splits.get(split)
     if whole is not None and split != "train":
-        return whole.images, whole.labels
+        return whole
     begun = place.read_split()
     if begun["digest"] != pack.digest:
         raise DataError(

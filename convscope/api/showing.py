@@ -14,7 +14,7 @@ from torch import nn
 from convscope import files, models, run
 from convscope import recipe as recipes
 from convscope.api.arguments import draw, figure_path, full
-from convscope.data import duplicates, sources
+from convscope.data import duplicates, published, sources
 from convscope.data.augment import augment
 from convscope.data.loader import tensor_of
 from convscope.data.pack import verify
@@ -224,7 +224,7 @@ def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
         "duplicates": same.as_json(),
         "unread": sources.unread(name),
         "fingerprint": pack.fingerprint,
-        "licence": source.licence if (source := sources.SOURCES.get(str(name))) else "",
+        "licence": source.licence if (source := published.PUBLISHED.get(str(name))) else "",
     }
 
 

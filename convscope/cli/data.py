@@ -25,9 +25,9 @@ def data(context: typer.Context, as_json: Json = False, debug: Debug = False) ->
             raise BadArgument("json", "before the verb", "belongs to it", "write it at the end")
         return
     from convscope import console
-    from convscope.data import sources
+    from convscope.data import published, sources
 
-    found = [(name, source, sources.locate(name)) for name, source in sources.SOURCES.items()]
+    found = [(name, source, sources.locate(name)) for name, source in published.PUBLISHED.items()]
     if as_json:
         print_json({name: str(where) for name, _, where in found})
         return

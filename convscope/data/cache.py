@@ -6,13 +6,15 @@ import contextlib
 import glob
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from convscope import files
-from convscope.data.pack import Pack, open_pack
+from convscope.data.pack import Pack, open_pack, read_meta
+from convscope.data.pack_writer import pack_in_memory, write_stream
+from convscope.data.source import Source
 from convscope.errors import ConvscopeError, DataError
 from convscope.events import Emit, Notice
 
@@ -26,19 +28,49 @@ def pack_folder(key: str) -> Path:
     return files.cache_root() / "packs" / key
 
 
-def opened(
-    folder: Path, name: str, is_current: Callable[[], bool], make: Callable[[], None], emit: Emit
-) -> Pack:
-    """The pack in ``folder``, which ``make`` makes where it is missing or not ``is_current``.
+def opened(source: Source, emit: Emit) -> Pack:
+    """The pack of a source, made where it is missing or its files have changed since.
 
     One process makes it; another one waits for as long as that one lives, then takes what it made.
-    Raises what ``make`` raises, and DataError where the cache cannot be written.
+    Raises what the source raises, and DataError where the cache cannot be written.
     """
-    if not (folder.is_dir() and is_current()):
-        with _alone(folder, name, emit):
-            if not (folder.is_dir() and is_current()):
-                make()
-    return open_pack(folder)
+    place, stamp = source.place, source.stamp(emit)
+
+    def is_current() -> bool:
+        return place.is_dir() and (stamp is None or read_meta(place).get("read_from") == stamp)
+
+    try:
+        if not is_current():
+            with _alone(place, source.name, emit):
+                if not is_current():
+                    _make(source, emit)
+        pack = open_pack(place)
+    except Unwritable as why:
+        if source.too_large:
+            raise
+        if text := files.first_time(f"unpacked into memory, and nothing is kept: {why}"):
+            emit(Notice(f"{source.name}: {text}", warning=True))
+        with source.chunks(emit) as found:
+            pack = pack_in_memory(source.name, found.columns, found.chunks)
+    for notice in source.remarks(pack):
+        emit(notice)
+    return pack
+
+
+def _make(source: Source, emit: Emit) -> None:
+    """Write the pack of a source in the place of an outdated one."""
+    name, place = source.name, source.place
+    before = read_meta(place).get("fingerprint") if place.is_dir() else None
+    if before:
+        emit(Notice(f"{name}: files have changed since they were packed; packing again"))
+    with source.chunks(emit) as found:
+        remove(place)
+        about = {"source": found.where, "read_from": found.stamp, **found.about}
+        with taking_data():
+            pack = write_stream(place, name, found.columns, found.chunks, found.counts, about)
+    same = {None: "", pack.fingerprint: "; the images are the same as before"}
+    change = same.get(before, "; the images are others than before")
+    emit(Notice(f"{name}: packed into {place} (from {found.where}){change}"))
 
 
 @contextlib.contextmanager

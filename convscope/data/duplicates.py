@@ -5,30 +5,32 @@ They are told by 64 bits of each image, which packs keep, so that no pixel is re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from convscope.data.columns import Array, Columns, Image
 from convscope.events import Notice
 
 if TYPE_CHECKING:
-    from convscope.data.pack import Pack
+    from convscope.data.pack import Pack, Split
 
 ALARM = 0.001  # share of the test images that moves an accuracy by a tenth of a point at most
 NAMED = 3  # pairs that a sentence names
 KEPT = 20  # pairs that figures name
 _PIECE = 1 << 20  # bytes that are hashed together: what a second-level cache holds
 _KEY = 2026  # of the factors; another one gives other hashes
+_MIX = 0x9E3779B97F4A7C15  # odd, so that no bit of a hash is lost: 2**64 / the golden ratio
 
 Hashes = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
 
 
 def image_hashes(images: npt.NDArray[np.uint8]) -> Hashes:
-    """64 bits of the pixels of each image ``[N,C,H,W]``, whatever its label.
+    """64 bits of the pixels of each image ``[N,C,H,W]``, or of as many bytes, whatever its label.
 
     Two multilinear hashes of 32 bits (Lemire and Kaser 2014, The Computer Journal 57:1624): images
     that differ have the same one with a chance of 2**-64.
@@ -51,6 +53,28 @@ def image_hashes(images: npt.NDArray[np.uint8]) -> Hashes:
         sums = padded[: len(piece)].view("<u4").astype(np.uint64) @ factors  # [n,2], modulo 2**64
         found[begin : begin + step] = sums[:, 0] >> 32 << 32 | sums[:, 1] >> 32
     return found
+
+
+def input_hashes(columns: Columns, values: Mapping[str, Array]) -> Hashes:
+    """64 bits of the inputs of each record, whatever its targets: :func:`image_hashes` where they
+    are one image, else those of every input, in order.
+
+    >>> from convscope.data.columns import Numbers
+    >>> found = input_hashes({"x": Numbers(("a",))}, {"x": np.array([[1.0], [2.0], [1.0]], "f4")})
+    >>> found[0] == found[2], found[0] == found[1]
+    (True, False)
+    """
+    names = [name for name, column in columns.items() if column.is_input]
+    found, *others = (image_hashes(_as_bytes(values[name])) for name in names)
+    for other in others:
+        found = found * np.uint64(_MIX) + other  # modulo 2**64
+    return found
+
+
+def _as_bytes(values: Array) -> npt.NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values
+    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
 
 
 def firsts(hashes: Hashes) -> Positions:
@@ -133,13 +157,12 @@ def found_in(pack: Pack) -> Duplicates:
     """The images of a pack that are there more than once."""
     splits = [(name, pack.splits[name]) for name in ("train", "val", "test") if name in pack.splits]
     first = firsts(np.concatenate([split.hashes for _, split in splits]))
-    labels = np.concatenate([split.labels for _, split in splits])
     starts = np.cumsum([0, *(len(split) for _, split in splits)])
     where = np.repeat(np.arange(len(splits)), np.diff(starts))  # the split of each image
     names = [name for name, _ in splits]
     test = where == names.index("test") if "test" in names else np.zeros(len(where), bool)
     earlier = where[first] < where
-    two = labels != labels[first]
+    two = _differ([split for _, split in splits], pack, first)
     kinds = {
         "test_in_train": test & earlier,
         "val_in_train": ~test & earlier,
@@ -163,7 +186,16 @@ def found_in(pack: Pack) -> Duplicates:
         **counts,
         test=int(test.sum()),
         images=len(first),
-        size=pack.image_size,
+        size=next(one.size for one in pack.inputs.values() if isinstance(one, Image)),
         leaked=kinds["test_in_train"][test],
         examples=examples,
     )
+
+
+def _differ(splits: Sequence[Split], pack: Pack, first: Positions) -> npt.NDArray[np.bool_]:
+    """Which records [N] have another target than the first one that is identical to each."""
+    found = np.zeros(len(first), bool)
+    for name in pack.targets:
+        values = np.concatenate([split.values[name] for split in splits])
+        found |= (values != values[first]).reshape(len(values), -1).any(axis=1)
+    return found

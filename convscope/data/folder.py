@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import statistics
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +21,9 @@ import numpy as np
 
 from convscope import machine
 from convscope.data import cache
+from convscope.data.columns import IMAGE, LABEL, image_and_label
 from convscope.data.decode import decode, look
-from convscope.data.duplicates import image_hashes
+from convscope.data.duplicates import input_hashes
 from convscope.data.layout import (
     Layout,
     Sample,
@@ -29,18 +32,13 @@ from convscope.data.layout import (
     refused,
     unread_kinds,
 )
-from convscope.data.pack import (
-    FORMAT_VERSION,
-    Chunk,
-    Pack,
-    read_meta,
-    record_hashes,
-    write_stream,
-)
+from convscope.data.pack import FORMAT_VERSION, Pack
+from convscope.data.pack_writer import Chunk, record_hashes
 from convscope.data.resize import Pixels, Resize, resized
-from convscope.data.scan import scan, stamp
-from convscope.errors import BadArgument, DataError, ImageError
-from convscope.events import Emit, Notice, Progress, silent
+from convscope.data.scan import Scan, scan, stamp
+from convscope.data.source import Contents, Place
+from convscope.errors import DataError, ImageError
+from convscope.events import Emit, Notice, Progress
 from convscope.formatting import listed
 
 RULES = 1  # part of a pack's key: raise it when the same files come to give another pack
@@ -53,84 +51,85 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def open_folder(
-    root: Path,
-    emit: Emit = silent,
-    *,
-    size: tuple[int, int] | None = None,
-    channels: int | None = None,
-    fit: str = "pad",
-) -> Pack:
-    """The pack of a folder of images, made in the cache on first use and again when a file changes.
+class FolderSource:
+    """A folder of image files, laid out as :mod:`convscope.data.layout` says; without a test folder
+    a fifth of each class is held out.
 
-    The folder is laid out as :mod:`convscope.data.layout` says; without a test folder a fifth of
-    each class is held out. ``decode`` brings every image to ``size`` (height, width), else to the
-    median of their own, at most 224 a side, and to ``channels``, else to 1 if all files are grey
-    and to 3 if not. Files that cannot be read are left out with one warning, and ``meta.json``
-    lists them. The pack of a folder that has gone is used as it is.
-
-    Raises BadArgument for a folder in no known layout, or with a class that has no images, and
-    DataError where no image of a class can be read, or the cache cannot take the pack.
+    ``decode`` brings every image to ``size`` (height, width), else to the median of their own, at
+    most 224 a side, and to ``channels``, else to 1 if all files are grey and to 3 if not. Files
+    that cannot be read are left out with one warning, and ``meta.json`` lists them. Raises
+    BadArgument, then or later, for a folder in no known layout, or with a class that has no images,
+    and DataError where no image of a class can be read, or the cache cannot take the pack.
     """
-    decode(np.zeros((1, 1), np.uint8), channels=channels or 3, size=size or (1, 1), fit=fit)
-    root, place = absolute(root), pack_folder(root, size, channels, fit)
-    name = _plain(root)
-    if root.is_dir():
-        seen = scan(root)
-        now = stamp(seen.found)
-        if (notice := not_read(unread_kinds(root, *seen))) is not None:
-            emit(Notice(f"{name}: {notice.text}", notice.warning))
-    elif place.is_dir():
-        emit(Notice(f"{name}: {root} is not there; its pack {place} is used as it is"))
-    else:
-        raise not_there(root)
 
-    def is_current() -> bool:
-        return not root.is_dir() or bool(read_meta(place).get("read_from") == now)
+    too_large = True
 
-    def make() -> None:
-        layout = arranged(root, *seen)
+    def __init__(
+        self,
+        root: Path,
+        size: tuple[int, int] | None = None,
+        channels: int | None = None,
+        fit: str = "pad",
+    ) -> None:
+        decode(np.zeros((1, 1), np.uint8), channels=channels or 3, size=size or (1, 1), fit=fit)
+        self.root, self.size, self.channels, self.fit = absolute(root), size, channels, fit
+        self.name = _plain(self.root)
+        key = f"{FORMAT_VERSION} {RULES} {size and tuple(size)} {channels} {fit}\0"
+        digest = hashlib.sha256(key.encode() + os.fsencode(self.root)).hexdigest()
+        self.place = cache.pack_folder(f"{self.name}-{digest[:10]}")
+
+    @cached_property
+    def _scan(self) -> Scan:
+        return scan(self.root)
+
+    def locate(self) -> Place:
+        """See :class:`~convscope.data.source.Source`."""
+        if self.root.is_dir():
+            return Place("disk", str(self.root))
+        if self.place.is_dir():
+            return Place("pack", f"{self.place} (its source files are gone)")
+        rule, remedy = "is not a folder that is there", "check the path"
+        if self.root.exists():
+            rule, remedy = "is no folder", "name the folder that holds the class folders"
+        raise refused(self.root, rule, remedy)
+
+    def stamp(self, emit: Emit) -> Any:
+        """One digest over the names, sizes and times of change of its images."""
+        if self.locate().kind == "pack":
+            text = f"{self.root} is not there; its pack {self.place} is used as it is"
+            emit(Notice(f"{self.name}: {text}"))
+            return None
+        if (notice := not_read(unread_kinds(self.root, *self._scan))) is not None:
+            emit(Notice(f"{self.name}: {notice.text}", notice.warning))
+        return stamp(self._scan.found)
+
+    def unread(self) -> dict[str, int]:
+        """How many files in the class folders are of a kind that is not read, by their suffix; none
+        where the folder has gone."""
+        return unread_kinds(self.root, *self._scan) if self.root.is_dir() else {}
+
+    @contextlib.contextmanager
+    def chunks(self, emit: Emit) -> Iterator[Contents]:
+        """Each image decoded once, on every core, in the order of the layout."""
+        layout = arranged(self.root, *self._scan)
         pool = ThreadPoolExecutor(
             machine.cores()
         )  # Pillow lets go of the interpreter while it works
         try:
-            _Job(root, place, name, layout, fit, pool, emit).run(size, channels, now)
+            job = _Job(self.root, self.place, self.name, layout, self.fit, pool, emit)
+            yield job.contents(self.size, self.channels, stamp(self._scan.found))
+            job.say_what_was_skipped()
         finally:
             pool.shutdown(cancel_futures=True)
 
-    return cache.opened(place, name, is_current, make, emit)
-
-
-def unread(root: Path) -> dict[str, int]:
-    """How many files in the class folders are of a kind that is not read, by their suffix; none
-    where the folder has gone."""
-    root = absolute(root)
-    return unread_kinds(root, *scan(root)) if root.is_dir() else {}
+    def remarks(self, pack: Pack) -> Iterable[Notice]:
+        """Nothing: all is said where the folder is looked through."""
+        return ()
 
 
 def absolute(root: Path) -> Path:
     """The folder's full path; links in it are kept, so that one that moves on is noticed."""
     return Path(os.path.abspath(root.expanduser()))  # noqa: PTH100
-
-
-def pack_folder(
-    root: Path,
-    size: tuple[int, int] | None = None,
-    channels: int | None = None,
-    fit: str = "pad",
-) -> Path:
-    """Where the pack of a folder is, or will be, when it is made with these options."""
-    root = absolute(root)
-    key = f"{FORMAT_VERSION} {RULES} {size and tuple(size)} {channels} {fit}\0"
-    digest = hashlib.sha256(key.encode() + os.fsencode(root)).hexdigest()
-    return cache.pack_folder(f"{_plain(root)}-{digest[:10]}")
-
-
-def not_there(root: Path) -> BadArgument:
-    """The error for a folder that is not there."""
-    if root.exists():
-        return refused(root, "is no folder", "name the folder that holds the class folders")
-    return refused(root, "is not a folder that is there", "check the path")
 
 
 @dataclass
@@ -150,40 +149,31 @@ class _Job:
     done: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)  # path, problem and remedy
 
-    def run(
+    def contents(
         self, size: tuple[int, int] | None, channels: int | None, now: Mapping[str, Any]
-    ) -> None:
-        """Write the pack in the place of an outdated one; ``now`` is what the folder is like."""
-        before = read_meta(self.place).get("fingerprint") if self.place.is_dir() else None
-        if before:
-            self._say("files have changed since they were packed; packing again")
+    ) -> Contents:
+        """What the pack is to hold; ``now`` is what the folder is like."""
         for remark in self.layout.remarks:
             self._say(remark.text, remark.warning)
         self._choose(size, channels)
-        shape = (self.channels, *self.size)
         paths = [sample.path for sample in self._samples()]
-        each = int(np.prod(shape)) + 16  # its pixels, a label and a hash of eight bytes each
+        each = self.channels * math.prod(self.size) + 16  # a label and a hash of eight bytes each
         needed = self.total * each + sum(map(len, paths)) + 100_000
         what = f"{self.name}: its pack of {self.total:,} images"
         cache.need_room(self.place, needed, what, "take smaller images (--image-size)")
-        cache.remove(self.place)
         self.resize = _resizer(self.total)
         splits = self.layout.splits
-        with cache.taking_data():
-            pack = write_stream(
-                self.place,
-                self.name,
-                self.layout.classes,
-                shape,
-                {split: self._chunks(split) for split in splits},
-                {split: len(samples) for split, samples in splits.items()},
-                {
-                    "source": _text(self.root),
-                    "read_from": now,
-                    "fit": self.fit,
-                    "skipped": self.skipped,
-                },
-            )
+        return Contents(
+            image_and_label((self.channels, *self.size), self.layout.classes, self.fit),
+            {split: len(samples) for split, samples in splits.items()},
+            {split: self._chunks(split) for split in splits},
+            now,
+            _text(self.root),
+            {"skipped": self.skipped},
+        )
+
+    def say_what_was_skipped(self) -> None:
+        """One warning of all that cannot be read."""
         if self.skipped:
             named = listed([f"{path} ({problem})" for path, problem in self.skipped], most=3)
             self._say(
@@ -191,9 +181,6 @@ class _Job:
                 f"{named}; all are listed in {self.place / 'meta.json'}",
                 warning=True,
             )
-        same = {None: "", pack.fingerprint: "; the images are the same as before"}
-        change = same.get(before, "; the images are others than before")
-        self._say(f"packed into {self.place} (from {self.root}){change}")
 
     @property
     def total(self) -> int:
@@ -262,13 +249,14 @@ class _Job:
         first: dict[int, str] = {}  # what is wrong, by class
         readable: set[int] = set()
         for chunk, problems in _in_order(self.pool, self._chunk, groups, AHEAD * machine.cores()):
-            self.done += len(chunk.labels) + len(problems)
+            labels = chunk.values[LABEL]
+            self.done += len(labels) + len(problems)
             self.emit(Progress(f"read {self.name}", self.done, self.total, "images"))
             for sample, problem in problems:
                 self.skipped.append((_text(sample.path), problem))
                 first.setdefault(sample.label, f"{_text(sample.path)}, {problem}")
-            readable.update(chunk.labels.tolist())
-            if len(chunk.labels):
+            readable.update(labels.tolist())
+            if len(labels):
                 yield chunk
         lost = sorted(first.keys() - readable)
         if lost and (split == "train" or not readable):
@@ -289,10 +277,11 @@ class _Job:
             else:
                 images[len(held)] = result
                 held.append(sample)
-        images, labels = images[: len(held)], np.array([sample.label for sample in held], np.int64)
-        paths = [sample.path for sample in held]
-        records = list(record_hashes(images, labels))
-        return Chunk(images, labels, paths, records, image_hashes(images)), problems
+        labels = np.array([sample.label for sample in held], np.int64)
+        values = {IMAGE: images[: len(held)], LABEL: labels}
+        columns = image_and_label(images.shape[1:], self.layout.classes)
+        known = list(record_hashes(columns, values)), input_hashes(columns, values)
+        return Chunk(values, [sample.path for sample in held], *known), problems
 
     def _decoded(self, sample: Sample) -> Pixels | str:
         """The pixels of an image, or what is wrong with it."""

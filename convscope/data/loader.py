@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from convscope import devices, kernels
 from convscope.data.augment import augment, draw, rest
+from convscope.data.columns import IMAGE, LABEL, Class, Columns, image_and_label
 from convscope.recipe import Augment
 
 AHEAD = 256  # seeds that are made at a time
@@ -22,13 +23,42 @@ AHEAD = 256  # seeds that are made at a time
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees: inputs float 0..1 [B,C,H,W] each, targets [B] each."""
+    """What one step sees, by the names of the columns: inputs are images float 0..1 [B,C,H,W] or
+    numbers [B,d]; targets int64 [B] (or float [B,K] of mixed images), labels [B,K], numbers [B]."""
 
-    inputs: tuple[Tensor, ...]
-    targets: tuple[Tensor, ...]
+    inputs: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]
 
     def __len__(self) -> int:
-        return len(self.targets[0])
+        return len(next(iter(self.targets.values())))
+
+    def first(self, count: int | None) -> Batch:
+        """The first records of it."""
+        return next(self.split(count)) if count else self
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next(iter(self.targets.values())).device
+
+    def laid_out(self, memory_format: torch.memory_format) -> Batch:
+        """The same with its images in this memory format."""
+        laid = {
+            name: one.contiguous(memory_format=memory_format) if one.ndim == 4 else one
+            for name, one in self.inputs.items()
+        }
+        return replace(self, inputs=laid)
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Its records in order, ``size`` of them at a time."""
+        for begin in range(0, len(self), size):
+            yield Batch(*({name: one[begin : begin + size] for name, one in some.items()}
+                          for some in (self.inputs, self.targets)))  # fmt: skip
+
+
+def forward(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Any:
+    """What a network gives for a batch: its arguments are the inputs, in the columns' order."""
+    return model(inputs) if isinstance(inputs, Tensor) else model(*inputs.values())
 
 
 def seed_of(*parts: int) -> int:
@@ -112,22 +142,37 @@ def to_input(
 class Loader:
     """Batches of a split, in an order that is a function of (seed, epoch) alone.
 
-    ``images`` uint8 [N,C,H,W] and ``labels`` int64 [N] may be memory maps larger than memory;
-    ``indices`` says which belong to it. With mixup and cutmix targets are float [B,``classes``].
-    Where images are on the device already, they are drawn and augmented there; else on the CPU, and
-    the next batch is made and copied while the device works with this one. What is drawn is the
-    same.
+    ``inputs`` (images uint8 [N,C,H,W], numbers float32 [N,d]) and ``targets`` [N,...] by the names
+    of their ``columns`` may be memory maps larger than memory; ``indices`` says which records
+    belong to it. With mixup and cutmix, which go with one image and one class, targets are float
+    [B,``classes``]. Where images are on the device already, they are drawn and augmented there;
+    else on the CPU, and the next batch is made and copied while the device works with this one.
+    What is drawn is the same.
     """
 
-    images: Tensor
-    labels: Tensor
+    columns: Columns
+    inputs: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]
     indices: Tensor
     batch_size: int
     seed: int
     augment: Augment
     device: str = "cpu"
     memory_format: torch.memory_format = torch.channels_last
-    classes: int | None = None
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes its one target has; None for other targets."""
+        kinds = [self.columns[name] for name in self.targets]
+        return len(kinds[0].classes) if len(kinds) == 1 and isinstance(kinds[0], Class) else None
+
+    @classmethod
+    def of_images(
+        cls, images: Tensor, labels: Tensor, *rest: Any, classes: int = 10, **more: Any
+    ) -> Loader:
+        """That of images uint8 [N,C,H,W] and their classes int64 [N] alone."""
+        columns = image_and_label(images.shape[1:], [str(n) for n in range(classes)])
+        return cls(columns, {IMAGE: images}, {LABEL: labels}, *rest, **more)
 
     def sizes(self) -> list[int]:
         """The size of each batch of an epoch; one image left over joins the batch before it, since
@@ -149,22 +194,31 @@ class Loader:
             self._drawn(chosen, epoch, seed, left)
             for chosen, seed in zip(batches, seeds_along(start, self.seed, epoch), strict=False)
         )
-        away = torch.device(self.device).type != self.images.device.type
-        for images, *targets in devices.ahead(drawn, self.device) if away else drawn:
+        here = next(iter(self.inputs.values())).device.type
+        away = torch.device(self.device).type != here
+        for values in devices.ahead(drawn, self.device) if away else drawn:
+            pairs = zip((*self.inputs, *self.targets), values, strict=True)
+            batch = {name: self._on_device(name, value) for name, value in pairs}
             yield Batch(
-                (to_input(images, self.device, self.memory_format),),
-                tuple(devices.sent(target, self.device) for target in targets),
+                {name: batch[name] for name in self.inputs},
+                {name: batch[name] for name in self.targets},
             )
 
-    def _drawn(self, chosen: Tensor, epoch: int, seed: int, left: Augment) -> tuple[Tensor, ...]:
-        """Images of a batch, augmented, what is ``left`` to do once they are drawn included, and
-        their targets."""
+    def _on_device(self, name: str, value: Tensor) -> Tensor:
+        if name in self.inputs and value.dtype is torch.uint8:
+            return to_input(value, self.device, self.memory_format)
+        return devices.sent(value, self.device)
+
+    def _drawn(self, chosen: Tensor, epoch: int, seed: int, left: Augment) -> list[Tensor]:
+        """The inputs of a batch, its images augmented, what is ``left`` to do once they are drawn
+        included, and its targets."""
         random = torch.Generator().manual_seed(seed)
-        images, targets = augment(  # [B,C,H,W] uint8, [B] or [B,K]
-            draw(self.images, chosen, self.augment, random, epoch),
-            (self.labels[chosen],),
-            left,
-            random,
-            classes=self.classes,
-        )
-        return images, *targets
+        inputs, targets = [], tuple(target[chosen] for target in self.targets.values())
+        for values in self.inputs.values():
+            if values.dtype is not torch.uint8:
+                inputs.append(values[chosen])
+                continue
+            images = draw(values, chosen, self.augment, random, epoch)  # [B,C,H,W] uint8
+            images, targets = augment(images, targets, left, random, classes=self.classes)
+            inputs.append(images)
+        return [*inputs, *targets]

@@ -32,7 +32,7 @@ class Download:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Published:
     """A published data set: what it is, and how its files are named and laid out.
 
     ``files`` names the files of each split, ``folders`` where they stand under a root.
@@ -78,8 +78,8 @@ train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 _ZALANDO = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 _TORONTO = "https://www.cs.toronto.edu/~kriz"
 
-SOURCES: dict[str, Source] = {
-    "mnist": Source(
+PUBLISHED: dict[str, Published] = {
+    "mnist": Published(
         title="MNIST: handwritten digits",
         classes=tuple("0123456789"),
         image_shape=(1, 28, 28),
@@ -90,7 +90,7 @@ SOURCES: dict[str, Source] = {
         folders=("MNIST/raw",),
         fingerprint="a659a129c030dc2699965dd294a8a2e971bc52a9c8877a8002057e63d00572dc",
     ),
-    "fashion-mnist": Source(
+    "fashion-mnist": Published(
         title="Fashion-MNIST: articles of clothing",
         classes=tuple(_FASHION.split(", ")),
         image_shape=(1, 28, 28),
@@ -127,7 +127,7 @@ SOURCES: dict[str, Source] = {
         ),
         fingerprint="6991ab73a70a5ae41687f0799fbb79ffa983029551b85839c404d99cce7b871c",
     ),
-    "cifar10": Source(
+    "cifar10": Published(
         title="CIFAR-10: small photographs, 10 classes",
         classes=tuple(_CIFAR10.split()),
         image_shape=(3, 32, 32),
@@ -150,7 +150,7 @@ SOURCES: dict[str, Source] = {
         pickles=("cifar-10-batches-py", "cifar-10-python.tar.gz"),
         fingerprint="c503ed42f78ab8798ccab451f408eea16cf2ec6cbcc5b7f3c1bdf8d92b3334fc",
     ),
-    "cifar100": Source(
+    "cifar100": Published(
         title="CIFAR-100: small photographs, 100 classes",
         classes=tuple(_CIFAR100.split()),
         image_shape=(3, 32, 32),
@@ -172,7 +172,7 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def files_in(source: Source, folder: Path) -> list[Path | None]:
+def files_in(source: Published, folder: Path) -> list[Path | None]:
     """The data set's files in ``folder``, in the order of ``source.files``.
 
     None stands for one that is missing; IDX files may be gzipped.
@@ -183,7 +183,7 @@ def files_in(source: Source, folder: Path) -> list[Path | None]:
     return [next(filter(Path.is_file, paths), None) for paths in candidates]
 
 
-def parse(source: Source, contents: Mapping[str, bytes]) -> Splits:
+def parse(source: Published, contents: Mapping[str, bytes]) -> Splits:
     """The splits in the bytes of the files, given by name: images ``[N,C,H,W]``, labels ``[N]``.
 
     Formats: http://yann.lecun.com/exdb/mnist/ (IDX) and https://www.cs.toronto.edu/~kriz/cifar.html
@@ -218,7 +218,7 @@ def _idx(name: str, content: bytes) -> Bytes:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _records(source: Source, name: str, content: bytes) -> Bytes:
+def _records(source: Published, name: str, content: bytes) -> Bytes:
     """The records of a CIFAR file, ``[N, label bytes + 3072]``."""
     limits = source.label_bytes or ()
     length = len(limits) + int(np.prod(source.image_shape))

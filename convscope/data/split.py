@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.data.columns import Class
 from convscope.data.duplicates import firsts
 from convscope.data.loader import stratified
 from convscope.data.pack import Pack, Split
@@ -42,9 +43,10 @@ def held_out(asked: Recipe, pack: Pack, begun: Sequence[int] | None = None) -> N
     """
     if "val" not in pack.splits:
         train, share, seed = pack.splits["train"], asked.data.val, asked.data.split_seed
-        drawn = stratified(train.labels, share, seed, firsts(train.hashes) if share else None)
+        of = strata(train)
+        drawn = stratified(of, share, seed, firsts(train.hashes) if share else None)
         if begun is not None and list(begun) != drawn.tolist():
-            apart = stratified(train.labels, share, seed)
+            apart = stratified(of, share, seed)
             return apart if list(begun) == apart.tolist() else drawn
         return drawn
     for name in ("val", "split_seed"):
@@ -58,17 +60,26 @@ def held_out(asked: Recipe, pack: Pack, begun: Sequence[int] | None = None) -> N
     return np.empty(0, np.int64)
 
 
-def validation(pack: Pack, val: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images and labels that are judged after each epoch: the data's own split, or those of the
-    training images."""
-    if "val" in pack.splits:
-        return pack.splits["val"].images, pack.splits["val"].labels
-    return part(pack.splits["train"], val)
+def validation(pack: Pack, val: NDArray[np.int64]) -> Split:
+    """What is judged after each epoch: the data's own split, or some of the training records."""
+    return pack.splits["val"] if "val" in pack.splits else part(pack.splits["train"], val)
 
 
-def part(split: Split, indices: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Some images of a split, which are not copied, and their labels."""
-    return cast("NDArray[np.uint8]", Part(split.images, indices)), split.labels[indices]
+def part(split: Split, indices: NDArray[np.int64]) -> Split:
+    """Some records of a split, whose images are not copied."""
+    values: dict[str, Any] = {
+        name: Part(array, indices) if array.ndim == 4 else array[indices]
+        for name, array in split.values.items()
+    }
+    return Split(split.columns, values)
+
+
+def strata(split: Split) -> NDArray[np.int64]:
+    """The numbers of strata [N] by which a split is divided in proportion: the classes of its first
+    target that is one, else all in one."""
+    first = (name for name, one in split.columns.items() if isinstance(one, Class))
+    name = next(first, None)
+    return np.zeros(len(split), np.int64) if name is None else split.values[name]
 
 
 def statistics(

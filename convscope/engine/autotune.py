@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope import files, machine
+from convscope.data.loader import forward
 from convscope.engine import measurements
 from convscope.engine.timing import race
 from convscope.engine.tuned import PARTS, Operands, Tuned
@@ -51,7 +52,7 @@ class Measured(NamedTuple):
 
 def plan(
     model: nn.Module,
-    inputs: Tensor,
+    inputs: Tensor | Mapping[str, Tensor],
     emit: Emit,
     dtype: torch.dtype = torch.float32,
     limit: float | None = None,
@@ -96,7 +97,9 @@ def forget() -> None:
     files.remove(_cache())
 
 
-def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[Layer, Any, bool]]:
+def shapes(
+    model: nn.Module, inputs: Tensor | Mapping[str, Tensor]
+) -> dict[str, tuple[Layer, Any, bool]]:
     """Each convolution and linear layer by name, its input's shape, and whether that input needs a
     gradient."""
     seen: dict[str, tuple[Layer, Any, bool]] = {}
@@ -116,7 +119,7 @@ def shapes(model: nn.Module, inputs: Tensor) -> dict[str, tuple[Layer, Any, bool
     for name, module in twin.named_modules():
         if untouched(module, nn.Conv2d) or untouched(module, nn.Linear):
             handles.append(module.register_forward_hook(functools.partial(note, name)))
-    twin(inputs)
+    forward(twin, inputs)
     for handle in handles:
         handle.remove()
     return {name: found for name, found in seen.items() if name not in again}

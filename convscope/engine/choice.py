@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from convscope import devices, kernels, machine
+from convscope.data.loader import Batch, forward
 from convscope.engine import autotune, measurements
 from convscope.engine.measurements import Candidate, Measurement
 from convscope.engine.timing import Race, race
@@ -27,6 +28,7 @@ from convscope.errors import BadArgument
 from convscope.events import Emit, Notice
 from convscope.recipe import Recipe, Train
 
+Loss = Callable[[Any, Batch], Tensor]  # the mean loss of what a network gave for a batch
 ROUNDS = 7  # quiet forward and backward passes a candidate, after one to warm up
 FEW = 16  # images that tell what is wrong or far slower
 LONG = 0.2  # seconds of a pass beyond which fewer images are timed
@@ -65,31 +67,32 @@ class Choice:
 def choose(
     recipe: Recipe,
     model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
+    batch: Batch,
+    loss: Loss,
     emit: Emit,
     patience: float | None = None,
 ) -> Choice:
     """Decide ``precision``, ``memory_format`` and ``kernels`` of a recipe.
 
-    ``inputs`` float 0..1 [B,C,H,W] and ``labels`` [B] are one real batch. What was measured is kept
-    in the cache by machine, versions, network and shape. Each of three races, and the timing of
-    layers in each format, ends after ``patience`` seconds (6), quiet or not. Raises BadArgument for
-    a format that is not for this device, or wrong on this machine.
+    ``batch`` is a real one, and ``loss`` gives its mean loss by what the network gave for it. What
+    was measured is kept in the cache by machine, versions, network and shape. Each of three races,
+    and the timing of layers in each format, ends after ``patience`` seconds (6), quiet or not.
+    Raises BadArgument for a format that is not for this device, or wrong on this machine.
     """
     train = recipe.train
-    check(train, inputs.device)
+    check(train, batch.device)
     asked = (train.precision, train.memory_format, train.kernels)
     if "auto" not in asked:
         return Choice(recipe)
-    inputs, labels = (t[: train.micro_batch or len(t)] for t in (inputs, labels))
-    shape = tuple(inputs.shape)
-    what = str(model), shape, str(inputs.device), NEAR_ENOUGH, ROUNDS, PARTS
+    batch = batch.first(train.micro_batch)
+    shapes = tuple(tuple(one.shape) for one in batch.inputs.values())
+    shape = shapes[0] if len(shapes) == 1 else shapes
+    what = str(model), shape, str(batch.device), NEAR_ENOUGH, ROUNDS, PARTS
     key = measurements.key_of(asked, *what)
     found, sure = measurements.read(key), True
     if found is None:
         patience = PATIENCE if patience is None else patience
-        found, sure = _measure(recipe, model, inputs, labels, emit, patience)
+        found, sure = _measure(recipe, model, batch, loss, emit, patience)
         if sure and (problem := measurements.write(key, found)):
             emit(Notice(f"what was measured is not kept: {problem}", warning=True))
     emit(Notice(in_words(found, sure)))
@@ -163,36 +166,39 @@ class _Runner:
     """A candidate's network, and the batch as it takes it."""
 
     network: nn.Module
-    inputs: Tensor
-    labels: Tensor
+    batch: Batch
+    loss: Loss
     precision: str
 
     def __call__(self, images: int | None = None) -> None:
-        _pass(self.network, self.inputs[:images], self.labels[:images], self.precision)
+        _pass(self.network, self.batch.first(images), self.loss, self.precision)
+
+    def gradient(self) -> Tensor:
+        """That of a few images."""
+        return _gradient(self.network, self.batch.first(FEW), self.loss, self.precision)
 
 
 def _measure(
-    recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, emit: Emit, patience: float
+    recipe: Recipe, model: nn.Module, batch: Batch, loss: Loss, emit: Emit, patience: float
 ) -> tuple[Measurement, bool]:
     """Time what the recipe leaves open; whether the machine was quiet enough to tell.
 
     A few images tell what is wrong or far slower. The rest race; then the formats that are not far
     behind race again, with the layers that are better not computed as PyTorch does it.
     """
-    device, train = inputs.device, recipe.train
+    device, train = batch.device, recipe.train
     names = _candidates(recipe, device)
-    few, some = inputs[:FEW], labels[:FEW]
+    few = batch.first(FEW)
     plain = copy.deepcopy(model).train()
-    expected = _gradient(plain, few, some, "float32")
-    classes = _pass(plain, few, some, "float32").shape[1]
+    expected = _gradient(plain, few, loss, "float32")
+    outputs = _pass(plain, few, loss, "float32")
     wrong: list[Candidate] = []
 
     def right(names: Iterable[Candidate]) -> dict[Candidate, _Runner]:
         found = {}
         for name in names:
-            runner = _runner(name, model, inputs, labels)
-            distance = _gradient(runner.network, runner.inputs[:FEW], some, runner.precision)
-            distance -= expected
+            runner = _runner(name, model, batch, loss)
+            distance = runner.gradient() - expected
             if distance.norm() < NEAR_ENOUGH[runner.precision] * expected.norm().clamp_min(1e-12):
                 found[name] = runner
             else:
@@ -207,7 +213,7 @@ def _measure(
     first = race(short, rounds=3, far=2 * FAR, limit=patience / 2)
     runners = {name: runners[name] for name in first.racing}
     best = min((first.timings[name].best for name in first.racing), default=LONG)
-    images = min(len(inputs), max(FEW, int(len(few) * LONG / max(best, 1e-9))))
+    images = min(len(batch), max(FEW, int(len(few) * LONG / max(best, 1e-9))))
     heat = _raced(runners, images, patience)
     final = heat
     if train.kernels == "auto" and any(name.kernels == "fused" for name in runners):
@@ -215,7 +221,7 @@ def _measure(
         for precision in dict.fromkeys(
             n.precision for n in runners if n.memory_format == "channels_last"
         ):
-            algorithms = autotune.plan(model, inputs, emit, DTYPES[precision], patience)
+            algorithms = autotune.plan(model, batch.inputs, emit, DTYPES[precision], patience)
             if algorithms != "fused":
                 runners |= right([Candidate(precision, "channels_last", algorithms)])
         if len(runners) > len(heat.racing):
@@ -231,8 +237,8 @@ def _measure(
     found = Measurement(
         recipe.model.name,
         dict(recipe.model.arguments),
-        classes=classes,
-        shape=(inputs.shape[0], inputs.shape[1], inputs.shape[2], inputs.shape[3]),
+        classes=outputs.shape[1] if isinstance(outputs, Tensor) else 0,
+        shape=tuple(next(one for one in batch.inputs.values() if one.ndim == 4).shape),
         device=str(device),
         asked=(train.precision, train.memory_format, train.kernels),
         images=images,
@@ -246,11 +252,11 @@ def _measure(
     return found, sure
 
 
-def _runner(one: Candidate, model: nn.Module, inputs: Tensor, labels: Tensor) -> _Runner:
+def _runner(one: Candidate, model: nn.Module, batch: Batch, loss: Loss) -> _Runner:
     layout = FORMATS[one.memory_format]
     twin = copy.deepcopy(model).to(memory_format=layout).train()
     twin = engine(twin, one.kernels, one.precision)
-    return _Runner(twin, inputs.contiguous(memory_format=layout), labels, one.precision)
+    return _Runner(twin, batch.laid_out(layout), loss, one.precision)
 
 
 def _raced(runners: dict[Candidate, _Runner], images: int, limit: float) -> Race[Candidate]:
@@ -271,26 +277,25 @@ def _pick(seconds: dict[Candidate, float]) -> Candidate:
     return best
 
 
-def _pass(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) -> Tensor:
-    """Run forward and backward once; the logits [B,K]."""
+def _pass(model: nn.Module, batch: Batch, loss: Loss, precision: str) -> Any:
+    """Run forward and backward once; what the network gave."""
     torch.manual_seed(0)
     model.zero_grad(set_to_none=True)
-    with devices.arithmetic(inputs.device, precision):
-        with autocast(inputs.device.type, precision):
-            logits: Tensor = model(inputs)
-        loss = functional.cross_entropy(logits.float(), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-    devices.wait(inputs.device)
-    return logits.detach()
+    with devices.arithmetic(batch.device, precision):
+        with autocast(batch.device.type, precision):
+            outputs = forward(model, batch.inputs)
+        loss(outputs, batch).backward()  # type: ignore[no-untyped-call]
+    devices.wait(batch.device)
+    return outputs
 
 
-def _gradient(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) -> Tensor:
+def _gradient(model: nn.Module, batch: Batch, loss: Loss, precision: str) -> Tensor:
     """All gradients in one float64 vector, without dropout, whose masks depend on the memory
     format."""
     shares = [(m, m.p) for m in model.modules() if isinstance(m, DROPOUTS)]
     for module, _ in shares:
         module.p = 0.0
-    _pass(model, inputs, labels, precision)
+    _pass(model, batch, loss, precision)
     for module, share in shares:
         module.p = share
     found = [p.grad for p in model.parameters() if p.grad is not None]

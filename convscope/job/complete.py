@@ -48,13 +48,12 @@ def complete(job: Job, place: RunFolder) -> None:
 
 
 def _go_through(job: Job, place: RunFolder) -> None:
-    labels = job.labels
-    val, test = len(labels), len(job.pack.splits["test"])
+    val, test = len(job.judged), len(job.pack.splits["test"])
 
     def validate(model: nn.Module) -> tuple[float | None, float | None]:
-        if not len(labels):
+        if not val:
             return None, None
-        logits = _logits(job, model, job.judged, "validate")
+        logits, labels = _logits(job, model, job.judged.images, "validate"), job.judged.labels
         return metrics.cross_entropy(logits, labels), metrics.accuracy(logits, labels)
 
     counts = val, val + test
@@ -85,9 +84,9 @@ def _logits(
 def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
     """Fit the temperature on validation, then look at the test split, once."""
     temperature = 1.0
-    if len(job.labels):
-        logits = _logits(job, job.engine, job.judged, "validate")
-        temperature = metrics.fit_temperature(logits, job.labels)
+    if len(job.judged):
+        logits = _logits(job, job.engine, job.judged.images, "validate")
+        temperature = metrics.fit_temperature(logits, job.judged.labels)
     else:
         job.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
     run_metadata.save_model(job, place, temperature)

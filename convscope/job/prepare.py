@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from convscope import devices, kernels, models, trial
 from convscope.data import augment, duplicates
+from convscope.data.columns import Image
 from convscope.data.duplicates import Duplicates
 from convscope.data.loader import Loader, tensor_of, to_input
-from convscope.data.pack import Pack
+from convscope.data.pack import Pack, Split
 from convscope.data.split import held_out, statistics, validation
 from convscope.engine import choice
 from convscope.engine.tuned_network import FORMATS
@@ -27,6 +28,7 @@ from convscope.formatting import decimal_size
 from convscope.models.parts import Classifier, InitialisedFromImages, is_ours
 from convscope.recipe import Recipe
 from convscope.training import memory
+from convscope.training.losses import losses_of
 from convscope.training.rehearsal import Rehearsal
 
 TWINS = 12  # times the weights: copies that the probe of number formats works on
@@ -65,8 +67,8 @@ class Limits:
 class Job:
     """A recipe with its data and its network; each stage gives it back with more of it decided.
 
-    ``val`` are the training images that are held out, ``judged`` uint8 [N,C,H,W] and ``labels`` [N]
-    what is judged after each epoch. ``engine`` is the network as it is run, ``model`` itself until
+    ``val`` are the training records that are held out, ``judged`` is what is judged after each
+    epoch. ``engine`` is the network as it is run, ``model`` itself until
     that is tuned. ``probed`` is how many images a pass may have while formats are measured.
     ``let_go`` gives back, where memory is bounded, what was read of the images.
     """
@@ -76,8 +78,7 @@ class Job:
     limits: Limits
     val: NDArray[np.int64]
     duplicates: Duplicates
-    judged: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    judged: Split
     model: Classifier
     engine: nn.Module
     loader: Loader
@@ -94,8 +95,9 @@ class Job:
     def rehearsal(self) -> Rehearsal:
         """Its work on copies of the network; what is judged are images of validation, or of
         training where there are none."""
-        images = self.judged if len(self.judged) else self.pack.splits["train"].images
-        some = torch.from_numpy(np.array(images[: self.recipe.train.eval_batch]))
+        split = self.judged if len(self.judged) else self.pack.splits["train"]
+        size = self.recipe.train.eval_batch
+        some = {n: torch.from_numpy(np.array(one[:size])) for n, one in split.inputs.items()}
         return Rehearsal(self.engine, self.loader, self.recipe.train, some, self.let_go)
 
 
@@ -114,7 +116,7 @@ def prepare(
 
     def let_go() -> None:
         if limits.memory is not None:  # what is mapped counts as resident, however easily it goes
-            memory.let_go(split.images for split in pack.splits.values())
+            memory.let_go(one for split in pack.splits.values() for one in split.inputs.values())
 
     def frugally(event: Event) -> None:
         emit(event)
@@ -122,12 +124,14 @@ def prepare(
             let_go()
 
     train = pack.splits["train"]
-    augment.check(asked.augment, pack.image_size, pack.channels)
+    for column in pack.inputs.values():
+        if isinstance(column, Image):
+            augment.check(asked.augment, column.size, column.channels)
     held = held_out(asked, pack, val)
     twice = duplicates.found_in(pack)
     let_go()
-    judged, labels = validation(pack, held)
-    if asked.train.early_stopping and not len(labels):
+    judged = validation(pack, held)
+    if asked.train.early_stopping and not len(judged):
         raise BadArgument(
             "early_stopping",
             asked.train.early_stopping,
@@ -138,7 +142,7 @@ def prepare(
     name = Path(asked.data.name).name
     emit(
         Notice(
-            f"{name}: {len(indices):,} images to learn from, {len(labels):,} held out for "
+            f"{name}: {len(indices):,} images to learn from, {len(judged):,} held out for "
             f"validation, {len(pack.splits['test']):,} to judge"
         )
     )
@@ -150,7 +154,8 @@ def prepare(
     choice.check(asked.train, torch.device(device))
     torch.manual_seed(asked.train.seed)
     model = build(asked, pack)
-    pixels = tensor_of(train.images)
+    inputs = {name: tensor_of(values) for name, values in train.inputs.items()}
+    (pixels,) = inputs.values()
     if asked.data.normalise:
         model.normalise.set(*statistics(pixels, indices, let_go))
     _initialise(model, pixels, indices)
@@ -158,15 +163,15 @@ def prepare(
     size = "{}x{}".format(*pack.image_size)
     asked = asked.measured(device=device, threads=torch.get_num_threads(), image_size=size)
     loader = Loader(
-        devices.resident(pixels, device),
-        torch.from_numpy(train.labels),
+        pack.columns,
+        devices.resident(inputs, device),
+        {name: torch.from_numpy(values) for name, values in train.targets.items()},
         indices,
         asked.train.batch_size,
         asked.train.seed,
         asked.augment,
         device,
         torch.contiguous_format,
-        len(pack.classes),
     )
     if asked.train.steps and asked.origin.get("train.epochs") == "default":
         asked = asked.measured(epochs=math.ceil(asked.train.steps / len(loader.sizes())))
@@ -177,7 +182,6 @@ def prepare(
         val=held,
         duplicates=twice,
         judged=judged,
-        labels=labels,
         model=model,
         engine=model,
         loader=loader,
@@ -224,10 +228,9 @@ def _probed(job: Job, bound: int) -> int:
 def _tried(job: Job) -> Recipe:
     """The recipe, once the network has stood its trial."""
     asked, pack, train = job.recipe, job.pack, job.recipe.train
-    judged = len(job.labels), len(pack.splits["test"])
+    judged = len(job.judged), len(pack.splits["test"])
     passes = trial.Passes.of(job.loader.sizes(), train.micro_batch, judged, train.eval_batch)
     passes = passes if job.probed is None else passes.at_most(job.probed)
-    batch = next(job.loader.epoch(0))
-    one = batch.inputs[0], batch.targets[0]
+    batch, losses = next(job.loader.epoch(0)), losses_of(job.loader, train)
     rebuild = functools.partial(build, asked, pack)
-    return trial.hold(job.model, asked, one, passes, len(pack.classes), rebuild, job.emit)
+    return trial.hold(job.model, asked, batch, losses, passes, rebuild, job.emit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import math
 import time
 from dataclasses import replace
@@ -23,6 +24,7 @@ from convscope.job.prepare import LOOK, Job
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
 from convscope.training import budget, memory
+from convscope.training.losses import losses_of, mean_loss
 from convscope.training.pace import Watch
 from convscope.training.profile import profile
 
@@ -33,10 +35,10 @@ def tune(job: Job, begun: bool = False) -> Job:
     """The job with nothing left to choose; where a run of its recipe was ``begun`` before, every
     value stands. Its pace is held against what was measured. Raises BadArgument for limits that
     cannot be kept."""
-    limits, batch = job.limits, next(job.loader.epoch(0))
-    inputs, labels = (some[0][: job.probed] for some in (batch.inputs, batch.targets))
+    limits, batch = job.limits, next(job.loader.epoch(0)).first(job.probed)
+    loss = functools.partial(mean_loss, losses_of(job.loader, job.recipe.train))
     patience = min(choice.PATIENCE, HASTE * (limits.seconds or math.inf))
-    chosen = choice.choose(job.recipe, job.model, inputs, labels, job.emit, patience)
+    chosen = choice.choose(job.recipe, job.model, batch, loss, job.emit, patience)
     train = chosen.recipe.train
     job = replace(job.laid_out(train.memory_format), recipe=chosen.recipe)
     job = replace(job, engine=tuned_network.engine(job.model, train.kernels, train.precision))
@@ -92,7 +94,7 @@ def _within_time(job: Job, seconds: float) -> Recipe:
     limits = job.limits
     deadline = limits.began + seconds * budget.AIM
     epoch = len(job.loader.sizes())
-    val, test = len(job.labels), len(job.pack.splits["test"])
+    val, test = len(job.judged), len(job.pack.splits["test"])
     room = deadline - time.perf_counter()
     prices = budget.measure(job.rehearsal(), room, val, val + test)
     room = deadline - time.perf_counter()

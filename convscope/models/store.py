@@ -158,11 +158,11 @@ def load(folder: RunFolder, own: str | None = None) -> Classifier:
     return model.eval()
 
 
-def make_up(model: torch.nn.Module, images: Tensor) -> None:
-    """Let lazy layers of a user's class take their sizes from a first batch [B,C,H,W]."""
+def make_up(model: torch.nn.Module, *inputs: Tensor) -> None:
+    """Let lazy layers of a user's class take their sizes from a first batch, [B,C,H,W] each."""
     if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
         with torch.no_grad():
-            model.eval()(images)
+            model.eval()(*inputs)
 
 
 def from_bytes(content: bytes, path: Path | str) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from convscope.recipe import Train
 from convscope.training import optim
 from convscope.training.checkpoint import Position, State
 from convscope.training.loop import update
+from convscope.training.losses import losses_of
 from convscope.training.rehearsal import endless
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
@@ -43,7 +44,7 @@ def search(model: nn.Module, loader: Loader, train: Train, emit: Emit) -> Search
     Raises TrainingError where the loss is no number at the very first.
     """
     state = State.of(model, optim.optimizer(model, train), train)
-    batches = endless(loader)
+    batches, each = endless(loader), losses_of(loader, train)
     rates: list[float] = []
     losses: list[float] = []
     lowest = running = math.inf
@@ -52,7 +53,7 @@ def search(model: nn.Module, loader: Loader, train: Train, emit: Emit) -> Search
         rate = rate_at(done)
         batch = next(batches)
         sums = Position().sums(loader.device)
-        update(state, batch, train, done, rate, seed_of(train.seed, done), sums)
+        update(state, batch, train, each, done, rate, seed_of(train.seed, done), sums)
         loss = float(sums[0]) / len(batch)
         emit(Progress("learning rates", done + 1, STEPS, "steps"))
         if not math.isfinite(loss):

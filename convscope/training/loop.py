@@ -14,10 +14,9 @@ from types import FrameType
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from convscope import devices
-from convscope.data.loader import Batch, Loader, seeds_along
+from convscope.data.loader import Batch, Loader, forward, seeds_along
 from convscope.engine import weights
 from convscope.engine.tuned_network import autocast
 from convscope.errors import Interrupted, TrainingError
@@ -26,6 +25,7 @@ from convscope.recipe import Train
 from convscope.run import RunFolder
 from convscope.training import checkpoint, optim
 from convscope.training.checkpoint import Position, State
+from convscope.training.losses import Losses, loss_sum, losses_of, outputs_of
 from convscope.training.pace import Pace
 
 Validate = Callable[[nn.Module], tuple[float | None, float | None]]  # -> (loss, accuracy)
@@ -55,7 +55,7 @@ def fit(
         emit(Notice(f"resumed at epoch {at.epoch + 1}, step {at.step}"))
     at = at or Position()
     run.write_history(at.history)
-    steps = len(loader.sizes())  # an epoch
+    losses, steps = losses_of(loader, train), len(loader.sizes())  # of an epoch
     total, first = optim.total_steps(train, steps), at.epoch * steps + at.step
     pace = Pace(total, steps, first, train.checkpoint_seconds, judged)
     saved_as = f"saved in {{}}; go on with --out {run.path} --resume"
@@ -70,7 +70,7 @@ def fit(
                 batches = zip(loader.epoch(at.epoch, at.step), seeds, strict=False)
             batch, seed = next(batches)
             lr = optim.learning_rate(train, done, total)
-            update(state, batch, train, done, lr, seed, sums)
+            update(state, batch, train, losses, done, lr, seed, sums)
             at.step += 1
             at.seen += len(batch)
             left = pace.step(len(batch))
@@ -100,7 +100,14 @@ def fit(
 
 
 def update(
-    state: State, batch: Batch, train: Train, done: int, lr: float, seed: int, sums: Tensor
+    state: State,
+    batch: Batch,
+    train: Train,
+    losses: Losses,
+    done: int,
+    lr: float,
+    seed: int,
+    sums: Tensor,
 ) -> None:
     """One step of training, after ``done`` of them, on a batch; ``seed`` is that of dropout."""
     for group in state.optimizer.param_groups:
@@ -108,7 +115,7 @@ def update(
     devices.seed(seed, sums.device)
     state.optimizer.zero_grad()
     with devices.arithmetic(sums.device, train.precision):
-        gradients(state.model, batch, train, sums)
+        gradients(state.model, batch, train, losses, sums)
     if train.clip_grad:
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
     state.optimizer.step()
@@ -116,23 +123,17 @@ def update(
         optim.follow(state.average, state.model, train.ema, done)
 
 
-def gradients(model: nn.Module, batch: Batch, train: Train, sums: Tensor) -> None:
-    """Add the gradient of the batch's mean loss to those there are, a ``micro_batch`` at a time,
-    and loss and correct guesses to ``sums`` [2]."""
-    (targets,) = batch.targets  # int64 [B], or float [B,K] of mixed images
-    size = train.micro_batch or len(batch)
-    for inputs, wanted in zip(
-        torch.split(batch.inputs[0], size), torch.split(targets, size), strict=True
-    ):
-        with autocast(inputs.device.type, train.precision):
-            logits = model(inputs)  # [b,K]
-        loss = functional.cross_entropy(
-            logits.float(), wanted, reduction="sum", label_smoothing=train.label_smoothing
-        )
+def gradients(model: nn.Module, batch: Batch, train: Train, losses: Losses, sums: Tensor) -> None:
+    """Add the gradient of the batch's mean loss, over all targets, to those there are, a
+    ``micro_batch`` at a time, and loss and right guesses of the first target to ``sums`` [2]."""
+    for part in batch.split(train.micro_batch or len(batch)):
+        with autocast(sums.device.type, train.precision):
+            outputs = outputs_of(forward(model, part.inputs), losses)
+        loss = loss_sum(losses, outputs, part)
         (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
-        labels = wanted if wanted.ndim == 1 else wanted.argmax(1)
         sums[0] += loss.detach()
-        sums[1] += (logits.detach().argmax(1) == labels).sum()
+        first, one = next(iter(losses.items()))
+        sums[1] += one.right(outputs[first].detach(), part.targets[first])
 
 
 def stage(at: Position, train: Train) -> str:

@@ -26,6 +26,7 @@ from convscope.errors import BadArgument
 from convscope.recipe import Train
 from convscope.training import loop, optim
 from convscope.training.checkpoint import Position, State
+from convscope.training.losses import losses_of
 from convscope.training.optim import Optimizer
 
 WARM = 3  # steps before the clock runs
@@ -137,7 +138,7 @@ def profile(model: nn.Module, loader: Loader, train: Train, steps: int = 20) -> 
     state = State.of(twin, optim.optimizer(twin, train), train)
     sums = Position().sums(loader.device)
     _name_what_no_operator_does(twin, state.optimizer)
-    batches = _forever(loader)
+    batches, losses = _forever(loader), losses_of(loader, train)
 
     def run(step: int) -> tuple[Batch, float, float]:
         """A step; its batch, the seconds it took, and those of the batch."""
@@ -146,7 +147,7 @@ def profile(model: nn.Module, loader: Loader, train: Train, steps: int = 20) -> 
         got = time.perf_counter()
         at = max(step, 0)
         lr = optim.learning_rate(train, at, 2 * steps)
-        loop.update(state, batch, train, at, lr, seed_of(train.seed, 0, at), sums)
+        loop.update(state, batch, train, losses, at, lr, seed_of(train.seed, 0, at), sums)
         devices.wait(device)
         return batch, time.perf_counter() - began, got - began
 
@@ -168,7 +169,7 @@ def profile(model: nn.Module, loader: Loader, train: Train, steps: int = 20) -> 
     data = statistics.median(seconds for _, _, seconds in timed)
     images = sum(len(one) for one, _, _ in timed) // steps
     found = Profile(whole, images, _kinds(recorder, whole, data, device))
-    inputs = batch.inputs[0][: train.micro_batch or None]
+    inputs = batch.first(train.micro_batch).inputs
     found.convolutions = _convolutions(model, inputs, clocks, train.precision)
     return found
 

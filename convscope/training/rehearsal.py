@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -17,24 +17,25 @@ from convscope.recipe import Train
 from convscope.training import checkpoint, optim
 from convscope.training.checkpoint import Position, State
 from convscope.training.loop import update
+from convscope.training.losses import losses_of
 
 
 class Rehearsal:
-    """Steps, judging and saves as a run does them; ``images``, uint8 [N,C,H,W], are like those that
-    it judges, and ``after`` is called after each step."""
+    """Steps, judging and saves as a run does them; ``inputs`` (of images uint8 [N,C,H,W]) are like
+    those that it judges, and ``after`` is called after each step."""
 
     def __init__(
         self,
         model: nn.Module,
         loader: Loader,
         train: Train,
-        images: Tensor,
+        inputs: Mapping[str, Tensor],
         after: Callable[[], None] = lambda: None,
     ) -> None:
         twin = copy.deepcopy(model)
         self.state = State.of(twin, optim.optimizer(twin, train), train)
-        self.loader, self.train, self.images, self.after = loader, train, images, after
-        self.batches = endless(loader)
+        self.loader, self.train, self.inputs, self.after = loader, train, inputs, after
+        self.losses, self.batches = losses_of(loader, train), endless(loader)
         self.batch: Batch | None = None  # kept until the next one is drawn, as by the loop
         self.sums = Position().sums(loader.device)
         self.done = 0
@@ -45,10 +46,11 @@ class Rehearsal:
         began = time.perf_counter()
         self.batch = batch = next(self.batches)
         train = train or self.train
-        part = Batch(*(tuple(t[:images] for t in some) for some in (batch.inputs, batch.targets)))
         lr = optim.learning_rate(train, 0, 1000)
         self.state.model.train()
-        update(self.state, part, train, self.done, lr, self.done, self.sums)
+        update(
+            self.state, batch.first(images), train, self.losses, self.done, lr, self.done, self.sums
+        )
         self.done += 1
         devices.wait(self.loader.device)
         self.after()
@@ -57,9 +59,10 @@ class Rehearsal:
     def judge(self, count: int) -> float:
         """Judge so many images at once; the seconds it took."""
         began = time.perf_counter()
-        predictions.logits_of(
+        predictions.outputs(
             self.state.judged,
-            self.images[:count],
+            {name: values[:count] for name, values in self.inputs.items()},
+            self.losses,
             batch_size=count,
             device=self.loader.device,
             memory_format=self.loader.memory_format,

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
+from convscope.data.loader import Batch
 from convscope.events import Emit
 from convscope.models.parts import Classifier
 from convscope.recipe import Recipe
+from convscope.training.losses import Losses
 from convscope.trial.formats import settle
 from convscope.trial.passes import Passes, judge, learn
 from convscope.trial.saving import load
@@ -28,21 +29,21 @@ REBUILT = 2_000_000  # parameters up to which a network of the registry is built
 def hold(
     model: Classifier,
     asked: Recipe,
-    batch: tuple[Tensor, Tensor],
+    batch: Batch,
+    losses: Losses,
     passes: Passes,
-    classes: int,
     rebuild: Callable[[], Classifier],
     emit: Emit,
 ) -> Recipe:
     """The recipe, with what this network does not bear ruled out, once the network has stood its
-    trial on images float [B,C,H,W] and targets [B] or [B,K] of a ``batch``; the network stays as it
-    was, but that its lazy layers have their sizes.
+    trial on a ``batch`` and the losses of its targets; the network stays as it was, but that its
+    lazy layers have their sizes.
 
     Raises BadArgument: for passes that fail, for what is not a row of logits an image, where no
     gradient reaches a parameter, and where the network, saved and loaded, is another one.
     """
     with torch.random.fork_rng(devices=[]):
-        network = Subject(model, asked, batch, classes, rebuild, emit)
+        network = Subject(model, asked, batch, losses, rebuild, emit)
         learn(network, passes.learnt)
         judge(network, passes.judged)
         if network.own or sum(p.numel() for p in model.parameters()) <= REBUILT:

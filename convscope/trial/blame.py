@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 
+from convscope.data.loader import Batch, forward
 from convscope.insight.anatomy.trace import trace
+from convscope.training.losses import Losses, mean_loss
 
 
-def ahead(model: nn.Module, inputs: Tensor, learns: bool, short: Callable[[str], str]) -> str:
+def ahead(
+    model: nn.Module, inputs: Sequence[Tensor], learns: bool, short: Callable[[str], str]
+) -> str:
     """The layer in whose forward pass a network fails and the shapes that met there, in words;
     nothing where it does not fail again. ``short`` makes a layer's name the user's own."""
-    failure = trace(copy.deepcopy(model), [inputs], real=True, learns=learns).failure
+    failure = trace(copy.deepcopy(model), list(inputs), real=True, learns=learns).failure
     if failure is None:
         return ""
     path = short(failure.module)
@@ -30,7 +33,7 @@ def said(why: BaseException) -> str:
     return " ".join(str(why).split())[:300] or type(why).__name__
 
 
-def behind(twin: nn.Module, inputs: Tensor, targets: Tensor) -> str:
+def behind(twin: nn.Module, batch: Batch, losses: Losses) -> str:
     """The layer in whose backward pass a network fails: the innermost of those whose output's
     gradient was there, and whose input's was not."""
     within: list[str] = []
@@ -51,8 +54,7 @@ def behind(twin: nn.Module, inputs: Tensor, targets: Tensor) -> str:
     for name, module in twin.named_modules():
         module.register_forward_hook(functools.partial(note, name))
     with contextlib.suppress(Exception):  # as it did before
-        loss = functional.cross_entropy(twin(inputs).float(), targets[: len(inputs)])
-        loss.backward()  # type: ignore[no-untyped-call]
+        mean_loss(losses, forward(twin, batch.inputs), batch).backward()  # type: ignore[no-untyped-call]
     return max(
         within, key=lambda name: (name.count(".") + bool(name), within.index(name)), default=""
     )

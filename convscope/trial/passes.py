@@ -6,18 +6,19 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from convscope.data.loader import forward
 from convscope.engine import tuned_network
 from convscope.errors import BadArgument
 from convscope.events import Notice
+from convscope.training.losses import mean_loss, outputs_of
 from convscope.trial.blame import behind, said
 from convscope.trial.subject import Subject
 
@@ -116,21 +117,21 @@ def _all(network: Subject, sizes: Iterable[int], once: Callable[[int], object]) 
 def learn_once(network: Subject, count: int, twin: nn.Module | None = None, **how: Any) -> None:
     """One pass forward and back on so many images, of the copy or of another ``twin``."""
     twin = twin or network.twin
-    targets = network.aims(count)
     try:
-        logits = _logits(network, twin, count, **how)
+        given = _given(network, twin, count, **how)
     except BadArgument:
         raise
     except Exception as why:
         raise network.failed(why, twin, count, learns=True) from why
-    _checked(network, logits, count, "in training mode")
-    if not logits.requires_grad:
+    outputs = _checked(network, given, count, "in training mode")
+    if not any(output.requires_grad for output in outputs.values()):
         raise network.refused(
             "gives logits that no gradient goes back from: nothing would be trained",
             "leave torch.no_grad(), .detach() and .numpy() out of forward, and let a parameter "
             "have requires_grad",
         )
-    loss = functional.cross_entropy(logits.float(), targets)
+    batch = network.some(count)
+    loss = mean_loss(network.losses, outputs, batch)
     if not math.isfinite(loss.item()):
         raise network.refused(
             f"gives a loss of {loss.item():g} for {count} training images before any training",
@@ -140,61 +141,74 @@ def learn_once(network: Subject, count: int, twin: nn.Module | None = None, **ho
     try:
         loss.backward()  # type: ignore[no-untyped-call]
     except Exception as why:
-        where = behind(copy.deepcopy(network.twin), network.some(count), targets)
+        where = behind(copy.deepcopy(network.twin), batch, network.losses)
         raise network.refused(
             f"fails on the way back{network.at(where)}, on a batch "
-            f"{list(network.some(count).shape)}: {said(why)}",
+            f"{network.shapes(count)}: {said(why)}",
             "mend the backward of that layer, or what changes its values in place",
         ) from why
 
 
-def judge_once(network: Subject, count: int) -> Tensor:
-    """The logits of so many images in evaluation mode."""
+def judge_once(network: Subject, count: int) -> Mapping[str, Tensor]:
+    """The outputs for so many images in evaluation mode, by target."""
     try:
         with torch.no_grad():
-            logits = _logits(network, network.twin, count)
+            given = _given(network, network.twin, count)
     except Exception as why:
         raise network.failed(why, network.twin, count, learns=False) from why
-    return _checked(network, logits, count, "in evaluation mode")
+    return _checked(network, given, count, "in evaluation mode")
 
 
-def _logits(
+def _given(
     network: Subject,
     twin: nn.Module,
     count: int,
     layout: torch.memory_format = torch.contiguous_format,
     narrow: bool = False,
 ) -> Any:
-    inputs = network.some(count).contiguous(memory_format=layout)
+    batch = network.some(count).laid_out(layout)
     narrow = narrow or network.asked.train.precision == "bfloat16"
     on = narrow and torch.is_grad_enabled()
-    with tuned_network.autocast(inputs.device.type, "bfloat16") if on else nullcontext():
-        return twin(inputs)
+    with tuned_network.autocast(batch.device.type, "bfloat16") if on else nullcontext():
+        return forward(twin, batch.inputs)
 
 
-def _checked(network: Subject, logits: Any, count: int, mode: str) -> Tensor:
-    """The logits; what is not a row of them an image is refused."""
-    wanted = [count, network.classes]
-    if not isinstance(logits, Tensor):
-        kind = type(logits).__name__
-        kind += f" of {len(logits)}" if isinstance(logits, tuple | list | dict) else ""
+def _checked(network: Subject, given: Any, count: int, mode: str) -> Mapping[str, Tensor]:
+    """What the network gave, by target; what is not a row an image for each target is refused."""
+    wanted = {name: loss.width for name, loss in network.losses.items()}
+    several = len(wanted) > 1
+    shapes = ", ".join(f"{name}: [B,{width}]" for name, width in wanted.items())
+    if several and not (isinstance(given, Mapping) and given.keys() >= wanted.keys()):
+        found = list(given) if isinstance(given, Mapping) else type(given).__name__
+        rule = f"gives {found} {mode}, not one output a target"
+        raise network.refused(rule, f"return a dictionary {{{shapes}}}")
+    if not several and not isinstance(given, Tensor):
+        kind = type(given).__name__
+        kind += f" of {len(given)}" if isinstance(given, tuple | list | dict) else ""
+        remedy = f"return the logits [B,{next(iter(wanted.values()))}] alone"
+        raise network.refused(f"gives {kind} {mode}, not a tensor", remedy)
+    outputs = outputs_of(given, network.losses)
+    for name, width in wanted.items():
+        _check_rows(network, name if several else "", outputs[name], [count, width], mode)
+    return {name: outputs[name] for name in wanted}
+
+
+def _check_rows(network: Subject, name: str, output: Tensor, wanted: list[int], mode: str) -> None:
+    """Refuse what is not [B,K], floating point, and, of a class, logits."""
+    count, width = wanted
+    of = f" for {name}" if name else ""
+    if list(output.shape) != wanted or not output.is_floating_point():
+        kind = "" if output.is_floating_point() else f" of {output.dtype}"
         raise network.refused(
-            f"gives {kind} {mode}, not a tensor",
-            f"return the logits [B,{network.classes}] alone",
+            f"gives {list(output.shape)}{kind}{of} {mode} for a batch of {count} images of "
+            f"{width} classes",
+            f"make it give [B,{width}]" + ", floating point" * bool(kind),
         )
-    if list(logits.shape) != wanted or not logits.is_floating_point():
-        kind = "" if logits.is_floating_point() else f" of {logits.dtype}"
+    rows = output.detach().double()
+    if width > 1 and bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < 1e-2).all()):
         raise network.refused(
-            f"gives {list(logits.shape)}{kind} {mode} for a batch of {count} images of "
-            f"{network.classes} classes",
-            f"make it give [B,{network.classes}]" + ", floating point" * bool(kind),
-        )
-    rows = logits.detach().double()
-    if network.classes > 1 and bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < 1e-2).all()):
-        raise network.refused(
-            f"gives probabilities {mode} (each row is of 0 or more and sums to 1), where "
+            f"gives probabilities{of} {mode} (each row is of 0 or more and sums to 1), where "
             "logits are wanted: the loss takes the softmax itself, and over probabilities it "
             "trains badly",
             "return the logits, without softmax",
         )
-    return logits

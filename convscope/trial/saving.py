@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
+from convscope.data.loader import forward
 from convscope.models import state, store
 from convscope.models.parts import Classifier
+from convscope.training.losses import outputs_of
 from convscope.trial.blame import said
 from convscope.trial.passes import judge_once
 from convscope.trial.subject import Subject
@@ -15,7 +19,7 @@ from convscope.trial.subject import Subject
 def load(network: Subject) -> None:
     """Save the copy, which has learnt, load it into a network that is built anew, compare."""
     before, again = judge_once(network, 2), judge_once(network, 2)
-    if not _near(before, again):
+    if not _alike(before, again):
         raise network.refused(
             "gives other logits for the same images each time it is asked in evaluation mode, "
             "so that no figure of it could be found again",
@@ -28,18 +32,22 @@ def load(network: Subject) -> None:
         rule = f"cannot be saved ({said(why)})"
         raise network.refused(rule, "let parameters and buffers be plain tensors") from why
     torch.manual_seed(torch.initial_seed() % 2**32 + 1)  # what is drawn anew is another
-    fresh = network.rebuild().to(network.inputs.device)
+    fresh = network.rebuild().to(network.batch.device)
     try:
-        store.make_up(fresh, network.some(2))
+        store.make_up(fresh, *network.some(2).inputs.values())
         store.fill(fresh, store.from_bytes(content, "its file"), "its file")
         with torch.no_grad():
-            found = fresh.eval()(network.some(2))
+            found = outputs_of(forward(fresh.eval(), network.some(2).inputs), network.losses)
     except Exception as why:
         rule = f"cannot be loaded into a network that is built anew ({said(why)})"
         remedy = "let __init__ make the same parameters and buffers each time"
         raise network.refused(rule, remedy) from why
-    if not _near(before, found):
+    if not _alike(before, found):
         raise network.refused(*_forgets(network, fresh))
+
+
+def _alike(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
+    return all(_near(output, two.get(name)) for name, output in one.items())
 
 
 def _forgets(network: Subject, fresh: Classifier) -> tuple[str, str]:

@@ -7,15 +7,17 @@ import copy
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from convscope import models
+from convscope.data.loader import Batch, forward
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit
 from convscope.formatting import listed, plural
 from convscope.models import state, store
 from convscope.models.parts import Classifier
 from convscope.recipe import Recipe
+from convscope.training.losses import Losses
 from convscope.trial.blame import ahead, said
 
 NAMED = 3  # parameters that a notice names
@@ -23,7 +25,7 @@ ONE_VALUE = "Expected more than 1 value per channel"  # what batch norm says of 
 
 
 class Subject:
-    """A network on trial, with images float [B,C,H,W] and targets [B] or [B,K] to try it on.
+    """A network on trial, with a batch to try it on and the losses of its targets.
 
     Making one gives lazy layers of ``model`` their sizes, and copies it: ``twin``. Raises
     BadArgument for a network that holds what PyTorch does not see, or that cannot be copied.
@@ -33,21 +35,20 @@ class Subject:
         self,
         model: Classifier,
         asked: Recipe,
-        batch: tuple[Tensor, Tensor],
-        classes: int,
+        batch: Batch,
+        losses: Losses,
         rebuild: Callable[[], Classifier],
         emit: Emit,
     ) -> None:
         self.model, self.asked, self.rebuild, self.emit = model, asked, rebuild, emit
-        self.inputs, self.targets = batch
-        self.classes = classes
+        self.batch, self.losses = batch, losses
         self.name = asked.model.name
         self.own = models.is_own(self.name)
         self.twin: nn.Module = self._copied()
 
     def _copied(self) -> Classifier:
         try:
-            store.make_up(self.model, self.some(2))
+            store.make_up(self.model, *self.some(2).inputs.values())
         except Exception as why:  # a user's class may raise anything
             raise self.failed(why, self.model, 2, learns=False) from why
         if hidden := next(state.hidden(self.model), None):
@@ -96,23 +97,28 @@ class Subject:
         handles = [m.register_forward_pre_hook(note(n)) for n, m in self.model.named_modules()]
         try:
             with torch.no_grad(), contextlib.suppress(Exception):  # it is told of in its place
-                copy.deepcopy(twin).eval()(self.some(2))
+                forward(copy.deepcopy(twin).eval(), self.some(2).inputs)
         finally:
             for handle in handles:
                 handle.remove()
         return self.short(called[0]) or "itself" if called else ""
 
-    def some(self, count: int) -> Tensor:
-        """So many images, from the first again where there are fewer."""
-        return self.inputs[_in_turn(count, self.inputs)]
+    def some(self, count: int) -> Batch:
+        """So many records, from the first again where there are fewer."""
+        which = torch.arange(count, device=self.batch.device) % len(self.batch)
+        return Batch(*({name: one[which] for name, one in some.items()}
+                       for some in (self.batch.inputs, self.batch.targets)))  # fmt: skip
 
-    def aims(self, count: int) -> Tensor:
-        """Their targets."""
-        return self.targets[_in_turn(count, self.targets)]
+    def shapes(self, count: int) -> str:
+        """Those of the inputs of so many records, in words."""
+        shapes = {name: list(one.shape) for name, one in self.some(count).inputs.items()}
+        if len(shapes) == 1:
+            return str(*shapes.values())
+        return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
 
     def failed(self, why: Exception, model: nn.Module, count: int, learns: bool) -> ConvscopeError:
         """What to say of a forward pass that failed."""
-        inputs = self.some(count)
+        inputs = [*self.some(count).inputs.values()]
         train, where = self.asked.train, ahead(model, inputs, learns, self.short)
         if ONE_VALUE in str(why):
             argument, value = "batch_size", train.batch_size
@@ -126,9 +132,9 @@ class Subject:
                 f"leaves {plural(count, 'image')} for a pass, and {self.name} {where or 'fails'}",
                 f"{remedy} (batch norm cannot learn from one value a channel)",
             )
-        rule = f"fails on a batch {list(inputs.shape)}: {type(why).__name__}: {said(why)}"
+        rule = f"fails on a batch {self.shapes(count)}: {type(why).__name__}: {said(why)}"
         if where:
-            rule = f"{where}, on a batch {list(inputs.shape)} {'in training' * learns}".rstrip()
+            rule = f"{where}, on a batch {self.shapes(count)} {'in training' * learns}".rstrip()
             rule += f" ({type(why).__name__})"
         remedy = "mend the class; it gets float [B,C,H,W]" if self.own else "take another network"
         return self.refused(rule, remedy)
@@ -149,8 +155,3 @@ class Subject:
     def named(self, names: list[str]) -> str:
         """Some names, and how many more there are."""
         return listed([self.short(name) for name in names], NAMED)
-
-
-def _in_turn(count: int, rows: Tensor) -> Tensor:
-    """The indices of so many rows, from the first again where there are fewer."""
-    return torch.arange(count, device=rows.device) % len(rows)

@@ -85,7 +85,7 @@ def test_images_of_a_folder_are_found_by_their_names(two, bars, monkeypatch, tmp
     order = np.random.default_rng(0).permutation(60)
     test = bars.splits["test"]
     names = tuple(f"{bars.classes[test.labels[i]]}/{i}.png" for i in order)
-    turned = replace(test, images=test.images[order], labels=test.labels[order])
+    turned = replace(test, values={name: one[order] for name, one in test.values.items()})
     object.__setattr__(turned, "files", names)
     pack = replace(bars, splits={**bars.splits, "test": turned})
     monkeypatch.setattr(sources, "open_data", lambda *rest, **more: pack)

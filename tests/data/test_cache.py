@@ -10,8 +10,8 @@ from photos import image_file, left_in_cache, opened, photos
 from quick import python
 
 from convscope.data import folder as folders
-from convscope.data.folder import open_folder
 from convscope.data.pack import verify
+from convscope.data.sources import open_data
 from convscope.errors import DataError
 from convscope.events import Progress
 
@@ -21,7 +21,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from convscope.data import folder, pack, resample
+from convscope.data import folder, pack, resample, sources
 
 resample.available()  # what a compiler takes does not grow with the images
 
@@ -31,7 +31,7 @@ def held():
 
 limit = held() + 60_000_000
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-images = folder.open_folder(Path(sys.argv[1])).splits["train"].images
+images = sources.open_data(Path(sys.argv[1])).splits["train"].images
 order = np.random.default_rng(0).permutation(len(images))
 total = sum(int(images[np.sort(batch)].sum()) for batch in np.array_split(order, 20))
 try:
@@ -53,7 +53,7 @@ def test_packed_and_read_in_less_memory_than_it_has(tmp_path):
     assert errors == ""
     count, size, total = map(int, out.split())
     assert size == count * 3 * 224 * 224 > 130_000_000
-    images = open_folder(root).splits["train"].images
+    images = open_data(root).splits["train"].images
     assert total == sum(int(image.sum()) for image in images)
 
 
@@ -68,7 +68,7 @@ def test_a_full_disk_is_refused_before_it_is_filled(tmp_path, own_cache, monkeyp
     monkeypatch.setattr(folders.cache.shutil, "disk_usage", lambda path: Usage(*usage(path)))
     room = 5_000_000
     with pytest.raises(DataError) as caught:
-        open_folder(root, size=(1000, 1000))
+        open_data(root, size=(1000, 1000))
     assert str(caught.value) == (
         f"photos: its pack of 24 images needs 72 MB, and {own_cache / 'packs'} has 5 MB free; "
         "set CONVSCOPE_CACHE to a folder with more room, or take smaller images (--image-size)"
@@ -99,13 +99,13 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(tmp_path, own_cache, monk
             return super().write(content)
 
     def full(path, mode="r", *rest, **named):
-        if path.name == "train-images.npy" and "w" in mode:
+        if path.name == "train-image.npy" and "w" in mode:
             return Full(path, "w")
         return real(path, mode, *rest, **named)
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(DataError) as caught:
-        open_folder(root)
+        open_data(root)
     assert f"the cache {own_cache} cannot take the data" in str(caught.value)
     assert "no room left on the disk" in str(caught.value)
     assert "set CONVSCOPE_CACHE to a folder that can" in str(caught.value)
@@ -130,7 +130,7 @@ def test_two_at_once_one_packs_and_the_other_waits(tmp_path):
         waiting.set()
 
     def work(name, emit):
-        packs[name] = open_folder(root, emit)
+        packs[name] = open_data(root, emit)
 
     one = threading.Thread(target=work, args=("first", first))
     one.start()
@@ -149,7 +149,7 @@ def test_two_at_once_one_packs_and_the_other_waits(tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from convscope.data.folder import open_folder
+from convscope.data.sources import open_data
 from convscope.events import Progress
 
 def emit(event):
@@ -157,7 +157,7 @@ def emit(event):
         print("reading", flush=True)
         time.sleep(600)
 
-open_folder(Path(sys.argv[1]), emit)
+open_data(Path(sys.argv[1]), emit)
 """
 
 
@@ -173,7 +173,7 @@ def test_another_process_that_dies_is_not_waited_for_and_cleared_up_after(tmp_pa
             assert len(left_in_cache(own_cache)) == 1  # what the other one is writing
             other.kill()
 
-    pack = open_folder(root, emit)
+    pack = open_data(root, emit)
     other.communicate()
     assert notices(events)[0] == "photos: another process is packing it; waiting for that one"
     assert "packed into" in notices(events)[-1]
@@ -198,4 +198,4 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match=r"the cache .*file cannot take .* set CONVSCOPE_CACHE to"):
-        open_folder(root)
+        open_data(root)

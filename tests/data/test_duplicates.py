@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convscope.data import duplicates, pack
+from convscope.data.columns import image_and_label
 from convscope.data.duplicates import firsts, found_in, image_hashes
-from convscope.data.pack import Chunk, open_pack, write_pack, write_stream
+from convscope.data.pack import open_pack
+from convscope.data.pack_writer import Chunk, write_pack, write_stream
 
 CLASSES = ("cat", "dog")
 
@@ -120,17 +122,17 @@ def test_one_in_a_thousand_is_said_without_alarm(tmp_path):
 def test_hashes_are_kept_and_pixels_not_read_again(tmp_path, monkeypatch):
     made = packed(tmp_path / "pets")
     assert all(np.array_equal(s.hashes, image_hashes(s.images)) for s in made.splits.values())
-    monkeypatch.setattr(pack, "image_hashes", None)  # would fail if it were asked for
+    monkeypatch.setattr(pack, "input_hashes", None)  # would fail if it were asked for
     again = open_pack(made.folder)
     assert again.digest == made.digest and found_in(again).test_in_train == 3
 
     def chunks():
-        yield Chunk(images(4), np.arange(4) % 2, (), (), np.arange(4, dtype=np.uint64))
+        values = {"image": images(4), "label": np.arange(4) % 2}
+        yield Chunk(values, (), (), np.arange(4, dtype=np.uint64))
 
     about = {"source": "x"}
-    given = write_stream(
-        tmp_path / "s", "s", CLASSES, (3, 5, 7), {"train": chunks()}, {"train": 4}, about
-    )
+    columns = image_and_label((3, 5, 7), CLASSES)
+    given = write_stream(tmp_path / "s", "s", columns, {"train": chunks()}, {"train": 4}, about)
     assert given.splits["train"].hashes.tolist() == [0, 1, 2, 3]
 
 

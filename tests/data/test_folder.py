@@ -17,8 +17,10 @@ from convscope import files, machine
 from convscope.data import folder as folders
 from convscope.data import resample
 from convscope.data.decode import decode
-from convscope.data.folder import open_folder, pack_folder
-from convscope.data.pack import fingerprint, read_meta, verify
+from convscope.data.folder import FolderSource
+from convscope.data.pack import read_meta, verify
+from convscope.data.pack_writer import fingerprint
+from convscope.data.sources import open_data
 from convscope.errors import BadArgument, ConvscopeError, DataError
 from convscope.events import Progress
 
@@ -219,7 +221,7 @@ def test_what_is_asked_for_has_a_pack_of_its_own(tmp_path):
 )
 def test_options_that_make_no_sense(tmp_path, own_cache, options, message):
     with pytest.raises(BadArgument, match=message):
-        open_folder(photos(tmp_path / "photos"), **options)
+        open_data(photos(tmp_path / "photos"), **options)
     assert not own_cache.exists()
 
 
@@ -305,7 +307,7 @@ def test_a_change_to_no_layout_keeps_the_old_pack(tmp_path):
     (root / "pig").mkdir()
     (root / "cat" / "000.png").unlink()
     with pytest.raises(BadArgument, match="pig: is a class folder without an image"):
-        open_folder(root)
+        open_data(root)
     verify(pack.folder)
 
 
@@ -319,10 +321,10 @@ def test_a_folder_that_has_gone(tmp_path):
         f"photos: {root} is not there; its pack {first.folder} is used as it is"
     ]
     with pytest.raises(BadArgument, match="photos: is not a folder that is there; check the path"):
-        open_folder(root, size=(9, 9))
+        open_data(root, size=(9, 9))
     root.write_bytes(b"")
     with pytest.raises(BadArgument, match="photos: is no folder; name the folder that holds"):
-        open_folder(root, size=(9, 9))
+        open_data(root, size=(9, 9))
 
 
 # Images that cannot be read
@@ -364,7 +366,7 @@ def test_a_class_that_cannot_be_read_is_named(tmp_path, own_cache):
     for path in (root / "cow").iterdir():
         path.write_bytes(b"no image")
     with pytest.raises(DataError) as caught:
-        open_folder(root)
+        open_data(root)
     text = f"{root}: no train image of cow can be read; the first, cow/00"
     assert str(caught.value).startswith(text)
     assert "is no image, is damaged" in str(caught.value)
@@ -385,7 +387,7 @@ def test_a_split_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(
         DataError, match="no test image of cat, cow, dog can be read; the first, te"
     ):
-        open_folder(root)
+        open_data(root)
 
 
 def test_nothing_that_can_be_read(tmp_path, own_cache):
@@ -393,9 +395,9 @@ def test_nothing_that_can_be_read(tmp_path, own_cache):
     for path in root.rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"none of its 24 images can be read; the first, .* empty"):
-        open_folder(root)
+        open_data(root)
     with pytest.raises(DataError, match="no train image of cat, cow, dog can be read"):
-        open_folder(root, size=(8, 8), channels=3)
+        open_data(root, size=(8, 8), channels=3)
     assert not list((own_cache / "packs").iterdir())
 
 
@@ -428,20 +430,20 @@ def test_ctrl_c_leaves_nothing_half_written_and_no_thread(tmp_path, own_cache):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        open_folder(root, stop)
+        open_data(root, stop)
     assert not list((own_cache / "packs").iterdir())
     assert threading.active_count() == threads
-    open_folder(root)
+    open_data(root)
 
 
 def test_a_damaged_pack_is_named_with_its_remedy(tmp_path):
     root = photos(tmp_path / "photos")
     pack, _ = opened(root)
-    assert pack.folder == pack_folder(root)
-    images = pack.folder / "train-images.npy"
+    assert pack.folder == FolderSource(root).place
+    images = pack.folder / "train-image.npy"
     images.write_bytes(images.read_bytes()[:-1])
     with pytest.raises(
         ConvscopeError, match=r"has .* bytes, not .* Delete the folder .* made anew"
     ):
-        open_folder(root)
+        open_data(root)
     assert read_meta(pack.folder)["source"] == str(root)

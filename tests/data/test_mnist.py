@@ -15,7 +15,7 @@ from quick import ROOT
 
 from convscope.data import mnist, sources
 from convscope.data.pack import verify
-from convscope.data.published import SOURCES, read_bytes
+from convscope.data.published import PUBLISHED, read_bytes
 from convscope.data.sources import locate, open_data
 from convscope.errors import DataError
 
@@ -45,7 +45,7 @@ def test_mnist_is_inside_the_package_and_exact():
 
 def test_mnist_is_the_official_files_byte_for_byte(published):
     official, pack = published("MNIST/raw"), open_data("mnist")
-    for split, names in SOURCES["mnist"].files.items():
+    for split, names in PUBLISHED["mnist"].files.items():
         images, labels = (read_bytes(official / name) for name in names)
         assert pack.splits[split].images.tobytes() == images[16:]
         assert pack.splits[split].labels.astype(np.uint8).tobytes() == labels[8:]

@@ -9,20 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convscope import files
-from convscope.data.pack import (
+from convscope.data import pack_writer
+from convscope.data.columns import image_and_label
+from convscope.data.pack import Pack, open_pack, read_meta, verify
+from convscope.data.pack_writer import (
     Chunk,
-    Pack,
     fingerprint,
-    open_pack,
-    read_meta,
     record_hashes,
-    verify,
     write_pack,
     write_stream,
 )
 from convscope.errors import ConvscopeError, DataError
 
 CLASSES = ("cat", "dog", "cow")
+COLUMNS = image_and_label((3, 5, 7), CLASSES)
 
 
 def some_splits(seed=0):
@@ -65,9 +65,9 @@ def test_meta_says_what_is_in_it(pack):
     meta = json.loads((pack.folder / "meta.json").read_text())
     assert meta["source"] == "a test"
     assert meta["fingerprint"] == pack.fingerprint == fingerprint(some_splits())
-    assert meta["splits"]["test"]["images"]["shape"] == [4, 3, 5, 7]
-    assert meta["splits"]["train"]["labels"]["sha256"] == files.sha256(
-        pack.folder / "train-labels.npy"
+    assert meta["splits"]["test"]["image"]["shape"] == [4, 3, 5, 7]
+    assert meta["splits"]["train"]["label"]["sha256"] == files.sha256(
+        pack.folder / "train-label.npy"
     )
 
 
@@ -104,7 +104,7 @@ def test_fingerprint_sees_everything_else():
         (np.zeros((2, 3, 4, 4), np.float32), [0, 1], r"images are float32 \[2, 3, 4, 4\], must be"),
         (np.zeros((2, 4, 4), np.uint8), [0, 1], r"images are uint8 \[2, 4, 4\], must be"),
         (np.zeros((0, 1, 4, 4), np.uint8), [], "none of them 0"),
-        (np.zeros((2, 1, 4, 4), np.uint8), [0], r"labels are int64 \[1\], must be .* \[2\]"),
+        (np.zeros((2, 1, 4, 4), np.uint8), [0], "has 2 of image and 1 of label, must have as many"),
         (np.zeros((2, 1, 4, 4), np.uint8), [0.0, 1.0], "labels are float64"),
         (np.zeros((2, 1, 4, 4), np.uint8), [0, 3], r"label 3 of image 1 is outside 0\.\.2"),
         (np.zeros((2, 1, 4, 4), np.uint8), [-1, 0], r"label -1 of image 0 is outside 0\.\.2"),
@@ -120,7 +120,7 @@ def test_refuses_arrays_that_are_no_data_set(tmp_path, images, labels, message):
 def test_refuses_splits_of_different_shapes_and_unknown_names(tmp_path):
     small, large = np.zeros((1, 1, 2, 2), np.uint8), np.zeros((1, 1, 3, 3), np.uint8)
     label = np.array([0])
-    with pytest.raises(DataError, match="must have splits, and images of one shape"):
+    with pytest.raises(DataError, match="must be .*: records of one shape in all splits"):
         write_pack(tmp_path, "p", CLASSES, {"train": (small, label), "test": (large, label)}, "")
     with pytest.raises(DataError, match=r"\.\./up: must be one of train, val, test"):
         write_pack(tmp_path, "p", CLASSES, {"../up": (small, label)}, "")
@@ -131,7 +131,7 @@ def chunks(images, labels, length, names=()):
     for start in range(0, len(labels), length):
         part = slice(start, start + length)
         piece = images[part].copy()
-        yield Chunk(piece, labels[part], names[part])
+        yield Chunk({"image": piece, "label": labels[part]}, names[part])
         piece[:] = 7
 
 
@@ -144,7 +144,7 @@ def streamed(folder: Path, expected: int, length: int, name="") -> Pack:
         counts[split] = len(labels)
     counts["train"] = expected
     about = {"source": "a test", "read_from": {}}
-    return write_stream(folder, "pets", CLASSES, (3, 5, 7), streams, counts, about)
+    return write_stream(folder, "pets", COLUMNS, streams, counts, about)
 
 
 @pytest.mark.parametrize("length", [1, 4, 11, 50])
@@ -161,12 +161,12 @@ def test_what_is_said_about_a_pack_is_looked_at_last(tmp_path):
     left_out: list[str] = []
 
     def pieces():
-        yield Chunk(np.zeros((1, 1, 2, 2), np.uint8), np.array([0]))
+        yield Chunk({"image": np.zeros((1, 1, 2, 2), np.uint8), "label": np.array([0])})
         left_out.append("a.png")
 
-    about = {"skipped": left_out, "fit": "crop"}
-    shape, counts = (1, 2, 2), {"train": 2}
-    made = write_stream(tmp_path / "p", "pets", CLASSES, shape, {"train": pieces()}, counts, about)
+    columns, counts = image_and_label((1, 2, 2), CLASSES, "crop"), {"train": 2}
+    about, stream = {"skipped": left_out}, {"train": pieces()}
+    made = write_stream(tmp_path / "p", "pets", columns, stream, counts, about)
     assert read_meta(made.folder)["skipped"] == ["a.png"]
     assert made.fit == "crop"
     assert len(made.splits["train"]) == 1
@@ -174,23 +174,23 @@ def test_what_is_said_about_a_pack_is_looked_at_last(tmp_path):
 
 def test_hashes_that_come_with_a_chunk_are_not_made_again(tmp_path, monkeypatch):
     images, labels = some_splits()["train"]
-    hashes = list(record_hashes(images, labels))
-    monkeypatch.setattr("convscope.data.pack.record_hashes", lambda *_: pytest.fail("made again"))
-    stream = {"train": [Chunk(images[:4], labels[:4], (), hashes[:4])]}
-    stream["train"] += [Chunk(images[4:], labels[4:], (), hashes[4:])]
-    shape, counts = (3, 5, 7), {"train": 11}
-    made = write_stream(tmp_path / "p", "pets", CLASSES, shape, stream, counts, {})
+    hashes = list(record_hashes(COLUMNS, {"image": images, "label": labels}))
+    monkeypatch.setattr(pack_writer, "record_hashes", lambda *_: pytest.fail("made again"))
+    some = ({"image": images[part], "label": labels[part]} for part in (slice(4), slice(4, None)))
+    stream = {"train": [Chunk(next(some), (), hashes[:4]), Chunk(next(some), (), hashes[4:])]}
+    made = write_stream(tmp_path / "p", "pets", COLUMNS, stream, {"train": 11}, {})
     monkeypatch.undo()
     assert made.fingerprint == fingerprint({"train": (images, labels)})
 
 
 def test_a_source_that_breaks_off_leaves_nothing(tmp_path):
     def pieces():
-        yield Chunk(np.zeros((1, 1, 2, 2), np.uint8), np.array([0]))
+        yield Chunk({"image": np.zeros((1, 1, 2, 2), np.uint8), "label": np.array([0])})
         raise DataError("cut")
 
+    columns = image_and_label((1, 2, 2), CLASSES)
     with pytest.raises(DataError, match="cut"):
-        write_stream(tmp_path / "p", "p", CLASSES, (1, 2, 2), {"train": pieces()}, {"train": 2}, {})
+        write_stream(tmp_path / "p", "p", columns, {"train": pieces()}, {"train": 2}, {})
     assert not list(tmp_path.iterdir())
 
 
@@ -229,7 +229,7 @@ def test_a_pack_larger_than_memory_opens(tmp_path):
     small = np.zeros((1, 1, 1000, 1000), np.uint8)
     large = write_pack(tmp_path / "large", "p", CLASSES, {"train": (small, np.array([1]))}, "here")
     count = total // 1_000_000 + 1000
-    images, labels = (large.folder / f"train-{part}.npy" for part in ("images", "labels"))
+    images, labels = (large.folder / f"train-{part}.npy" for part in ("image", "label"))
     with images.open("rb+") as file:
         np.lib.format.write_array_header_1_0(
             file, {"descr": "|u1", "fortran_order": False, "shape": (count, 1, 1000, 1000)}
@@ -239,7 +239,7 @@ def test_a_pack_larger_than_memory_opens(tmp_path):
         file.write(b"\x09")
     np.save(labels, np.ones(count, np.int64))
     meta = json.loads((large.folder / "meta.json").read_text())
-    for path, part in ((images, "images"), (labels, "labels")):
+    for path, part in ((images, "image"), (labels, "label")):
         meta["splits"]["train"][part]["shape"][0] = count
         meta["splits"]["train"][part]["bytes"] = path.stat().st_size
     (large.folder / "meta.json").write_text(json.dumps(meta))
@@ -259,33 +259,33 @@ def rewrite(path: Path, array) -> None:
 @pytest.mark.parametrize(
     ("file", "damage", "message"),
     [
-        ("train-images.npy", cut, "has 1,282 bytes, not 1,283"),
-        ("train-images.npy", Path.unlink, "cannot be read"),
-        ("test-labels.npy", cut, "has 159 bytes, not 160"),
+        ("train-image.npy", cut, "has 1,282 bytes, not 1,283"),
+        ("train-image.npy", Path.unlink, "cannot be read"),
+        ("test-label.npy", cut, "has 159 bytes, not 160"),
         (
-            "test-images.npy",
+            "test-image.npy",
             lambda path: rewrite(path, np.zeros((4, 3, 7, 5), np.uint8)),
             r"holds uint8 \[4, 3, 7, 5\], not uint8 \[4, 3, 5, 7\]",
         ),
         (
-            "test-images.npy",
+            "test-image.npy",
             lambda path: path.write_bytes(b"x" * path.stat().st_size),
             "cannot be read",
         ),
         (
-            "test-labels.npy",
+            "test-label.npy",
             lambda path: rewrite(path, np.array([0, 1, 2, 3])),
             r"test: label 3 of image 3 is outside 0\.\.2",
         ),
         ("meta.json", lambda path: path.write_text("{"), "meta.json: is damaged"),
         ("meta.json", Path.unlink, "meta.json: is not there"),
-        ("meta.json", lambda path: path.write_text("[]"), "is no pack of format 1"),
-        ("meta.json", lambda path: path.write_text('{"format_version": 9}'), "no pack of format 1"),
-        ("meta.json", lambda path: path.write_text('{"format_version": 1}'), "is damaged"),
+        ("meta.json", lambda path: path.write_text("[]"), "is no pack of format 2"),
+        ("meta.json", lambda path: path.write_text('{"format_version": 9}'), "no pack of format 2"),
+        ("meta.json", lambda path: path.write_text('{"format_version": 2}'), "is damaged"),
         (
             "meta.json",
-            lambda path: path.write_text('{"format_version": 1, "classes": [], "splits": {}}'),
-            "must have splits",
+            lambda path: path.write_text('{"format_version": 2, "columns": {}, "splits": {}}'),
+            "must have an input and a target",
         ),
     ],
 )
@@ -299,12 +299,12 @@ def test_damage_is_named_with_its_remedy(pack, file, damage, message):
 
 def test_verify_finds_a_changed_pixel(pack):
     verify(pack.folder)
-    path = pack.folder / "train-images.npy"
+    path = pack.folder / "train-image.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     open_pack(pack.folder)
-    with pytest.raises(DataError, match=r"train-images\.npy: was changed after it was written"):
+    with pytest.raises(DataError, match=r"train-image\.npy: was changed after it was written"):
         verify(pack.folder)
 
 

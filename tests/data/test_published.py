@@ -9,14 +9,14 @@ from archives import IDX_NAMES, cifar100_archive, idx, put, small_fashion
 
 from convscope import files
 from convscope.data.pack import fingerprint
-from convscope.data.published import SOURCES, files_in, parse, read_bytes
+from convscope.data.published import PUBLISHED, files_in, parse, read_bytes
 from convscope.data.sources import open_data
 from convscope.errors import DataError
 
 
 @pytest.mark.parametrize("name", ["fashion-mnist", "cifar10"])
 def test_the_real_ones_have_the_published_fingerprint(name, published):
-    source = SOURCES[name]
+    source = PUBLISHED[name]
     paths = [path for path in files_in(source, published(source.folders[0])) if path]
     contents = {path.name.removesuffix(".gz"): read_bytes(path) for path in paths}
     splits = parse(source, contents)
@@ -85,7 +85,7 @@ def test_damaged_cifar_archives(bare, archive, message):
 
 
 def test_no_source_lacks_its_facts():
-    for name, source in SOURCES.items():
+    for name, source in PUBLISHED.items():
         assert source.title and source.licence and source.home_page.startswith("http"), name
         assert len(set(source.classes)) == len(source.classes) in (10, 100)
         for file in source.downloads:

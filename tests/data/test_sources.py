@@ -15,7 +15,7 @@ from listening import warnings_in
 from quick import python
 
 from convscope import files
-from convscope.data.published import SOURCES, Download
+from convscope.data.published import PUBLISHED, Download
 from convscope.data.sources import is_folder, locate, open_data
 from convscope.errors import BadArgument, DataError
 from convscope.events import Progress
@@ -59,7 +59,7 @@ def test_roots_are_searched_in_order(bare, tmp_path, monkeypatch):
 
 def test_cifar10_as_files(bare):
     batches = small_cifar()
-    names = [name for names in SOURCES["cifar10"].files.values() for name in names]
+    names = [name for names in PUBLISHED["cifar10"].files.values() for name in names]
     put(bare / "cifar-10-batches-bin", dict(zip(names, batches, strict=True)))
     pack, _ = opened("cifar10")
     assert pack.splits["train"].images.shape == (20, 3, 32, 32)
@@ -105,11 +105,9 @@ def test_packed_once_and_again_when_a_file_changes(bare):
 
 def test_a_truncated_pack_is_named_with_its_remedy(bare):
     put(bare / "fashion-mnist", small_fashion())
-    images = open_data("fashion-mnist").folder / "train-images.npy"
+    images = open_data("fashion-mnist").folder / "train-image.npy"
     images.write_bytes(images.read_bytes()[:-1])
-    with pytest.raises(
-        DataError, match=r"train-images\.npy: has .* Delete the folder .* made anew"
-    ):
+    with pytest.raises(DataError, match=r"train-image\.npy: has .* Delete the folder .* made anew"):
         open_data("fashion-mnist")
 
 
@@ -172,10 +170,11 @@ def test_nowhere_names_the_ways_out(bare):
     assert "cifar10: is not on this machine, and downloading was not allowed" in text
     assert "CONVSCOPE_DATA=ROOT" in text
     assert "ROOT/cifar-10-batches-bin/ or ROOT/cifar-10-binary.tar.gz" in text
-    assert f"{SOURCES['cifar10'].downloads[0].url} elsewhere and put it into" in text
+    assert f"{PUBLISHED['cifar10'].downloads[0].url} elsewhere and put it into" in text
     assert "mnist, which is inside the package" in text
     assert (
-        str(locate("cifar10")) == f"download of 162 MiB from {SOURCES['cifar10'].downloads[0].url}"
+        str(locate("cifar10"))
+        == f"download of 162 MiB from {PUBLISHED['cifar10'].downloads[0].url}"
     )
 
 
@@ -238,8 +237,8 @@ def let_publish(monkeypatch, publisher, name, contents, inside=False):
         sha256 = hashlib.sha256(gzip.decompress(content) if inside else content).hexdigest()
         downloads.append(Download(f"http://127.0.0.1:{port}/{file}", len(content), sha256, inside))
         publisher.content[f"/{file}"] = content
-    source = replace(SOURCES[name], downloads=tuple(downloads))
-    monkeypatch.setitem(SOURCES, name, source)
+    source = replace(PUBLISHED[name], downloads=tuple(downloads))
+    monkeypatch.setitem(PUBLISHED, name, source)
 
 
 def test_downloads_an_archive_once(bare, publisher, monkeypatch):
@@ -379,7 +378,7 @@ def test_two_processes_may_open_a_data_set_for_the_first_time(tmp_path):
     code = "from convscope.data.sources import open_data; print(open_data('mnist').fingerprint)"
     both = [python(code, CONVSCOPE_CACHE=str(tmp_path)) for _ in range(2)]
     answers = [process.communicate(timeout=60) for process in both]
-    assert answers == [(f"{SOURCES['mnist'].fingerprint}\n", "")] * 2
+    assert answers == [(f"{PUBLISHED['mnist'].fingerprint}\n", "")] * 2
     assert [path.name for path in (tmp_path / "packs").iterdir()] == ["mnist-1"]
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from convscope.data import split
+from convscope.data.columns import image_and_label
 from convscope.data.pack import Split
 from convscope.errors import BadArgument
 from convscope.recipe import resolve
@@ -45,19 +46,28 @@ def test_a_part_is_read_a_slice_at_a_time():
 
     images = np.arange(40, dtype=np.uint8).reshape(10, 1, 2, 2)
     indices = np.array([7, 1, 4])
-    part, labels = split.part(Split(images.view(Counted), np.arange(10)), indices)
-    assert labels.tolist() == [7, 1, 4]
+    columns = image_and_label((1, 2, 2), "0123456789")
+    whole = Split(columns, {"image": images.view(Counted), "label": np.arange(10)})
+    found = split.part(whole, indices)
+    part = found.images
+    assert found.labels.tolist() == [7, 1, 4] and len(found) == 3
     assert (len(part), part.shape, part.ndim, part.dtype) == (3, (3, 1, 2, 2), 4, np.uint8)
     assert np.array_equal(part[1:3], images[[1, 4]]) and Counted.read == 2
 
 
 def test_data_with_a_validation_split_keeps_it(tiny):
     test = tiny.splits["test"]
-    own = replace(tiny, splits={**tiny.splits, "val": Split(test.images[:9], test.labels[:9])})
+    own = replace(
+        tiny,
+        splits={
+            **tiny.splits,
+            "val": Split(test.columns, {n: v[:9] for n, v in test.values.items()}),
+        },
+    )
     for asked in (resolve({}), resolve({}, {}, resolve({"val": 0.2}))):
         assert split.held_out(asked, own).size == 0
-    images, labels = split.validation(own, np.empty(0, np.int64))
-    assert np.array_equal(images, test.images[:9]) and len(labels) == 9
+    judged = split.validation(own, np.empty(0, np.int64))
+    assert np.array_equal(judged.images, test.images[:9]) and len(judged) == 9
     assert split.held_out(resolve({"val": 0.2}), tiny).size == 48
     with pytest.raises(BadArgument, match="val=0.2: is not used: mnist has a validation split of"):
         split.held_out(resolve({"val": 0.2}), own)
@@ -69,7 +79,10 @@ def test_copies_are_held_out_together_unless_a_run_was_begun_otherwise(tiny):
     train = tiny.splits["train"]
     images = train.images.copy()
     images[120:] = images[:120]  # each image of 120 twice
-    pack = replace(tiny, splits={**tiny.splits, "train": Split(images, train.labels)})
+    pack = replace(
+        tiny,
+        splits={**tiny.splits, "train": Split(train.columns, train.values | {"image": images})},
+    )
     asked = resolve({"val": 0.2})
     held = split.held_out(asked, pack)
     assert sorted(held % 120) == sorted(np.repeat(np.unique(held % 120), 2)) and len(held) == 48

@@ -3,6 +3,7 @@ falls back to what the processor can do."""
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,18 @@ from listening import notices
 from torch import nn
 
 from convscope import kernels, machine, recipe
+from convscope.data.columns import Class
+from convscope.data.loader import Batch
 from convscope.engine import autotune, choice, measurements, timing, tuned_network
 from convscope.engine.timing import Race, Timing
 from convscope.errors import BadArgument
 from convscope.events import silent
 from convscope.models import build
+from convscope.training.losses import Loss, mean_loss
 
 IMAGES, LABELS = torch.rand(16, 1, 12, 12), torch.arange(16) % 3
+BATCH = Batch({"image": IMAGES}, {"label": LABELS})
+LOSS = functools.partial(mean_loss, {"label": Loss(Class(("a", "b", "c")))})
 FORMATS = [f"{p} {f} plain" for p in ("float32", "bfloat16") for f in tuned_network.FORMATS]
 
 
@@ -61,7 +67,7 @@ def test_what_is_measured_is_said_and_kept(network, fresh, quiet, events):
     seen, emit = events
     before = {name: p.clone() for name, p in network.named_parameters()}
     asked = recipe.resolve({"model": "cnn"})
-    first = choice.choose(asked, network, IMAGES, LABELS, emit)
+    first = choice.choose(asked, network, BATCH, LOSS, emit)
     train = first.recipe.train
     assert train.precision in tuned_network.DTYPES and train.memory_format in tuned_network.FORMATS
     origin = first.recipe.origin
@@ -72,7 +78,7 @@ def test_what_is_measured_is_said_and_kept(network, fresh, quiet, events):
     assert {name.split()[0] for name in kept["seconds"]} <= {"float32", "bfloat16"}
     assert kept["chosen"] == " ".join([train.precision, train.memory_format, train.kernels])
     assert len(notices(seen)) == 1 and len(notices(seen)[0]) < 79
-    again = choice.choose(asked, network, IMAGES, LABELS, emit)
+    again = choice.choose(asked, network, BATCH, LOSS, emit)
     assert again == first and again.measurement is not None
     assert all(torch.equal(p, before[name]) for name, p in network.named_parameters())
     assert all(p.grad is None for p in network.parameters())
@@ -91,7 +97,7 @@ def test_the_fastest_is_taken(network, monkeypatch, events, times, chosen):
     seen, emit = events
     raced(monkeypatch, dict(zip(FORMATS, times, strict=True)))
     asked = recipe.resolve({"kernels": "plain"})
-    train = choice.choose(asked, network, IMAGES, LABELS, emit).recipe.train
+    train = choice.choose(asked, network, BATCH, LOSS, emit).recipe.train
     assert f"{train.precision} {train.memory_format}" == chosen
     assert notices(seen)[0].startswith(chosen.split()[0])
 
@@ -99,7 +105,7 @@ def test_the_fastest_is_taken(network, monkeypatch, events, times, chosen):
 def test_a_newcomer_reads_one_short_line(network, monkeypatch, events):
     seen, emit = events
     raced(monkeypatch, dict(zip(FORMATS, (1.7, 2.0, 1.0, 1.2), strict=True)))
-    choice.choose(recipe.resolve({"kernels": "plain"}), network, IMAGES, LABELS, emit)
+    choice.choose(recipe.resolve({"kernels": "plain"}), network, BATCH, LOSS, emit)
     assert notices(seen) == ["bfloat16, 1.7x as fast as float32 here"]
 
 
@@ -110,7 +116,7 @@ def test_where_no_moment_is_quiet_the_processor_decides_and_nothing_is_kept(
     seen, emit = events
     monkeypatch.setattr(machine, "features", lambda: frozenset(has))
     raced(monkeypatch, {"": None})
-    found = choice.choose(recipe.resolve({}), network, IMAGES, LABELS, emit)
+    found = choice.choose(recipe.resolve({}), network, BATCH, LOSS, emit)
     fast = bool(has - {"avx2"})
     algorithms = "fused" if kernels.available() else "plain"
     wanted = ("bfloat16" if fast else "float32", "channels_last", algorithms)
@@ -125,7 +131,7 @@ def test_where_no_moment_is_quiet_the_processor_decides_and_nothing_is_kept(
 def test_what_was_typed_is_in_the_prior(network, monkeypatch):
     raced(monkeypatch, {"": None})
     asked = recipe.resolve({"precision": "float32", "kernels": "plain"})
-    train = choice.choose(asked, network, IMAGES, LABELS, silent).recipe.train
+    train = choice.choose(asked, network, BATCH, LOSS, silent).recipe.train
     assert (train.precision, train.memory_format, train.kernels) == (
         *("float32", "channels_last", "plain"),
     )
@@ -137,7 +143,7 @@ def test_what_half_could_be_measured_counts_and_is_not_kept(network, fresh, monk
     monkeypatch.setattr(machine, "features", lambda: frozenset({"avx512_bf16"}))
     raced(monkeypatch, {"float32 contiguous": None, "bfloat16": 2.0, "float32": 1.0})
     asked = recipe.resolve({"kernels": "plain"})
-    found = choice.choose(asked, network, IMAGES, LABELS, emit)
+    found = choice.choose(asked, network, BATCH, LOSS, emit)
     assert found.recipe.train.precision == "float32" and found.measurement is None
     assert not [*fresh.glob("precision/network-*.json")] and "as far as" in notices(seen)[-1]
 
@@ -145,15 +151,15 @@ def test_what_half_could_be_measured_counts_and_is_not_kept(network, fresh, monk
 def test_a_candidate_that_computes_something_else_is_not_taken(network, fresh, quiet, monkeypatch):
     passed = choice._pass
 
-    def wrong(model, inputs, labels, kind):
-        logits = passed(model, inputs, labels, kind)
+    def wrong(model, batch, loss, kind):
+        logits = passed(model, batch, loss, kind)
         if kind == "bfloat16":
             for parameter in model.parameters():
                 parameter.grad = -parameter.grad
         return logits
 
     monkeypatch.setattr(choice, "_pass", wrong)
-    found = choice.choose(recipe.resolve({}), network, IMAGES, LABELS, silent)
+    found = choice.choose(recipe.resolve({}), network, BATCH, LOSS, silent)
     assert found.recipe.train.precision == "float32" and found.measurement is not None
     assert found.measurement.wrong and all(
         n.precision == "bfloat16" for n in found.measurement.wrong
@@ -161,25 +167,25 @@ def test_a_candidate_that_computes_something_else_is_not_taken(network, fresh, q
     assert all(n.precision == "float32" for n in found.measurement.seconds)
     with pytest.raises(BadArgument, match="precision=bfloat16: computes wrong gradients on this"):
         asked = recipe.resolve({"precision": "bfloat16"})
-        choice.choose(asked, network, IMAGES, LABELS, silent)
+        choice.choose(asked, network, BATCH, LOSS, silent)
 
 
 def test_what_was_typed_stays(network, quiet):
     typed = {"precision": "bfloat16", "memory_format": "contiguous", "kernels": "fused"}
     typed = recipe.resolve(typed)
-    assert choice.choose(typed, network, IMAGES, LABELS, silent) == choice.Choice(typed)
+    assert choice.choose(typed, network, BATCH, LOSS, silent) == choice.Choice(typed)
     half = recipe.resolve({"precision": "bfloat16"})
-    found = choice.choose(half, network, IMAGES, LABELS, silent).recipe
+    found = choice.choose(half, network, BATCH, LOSS, silent).recipe
     assert found.train.precision == "bfloat16" and found.origin["train.precision"] == "typed"
 
 
 def test_a_damaged_measurement_is_taken_anew(network, fresh, monkeypatch):
     raced(monkeypatch, {"": 1.0})
-    choice.choose(recipe.resolve({}), network, IMAGES, LABELS, silent)
+    choice.choose(recipe.resolve({}), network, BATCH, LOSS, silent)
     (path,) = fresh.glob("precision/network-*.json")
     for damaged in ("{", "{}", "[]", '{"float32 contiguous": null}'):
         path.write_text(damaged)
-        choice.choose(recipe.resolve({}), network, IMAGES, LABELS, silent)
+        choice.choose(recipe.resolve({}), network, BATCH, LOSS, silent)
         assert json.loads(path.read_text())["seconds"]
 
 
@@ -187,14 +193,14 @@ def test_what_other_code_kept_of_the_network_is_not_taken(network, monkeypatch):
     """The key holds machine, versions, network, batch and what was asked for."""
     raced(monkeypatch, {"": 1.0})
     asked = recipe.resolve({})
-    one = choice.choose(asked, network, IMAGES, LABELS, silent)
+    one = choice.choose(asked, network, BATCH, LOSS, silent)
     others = [
-        choice.choose(asked, network, IMAGES[:8], LABELS[:8], silent),
-        choice.choose(recipe.resolve({"kernels": "plain"}), network, IMAGES, LABELS, silent),
-        choice.choose(asked, build("cnn", 3, 1, (12, 12), {"widths": [8]}), IMAGES, LABELS, silent),
+        choice.choose(asked, network, BATCH.first(8), LOSS, silent),
+        choice.choose(recipe.resolve({"kernels": "plain"}), network, BATCH, LOSS, silent),
+        choice.choose(asked, build("cnn", 3, 1, (12, 12), {"widths": [8]}), BATCH, LOSS, silent),
     ]
     monkeypatch.setattr(machine, "processor", lambda: "another")
-    others.append(choice.choose(asked, network, IMAGES, LABELS, silent))
+    others.append(choice.choose(asked, network, BATCH, LOSS, silent))
     assert len({one.key, *(other.key for other in others)}) == 5
 
 
@@ -204,7 +210,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "file"))
     seen, emit = events
-    found = choice.choose(recipe.resolve({}), network, IMAGES, LABELS, emit)
+    found = choice.choose(recipe.resolve({}), network, BATCH, LOSS, emit)
     assert found.recipe.train.precision in tuned_network.DTYPES
     assert any("is not kept" in text for text in notices(seen))
 
@@ -214,7 +220,7 @@ def test_dropout_makes_no_candidate_wrong(quiet):
     network = nn.Sequential(
         nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(800, 3)
     )
-    found = choice.choose(recipe.resolve({}), network, IMAGES, LABELS, silent)
+    found = choice.choose(recipe.resolve({}), network, BATCH, LOSS, silent)
     assert found.measurement is not None and found.measurement.wrong == ()
     assert network[2].p == 0.5
 
@@ -223,17 +229,17 @@ def test_what_is_far_slower_on_a_few_images_never_sees_the_batch(network, quiet,
     sizes: list[tuple[str, int]] = []
     passed = choice._pass
 
-    def timed(model, inputs, labels, kind):
-        sizes.append((kind, len(inputs)))
+    def timed(model, batch, loss, kind):
+        sizes.append((kind, len(batch)))
         if kind == "bfloat16":
             for _ in range(30):
-                passed(model, inputs, labels, kind)
-        return passed(model, inputs, labels, kind)
+                passed(model, batch, loss, kind)
+        return passed(model, batch, loss, kind)
 
     monkeypatch.setattr(choice, "_pass", timed)
-    images, labels = IMAGES.repeat(4, 1, 1, 1), LABELS.repeat(4)
+    batch = Batch({"image": IMAGES.repeat(4, 1, 1, 1)}, {"label": LABELS.repeat(4)})
     asked = recipe.resolve({"kernels": "plain", "memory_format": "contiguous"})
-    found = choice.choose(asked, network, images, labels, silent)
+    found = choice.choose(asked, network, batch, LOSS, silent)
     assert found.recipe.train.precision == "float32"
     assert {size for kind, size in sizes if kind == "bfloat16"} == {choice.FEW}
     assert ("float32", 64) in sizes
@@ -258,11 +264,11 @@ def test_layers_are_measured_only_in_formats_that_are_not_far_behind(network, qu
     monkeypatch.setattr(choice, "race", race)
     monkeypatch.setattr(choice, "_runner", lambda *given: RUNNER)
     monkeypatch.setattr(choice, "_gradient", lambda *given: torch.ones(3))
-    choice.choose(recipe.resolve({}), network, IMAGES, LABELS, silent)
+    choice.choose(recipe.resolve({}), network, BATCH, LOSS, silent)
     assert planned == [torch.bfloat16]
 
 
-RUNNER = choice._Runner(build("cnn", 3, 1, (12, 12)), IMAGES, LABELS, "float32")
+RUNNER = choice._Runner(build("cnn", 3, 1, (12, 12)), BATCH, LOSS, "float32")
 
 
 def test_a_measurement_says_what_it_led_to():

@@ -68,7 +68,9 @@ def test_what_no_number_tells_is_forgotten_when_an_epoch_begins(tiny, tmp_path):
     engine = tuned_network.engine(plain.to(memory_format=layout), "fused", "bfloat16")
     train = tiny.splits["train"]
     images, labels = torch.tensor(train.images), torch.tensor(train.labels)
-    loader = Loader(images, labels, torch.arange(240), 40, 0, Augment(), memory_format=layout)
+    loader = Loader.of_images(
+        images, labels, torch.arange(240), 40, 0, Augment(), memory_format=layout
+    )
     weight, seen = plain.head[1].weight, []
 
     def change(event: object) -> None:

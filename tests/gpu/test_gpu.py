@@ -5,6 +5,7 @@ without one."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,14 +129,14 @@ def test_batches_are_those_of_the_cpu(gpu, room, monkeypatch):
     torch.manual_seed(0)
     images = torch.randint(256, (203, 3, 16, 16), dtype=torch.uint8)
     spec = Augment(shift=2, flip=True, cutout=4, cutmix=1.0)
-    here = Loader(images, torch.arange(203), torch.arange(203), 20, 0, spec, classes=203)
-    placed = devices.resident(images, gpu)
-    assert placed.device.type == (gpu if room else "cpu")
-    there = Loader(placed, here.labels, here.indices, 20, 0, spec, gpu, classes=203)
+    here = Loader.of_images(images, torch.arange(203), torch.arange(203), 20, 0, spec, classes=203)
+    placed = devices.resident(here.inputs, gpu)
+    assert placed["image"].device.type == (gpu if room else "cpu")
+    there = replace(here, inputs=placed, device=gpu)
     for one, two in zip(here.epoch(1), there.epoch(1), strict=True):
-        assert two.inputs[0].device.type == gpu
-        assert torch.allclose(one.inputs[0], two.inputs[0].cpu(), atol=1e-6)
-        assert torch.allclose(one.targets[0], two.targets[0].cpu())
+        assert two.inputs["image"].device.type == gpu
+        assert torch.allclose(one.inputs["image"], two.inputs["image"].cpu(), atol=1e-6)
+        assert torch.allclose(one.targets["label"], two.targets["label"].cpu())
 
 
 @gpu

@@ -9,7 +9,7 @@ from torch import nn
 
 import convscope as cs
 from convscope.api.arguments import given, resolved
-from convscope.data import pack
+from convscope.data import pack_writer
 from convscope.data.loader import to_input
 from convscope.engine import choice
 from convscope.errors import BadArgument
@@ -33,7 +33,9 @@ def colours(tmp_path):
         )
         for split, n in (("train", 40), ("test", 10))
     }
-    return pack.write_pack(tmp_path / "colours", "cifar10", ("a", "b"), drawn, "drawn by the tests")
+    return pack_writer.write_pack(
+        tmp_path / "colours", "cifar10", ("a", "b"), drawn, "drawn by the tests"
+    )
 
 
 def test_a_layer_is_initialised_from_the_first_training_images_as_the_network_sees_them(

@@ -15,7 +15,7 @@ from PIL import Image
 
 import convscope as cs
 from convscope.data.decode import decode
-from convscope.data.sources import SOURCES
+from convscope.data.published import PUBLISHED
 from convscope.errors import BadArgument
 from convscope.models import MODELS, build, store
 from convscope.run import RunFolder
@@ -50,7 +50,7 @@ CASES = [
 
 
 RUFF = Path(sys.executable).with_name("ruff")
-CLOTHES = SOURCES["fashion-mnist"].classes  # the longest names of ten: three lines of their own
+CLOTHES = PUBLISHED["fashion-mnist"].classes  # the longest names of ten: three lines of their own
 
 
 def saved(folder: Path, name: str, arguments: dict, classes=CLOTHES, data="mnist"):

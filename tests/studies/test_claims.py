@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from convscope import cli
-from convscope.data import pack, sources
+from convscope.data import pack_writer, sources
 from convscope.studies import claims, grid, measured, plan
 
 CARDS = claims.load()
@@ -37,7 +37,9 @@ def few(tmp_path, monkeypatch):
         name: (np.array(whole.splits[name].images[:n]), np.array(whole.splits[name].labels[:n]))
         for name, n in (("train", 100), ("test", 20))
     }
-    packed = pack.write_pack(tmp_path / "few", "mnist", whole.classes, splits, "a part of MNIST")
+    packed = pack_writer.write_pack(
+        tmp_path / "few", "mnist", whole.classes, splits, "a part of MNIST"
+    )
     monkeypatch.setattr(sources, "open_data", lambda *_, **__: packed)
 
 

@@ -24,7 +24,7 @@ TRAIN = Train(
 def loader(tiny) -> Loader:
     train = tiny.splits["train"]
     pixels, labels = torch.from_numpy(train.images), torch.from_numpy(train.labels)
-    return Loader(pixels, labels, torch.arange(240), 40, 0, Augment())
+    return Loader.of_images(pixels, labels, torch.arange(240), 40, 0, Augment())
 
 
 def network() -> nn.Module:

@@ -34,7 +34,7 @@ def network(seed: int = 0) -> Classifier:
 @pytest.fixture
 def loader(tiny) -> Loader:
     train = tiny.splits["train"]
-    return Loader(
+    return Loader.of_images(
         torch.from_numpy(train.images),
         torch.from_numpy(train.labels),
         torch.arange(240),

@@ -43,14 +43,14 @@ def network() -> Classifier:
 def loader(tiny) -> Loader:
     train = tiny.splits["train"]
     images, labels = torch.tensor(train.images), torch.tensor(train.labels)
-    return Loader(images, labels, torch.arange(240), 40, 0, Augment(shift=1), classes=3)
+    return Loader.of_images(images, labels, torch.arange(240), 40, 0, Augment(shift=1), classes=3)
 
 
 @pytest.fixture(scope="module")
 def plain(tiny) -> Profile:
     train = tiny.splits["train"]
     images, labels = torch.tensor(train.images), torch.tensor(train.labels)
-    loader = Loader(images, labels, torch.arange(240), 40, 0, Augment(shift=1), classes=3)
+    loader = Loader.of_images(images, labels, torch.arange(240), 40, 0, Augment(shift=1), classes=3)
     return profile(network(), loader, TRAIN, steps=8)
 
 
@@ -108,7 +108,7 @@ def test_what_is_fused_has_a_kind_of_its_own(loader):
 def test_layers_that_a_block_computes_together_have_no_speed_of_their_own():
     images, labels = torch.zeros(40, 1, 28, 28, dtype=torch.uint8), torch.arange(40) % 3
     model = build("inception", 3, 1, (28, 28)).to(memory_format=torch.channels_last)
-    loader = Loader(images, labels, torch.arange(40), 20, 0, Augment(), classes=3)
+    loader = Loader.of_images(images, labels, torch.arange(40), 20, 0, Augment(), classes=3)
     found = profile(tuned_network.engine(model, "fused"), loader, TRAIN, steps=2)
     told = [row["layer"] for row in found.convolutions]
     assert len(told) == 8 and all(".branch" in layer for layer in told[1:4]), told
