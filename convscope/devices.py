@@ -8,7 +8,7 @@ measures how fast work is handed over.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -96,7 +96,7 @@ def sent(tensor: Tensor, device: str | torch.device) -> Tensor:
 
 
 def ahead(
-    groups: Iterable[tuple[Tensor, ...]], device: str | torch.device
+    groups: Iterable[Sequence[Tensor]], device: str | torch.device
 ) -> Iterator[tuple[Tensor, ...]]:
     """Tensors of the CPU, a group after the other, on the device: each group is made and copied
     while the device works with the one before, in a queue of work of its own."""

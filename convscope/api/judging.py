@@ -20,8 +20,9 @@ from convscope.data.split import part
 from convscope.engine import tuned_network
 from convscope.errors import BadArgument, DataError
 from convscope.evaluation import compare as comparing
-from convscope.evaluation import metrics, predictions
+from convscope.evaluation import predictions, targets
 from convscope.evaluation.compare import Comparison
+from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
 from convscope.job.complete import write_pages
@@ -50,41 +51,43 @@ def evaluate(
         raise BadArgument("split", split, "must be train, val or test", "try test")
     place = run.find(Path(path))
     kept, info, stored = place.read_recipe(), place.read_model(), place.read_metrics()
-    network = store.load(place, model)
+    network = store.load_network(place, model)
     pack = opened(kept, emit)
     same_data(pack, info["data"]["fingerprint"])
     records = _records_of(pack, place, split)
-    images, labels = records.images, records.labels
     began = time.perf_counter()
     where, layout = devices.of(device), tuned_network.FORMATS[kept.train.memory_format]
     with machine.at_work(kept.train.threads):
         network.to(where).to(memory_format=layout)
         algorithms = kept.train.kernels if where == "cpu" else "plain"
-        logits = predictions.logits_of(
+        outputs = predictions.outputs(
             tuned_network.engine(network, algorithms, kept.train.precision),
-            images,
+            records.inputs,
+            pack.targets,
             batch_size=kept.train.eval_batch,
             device=where,
             memory_format=layout,
             emit=emit,
         )
+    main = main_target(pack.columns)
+    temperatures = info.get("temperatures") or {main: info["temperature"]}
     found = {
         "split": split,
-        **metrics.measure(logits, labels, pack.classes, info["temperature"]),
+        **targets.figures(pack.columns, outputs, records.targets, temperatures),
         "test_looks": place.read_metrics()["test_looks"] + (split == "test"),
         "train_seconds": stored["train_seconds"],
         "eval_seconds": time.perf_counter() - began,
         "images_per_second": stored["images_per_second"],
     }
     if split == "test":
-        right = logits.argmax(axis=1) == labels
+        right = outputs[main].argmax(axis=1) == records.targets[main]
         found["duplicates"] = duplicates.found_in(pack).as_json(right)
         predictions.write_predictions(
             place.predictions,
-            logits,
-            labels,
-            pack.classes,
-            info["temperature"],
+            outputs,
+            records.targets,
+            pack.columns,
+            temperatures,
             names=pack.splits["test"].files,
         )
         files.write_json(place.metrics, found)  # from here on nothing keeps its figures back

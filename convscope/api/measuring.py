@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 
 from convscope import devices, kernels, machine, models
 from convscope import recipe as recipes
+from convscope.data.columns import IMAGE, LABEL, image_and_label
+from convscope.data.loader import Batch
 from convscope.engine import autotune, choice, measurements
 from convscope.engine.measurements import Measurement
 from convscope.events import Emit, Event, Notice, silent
+from convscope.training.losses import Loss, mean_loss
 
 DEMO = ("cnn", 10, (100, 1, 28, 28))  # what is measured where nothing was: the demo's network
 
@@ -55,7 +59,7 @@ def _measure_anew(emit: Emit) -> None:
     autotune.forget()
     wanted = {_identity(one): one for _, one in before}
     for one in wanted.values():
-        if models.is_own(one.network):
+        if models.is_own(one.network) or not one.classes:  # of several targets
             emit(Notice(f"{one.network}: dropped; its next training measures anew"))
             continue
         _measured(one.network, one.arguments, one.classes, one.shape, one.asked, one.device, emit)
@@ -84,8 +88,10 @@ def _measured(
     with machine.at_work(), devices.generators_kept():
         torch.manual_seed(0)
         network = models.build(name, classes, channels, (height, width), arguments).to(device)
+        columns = image_and_label((channels, height, width), [str(n) for n in range(classes)])
         images = torch.rand(batch, channels, height, width, device=device)
-        labels = torch.arange(batch, device=device) % classes
+        some = Batch({IMAGE: images}, {LABEL: torch.arange(batch, device=device) % classes})
+        loss = functools.partial(mean_loss, {LABEL: Loss(columns[LABEL])})
 
         def named(event: Event) -> None:
             if isinstance(event, Notice):
@@ -94,4 +100,4 @@ def _measured(
                 )
             emit(event)
 
-        choice.choose(recipe, network, images, labels, named)
+        choice.choose(recipe, network, some, loss, named)

@@ -144,6 +144,11 @@ KINDS: dict[str, type[Column]] = {
 }
 
 
+def outputs_of(column: Column) -> int:
+    """How many outputs a network has for a target: a logit a class or label, or a number."""
+    return len(column.classes) if isinstance(column, Class | Labels) else 1
+
+
 def image_and_label(
     shape: Sequence[int], classes: Sequence[str], fit: str = "pad"
 ) -> dict[str, Column]:
@@ -186,6 +191,8 @@ def check_names(columns: Columns, where: str) -> None:
                 f"{where}: column {name!r} must be letters, digits, _ and -, and none of "
                 f"{', '.join(RESERVED)}; rename it"
             )
+    if not any(isinstance(column, Image) for column in columns.values()):
+        raise DataError(f"{where}: must have a column of images, and has {list(columns)}")
     if {column.is_input for column in columns.values()} != {True, False}:
         raise DataError(f"{where}: must have an input and a target, and has {list(columns)}")
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from convscope import machine
 from convscope.data import cache
-from convscope.data.columns import IMAGE, LABEL, image_and_label
+from convscope.data.columns import IMAGE, LABEL, Array, image_and_label
 from convscope.data.decode import decode, look
 from convscope.data.duplicates import input_hashes
 from convscope.data.layout import (
@@ -278,7 +278,7 @@ class _Job:
                 images[len(held)] = result
                 held.append(sample)
         labels = np.array([sample.label for sample in held], np.int64)
-        values = {IMAGE: images[: len(held)], LABEL: labels}
+        values: dict[str, Array] = {IMAGE: images[: len(held)], LABEL: labels}
         columns = image_and_label(images.shape[1:], self.layout.classes)
         known = list(record_hashes(columns, values)), input_hashes(columns, values)
         return Chunk(values, [sample.path for sample in held], *known), problems

@@ -67,6 +67,13 @@ class Split:
         return self.values[_only(self.columns, Image)]
 
     @property
+    def main_images(self) -> Images:
+        """Those of the first column of images."""
+        return next(
+            self.values[name] for name, one in self.columns.items() if isinstance(one, Image)
+        )
+
+    @property
     def labels(self) -> Labels:
         """The classes int64 ``[N]`` of a data set that has one a record, or DataError."""
         return self.values[_only(self.columns, Class)]
@@ -120,6 +127,16 @@ class Pack:
         found = self.columns[_only(self.columns, Image)]
         assert isinstance(found, Image)
         return found
+
+    @property
+    def main_image(self) -> Image:
+        """The first column of images."""
+        return next(one for one in self.columns.values() if isinstance(one, Image))
+
+    @property
+    def main_classes(self) -> tuple[str, ...]:
+        """The classes of the first target that is a class."""
+        return next(one.classes for one in self.columns.values() if isinstance(one, Class))
 
     @property
     def classes(self) -> tuple[str, ...]:

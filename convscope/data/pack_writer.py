@@ -55,15 +55,12 @@ def fingerprint(splits: Splits) -> str:
     >>> fingerprint({"train": (a, b)}) == fingerprint({"test": (a, b)})
     False
     """
-    (shape,) = {images.shape[1:] for images, _ in splits.values()}
-    columns = typed.image_and_label(shape, ())
-    return _combined(
-        columns,
-        {
-            split: list(record_hashes(columns, {IMAGE: images, LABEL: labels}))
-            for split, (images, labels) in splits.items()
-        },
-    )
+    found = {}
+    for split, (images, labels) in splits.items():
+        columns = typed.image_and_label(images.shape[1:], ())
+        records = list(record_hashes(columns, {IMAGE: images, LABEL: labels}))
+        found[split] = columns, records
+    return _combined(found)
 
 
 def record_hashes(columns: Columns, values: Mapping[str, Array]) -> Iterator[bytes]:
@@ -80,12 +77,12 @@ def record_hashes(columns: Columns, values: Mapping[str, Array]) -> Iterator[byt
         yield found.digest()
 
 
-def _combined(columns: Columns, hashes: Mapping[str, list[bytes]]) -> str:
-    """The fingerprint of columns and the record hashes of each split."""
-    kinds = [f"{name} {type(one).__name__} {list(one.shape)}" for name, one in columns.items()]
-    shape = str(list(columns[IMAGE].shape) if [*columns] == [IMAGE, LABEL] else kinds)
+def _combined(hashes: Mapping[str, tuple[Columns, list[bytes]]]) -> str:
+    """The fingerprint of the columns and the record hashes of each split."""
     whole = hashlib.sha256()
-    for split, records in sorted(hashes.items()):
+    for split, (columns, records) in sorted(hashes.items()):
+        kinds = [f"{name} {type(one).__name__} {list(one.shape)}" for name, one in columns.items()]
+        shape = list(columns[IMAGE].shape) if [*columns] == [IMAGE, LABEL] else kinds
         whole.update(f"{split} {shape} {len(records)}\n".encode())
         whole.update(b"".join(sorted(records)))
     return whole.hexdigest()
@@ -142,12 +139,12 @@ def write_stream(
         described, hashes = {}, {}
         for split, chunks in splits.items():
             written = _write_split(unfinished, split, columns, counts[split], chunks)
-            described[split], hashes[split] = written
+            described[split], hashes[split] = written[0], (columns, written[1])
         meta = {
             "format_version": FORMAT_VERSION,
             "name": name,
             "columns": typed.as_json(columns),
-            "fingerprint": _combined(columns, hashes),
+            "fingerprint": _combined(hashes),
             **about,
             "splits": described,
         }
@@ -169,8 +166,10 @@ def pack_in_memory(name: str, columns: Columns, splits: Mapping[str, Iterable[Ch
     check(columns, {split: one.values for split, one in held.items()}, name)
     arrays = [split.values[n] for _, split in sorted(held.items()) for n in columns]
     sums = (hashlib.sha256(_head(a.shape, a.dtype) + a.tobytes()).hexdigest() for a in arrays)
-    hashes = {split: list(record_hashes(columns, one.values)) for split, one in held.items()}
-    return Pack(name, columns, held, _combined(columns, hashes), digest_of(sums), None)
+    hashes = {
+        split: (columns, list(record_hashes(columns, one.values))) for split, one in held.items()
+    }
+    return Pack(name, columns, held, _combined(hashes), digest_of(sums), None)
 
 
 def _write_split(

@@ -22,7 +22,7 @@ from convscope import files
 from convscope.data import cache, mnist
 from convscope.data import columns as typed
 from convscope.data.columns import IMAGE, LABEL
-from convscope.data.pack import FORMAT_VERSION, Pack, read_meta
+from convscope.data.pack import FORMAT_VERSION, Pack, check, read_meta
 from convscope.data.pack_writer import Chunk
 from convscope.data.published import (
     PUBLISHED,
@@ -81,8 +81,10 @@ class PublishedSource:
 
     def _contents(self, splits: Splits, stamp: Any, where: str) -> Contents:
         columns = typed.image_and_label(self.published.image_shape, self.published.classes)
-        chunks = {split: [Chunk({IMAGE: x, LABEL: y})] for split, (x, y) in splits.items()}
+        values = {split: {IMAGE: x, LABEL: y} for split, (x, y) in splits.items()}
+        check(columns, values, f"{self.name} ({where})")
         counts = {split: len(labels) for split, (_, labels) in splits.items()}
+        chunks = {split: [Chunk(one)] for split, one in values.items()}
         return Contents(columns, counts, chunks, stamp, where)
 
     def remarks(self, pack: Pack) -> Iterable[Notice]:

@@ -86,11 +86,14 @@ def statistics(
     images: Tensor, indices: Tensor, after: Callable[[], None] = lambda: None
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation by channel of the pixels, 0..1, of some of the images, a piece at
-    a time; ``after`` is called after each.
+    a time; ``after`` is called after each. Of numbers [N,d], by name.
 
     Exact for images up to 1,024 wide: from the middle, a row's sum of squares is a whole number
     that a float holds.
     """
+    if images.ndim == 2:
+        std, mean = torch.std_mean(images[indices].double(), 0, correction=0)
+        return mean.tolist(), std.tolist()
     total = squares = torch.zeros(images.shape[1], dtype=torch.float64)
     for chosen in torch.split(indices, max(1, PIECE // images[0].numel())):
         piece = images.index_select(0, chosen).float().sub_(128)  # [b,C,H,W], -128..127

@@ -192,6 +192,7 @@ def _measure(
     plain = copy.deepcopy(model).train()
     expected = _gradient(plain, few, loss, "float32")
     outputs = _pass(plain, few, loss, "float32")
+    size = next(one for one in batch.inputs.values() if one.ndim == 4).shape
     wrong: list[Candidate] = []
 
     def right(names: Iterable[Candidate]) -> dict[Candidate, _Runner]:
@@ -238,7 +239,7 @@ def _measure(
         recipe.model.name,
         dict(recipe.model.arguments),
         classes=outputs.shape[1] if isinstance(outputs, Tensor) else 0,
-        shape=tuple(next(one for one in batch.inputs.values() if one.ndim == 4).shape),
+        shape=(size[0], size[1], size[2], size[3]),
         device=str(device),
         asked=(train.precision, train.memory_format, train.kernels),
         images=images,

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from convscope import devices, files
-from convscope.data.columns import IMAGE, LABEL
+from convscope.data.columns import IMAGE, LABEL, Columns
 from convscope.data.loader import forward, to_input
 from convscope.errors import BadArgument, ConvscopeError, RunError
-from convscope.evaluation import metrics
+from convscope.evaluation import targets
 from convscope.events import Emit, Progress, silent
 
 
@@ -138,45 +138,41 @@ def outputs(
             waiting.append((start, given))
             if device.type == "cpu" or start:
                 take(*waiting.pop(0))
-        for one in waiting:
-            take(*one)
+        for begun in waiting:
+            take(*begun)
     return found
 
 
 def write_predictions(
     path: Path,
-    logits: np.ndarray,
-    labels: np.ndarray,
-    classes: Sequence[str],
-    temperature: float,
+    found: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray],
+    columns: Columns,
+    temperatures: Mapping[str, float],
     *,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Write ``predictions.csv`` whole or not at all; its probabilities are after the temperature.
+    """Write ``predictions.csv`` whole or not at all: what was ``found`` of each target beside the
+    truth, the leading one first; probabilities are after the temperature of each.
 
     ``names`` are the files the images come from; without them a row holds the image's index.
     """
-    probabilities = metrics.softmax(logits, temperature)
-    predicted = probabilities.argmax(axis=1)
+    main = targets.main_target(columns)
+    table = {"file_or_index": list(names or range(len(truth[main])))}
+    for name in (main, *(one for one in found if one != main)):
+        heat = temperatures.get(name, 1.0)
+        cells = targets.cells(columns[name], found[name], truth[name], heat)
+        table |= {f"{name}_{key}" if name != main else key: cell for key, cell in cells.items()}
     with files.whole_file(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(PredictionRow._fields)
-        writer.writerows(
-            (
-                i if names is None else names[i],
-                classes[labels[i]],
-                classes[predicted[i]],
-                f"{probabilities[i, predicted[i]]:.6g}",
-                f"{probabilities[i, labels[i]]:.6g}",
-            )
-            for i in range(len(labels))
-        )
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
         text.detach()  # flushed, and left open for whole_file to sync
 
 
 def read_predictions(path: Path) -> list[PredictionRow]:
-    """Read ``predictions.csv``.
+    """Read ``predictions.csv``, of which the leading target alone.
 
     Raises RunError, naming file and row, where it is missing, cut short or edited.
     """
@@ -190,9 +186,9 @@ def read_predictions(path: Path) -> list[PredictionRow]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     found: list[PredictionRow] = []
     try:
-        if tuple(next(rows)) != PredictionRow._fields:
+        if tuple(next(rows)[: len(PredictionRow._fields)]) != PredictionRow._fields:
             raise ValueError(f"its header is not {','.join(PredictionRow._fields)}")
-        for name, label, predicted, first, second in rows:
+        for name, label, predicted, first, second, *_ in rows:
             row = PredictionRow(name, label, predicted, _probability(first), _probability(second))
             found.append(row)
     except (ValueError, csv.Error) as why:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from convscope import report
-from convscope.data.pack import Pack
+from convscope.data.columns import Class
+from convscope.data.pack import Pack, Split
 from convscope.errors import RunError, text_of
 from convscope.evaluation import metrics, predictions
 from convscope.events import Emit, Notice
@@ -21,7 +22,7 @@ from convscope.job import run_metadata
 from convscope.job.prepare import Job
 from convscope.models.parts import Classifier
 from convscope.run import RunFolder
-from convscope.training import memory
+from convscope.training import losses, memory
 from convscope.training.loop import fit
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def _go_through(job: Job, place: RunFolder) -> None:
     def validate(model: nn.Module) -> tuple[float | None, float | None]:
         if not val:
             return None, None
-        logits, labels = _logits(job, model, job.judged.images, "validate"), job.judged.labels
-        return metrics.cross_entropy(logits, labels), metrics.accuracy(logits, labels)
+        found = _outputs(job, model, job.judged, "validate")
+        return losses.judged(job.recipe.train, job.loader, found, job.judged.targets)
 
     counts = val, val + test
     at = fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, counts)
@@ -67,12 +68,12 @@ def _go_through(job: Job, place: RunFolder) -> None:
         memory.trim()  # the end of a process that imported torch takes 120 MB once more
 
 
-def _logits(
-    job: Job, model: nn.Module, images: NDArray[np.uint8], stage: str
-) -> NDArray[np.float32]:
-    return predictions.logits_of(
+def _outputs(job: Job, model: nn.Module, split: Split, stage: str) -> dict[str, NDArray[Any]]:
+    """What the network gives for each target of a split."""
+    return predictions.outputs(
         model,
-        images,
+        split.inputs,
+        job.pack.targets,
         batch_size=job.recipe.train.eval_batch,
         device=job.loader.device,
         memory_format=job.loader.memory_format,
@@ -82,26 +83,28 @@ def _logits(
 
 
 def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
-    """Fit the temperature on validation, then look at the test split, once."""
-    temperature = 1.0
+    """Fit the temperature of each class on validation, then look at the test split, once."""
+    classes = [name for name, one in job.pack.targets.items() if isinstance(one, Class)]
+    temperatures = dict.fromkeys(classes, 1.0)
     if len(job.judged):
-        logits = _logits(job, job.engine, job.judged.images, "validate")
-        temperature = metrics.fit_temperature(logits, job.judged.labels)
+        found, truth = _outputs(job, job.engine, job.judged, "validate"), job.judged.targets
+        for name in classes:
+            temperatures[name] = metrics.fit_temperature(found[name], truth[name])
     else:
         job.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
-    run_metadata.save_model(job, place, temperature)
+    run_metadata.save_model(job, place, temperatures)
     began = time.perf_counter()
     test = job.pack.splits["test"]
-    logits = _logits(job, job.engine, test.images, "judge")
+    found = _outputs(job, job.engine, test, "judge")
     took = time.perf_counter() - began
     predictions.write_predictions(
-        place.predictions, logits, test.labels, job.pack.classes, temperature, names=test.files
+        place.predictions, found, test.targets, job.pack.columns, temperatures, names=test.files
     )
-    run_metadata.write_metrics(job, place, logits, temperature, took, seconds, history)
+    run_metadata.write_metrics(job, place, found, temperatures, took, seconds, history)
 
 
 def write_pages(
-    place: RunFolder, network: Classifier, pack: Pack, emit: Emit, unseen: str = ""
+    place: RunFolder, network: nn.Module, pack: Pack, emit: Emit, unseen: str = ""
 ) -> None:
     """The model card and the report, from the run's files and, unless ``unseen`` says why not, from
     a look into the network. What fails of it is a notice: the run is judged by then."""
@@ -114,14 +117,17 @@ def write_pages(
             emit(Notice(f"{place.path}: {said}", warning=True))
             return said
 
-    size = (pack.channels, *pack.image_size)
-    found = looked("the anatomy", lambda: anatomy.summarise(network, size))
+    sizes = [one.shape for one in pack.inputs.values()]
+    found = looked("the anatomy", lambda: anatomy.summarise(network, sizes))
+    if not isinstance(network, Classifier):
+        unseen = "Left out: the network has several inputs or targets."
 
     def look(images: NDArray[np.uint8], classes: Sequence[int]) -> Overview | str:
         from convscope.insight.explain import overview
 
         work = 0 if isinstance(found, str) else found.total.multiply_adds or 0
-        count = len(pack.classes)
+        count = len(pack.main_classes)
+        assert isinstance(network, Classifier)
         return looked(
             "the look into the network",
             lambda: overview(network, images, classes, num_classes=count, work=work),
@@ -132,7 +138,7 @@ def write_pages(
         "the report",
         lambda: report.write_report(
             place.path,
-            test_images=pack.splits["test"].images,
+            test_images=pack.splits["test"].main_images,
             anatomy=found,
             look=None if unseen else look,
             unseen=unseen,

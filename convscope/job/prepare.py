@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,9 +23,11 @@ from convscope.data.split import held_out, statistics, validation
 from convscope.engine import choice
 from convscope.engine.tuned_network import FORMATS
 from convscope.errors import BadArgument
+from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Event, Notice, Progress
 from convscope.formatting import decimal_size
-from convscope.models.parts import Classifier, InitialisedFromImages, is_ours
+from convscope.models.joined import Joined, NumberHead, normalisers
+from convscope.models.parts import InitialisedFromImages, is_ours
 from convscope.recipe import Recipe
 from convscope.training import memory
 from convscope.training.losses import losses_of
@@ -79,7 +81,7 @@ class Job:
     val: NDArray[np.int64]
     duplicates: Duplicates
     judged: Split
-    model: Classifier
+    model: nn.Module
     engine: nn.Module
     loader: Loader
     emit: Emit
@@ -124,6 +126,7 @@ def prepare(
             let_go()
 
     train = pack.splits["train"]
+    main_target(pack.columns)
     for column in pack.inputs.values():
         if isinstance(column, Image):
             augment.check(asked.augment, column.size, column.channels)
@@ -155,17 +158,18 @@ def prepare(
     torch.manual_seed(asked.train.seed)
     model = build(asked, pack)
     inputs = {name: tensor_of(values) for name, values in train.inputs.items()}
-    (pixels,) = inputs.values()
+    targets = {name: torch.from_numpy(values) for name, values in train.targets.items()}
     if asked.data.normalise:
-        model.normalise.set(*statistics(pixels, indices, let_go))
-    _initialise(model, pixels, indices)
+        for name, layer in normalisers(model, inputs).items():
+            layer.set(*statistics(inputs[name], indices, let_go))
+    _initialise(model, inputs, targets, indices)
     model.to(device)
     size = "{}x{}".format(*pack.image_size)
     asked = asked.measured(device=device, threads=torch.get_num_threads(), image_size=size)
     loader = Loader(
         pack.columns,
         devices.resident(inputs, device),
-        {name: torch.from_numpy(values) for name, values in train.targets.items()},
+        targets,
         indices,
         asked.train.batch_size,
         asked.train.seed,
@@ -193,21 +197,33 @@ def prepare(
     return replace(job, recipe=_tried(job))
 
 
-def build(asked: Recipe, pack: Pack) -> Classifier:
+def build(asked: Recipe, pack: Pack) -> nn.Module:
     """The network of a recipe for some data, as its seed makes it. Raises BadArgument."""
-    size = len(pack.classes), pack.channels, pack.image_size
-    return models.build(asked.model.name, *size, asked.model.arguments)
+    name, arguments = asked.model.name, asked.model.arguments
+    return models.build_for(name, pack.columns, arguments, asked.model.shared_trunk)
 
 
-def _initialise(model: Classifier, pixels: Tensor, indices: Tensor) -> None:
+def _initialise(
+    model: nn.Module,
+    inputs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    indices: Tensor,
+) -> None:
     """Let convscope's layers with a data-dependent initialisation see the first training images,
-    in a user's network as well."""
-    every = model.modules()
-    layers = [one for one in every if isinstance(one, InitialisedFromImages) and is_ours(one)]
-    if layers:
-        inputs = to_input(pixels[indices[:SEEN]], "cpu", torch.contiguous_format)
-        for layer in layers:
-            layer.init_from_images(model.normalise(inputs))
+    in a user's network as well, and heads of numbers the spread of their targets."""
+    trunks = model.trunks if isinstance(model, Joined) else {next(iter(inputs)): model}
+    normalise = normalisers(model, inputs)
+    for name, trunk in trunks.items():
+        every = trunk.modules()
+        layers = [one for one in every if isinstance(one, InitialisedFromImages) and is_ours(one)]
+        if layers:
+            some = to_input(inputs[name][indices[:SEEN]], "cpu", torch.contiguous_format)
+            for layer in layers:
+                layer.init_from_images(normalise[name](some))
+    for name, head in model.heads.items() if isinstance(model, Joined) else ():
+        if isinstance(head, NumberHead):
+            std, mean = torch.std_mean(targets[name][indices].double(), correction=0)
+            head.set(float(mean), float(std))
 
 
 def _probed(job: Job, bound: int) -> int:

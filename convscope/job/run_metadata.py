@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from convscope import files, machine, models, run
 from convscope.data.pack import Pack
 from convscope.errors import DataError, RunError
-from convscope.evaluation import metrics
+from convscope.evaluation import targets
+from convscope.evaluation.targets import main_target
 from convscope.job.prepare import Job
 from convscope.models import store
 from convscope.run import RunFolder
@@ -64,27 +65,31 @@ def same_data(pack: Pack, wanted: str) -> None:
 
 
 def _architecture(job: Job) -> dict[str, Any]:
-    model, pack = job.recipe.model, job.pack
-    size = len(pack.classes), pack.channels, pack.image_size
-    return store.architecture(model.name, dict(model.arguments), *size)
+    model = job.recipe.model
+    return store.architecture(
+        model.name, dict(model.arguments), job.pack.columns, model.shared_trunk
+    )
 
 
-def save_model(job: Job, place: RunFolder, temperature: float) -> None:
+def save_model(job: Job, place: RunFolder, temperatures: Mapping[str, float]) -> None:
     """Write the weights and ``model.json``."""
     pack, asked = job.pack, job.recipe
+    main, image = main_target(pack.columns), pack.main_image
+    several = len(pack.columns) > 2
     own = ["--model", asked.model.name] if models.is_own(asked.model.name) else []
     info = {
         "format_version": run.FORMAT_VERSION,
         "architecture": _architecture(job),
-        "classes": list(pack.classes),
+        "classes": list(pack.main_classes),
         "preprocessing": {
-            "channels": pack.channels,
-            "size": list(pack.image_size),
-            "fit": pack.fit,
+            "channels": image.channels,
+            "size": list(image.size),
+            "fit": image.fit,
             "memory_format": asked.train.memory_format,
             "scale": "uint8 / 255; mean and standard deviation are the network's first layer",
         },
-        "temperature": temperature,
+        "temperature": temperatures[main],
+        **({"temperatures": dict(temperatures)} if several else {}),
         "parameters": sum(p.numel() for p in job.model.parameters()),
         "versions": machine.versions(),
         "machine": machine.describe(),
@@ -104,23 +109,23 @@ def save_model(job: Job, place: RunFolder, temperature: float) -> None:
 def write_metrics(
     job: Job,
     place: RunFolder,
-    logits: NDArray[np.float32],
-    temperature: float,
+    found: Mapping[str, NDArray[Any]],
+    temperatures: Mapping[str, float],
     eval_seconds: float,
     train_seconds: float,
     history: list[dict[str, Any]],
 ) -> None:
-    """Write ``metrics.json``: what the logits of the test images say, and how long it took."""
+    """Write ``metrics.json``: what the outputs for the test records say, and how long it took."""
     pack = job.pack
-    labels = pack.splits["test"].labels
+    truth, main = pack.splits["test"].targets, main_target(pack.columns)
     trained = sum(row["seconds"] for row in history)
     learnt = sum(row["seconds"] * row["images_per_second"] for row in history)  # images
     files.write_json(
         place.metrics,
         {
             "split": "test",
-            **metrics.measure(logits, labels, pack.classes, temperature),
-            "duplicates": job.duplicates.as_json(logits.argmax(axis=1) == labels),
+            **targets.figures(pack.columns, found, truth, temperatures),
+            "duplicates": job.duplicates.as_json(found[main].argmax(axis=1) == truth[main]),
             "test_looks": 1,
             "train_seconds": train_seconds,
             "eval_seconds": eval_seconds,

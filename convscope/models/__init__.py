@@ -15,10 +15,13 @@ from typing import Any
 
 from torch import nn
 
+from convscope.data.columns import Class, Columns, Image, Labels, outputs_of
 from convscope.errors import BadArgument, bare, nearest
+from convscope.formatting import listed
 from convscope.models import tv
 from convscope.models.densenet import densenet, densenet40
 from convscope.models.inception import inception
+from convscope.models.joined import Normalised, joined
 from convscope.models.layers import layers
 from convscope.models.parts import Classifier
 from convscope.models.plain import cifar_cnn, cnn, keras_cnn, mlp
@@ -78,7 +81,7 @@ def build(
     given = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
     arguments = dict(arguments or {})
     if is_own(name):
-        return _own(name, given, arguments)
+        return Classifier(in_channels, None, _own(name, given, arguments))
     builder = _builder(name)
     known = arguments_of(name)
     hints = typing.get_type_hints(builder)
@@ -87,6 +90,36 @@ def build(
             raise no_argument(key, value, name)
         arguments[key] = _fitting(key, value, hints[key])
     return builder(**given, **arguments)
+
+
+def build_for(
+    name: str, columns: Columns, arguments: Mapping[str, Any] | None = None, shared: bool = False
+) -> nn.Module:
+    """A network by its name, as :func:`build` takes it, for data with these columns: of one image
+    and one class that network itself; of others a :class:`~convscope.models.joined.Joined` one
+    whose trunks of images are of that name, one for all where they are ``shared``.
+
+    A user's class that is made for several gets its inputs in their order, each normalised, and is
+    called with those of ``inputs`` (the shape of each by name) and ``targets`` (the number of
+    outputs of each) that its signature names; of several targets it gives a dictionary.
+    """
+    inputs = [one for one in columns.values() if one.is_input]
+    targets = [one for one in columns.values() if not one.is_input]
+    if len(inputs) == len(targets) == 1:
+        (image,), (target,) = inputs, targets
+        if isinstance(image, Image) and isinstance(target, Class | Labels):
+            return build(name, len(target.classes), image.channels, image.size, arguments)
+    if is_own(name):
+        given = {
+            "inputs": {key: one.shape for key, one in columns.items() if one.is_input},
+            "targets": {key: outputs_of(one) for key, one in columns.items() if not one.is_input},
+        }
+        return Normalised(columns, _own(name, given, dict(arguments or {})))
+
+    def build_trunk(width: int, channels: int, size: tuple[int, int]) -> Classifier:
+        return build(name, width, channels, size, arguments)
+
+    return joined(columns, build_trunk, shared)
 
 
 def no_argument(key: str, value: object, name: str, also: Iterable[str] = ()) -> BadArgument:
@@ -157,8 +190,8 @@ KINDS = {  # of an argument -> what it must be, an example
 }
 
 
-def _own(name: str, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Classifier:
-    """Import the user's file, because the user named it, and wrap its module."""
+def _own(name: str, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> nn.Module:
+    """Import the user's file, because the user named it, and make its module."""
     file, _, class_name = name.rpartition(":") if ".py:" in name else (name, "", "")
     path = Path(file)
     if not path.is_file():
@@ -204,11 +237,11 @@ def _own(name: str, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> C
             "model",
             name,
             f"{class_name} needs {', '.join(missing)}, which convscope does not know",
-            "give them defaults (num_classes, in_channels and image_size are passed where named)",
+            f"give them defaults ({listed([*given])} are passed where named)",
         )
     try:
         network = kind(**wanted, **arguments)
     except Exception as why:
         rule = f"{class_name} cannot be made: {type(why).__name__}: {why}"
         raise BadArgument("model", name, rule, "mend the class or its arguments") from why
-    return Classifier(given["in_channels"], None, network)
+    return network

@@ -16,7 +16,8 @@ from convscope.errors import BadArgument, ConvscopeError
 
 
 class Normalise(nn.Module):
-    """(x - mean) / std by channel, as the network's first layer: [B,C,H,W] -> [B,C,H,W].
+    """(x - mean) / std by channel, as the network's first layer: [B,C,H,W] -> [B,C,H,W], or of
+    numbers [B,d] with 1 dimension.
 
     Mean and standard deviation are those of the training pixels (0..1), kept with the weights, so
     that training, evaluation, prediction and export cannot disagree about them.
@@ -25,10 +26,11 @@ class Normalise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dimensions: int = 3) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
-        self.register_buffer("std", torch.ones(1, channels, 1, 1))
+        shape = (1, channels, *[1] * (dimensions - 1))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("std", torch.ones(shape))
 
     def set(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Take the statistics of the training pixels; a constant channel keeps its scale."""

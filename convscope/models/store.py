@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from convscope import files
+from convscope.data import columns as typed
+from convscope.data.columns import Class, Columns, Image
 from convscope.errors import BadArgument, RunError
-from convscope.models import build, is_own
+from convscope.models import build_for, is_own
 from convscope.models.parts import Classifier
 from convscope.run import RunFolder
 
@@ -70,23 +72,27 @@ def tied(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def architecture(
-    name: str, arguments: dict[str, Any], num_classes: int, channels: int, size: tuple[int, int]
+    name: str, arguments: dict[str, Any], columns: Columns, shared_trunk: bool = False
 ) -> dict[str, Any]:
     """What :func:`load` needs to build the network again; a user's file is pinned by its
     SHA-256."""
+    image = next(one for one in columns.values() if isinstance(one, Image))
+    main = next(one for one in columns.values() if isinstance(one, Class))
     found: dict[str, Any] = {
         "name": name,
         "arguments": arguments,
-        "num_classes": num_classes,
-        "in_channels": channels,
-        "image_size": list(size),
+        "num_classes": len(main.classes),
+        "in_channels": image.channels,
+        "image_size": list(image.size),
     }
+    if len(columns) > 2:
+        found |= {"columns": typed.as_json(columns), "shared_trunk": shared_trunk}
     if is_own(name):
         found["source_sha256"] = files.sha256(Path(name.rpartition(":")[0]))
     return found
 
 
-def save(folder: RunFolder, model: Classifier, info: dict[str, Any]) -> None:
+def save(folder: RunFolder, model: torch.nn.Module, info: dict[str, Any]) -> None:
     """Write ``model.safetensors``, then ``model.json``, which names the weights by their
     SHA-256."""
     content = to_bytes(model.state_dict())
@@ -94,7 +100,28 @@ def save(folder: RunFolder, model: Classifier, info: dict[str, Any]) -> None:
     files.write_json(folder.model, info | {"weights_sha256": hashlib.sha256(content).hexdigest()})
 
 
+def columns_of(info: dict[str, Any]) -> Columns:
+    """The columns of the data that a network was made for, from ``model.json``."""
+    built = info["architecture"]
+    if "columns" in built:
+        return typed.from_json(built["columns"])
+    shape = (built["in_channels"], *built["image_size"])
+    return typed.image_and_label(shape, info["classes"], info["preprocessing"]["fit"])
+
+
 def load(folder: RunFolder, own: str | None = None) -> Classifier:
+    """The trained network of a run, as :func:`load_network`, if it tells one class by one image;
+    else RunError."""
+    network = load_network(folder, own)
+    if not isinstance(network, Classifier):
+        raise RunError(
+            f"{folder.path}: its network has several inputs or targets, and this needs one image "
+            "and one class; eval takes it"
+        )
+    return network
+
+
+def load_network(folder: RunFolder, own: str | None = None) -> torch.nn.Module:
     """The trained network of a run, in evaluation mode.
 
     A network from a user's file is imported only from ``own``, the ``file.py:ClassName`` that the
@@ -127,19 +154,16 @@ def load(folder: RunFolder, own: str | None = None) -> Classifier:
     elif own is not None and own != name:
         raise BadArgument("model", own, f"this run's network is {name}", "leave model out")
     try:
-        model = build(
-            name,
-            built["num_classes"],
-            built["in_channels"],
-            tuple(built["image_size"]),
-            built["arguments"],
+        model = build_for(
+            name, columns_of(info), built["arguments"], built.get("shared_trunk", False)
         )
     except (BadArgument, KeyError, TypeError) as why:
         if is_own(name):
             raise
         raise RunError(f"{folder.model}: was edited or damaged: {why}") from None
     if is_own(name):
-        make_up(model, torch.zeros(2, built["in_channels"], *built["image_size"]))
+        inputs = [one for one in columns_of(info).values() if one.is_input]
+        make_up(model, *(torch.zeros(2, *one.shape) for one in inputs))
     try:
         content = folder.weights.read_bytes()
     except OSError:

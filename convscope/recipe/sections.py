@@ -54,6 +54,8 @@ class Model:
     """The network, and its own arguments."""
 
     name: str = _network("cnn", "A network by name (see `models`), tv:NAME, or file.py:Class.")
+    shared_trunk: bool = _network(
+        False, "Of several image inputs: one trunk for all of a shape, or one each.")
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 

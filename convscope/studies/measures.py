@@ -70,6 +70,7 @@ def gradients(folder: Path, pack: Pack) -> dict[str, Any]:
     asked = place.read_recipe()
     torch.manual_seed(asked.train.seed)
     begun = build(asked, pack)
+    assert isinstance(begun, Classifier)
     begun.normalise.load_state_dict(trained.normalise.state_dict())
     train = pack.splits["train"]
     images = torch.from_numpy(np.array(train.images[:LEARNT]))

@@ -182,7 +182,9 @@ def _checked(
     pack = packs[where]
     with torch.device("cpu" if models.is_own(known.model.name) else "meta"):
         network = build(known, pack)
-    work = anatomy.summarise(network, (pack.channels, *pack.image_size)).total.multiply_adds
+    work = anatomy.summarise(
+        network, [one.shape for one in pack.inputs.values()]
+    ).total.multiply_adds
     parameters = sum(p.numel() for p in network.parameters())
     return PlannedRun(index, setting, 0, options, known, pack, parameters, work)
 

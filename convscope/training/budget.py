@@ -70,7 +70,7 @@ def measure(rehearsal: Rehearsal, room: float, judged: int, finally_judged: int)
         if len(steps) >= TIMED and gone > min(LEAST * room, ENOUGH):
             break
         steps.append(rehearsal.step())
-    count = min(train.eval_batch, max(judged, finally_judged), len(rehearsal.images))
+    count = min(train.eval_batch, max(judged, finally_judged), len(rehearsal))
     rehearsal.judge(count)
     an_image = min(rehearsal.judge(count) for _ in range(2)) / count
     save = rehearsal.save()

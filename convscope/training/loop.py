@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope import devices
+from convscope.data.columns import Class
 from convscope.data.loader import Batch, Loader, forward, seeds_along
 from convscope.engine import weights
 from convscope.engine.tuned_network import autocast
@@ -25,7 +26,7 @@ from convscope.recipe import Train
 from convscope.run import RunFolder
 from convscope.training import checkpoint, optim
 from convscope.training.checkpoint import Position, State
-from convscope.training.losses import Losses, loss_sum, losses_of, outputs_of
+from convscope.training.losses import Losses, by_target, loss_sum, losses_of
 from convscope.training.pace import Pace
 
 Validate = Callable[[nn.Module], tuple[float | None, float | None]]  # -> (loss, accuracy)
@@ -125,15 +126,15 @@ def update(
 
 def gradients(model: nn.Module, batch: Batch, train: Train, losses: Losses, sums: Tensor) -> None:
     """Add the gradient of the batch's mean loss, over all targets, to those there are, a
-    ``micro_batch`` at a time, and loss and right guesses of the first target to ``sums`` [2]."""
+    ``micro_batch`` at a time, and loss and right guesses of the leading target to ``sums`` [2]."""
     for part in batch.split(train.micro_batch or len(batch)):
         with autocast(sums.device.type, train.precision):
-            outputs = outputs_of(forward(model, part.inputs), losses)
+            outputs = by_target(forward(model, part.inputs), losses)
         loss = loss_sum(losses, outputs, part)
         (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
         sums[0] += loss.detach()
-        first, one = next(iter(losses.items()))
-        sums[1] += one.right(outputs[first].detach(), part.targets[first])
+        main = next(name for name, one in losses.items() if isinstance(one.column, Class))
+        sums[1] += losses[main].right(outputs[main].detach(), part.targets[main])
 
 
 def stage(at: Position, train: Train) -> str:

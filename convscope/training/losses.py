@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from convscope.data.columns import Class, Column, Labels, Number
+from convscope.data.columns import Class, Column, Labels, Number, outputs_of
 from convscope.data.loader import Batch, Loader
+from convscope.evaluation import metrics
+from convscope.evaluation.targets import main_target
 from convscope.recipe import Train
 
 
@@ -33,7 +37,7 @@ class Loss:
     @property
     def width(self) -> int:
         """How many outputs a record it takes: a logit a class or label, or a number."""
-        return len(self.column.classes) if isinstance(self.column, Class | Labels) else 1
+        return outputs_of(self.column)
 
     def sum(self, outputs: Tensor, target: Tensor) -> Tensor:
         """The sum over a batch of the loss of ``outputs`` [B,K], of a number [B,1]."""
@@ -52,13 +56,9 @@ class Loss:
         return found
 
     def right(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """How many of a batch are right: the class, every label, or, of a number, none."""
-        if isinstance(self.column, Class):
-            labels = target if target.ndim == 1 else target.argmax(1)  # of mixed images
-            return (outputs.argmax(1) == labels).sum()
-        if isinstance(self.column, Labels):
-            return ((outputs > 0) == target.bool()).all(1).sum()
-        return torch.zeros((), dtype=torch.long, device=outputs.device)
+        """How many of a batch have their class as the largest logit."""
+        labels = target if target.ndim == 1 else target.argmax(1)  # of mixed images
+        return (outputs.argmax(1) == labels).sum()
 
 
 Losses = Mapping[str, Loss]
@@ -78,18 +78,37 @@ def losses_of(loader: Loader, train: Train) -> Losses:
     return found
 
 
-def outputs_of(found: Any, targets: Mapping[str, Any]) -> Mapping[str, Tensor]:
+def by_target(found: Any, targets: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """What a network gave, by target: a single target's output comes alone, several by name.
 
-    >>> list(outputs_of(torch.zeros(2, 10), {"label": None}))
+    >>> list(by_target(torch.zeros(2, 10), {"label": None}))
     ['label']
     """
     return found if isinstance(found, Mapping) else dict(zip(targets, (found,), strict=True))
 
 
+def judged(
+    train: Train,
+    loader: Loader,
+    found: Mapping[str, NDArray[Any]],
+    truth: Mapping[str, NDArray[Any]],
+) -> tuple[float, float]:
+    """Mean loss over all targets, without label smoothing, and the accuracy of the leading one, of
+    what a network gave for a split."""
+    total = 0.0
+    for name, one in losses_of(loader, train).items():
+        if isinstance(one.column, Class):
+            total += metrics.cross_entropy(found[name], truth[name])
+        else:
+            outputs, target = torch.from_numpy(found[name]), torch.from_numpy(np.array(truth[name]))
+            total += float(one.sum(outputs, target)) / len(target)
+    main = main_target(loader.columns)
+    return total, metrics.accuracy(found[main], truth[main])
+
+
 def loss_sum(losses: Losses, found: Any, batch: Batch) -> Tensor:
     """The sum over a batch, and over its targets, of the loss of what a network gave."""
-    outputs = outputs_of(found, losses)
+    outputs = by_target(found, losses)
     each = [one.sum(outputs[name], batch.targets[name]) for name, one in losses.items()]
     return functools.reduce(torch.add, each)
 

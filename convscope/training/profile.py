@@ -7,7 +7,7 @@ import functools
 import operator
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -326,16 +326,19 @@ def _add(clock: dict[str, float], way: str, seconds: float) -> None:
 
 
 def _convolutions(
-    model: nn.Module, inputs: Tensor, clocks: dict[str, dict[str, float]], precision: str
+    model: nn.Module,
+    inputs: Mapping[str, Tensor],
+    clocks: dict[str, dict[str, float]],
+    precision: str,
 ) -> list[dict[str, Any]]:
     """A row a convolution: its shape, and GFLOP/s in training and alone, forward and backward; what
     it reaches alone is measured on the CPU only."""
     rows = []
+    here = next(iter(inputs.values())).device.type == "cpu"
     for name, (layer, shape, input_needs_grad) in autotune.shapes(model, inputs).items():
         clock = clocks.get(name, {})
         if not clock.get("forward passes"):  # a linear layer, or one that does not learn
             continue
-        here = inputs.device.type == "cpu"
         alone = (
             autotune.measure(layer, shape, input_needs_grad, DTYPES[precision]).parts
             if here

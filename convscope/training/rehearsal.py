@@ -56,6 +56,10 @@ class Rehearsal:
         self.after()
         return time.perf_counter() - began
 
+    def __len__(self) -> int:
+        """How many records there are to judge."""
+        return len(next(iter(self.inputs.values())))
+
     def judge(self, count: int) -> float:
         """Judge so many images at once; the seconds it took."""
         began = time.perf_counter()

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from convscope.data.loader import Batch
 from convscope.events import Emit
-from convscope.models.parts import Classifier
 from convscope.recipe import Recipe
 from convscope.training.losses import Losses
 from convscope.trial.formats import settle
@@ -27,12 +27,12 @@ REBUILT = 2_000_000  # parameters up to which a network of the registry is built
 
 
 def hold(
-    model: Classifier,
+    model: nn.Module,
     asked: Recipe,
     batch: Batch,
     losses: Losses,
     passes: Passes,
-    rebuild: Callable[[], Classifier],
+    rebuild: Callable[[], nn.Module],
     emit: Emit,
 ) -> Recipe:
     """The recipe, with what this network does not bear ruled out, once the network has stood its

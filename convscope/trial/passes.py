@@ -18,7 +18,7 @@ from convscope.data.loader import forward
 from convscope.engine import tuned_network
 from convscope.errors import BadArgument
 from convscope.events import Notice
-from convscope.training.losses import mean_loss, outputs_of
+from convscope.training.losses import by_target, mean_loss
 from convscope.trial.blame import behind, said
 from convscope.trial.subject import Subject
 
@@ -187,7 +187,7 @@ def _checked(network: Subject, given: Any, count: int, mode: str) -> Mapping[str
         kind += f" of {len(given)}" if isinstance(given, tuple | list | dict) else ""
         remedy = f"return the logits [B,{next(iter(wanted.values()))}] alone"
         raise network.refused(f"gives {kind} {mode}, not a tensor", remedy)
-    outputs = outputs_of(given, network.losses)
+    outputs = by_target(given, network.losses)
     for name, width in wanted.items():
         _check_rows(network, name if several else "", outputs[name], [count, width], mode)
     return {name: outputs[name] for name in wanted}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from convscope.data.loader import forward
 from convscope.models import state, store
-from convscope.models.parts import Classifier
-from convscope.training.losses import outputs_of
+from convscope.training.losses import by_target
 from convscope.trial.blame import said
 from convscope.trial.passes import judge_once
 from convscope.trial.subject import Subject
@@ -37,7 +36,7 @@ def load(network: Subject) -> None:
         store.make_up(fresh, *network.some(2).inputs.values())
         store.fill(fresh, store.from_bytes(content, "its file"), "its file")
         with torch.no_grad():
-            found = outputs_of(forward(fresh.eval(), network.some(2).inputs), network.losses)
+            found = by_target(forward(fresh.eval(), network.some(2).inputs), network.losses)
     except Exception as why:
         rule = f"cannot be loaded into a network that is built anew ({said(why)})"
         remedy = "let __init__ make the same parameters and buffers each time"
@@ -50,7 +49,7 @@ def _alike(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
     return all(_near(output, two.get(name)) for name, output in one.items())
 
 
-def _forgets(network: Subject, fresh: Classifier) -> tuple[str, str]:
+def _forgets(network: Subject, fresh: nn.Module) -> tuple[str, str]:
     """Why a network that was saved and loaded gives other logits, and what helps."""
     rule = "gives other logits once it was saved and loaded: {} is not saved"
     saved = network.twin.state_dict()

@@ -15,7 +15,6 @@ from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit
 from convscope.formatting import listed, plural
 from convscope.models import state, store
-from convscope.models.parts import Classifier
 from convscope.recipe import Recipe
 from convscope.training.losses import Losses
 from convscope.trial.blame import ahead, said
@@ -33,11 +32,11 @@ class Subject:
 
     def __init__(
         self,
-        model: Classifier,
+        model: nn.Module,
         asked: Recipe,
         batch: Batch,
         losses: Losses,
-        rebuild: Callable[[], Classifier],
+        rebuild: Callable[[], nn.Module],
         emit: Emit,
     ) -> None:
         self.model, self.asked, self.rebuild, self.emit = model, asked, rebuild, emit
@@ -46,7 +45,7 @@ class Subject:
         self.own = models.is_own(self.name)
         self.twin: nn.Module = self._copied()
 
-    def _copied(self) -> Classifier:
+    def _copied(self) -> nn.Module:
         try:
             store.make_up(self.model, *self.some(2).inputs.values())
         except Exception as why:  # a user's class may raise anything

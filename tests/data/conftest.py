@@ -9,7 +9,7 @@ import torch
 from batches import drawn
 from missing import needed
 
-from convscope.data import sources
+from convscope.data import published_source
 
 
 def from_environment(variable: str) -> Path | None:
@@ -65,5 +65,5 @@ def bare(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CONVSCOPE_DATA", str(root))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(sources, "DEBIAN", tmp_path / "debian")
+    monkeypatch.setattr(published_source, "DEBIAN", tmp_path / "debian")
     return root

@@ -12,11 +12,12 @@ from convscope.recipe import Augment
 
 def loader(n: int = 23, batch_size: int = 5, seed: int = 0, spec: Augment = Augment()) -> Loader:  # noqa: B008
     images = torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1).expand(n, 1, 4, 4).contiguous()
-    return Loader(images, torch.arange(n), torch.arange(n), batch_size, seed, spec, classes=n)
+    every = torch.arange(n)
+    return Loader.of_images(images, every, every, batch_size, seed, spec, classes=n)
 
 
 def seen(batches) -> list[list[int]]:
-    return [batch.targets[0].tolist() for batch in batches]
+    return [batch.targets["label"].tolist() for batch in batches]
 
 
 def test_every_image_once_an_epoch():
@@ -27,8 +28,8 @@ def test_every_image_once_an_epoch():
 
 def test_images_and_labels_stay_together():
     for batch in loader().epoch(3):
-        pixels = (batch.inputs[0][:, 0, 0, 0] * 255).round().long()
-        assert torch.equal(pixels, batch.targets[0])
+        pixels = (batch.inputs["image"][:, 0, 0, 0] * 255).round().long()
+        assert torch.equal(pixels, batch.targets["label"])
 
 
 def test_one_image_left_over_joins_the_batch_before():
@@ -51,25 +52,25 @@ def test_going_on_in_the_middle_gives_the_same_batches(start):
     rest = list(loader(spec=spec).epoch(2, start))
     assert len(rest) == 5 - start
     for one, two in zip(whole, rest, strict=True):
-        assert torch.equal(one.inputs[0], two.inputs[0])
-        assert torch.equal(one.targets[0], two.targets[0])
+        assert torch.equal(one.inputs["image"], two.inputs["image"])
+        assert torch.equal(one.targets["label"], two.targets["label"])
 
 
 def test_mixed_targets_are_shares_of_every_class():
     for batch in loader(spec=Augment(mixup=0.5)).epoch(0):
-        assert batch.targets[0].shape == (len(batch), 23)
-        torch.testing.assert_close(batch.targets[0].sum(1), torch.ones(len(batch)))
+        assert batch.targets["label"].shape == (len(batch), 23)
+        torch.testing.assert_close(batch.targets["label"].sum(1), torch.ones(len(batch)))
 
 
 def test_an_image_is_mirrored_every_other_epoch():
     images = torch.arange(4 * 16, dtype=torch.uint8).view(4, 1, 4, 4)
     spec = Augment(alternating_flip=True)
-    batches = Loader(images, torch.arange(4), torch.arange(4), 4, 0, spec)
+    batches = Loader.of_images(images, torch.arange(4), torch.arange(4), 4, 0, spec)
 
     def first_pixels(epoch: int) -> list[int]:
         (batch,) = batches.epoch(epoch)
-        pixels = (batch.inputs[0][:, 0, 0, 0] * 255).round().int()
-        return pixels[batch.targets[0].argsort()].tolist()
+        pixels = (batch.inputs["image"][:, 0, 0, 0] * 255).round().int()
+        return pixels[batch.targets["label"].argsort()].tolist()
 
     for index, (even, odd) in enumerate(zip(first_pixels(0), first_pixels(1), strict=True)):
         assert {even, odd} == {16 * index, 16 * index + 3}

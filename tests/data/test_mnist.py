@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from listening import warnings_in
 from quick import ROOT
 
-from convscope.data import mnist, sources
+from convscope.data import mnist, published_source
 from convscope.data.pack import verify
 from convscope.data.published import PUBLISHED, read_bytes
 from convscope.data.sources import locate, open_data
@@ -88,6 +88,6 @@ def test_squeezed_images_come_back_whole(count, seed, ink):
 
 def test_a_damaged_mnist_file_says_so(bare, tmp_path, monkeypatch):
     (tmp_path / "mnist.zlib").write_bytes(b"\x78\x9c" + bytes(100))
-    monkeypatch.setattr(sources, "__file__", str(tmp_path / "sources.py"))
+    monkeypatch.setattr(published_source, "__file__", str(tmp_path / "published_source.py"))
     with pytest.raises(DataError, match=r"mnist\.zlib: is missing or damaged .* install convscope"):
         open_data("mnist")

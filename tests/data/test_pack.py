@@ -104,7 +104,7 @@ def test_fingerprint_sees_everything_else():
         (np.zeros((2, 3, 4, 4), np.float32), [0, 1], r"images are float32 \[2, 3, 4, 4\], must be"),
         (np.zeros((2, 4, 4), np.uint8), [0, 1], r"images are uint8 \[2, 4, 4\], must be"),
         (np.zeros((0, 1, 4, 4), np.uint8), [], "none of them 0"),
-        (np.zeros((2, 1, 4, 4), np.uint8), [0], "has 2 of image and 1 of label, must have as many"),
+        (np.zeros((2, 1, 4, 4), np.uint8), [0], "has 2 of image, 1 of label, must have as many"),
         (np.zeros((2, 1, 4, 4), np.uint8), [0.0, 1.0], "labels are float64"),
         (np.zeros((2, 1, 4, 4), np.uint8), [0, 3], r"label 3 of image 1 is outside 0\.\.2"),
         (np.zeros((2, 1, 4, 4), np.uint8), [-1, 0], r"label -1 of image 0 is outside 0\.\.2"),
@@ -285,7 +285,7 @@ def rewrite(path: Path, array) -> None:
         (
             "meta.json",
             lambda path: path.write_text('{"format_version": 2, "columns": {}, "splits": {}}'),
-            "must have an input and a target",
+            "must have a column of images",
         ),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from archives import IDX_NAMES, cifar100_archive, idx, put, small_fashion
 
 from convscope import files
-from convscope.data.pack import fingerprint
+from convscope.data.pack_writer import fingerprint
 from convscope.data.published import PUBLISHED, files_in, parse, read_bytes
 from convscope.data.sources import open_data
 from convscope.errors import DataError
@@ -43,7 +43,7 @@ def changed(name, content):
         (changed(IDX_NAMES[0], lambda b: idx(np.zeros((20, 14, 56)))), r"holds \[20, 14, 56\]"),
         (
             changed(IDX_NAMES[1], lambda b: idx(np.arange(19) % 10)),
-            r"train: labels are uint8 \[19\]",
+            "train: has 20 of image, 19 of label",
         ),
         (changed(IDX_NAMES[1], lambda b: idx(np.full(20, 10))), r"label 10 of image 0 is outside"),
     ],
