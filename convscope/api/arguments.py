@@ -36,8 +36,9 @@ def given(
 
 
 def full(data: str | Path) -> str:
-    """A folder of images by its full path, so that a run finds it from everywhere."""
-    return str(absolute(Path(data)) if sources.is_folder(data) else data)
+    """A folder or table by its full path, so that a run finds it from everywhere."""
+    own = sources.is_folder(data) or sources.is_table(data)
+    return str(absolute(Path(data)) if own else data)
 
 
 def resolved(

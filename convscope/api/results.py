@@ -36,6 +36,7 @@ class Metrics:
     eval_seconds: float
     images_per_second: float
     duplicates: dict[str, Any] | None = None  # as runs have it since they are counted
+    targets: dict[str, Any] | None = None  # where there are several
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Metrics:

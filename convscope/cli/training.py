@@ -124,13 +124,16 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
         print_json(run.as_json())
         return
     from convscope.console import without_copies
+    from convscope.evaluation.targets import in_words
 
     figures = run.metrics
     low, high = figures.accuracy_ci95
     without = without_copies(figures.duplicates)
+    several = figures.targets or {}
     typer.echo(
         f"test accuracy {figures.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, "
         f"{figures.n:,} images)\n"
+        + "".join(f"{name:13} {in_words(one)}\n" for name, one in several.items())
         + (f"new images    {without}\n" if without else "")
         + f"seconds       {seconds:.1f} "
         f"(training and validation {figures.train_seconds:.1f})\n"

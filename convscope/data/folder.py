@@ -73,7 +73,7 @@ class FolderSource:
     ) -> None:
         decode(np.zeros((1, 1), np.uint8), channels=channels or 3, size=size or (1, 1), fit=fit)
         self.root, self.size, self.channels, self.fit = absolute(root), size, channels, fit
-        self.name = _plain(self.root)
+        self.name = plain_name(self.root)
         key = f"{FORMAT_VERSION} {RULES} {size and tuple(size)} {channels} {fit}\0"
         digest = hashlib.sha256(key.encode() + os.fsencode(self.root)).hexdigest()
         self.place = cache.pack_folder(f"{self.name}-{digest[:10]}")
@@ -201,7 +201,7 @@ class _Job:
             looks = self._looks(until_colour=size is not None)
             channels = channels or max(found for found, _ in looks)
             if size is None:
-                size, why = _typical([found for _, found in looks])
+                size, why = typical_size([found for _, found in looks])
         self.channels, self.size = channels, size
         kind = "grey" if channels == 1 else "in colour"
         self._say(
@@ -214,7 +214,7 @@ class _Job:
         first in colour. Raises DataError."""
         samples, problem = self._samples(), ""
         looks = []
-        for done, result in enumerate(_in_order(self.pool, self._look, samples, 64), 1):
+        for done, result in enumerate(in_order(self.pool, self._look, samples, 64), 1):
             if isinstance(result, str):
                 problem = problem or result
             else:
@@ -248,7 +248,7 @@ class _Job:
         groups = [samples[begin : begin + room] for begin in range(0, len(samples), room)]
         first: dict[int, str] = {}  # what is wrong, by class
         readable: set[int] = set()
-        for chunk, problems in _in_order(self.pool, self._chunk, groups, AHEAD * machine.cores()):
+        for chunk, problems in in_order(self.pool, self._chunk, groups, AHEAD * machine.cores()):
             labels = chunk.values[LABEL]
             self.done += len(labels) + len(problems)
             self.emit(Progress(f"read {self.name}", self.done, self.total, "images"))
@@ -294,10 +294,10 @@ class _Job:
             return f"{why.problem}; {why.remedy}"
 
 
-def _typical(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str]:
+def typical_size(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str]:
     """The size to bring images of these sizes to, and why.
 
-    >>> _typical([(375, 500), (500, 375), (375, 500)])
+    >>> typical_size([(375, 500), (500, 375), (375, 500)])
     ((168, 224), 'their median, 375 x 500, at most 224 a side')
     """
     height, width = (int(statistics.median_low(side)) for side in zip(*sizes, strict=True))
@@ -311,7 +311,7 @@ def _typical(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str]:
     return (height, width), why
 
 
-def _in_order(
+def in_order(
     pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[Result]:
     """The results of the items in their order; no more than ``ahead`` are worked on or waiting."""
@@ -341,7 +341,7 @@ def _resizer(images: int) -> Resize:
     return resized
 
 
-def _plain(root: Path) -> str:
+def plain_name(root: Path) -> str:
     """The folder's name in letters, digits, dots and dashes: part of the names of other files."""
     return re.sub(r"[^\w.-]+", "_", root.name).strip("._")[:60] or "images"
 

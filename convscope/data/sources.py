@@ -1,7 +1,7 @@
 """Data sets by name or path: which kind of source each is, and its pack.
 
-A published data set goes by its name; any other name is that of a folder of images, if it is one or
-has a slash in it.
+A published data set goes by its name; any other name is that of a table, if it ends as one, or of a
+folder of images, if it is one or has a slash in it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from convscope.data.pack import Pack
 from convscope.data.published import PUBLISHED
 from convscope.data.published_source import PackagedSource, PublishedSource
 from convscope.data.source import Place, Source
+from convscope.data.table import SUFFIXES, TableSource
 from convscope.errors import BadArgument, nearest
 from convscope.events import Emit, silent
 
@@ -52,6 +53,8 @@ def source_of(
 ) -> Source:
     """The source that a name means. Raises BadArgument for an unknown name, and for options that a
     published data set does not have."""
+    if is_table(name):
+        return TableSource(Path(name), size, channels, fit)
     if is_folder(name):
         return FolderSource(Path(name), size, channels, fit)
     name = str(name)
@@ -79,10 +82,19 @@ def is_folder(name: str | Path) -> bool:
     (False, True, True)
     """
     if isinstance(name, Path):
-        return True
-    if not name or name in PUBLISHED:
+        return not is_table(name)
+    if not name or name in PUBLISHED or is_table(name):
         return False
     return "/" in name or os.sep in name or Path(name).is_dir()
+
+
+def is_table(name: str | Path) -> bool:
+    """Whether a name is that of a table of image files.
+
+    >>> is_table("pairs.csv"), is_table("photos/")
+    (True, False)
+    """
+    return Path(name).suffix.lower() in SUFFIXES and not Path(name).is_dir()
 
 
 def unread(name: str | Path) -> dict[str, int]:

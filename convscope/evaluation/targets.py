@@ -102,6 +102,24 @@ def figures(
     return leading | ({"targets": each} if len(each) > 1 else {})
 
 
+def in_words(found: Mapping[str, Any]) -> str:
+    """The figures of one target in a line.
+
+    >>> in_words({"kind": "number", "mae": 0.51, "rmse": 0.7, "r2": None})
+    'mean absolute error 0.51, root mean squared error 0.7'
+    """
+    if found["kind"] == "class":
+        low, high = found["accuracy_ci95"]
+        return f"{found['accuracy']:.2%} right (95 % interval {low:.2%} to {high:.2%})"
+    if found["kind"] == "labels":
+        average = found["mean_average_precision"]
+        also = "" if average is None else f", mean average precision {average:.2%}"
+        return f"all labels right {found['all_right']:.2%}{also}"
+    also = "" if found["r2"] is None else f", R2 {found['r2']:.3f}"
+    errors = f"mean absolute error {found['mae']:.4g}, root mean squared error {found['rmse']:.4g}"
+    return errors + also
+
+
 def main_target(columns: Columns) -> str:
     """The target that leads: the first that is a class. Raises ConvscopeError where none is."""
     for name, one in columns.items():

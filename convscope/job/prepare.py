@@ -164,7 +164,7 @@ def prepare(
             layer.set(*statistics(inputs[name], indices, let_go))
     _initialise(model, inputs, targets, indices)
     model.to(device)
-    size = "{}x{}".format(*pack.image_size)
+    size = "{}x{}".format(*pack.main_image.size)
     asked = asked.measured(device=device, threads=torch.get_num_threads(), image_size=size)
     loader = Loader(
         pack.columns,

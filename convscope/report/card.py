@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
+from convscope.evaluation.targets import in_words
 from convscope.formatting import listed, plural
 from convscope.report.run_files import (
     RunFiles,
@@ -139,7 +141,7 @@ The {split} split was looked at {looks(m["test_looks"])}; \
 |---|---|---|---|---|
 {table}
 
-`report.html` shows the same in pictures, `predictions.csv` has a row for each image.
+{_targets(m)}`report.html` shows the same in pictures, `predictions.csv` has a row for each image.
 
 ## How to get started
 
@@ -156,6 +158,13 @@ import convscope as cs
 print(guess.label, guess.p)
 ```
 """
+
+
+def _targets(metrics: dict[str, Any]) -> str:
+    """The figures of each target, where there are several."""
+    found = metrics.get("targets") or {}
+    rows = "".join(f"| {_md(name)} | {in_words(one)} |\n" for name, one in found.items())
+    return f"| target | how good |\n|---|---|\n{rows}\n" if found else ""
 
 
 def _copies(run: RunFiles) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from convscope import webpage
 from convscope.evaluation.metrics import reliability
 from convscope.evaluation.predictions import PredictionRow
+from convscope.evaluation.targets import in_words
 from convscope.formatting import plural
 from convscope.insight.anatomy import Summary
 from convscope.report import cost, inside, network
@@ -33,6 +34,7 @@ from convscope.report.run_files import (
     duration,
     esc,
     percent,
+    typeset,
     value_text,
 )
 
@@ -53,6 +55,7 @@ def page(
     found, wrong = findings(seen), class_findings(seen)
     confusion = Confusion(run, rows, images)
     sections = [
+        *([("targets", "Targets", _targets(run))] if "targets" in run.metrics else []),
         ("curves", "Training", _curves(run, found)),
         ("confusion", "Confusion", confusion.html() + _told(wrong, "What goes wrong")),
         ("mistakes", "Worst mistakes", confusion.worst()),
@@ -82,6 +85,20 @@ def page(
         "This page is one file and loads nothing.</footer>\n",
         pictures=True,
     )
+
+
+def _targets(run: RunFiles) -> str:
+    """The figures of each target, of which the first leads the page."""
+    rows = [
+        (esc(name), esc(found["kind"]), typeset(esc(in_words(found))), f"{found['n']:,}")
+        for name, found in run.metrics["targets"].items()
+    ]
+    lead = note(
+        "The network tells several targets at once. All that follows is about the first class "
+        "among them; <code>predictions.csv</code> has columns for every one."
+    )
+    heads = ("target", "kind", "how good", "records")
+    return lead + table("targets", "Each target", heads, rows, words=3)
 
 
 # the first screen

@@ -50,8 +50,11 @@ class Scripted:
 
     def __init__(self, steps: list[float], train: Train, batches: int) -> None:
         self.now, self.steps, self.train = 0.0, steps, train
-        self.loader, self.images = self, range(500)
+        self.loader = self
         self.batches, self.counts = batches, []
+
+    def __len__(self) -> int:
+        return 500
 
     def sizes(self) -> list[int]:
         return [1] * self.batches
