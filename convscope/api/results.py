@@ -37,6 +37,7 @@ class Metrics:
     images_per_second: float
     duplicates: dict[str, Any] | None = None  # as runs have it since they are counted
     targets: dict[str, Any] | None = None  # where there are several
+    all_right: float | None = None  # and of how many records every class and label is
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Metrics:

@@ -16,9 +16,10 @@ from convscope import recipe as recipes
 from convscope.api.arguments import draw, figure_path, full
 from convscope.data import duplicates, published, sources
 from convscope.data.augment import augment
+from convscope.data.columns import Class, as_json
 from convscope.data.loader import tensor_of
-from convscope.data.pack import verify
-from convscope.data.split import statistics
+from convscope.data.pack import Split, verify
+from convscope.data.split import statistics, strata
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
 from convscope.insight import anatomy, figures
@@ -193,30 +194,33 @@ def _published(
 
 def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
     """A data set in figures: images a class and split, shape, mean and standard deviation of the
-    training pixels, identical images, files that are not read by their suffix. Raises DataError
-    where its pack is not as it was written, to the last byte."""
+    training pixels, identical images, files that are not read by their suffix; of several inputs or
+    targets these are of the first image and the first class, and ``columns`` says what each is.
+    Raises DataError where its pack is not as it was written, to the last byte."""
     pack = sources.open_data(name, emit)
     if pack.folder is not None:
         verify(pack.folder)
+    classes, image = pack.main_classes, pack.main_image
     counts = {
         split: dict(
             zip(
-                pack.classes,
-                np.bincount(images.labels, minlength=len(pack.classes)).tolist(),
+                classes,
+                np.bincount(strata(records), minlength=len(classes)).tolist(),
                 strict=True,
             )
         )
-        for split, images in pack.splits.items()
+        for split, records in pack.splits.items()
     }
     same = duplicates.found_in(pack)
     if (notice := same.notice(pack.name)) is not None:
         emit(notice)
-    pixels = tensor_of(pack.splits["train"].images)
+    pixels = tensor_of(pack.splits["train"].main_images)
     mean, std = statistics(pixels, torch.arange(len(pixels)))
     return {
         "name": pack.name,
-        "classes": list(pack.classes),
-        "shape": [pack.channels, *pack.image_size],
+        "classes": list(classes),
+        "shape": list(image.shape),
+        **({"columns": as_json(pack.columns)} if len(pack.columns) > 2 else {}),
         "images": {split: len(images) for split, images in pack.splits.items()},
         "counts": counts,
         "mean": mean,
@@ -226,6 +230,14 @@ def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
         "fingerprint": pack.fingerprint,
         "licence": source.licence if (source := published.PUBLISHED.get(str(name))) else "",
     }
+
+
+def _side_by_side(split: Split, chosen: np.ndarray) -> np.ndarray:
+    """Some images uint8 [n,C,H,W], with those of other columns of the same height to their
+    right."""
+    columns = [one[chosen] for one in split.inputs.values() if one.ndim == 4]
+    alike = [one for one in columns if one.shape[1:3] == columns[0].shape[1:3]]
+    return np.concatenate(alike, axis=3)
 
 
 def show_data(
@@ -250,11 +262,16 @@ def show_data(
     pack = sources.open_data(name, emit)
     train = pack.splits["train"]
     random = np.random.default_rng(seed)
-    chosen = random.choice(len(train.labels), size=min(count, len(train.labels)), replace=False)
-    images = torch.from_numpy(train.images[chosen])
+    chosen = random.choice(len(train), size=min(count, len(train)), replace=False)
+    images = torch.from_numpy(_side_by_side(train, chosen))
     generator = torch.Generator().manual_seed(seed)
     spec = recipes.AUGMENT_BY_DATA.get(str(name), recipes.Augment())
     changed, _ = augment(images, (), spec, generator)
-    titles = [pack.classes[label] for label in train.labels[chosen]]
+    labels = [
+        [one.classes[label] for label in train.values[column][chosen]]
+        for column, one in pack.targets.items()
+        if isinstance(one, Class)
+    ]
+    titles = [", ".join(row) for row in zip(*labels, strict=True)]
     draw(figures.before_after(images.numpy(), changed.numpy(), titles), path)
     return path

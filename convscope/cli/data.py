@@ -27,13 +27,15 @@ def data(context: typer.Context, as_json: Json = False, debug: Debug = False) ->
     from convscope import console
     from convscope.data import published, sources
 
-    found = [(name, source, sources.locate(name)) for name, source in published.PUBLISHED.items()]
+    titles = {name: source.title for name, source in published.PUBLISHED.items()}
+    titles["mnist-pairs"] = "MNIST in pairs: two inputs, four targets"
+    found = [(name, title, sources.locate(name)) for name, title in titles.items()]
     if as_json:
         print_json({name: str(where) for name, _, where in found})
         return
     console.table(
         ("data set", "what it is", "would come from"),
-        [(name, source.title, str(where)) for name, source, where in found],
+        [(name, title, str(where)) for name, title, where in found],
     )
 
 
@@ -58,6 +60,7 @@ def data_info(
     console.table(("class", *splits), [*rows, ("all", *(info["images"][s] for s in splits))])
     statistics = (f"{key} {', '.join(f'{v:.4f}' for v in info[key])}" for key in ("mean", "std"))
     channels, height, width = info["shape"]
+    columns = [f"{name}: {one['kind']}" for name, one in info.get("columns", {}).items()]
     same = info["duplicates"]
     kinds = {
         "test_in_train": "of test in train",
@@ -69,7 +72,8 @@ def data_info(
     copies = copies or "none"
     not_read = ", ".join(f"{count:,} {kind}" for kind, count in info["unread"].items())
     console.out().print(
-        f"images {channels} x {height} x {width} (channels, height, width)\n"
+        (f"columns {', '.join(columns)}; counted are those of the first class\n" if columns else "")
+        + f"images {channels} x {height} x {width} (channels, height, width)\n"
         f"{'; '.join(statistics)} (training pixels, 0 to 1)\n"
         f"identical images: {copies}\n"
         + (f"not read: {not_read}\n" if not_read else "")

@@ -134,6 +134,7 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
         f"test accuracy {figures.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, "
         f"{figures.n:,} images)\n"
         + "".join(f"{name:13} {in_words(one)}\n" for name, one in several.items())
+        + (f"all of them   {figures.all_right:.2%} right\n" if several else "")
         + (f"new images    {without}\n" if without else "")
         + f"seconds       {seconds:.1f} "
         f"(training and validation {figures.train_seconds:.1f})\n"

@@ -12,6 +12,7 @@ from pathlib import Path
 from convscope.data import cache
 from convscope.data.folder import FolderSource
 from convscope.data.pack import Pack
+from convscope.data.pairs import PairsSource
 from convscope.data.published import PUBLISHED
 from convscope.data.published_source import PackagedSource, PublishedSource
 from convscope.data.source import Place, Source
@@ -20,6 +21,7 @@ from convscope.errors import BadArgument, nearest
 from convscope.events import Emit, silent
 
 PACKAGED = ("mnist",)
+NAMED = {name: name for name in PUBLISHED} | {PairsSource.name: "mnist"}  # and of which images
 
 
 def open_data(
@@ -58,10 +60,10 @@ def source_of(
     if is_folder(name):
         return FolderSource(Path(name), size, channels, fit)
     name = str(name)
-    if name not in PUBLISHED:
-        remedy = f"{nearest(name, PUBLISHED)}; a folder of images is named by its path"
+    if name not in NAMED:
+        remedy = f"{nearest(name, NAMED)}; a folder of images is named by its path"
         raise BadArgument("data", name, "is not a known data set", remedy)
-    depth, *own_size = PUBLISHED[name].image_shape
+    depth, *own_size = PUBLISHED[NAMED[name]].image_shape
     for argument, value, own in (
         ("size", size, tuple(own_size)),
         ("channels", channels, depth),
@@ -70,6 +72,8 @@ def source_of(
         if value is not None and value != own:
             rule = f"is for folders; {name} has {argument} {own}"
             raise BadArgument(argument, value, rule, "leave it out")
+    if name == PairsSource.name:
+        return PairsSource()
     return (PackagedSource if name in PACKAGED else PublishedSource)(name, download)
 
 
@@ -83,7 +87,7 @@ def is_folder(name: str | Path) -> bool:
     """
     if isinstance(name, Path):
         return not is_table(name)
-    if not name or name in PUBLISHED or is_table(name):
+    if not name or name in NAMED or is_table(name):
         return False
     return "/" in name or os.sep in name or Path(name).is_dir()
 

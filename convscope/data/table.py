@@ -214,8 +214,8 @@ class TableSource:
             for name in table.of_kind("image"):
                 columns[name] = self._image(pool, table, name)
             if names := table.of_kind("numbers"):
-                columns["numbers"] = Numbers(tuple(names))
-                cells["numbers"] = _numbers(table, names)
+                name = names[0] if len(names) == 1 else "numbers"
+                columns[name], cells[name] = Numbers(tuple(names)), _numbers(table, names)
             columns |= targets
             shapes = [
                 f"{n} {one.size[0]} x {one.size[1]}"

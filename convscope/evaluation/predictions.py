@@ -186,9 +186,13 @@ def read_predictions(path: Path) -> list[PredictionRow]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     found: list[PredictionRow] = []
     try:
-        if tuple(next(rows)[: len(PredictionRow._fields)]) != PredictionRow._fields:
+        header = next(rows)
+        if tuple(header[: len(PredictionRow._fields)]) != PredictionRow._fields:
             raise ValueError(f"its header is not {','.join(PredictionRow._fields)}")
-        for name, label, predicted, first, second, *_ in rows:
+        for cells in rows:
+            if len(cells) != len(header):
+                raise ValueError(f"it has {len(cells)} cells, its header {len(header)}")
+            name, label, predicted, first, second, *_ = cells
             row = PredictionRow(name, label, predicted, _probability(first), _probability(second))
             found.append(row)
     except (ValueError, csv.Error) as why:

@@ -92,14 +92,23 @@ def figures(
     temperatures: Mapping[str, float],
 ) -> dict[str, Any]:
     """Those of the leading target; where there are others, those of each beside it, by name, as
-    ``targets``."""
+    ``targets``, and the share of records of which every class and label is right."""
     each = {
         name: measure(columns[name], found[name], truth[name], temperatures.get(name, 1.0))
         for name in found
     }
     main = main_target(columns)
     leading = {key: value for key, value in each[main].items() if key != "kind"}
-    return leading | ({"targets": each} if len(each) > 1 else {})
+    if len(each) == 1:
+        return leading
+    right = [
+        outputs.argmax(axis=1) == truth[name]
+        if isinstance(columns[name], Class)
+        else ((outputs > 0) == truth[name].astype(bool)).all(axis=1)
+        for name, outputs in found.items()
+        if isinstance(columns[name], Class | Labels)
+    ]
+    return leading | {"targets": each, "all_right": float(np.all(right, axis=0).mean())}
 
 
 def in_words(found: Mapping[str, Any]) -> str:

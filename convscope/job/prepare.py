@@ -127,6 +127,9 @@ def prepare(
 
     train = pack.splits["train"]
     main_target(pack.columns)
+    for mix in ("mixup", "cutmix"):
+        if (share := getattr(asked.augment, mix)) and len(pack.columns) > 2:
+            raise BadArgument(mix, share, "goes with one image and one class", "leave it out")
     for column in pack.inputs.values():
         if isinstance(column, Image):
             augment.check(asked.augment, column.size, column.channels)

@@ -60,7 +60,8 @@ class Joined(nn.Module):
         self.of = tuple(trunks)
         shared = {id(trunk): name for name, trunk in [*trunks.items()][::-1]}
         self.seen_by = {name: shared[id(trunk)] for name, trunk in trunks.items()}
-        self.trunks = nn.ModuleDict({name: trunks[name] for name in shared.values()})
+        own = {name: trunk for name, trunk in trunks.items() if self.seen_by[name] == name}
+        self.trunks = nn.ModuleDict(own)
         self.fuse = nn.Sequential(
             nn.ReLU(), nn.Linear(width * len(trunks), hidden), nn.ReLU(), nn.Dropout(0.1)
         )

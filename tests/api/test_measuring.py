@@ -69,7 +69,7 @@ def test_again_with_nothing_kept_measures_the_demos_network(monkeypatch):
     wanted = []
     monkeypatch.setattr(choice, "choose", lambda *given: wanted.append(given))
     api.describe_machine(again=True)
-    ((recipe, network, images, labels, _),) = wanted
-    assert recipe.model.name == "cnn" and images.shape == (100, 1, 28, 28)
-    assert recipe.train.precision == "auto" and len(labels) == recipe.train.batch_size == 100
+    ((recipe, network, batch, _, _),) = wanted
+    assert recipe.model.name == "cnn" and batch.inputs["image"].shape == (100, 1, 28, 28)
+    assert recipe.train.precision == "auto" and len(batch) == recipe.train.batch_size == 100
     assert sum(p.numel() for p in network.parameters()) == 29_034

@@ -107,14 +107,14 @@ def test_the_test_split_is_read_once(bars, monkeypatch):
     test, reads = bars.splits["test"].images, []
     from convscope.evaluation import predictions
 
-    logits_of = predictions.logits_of
+    outputs = predictions.outputs
 
-    def counted(model, images, **named):
-        if np.shares_memory(images, test):
+    def counted(model, inputs, targets, **named):
+        if any(np.shares_memory(one, test) for one in inputs.values()):
             reads.append(named["stage"])
-        return logits_of(model, images, **named)
+        return outputs(model, inputs, targets, **named)
 
-    monkeypatch.setattr(predictions, "logits_of", counted)
+    monkeypatch.setattr(predictions, "outputs", counted)
     cs.train("mnist", **QUICK)
     assert reads == ["judge"]
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from convscope import files, recipe
+from convscope.data.columns import Class
 from convscope.errors import BadArgument, DataError, RunError
 from convscope.evaluation import metrics
 from convscope.evaluation.compare import (
@@ -226,7 +227,9 @@ def made(
     folder.mkdir()
     place, logits = RunFolder(folder), logits_for(predicted, sure)
     place.recipe.write_text(recipe.dumps(recipe.resolve({"data": data})))
-    write_predictions(place.predictions, logits, np.array(LABELS), CLASSES, 1.0, names=names)
+    found, truth = {"label": logits}, {"label": np.array(LABELS)}
+    columns = {"label": Class(tuple(CLASSES))}
+    write_predictions(place.predictions, found, truth, columns, {}, names=names)
     measured = metrics.measure(logits, np.array(LABELS), CLASSES)
     files.write_json(place.metrics, {
         "split": "test", **measured, "test_looks": 1,

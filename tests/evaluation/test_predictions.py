@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from convscope.data.columns import Class
 from convscope.errors import BadArgument, ConvscopeError, RunError
 from convscope.evaluation import metrics
 from convscope.evaluation.predictions import (
@@ -117,7 +118,9 @@ def test_refuses_other_models_and_batches() -> None:
 
 def written(path: Path, names: list[str] | None = None) -> Path:
     logits = np.array([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 40.0]], np.float32)
-    write_predictions(path, logits, np.array([0, 2, 2]), ['a,"b', "<b>", "ü"], 2.0, names=names)
+    found, truth = {"label": logits}, {"label": np.array([0, 2, 2])}
+    columns = {"label": Class(('a,"b', "<b>", "ü"))}
+    write_predictions(path, found, truth, columns, {"label": 2.0}, names=names)
     return path
 
 
@@ -149,8 +152,8 @@ def test_reads_what_it_wrote(tmp_path: Path) -> None:
     [
         (lambda text: text[:-2], r"cut short.*convscope eval"),
         (lambda text: text.replace("p_label", "p"), "header is not file_or_index,label"),
-        (lambda text: text.replace("\n1,", "\n1,,"), r"row 2: too many values"),
-        (lambda text: text.replace("1,1\n", "1\n"), r"row 3: not enough values"),
+        (lambda text: text.replace("\n1,", "\n1,,"), r"row 2: it has 6 cells, its header 5"),
+        (lambda text: text.replace("1,1\n", "1\n"), r"row 3: it has 4 cells, its header 5"),
         (lambda text: text.replace("1,1\n", "1,high\n"), r"row 3: could not convert"),
         (lambda text: text.replace("1,1\n", "1,1.5\n"), r"row 3: 1.5 is no probability"),
         (lambda text: text.replace("1,1\n", "nan,1\n"), r"row 3: nan is no probability"),

@@ -63,7 +63,7 @@ def test_a_layer_of_convscopes_is_initialised_in_a_users_network_too():
     network = Classifier(3, None, nn.Sequential(layer, nn.Flatten()))
     before = layer.weight.clone()
     pixels = torch.randint(256, (20, 3, 8, 8), dtype=torch.uint8)
-    room._initialise(network, pixels, torch.arange(20))
+    room._initialise(network, {"image": pixels}, {}, torch.arange(20))
     assert not torch.equal(layer.weight, before)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from convscope.data.columns import image_and_label
 from convscope.errors import ConvscopeError
 from convscope.models import MODELS, arguments_of, build, store
 from convscope.models.parts import Classifier
@@ -102,7 +103,9 @@ def test_is_saved_and_loaded_as_it_is(built, tmp_path: Path, request: pytest.Fix
     model.normalise.set([0.3] * channels, [0.6] * channels)
     model(images)  # moves batch normalisation's statistics
     info = {
-        "architecture": store.architecture(name, arguments, 7, channels, size),
+        "architecture": store.architecture(
+            name, arguments, image_and_label((channels, *size), "abcdefg")
+        ),
         "classes": list("abcdefg"),
         "preprocessing": {"channels": channels, "size": list(size), "fit": "pad"},
         "temperature": 1.0,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convscope.data.columns import Class
 from convscope.evaluation import metrics
 from convscope.evaluation.predictions import write_predictions
 
@@ -112,7 +113,14 @@ def make(tmp_path: Path) -> Callable[..., tuple[Path, np.ndarray]]:
         }
         measured |= {} if duplicates is None else {"duplicates": duplicates}
         (folder / "metrics.json").write_text(json.dumps(measured), encoding="utf-8")
-        write_predictions(folder / "predictions.csv", logits, labels, classes, 1.25, names=names)
+        write_predictions(
+            folder / "predictions.csv",
+            {"label": logits},
+            {"label": labels},
+            {"label": Class(tuple(classes))},
+            {"label": 1.25},
+            names=names,
+        )
         return folder, random.integers(0, 256, (n, channels, size, size), np.uint8)
 
     return make

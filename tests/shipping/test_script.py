@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import convscope as cs
+from convscope.data.columns import image_and_label
 from convscope.data.decode import decode
 from convscope.data.published import PUBLISHED
 from convscope.errors import BadArgument
@@ -62,7 +63,9 @@ def saved(folder: Path, name: str, arguments: dict, classes=CLOTHES, data="mnist
     with torch.no_grad():
         model.train()(torch.rand(8, channels, *size))  # moves batch normalisation's statistics
     info = {
-        "architecture": store.architecture(name, arguments, len(classes), channels, size),
+        "architecture": store.architecture(
+            name, arguments, image_and_label((channels, *size), classes)
+        ),
         "classes": list(classes),
         "preprocessing": {"channels": channels, "size": list(size), "fit": "pad"},
         "temperature": 1.7,
