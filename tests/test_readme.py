@@ -15,6 +15,7 @@ BLOCKS = documents.blocks(README)
 COMMANDS = [command for block in BLOCKS for command in block.commands]
 SNIPPETS = [block for block in BLOCKS if block.language == "python"]
 
+TABLE = "front:image,side:image,weight:numbers,kind:class,flaws:labels,price:number,split"
 NET = """
 from torch import nn
 class Net(nn.Sequential):
@@ -32,6 +33,13 @@ def prepared(bars, workplace: Path) -> Path:
     picture = Image.fromarray(bars.splits["test"].images[0, 0])
     for name in ("digit.png", "paper.jpg", "photos/one.png", "cat.png"):
         picture.save(name)
+    rows = [
+        f"{n}.png,{n}.png,{n},{'ab'[n % 2]},wet,{n},{'test' if n > 20 else 'train'}"
+        for n in range(24)
+    ]
+    Path("fruit.csv").write_text("\n".join([TABLE, *rows]))
+    for n in range(24):
+        Image.fromarray(bars.splits["train"].images[n, 0]).save(f"{n}.png")
     return workplace
 
 
@@ -50,6 +58,10 @@ def test_every_snippet_runs(prepared, block):
 def test_the_words_of_a_network_in_one_line_are_those_that_are_read():
     rows = [f"| `{'`, `'.join(word.split(', '))}` | {says} |\n" for word, says in WORDS.items()]
     assert "|---|---|\n" + "".join(rows) + "\n" in README
+
+
+def test_the_header_of_a_table_is_one():
+    assert TABLE in README
 
 
 def test_nothing_is_left_to_fill_in():

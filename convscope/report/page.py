@@ -89,18 +89,21 @@ def page(
 
 def _targets(run: RunFiles) -> str:
     """The figures of each target, of which the first leads the page."""
-    rows = [
-        (esc(name), esc(found["kind"]), typeset(esc(in_words(found))), f"{found['n']:,}")
-        for name, found in run.metrics["targets"].items()
-    ]
+    rows = []
+    for name, found in run.metrics["targets"].items():
+        first, _, also = in_words(found).partition(", ")
+        first, _, interval = first.partition(" (")
+        also = (interval or also).rstrip(")").replace("95 % interval ", "")
+        cells = [typeset(esc(text)) for text in (first, also)]
+        rows.append((esc(name), esc(found["kind"]), *cells, f"{found['n']:,}"))
+    heads = ("target", "kind", "figure", "95 % interval, or more", "records")
     lead = note(
         "The network tells several targets at once. All that follows is about the first class "
-        "among them; <code>predictions.csv</code> has columns for every one. "
-        f"{typeset(percent(run.metrics['all_right']))} of the records have every class and label "
-        "right."
+        "among them; predictions.csv has columns for every one. Of "
+        f"{percent(run.metrics['all_right'])} of the records every class and label is right."
     )
-    heads = ("target", "kind", "how good", "records")
-    return lead + table("targets", "Each target", heads, rows, words=3)
+    each = table("targets", "Each target", heads, rows, words=2)
+    return lead + scroll("Each target", each)
 
 
 # the first screen
@@ -112,6 +115,8 @@ def _headline(
     m, data, machine = run.metrics, run.model["data"], run.model["machine"]
     digits = digits_for(m["n"])
     low, high = m["accuracy_ci95"]
+    classes = (name for name, one in (m.get("targets") or {}).items() if one["kind"] == "class")
+    of = "".join(f" of {esc(name)}" for name in [*classes][:1])
     train = data.get("train")
     on = f"{count_text(train)} images of " if isinstance(train, int) else ""
     cells = facts(
@@ -128,7 +133,7 @@ def _headline(
         f'<p class="lede">Trained for {plural(len(run.history), "epoch")} on {on}{esc(run.data)} '
         f"in {duration(m['train_seconds'])}, {esc(_when(run.model['created']))}, on "
         f"{esc(machine.get('processor', 'an unnamed processor'))}.</p>\n"
-        f'<div class="headline">\n<div class="score"><p class="label">{esc(m["split"])} accuracy'
+        f'<div class="headline">\n<div class="score"><p class="label">{esc(m["split"])} accuracy{of}'
         f'</p>\n<p class="accuracy">{percent(m["accuracy"], digits)}</p>\n'
         f'<p class="interval">95\u202f% interval {100 * low:.{digits}f} to '
         f"{percent(high, digits)}</p>{cells}</div>\n"
