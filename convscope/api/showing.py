@@ -136,9 +136,9 @@ def _none_of(given: dict[str, Any], what: str) -> None:
 
 def _of_run(path: Path, model: str | None) -> anatomy.Summary:
     place = run.find(path)
-    built = place.read_model()["architecture"]
-    size = (built["in_channels"], *built["image_size"])
-    return anatomy.summarise(store.load(place, model), size, name=str(path))
+    inputs = [one for one in store.columns_of(place.read_model()).values() if one.is_input]
+    network = store.load_network(place, model)
+    return anatomy.summarise(network, [one.shape for one in inputs], name=str(path))
 
 
 def _of_name(

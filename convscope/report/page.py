@@ -133,8 +133,8 @@ def _headline(
         f'<p class="lede">Trained for {plural(len(run.history), "epoch")} on {on}{esc(run.data)} '
         f"in {duration(m['train_seconds'])}, {esc(_when(run.model['created']))}, on "
         f"{esc(machine.get('processor', 'an unnamed processor'))}.</p>\n"
-        f'<div class="headline">\n<div class="score"><p class="label">{esc(m["split"])} accuracy{of}'
-        f'</p>\n<p class="accuracy">{percent(m["accuracy"], digits)}</p>\n'
+        f'<div class="headline">\n<div class="score"><p class="label">{esc(m["split"])} accuracy'
+        f'{of}</p>\n<p class="accuracy">{percent(m["accuracy"], digits)}</p>\n'
         f'<p class="interval">95\u202f% interval {100 * low:.{digits}f} to '
         f"{percent(high, digits)}</p>{cells}</div>\n"
         f'<div class="verdict">{_verdict(found, wrong, seen)}</div>\n</div>\n</header>\n'

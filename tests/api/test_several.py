@@ -127,6 +127,12 @@ def test_what_needs_one_image_says_so(run):
             call(run.path)
 
 
+def test_its_anatomy_has_a_trunk_an_input_and_a_head_a_target(run):
+    rows = {row.name: row for row in cs.summary(run.path).rows}
+    assert {"trunks.left", "trunks.right", "trunks.weight", "heads.bright"} <= {*rows}
+    assert rows["heads.alike"].output_shape[-1] == 2 and rows["heads.is"].output_shape[-1] == 2
+
+
 def test_a_users_class_for_several(run):
     Path("mine.py").write_text(OWN)
     data = run.recipe.data.name

@@ -14,7 +14,13 @@ from quick import SMALL
 def test_data_is_listed_and_described(bars, run):
     said = run("data", "--json")
     assert json.loads(said.out)["mnist"] == "inside the package"
-    assert set(json.loads(said.out)) == {"mnist", "fashion-mnist", "cifar10", "cifar100"}
+    assert set(json.loads(said.out)) == {
+        "mnist",
+        "mnist-pairs",
+        "fashion-mnist",
+        "cifar10",
+        "cifar100",
+    }
     info = json.loads(run("data", "info", "mnist", "--json").out)
     assert info["counts"]["train"] == {"flat": 80, "upright": 80, "spot": 80}
     assert info["shape"] == [1, 12, 12]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch import nn
 
 from convscope import kernels, recipe
+from convscope.data.columns import Class
+from convscope.data.loader import Batch
 from convscope.engine import choice, tuned_network
 from convscope.models import build
+from convscope.training.losses import Loss, mean_loss
 
 
 def _cases() -> list[tuple[str, str]]:
@@ -24,9 +29,11 @@ def test_no_step_of_a_recipe_runs_a_reference_implementation(name, form, capfd):
     channels, size = (3, 32) if asked.data.name.startswith("cifar") else (1, 28)
     network = build(asked.model.name, 10, channels, (size, size), asked.model.arguments)
     network = tuned_network.engine(network.to(memory_format=torch.channels_last), "fused", form)
-    images = torch.rand(16, channels, size, size).to(memory_format=torch.channels_last)
+    images = torch.rand(16, channels, size, size)
+    batch = Batch({"image": images}, {"label": torch.arange(16) % 10}).laid_out(torch.channels_last)
+    loss = functools.partial(mean_loss, {"label": Loss(Class(tuple("0123456789")))})
     with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
-        choice._pass(network, images, torch.arange(16) % 10, form)
+        choice._pass(network, batch, loss, form)
     lines = [text.split(",") for text in capfd.readouterr().out.splitlines() if ",exec," in text]
     ran = {fields[fields.index("exec") + 3] for fields in lines}
     convolves = any(isinstance(module, nn.Conv2d) for module in network.modules())
