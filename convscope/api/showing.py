@@ -13,7 +13,7 @@ from torch import nn
 
 from convscope import files, models, run
 from convscope import recipe as recipes
-from convscope.api.arguments import draw, figure_path, full
+from convscope.api.arguments import draw, figure_path, fresh, full
 from convscope.data import duplicates, sources
 from convscope.data.augment import augment
 from convscope.data.loader import tensor_of
@@ -35,10 +35,7 @@ def script(path: str | Path, out: str | Path | None = None, *, force: bool = Fal
     that file on, else from the working folder. Raises BadArgument where ``out`` is there already
     and ``force`` is not given, and for a run of a user's own class; RunError.
     """
-    file = None if out is None else Path(out)
-    if file is not None and file.exists() and not force:
-        remedy = "name another file, or add force (--force)"
-        raise BadArgument("out", file, "is there already", remedy)
+    file = None if out is None else fresh(Path(out), force)
     text = scripts.script(run.find(Path(path)), file)
     if file is not None:
         with files.explained(file):
@@ -198,16 +195,10 @@ def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
     pack = sources.open_data(name, emit)
     if pack.folder is not None:
         verify(pack.folder)
-    counts = {
-        split: dict(
-            zip(
-                pack.classes,
-                np.bincount(images.labels, minlength=len(pack.classes)).tolist(),
-                strict=True,
-            )
-        )
-        for split, images in pack.splits.items()
-    }
+    counts = {}
+    for split, images in pack.splits.items():
+        each = np.bincount(images.labels, minlength=len(pack.classes)).tolist()
+        counts[split] = dict(zip(pack.classes, each, strict=True))
     same = duplicates.found_in(pack)
     if (notice := same.notice(pack.name)) is not None:
         emit(notice)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.shared import Debug, Json, RunPath, print_json
+from convscope.cli.shared import Debug, Force, Json, RunPath, print_json
 from convscope.formatting import percent
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def script(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where it goes; else stdout.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Force = False,
     debug: Debug = False,
 ) -> None:
     """Write a run as one plain PyTorch file: network, weights, predicting and training."""

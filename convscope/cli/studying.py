@@ -70,13 +70,9 @@ def sweep(
         _measured(study, as_json)
         return
     asked: dict[str, Any] = {
-        **fields,
-        "data": data,
-        "vary": vary or (),
-        "study": study,
-        "seeds": _seeds(seeds),
+        **fields, "data": data, "vary": vary or (), "study": study, "seeds": _seeds(seeds),
         "quick": quick,
-    }
+    }  # fmt: skip
     if preview:
         rows = studies.preview(**asked)
         if as_json:

@@ -179,10 +179,7 @@ def openmp() -> Any:
     for path in _in_process():
         library = ctypes.CDLL(path)
         if _is_torchs(library):
-            library.GOMP_parallel.argtypes = [
-                *(ctypes.c_void_p, ctypes.c_void_p),
-                *(ctypes.c_uint, ctypes.c_uint),
-            ]
+            library.GOMP_parallel.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_uint] * 2
             for name in OPENMP:
                 binding.add_symbol(name, ctypes.cast(library[name], ctypes.c_void_p).value)
             return library

@@ -99,8 +99,8 @@ def lanes(function: Callable[..., Sequence[Vec16]]) -> Any:
         return None
 
     @compiled.intrinsic
-    def sixteen(context: Any, sources: Any, targets: Any, shift: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def sixteen(context, sources, targets, shift):
+        def generate(context, builder, signature, values):
             def pointers(kinds: Any, pairs: Any) -> list[Any]:
                 found = []
                 for n, (address, indices) in enumerate(kinds):
@@ -191,11 +191,14 @@ class Memory:
         self.builder, self.address = builder, address
         self.vectors = _vector(kind)
 
+    def place(self, kind: Any, *parts: Any) -> Any:
+        """The address of what is of that kind at the index that is the sum of these."""
+        there = self.builder.gep(self.address, [functools.reduce(self.builder.add, parts)])
+        return self.builder.bitcast(there, kind.as_pointer())
+
     def at(self, *parts: Any) -> Any:
         """The vector whose index is the sum of these."""
-        index = functools.reduce(self.builder.add, parts)
-        there = self.builder.gep(self.address, [index])
-        return self.builder.bitcast(there, self.vectors.as_pointer())
+        return self.place(self.vectors, *parts)
 
     def read(self, *parts: Any) -> Any:
         return read_vector(self.builder, self.at(*parts)).value
@@ -218,22 +221,8 @@ def weigh(vectors: int) -> Any:
         return None
 
     @compiled.intrinsic
-    def eight(
-        context: Any,
-        x: Any,
-        q: Any,
-        step: Any,
-        line: Any,
-        w: Any,
-        bias: Any,
-        c: Any,
-        K: Any,
-        k: Any,
-        span: Any,
-        y: Any,
-        o: Any,
-    ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def eight(context, x, q, step, line, w, bias, c, K, k, span, y, o):
+        def generate(context, builder, signature, values):
             q, step, line, c, K, k, span, o = (values[n] for n in (1, 2, 3, 6, 7, 8, 9, 11))
             x, w, bias, y = (Memory(builder, signature.args[n], values[n]) for n in (0, 4, 5, 10))
             each = [(p, v) for p in range(PIXELS) for v in range(vectors)]
@@ -271,20 +260,8 @@ def correlate(vectors: int) -> Any:
         return None
 
     @compiled.intrinsic
-    def five(
-        context: Any,
-        x: Any,
-        q: Any,
-        step: Any,
-        g: Any,
-        o: Any,
-        count: Any,
-        c: Any,
-        K: Any,
-        sums: Any,
-        s: Any,
-    ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def five(context, x, q, step, g, o, count, c, K, sums, s):
+        def generate(context, builder, signature, values):
             q, step, o, count, c, K, s = (values[n] for n in (1, 2, 4, 5, 6, 7, 9))
             x, g, into = (Memory(builder, signature.args[n], values[n]) for n in (0, 3, 8))
             each = [(t, v) for t in range(TAPS) for v in range(vectors)]

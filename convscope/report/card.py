@@ -6,13 +6,7 @@ import json
 import re
 
 from convscope.formatting import listed, plural
-from convscope.report.run_files import (
-    RunFiles,
-    count_text,
-    digits_for,
-    looks,
-    value_text,
-)
+from convscope.report.run_files import RunFiles, count_text, digits_for, looks, value_text
 
 
 def card(run: RunFiles) -> str:
@@ -152,8 +146,8 @@ convscope predict .{flag} image.png
 ```python
 import convscope as cs
 
-[guess] = cs.load("."{argument}).predict(["image.png"])
-print(guess.label, guess.p)
+[prediction] = cs.load("."{argument}).predict(["image.png"])
+print(prediction.label, prediction.p)
 ```
 """
 

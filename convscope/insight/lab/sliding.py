@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from convscope.errors import BadArgument
 from convscope.insight import reference
-from convscope.insight.reference.pooling import counts_of
+from convscope.insight.reference.average_pooling import counts_of
 from convscope.insight.reference.windows import Array, Axis, Size, axes_of, padded
 
 TERMS = 27  # of a step that are written out
@@ -44,9 +44,8 @@ class Sliding:
     @property
     def products(self) -> int:
         """How many numbers each step takes in, those in the padding included."""
-        return self.axes[0].kernel * self.axes[1].kernel * (
-            1 if self.W is None else self.W.shape[1]
-        )  # fmt: skip
+        taps = self.axes[0].kernel * self.axes[1].kernel
+        return taps if self.W is None else taps * self.W.shape[1]
 
     def formula(self) -> list[str]:
         """The output size along each axis, with its numbers filled in."""
@@ -72,14 +71,12 @@ class Sliding:
 
     def patch(self, m: int, i: int, j: int) -> Array:
         """What lies under the window at (i, j): [channels,h,w], NaN in the padding."""
+        rows, columns = (
+            slice(at * axis.stride, at * axis.stride + axis.span, axis.dilation)
+            for at, axis in zip((i, j), self.axes, strict=True)
+        )
         whole = padded(self.X[self.channels(m)], self.axes, np.nan)
-        height, width = self.axes
-        top, left = i * height.stride, j * width.stride
-        found: Array = whole[
-            :,
-            top : top + height.span : height.dilation,
-            left : left + width.span : width.dilation,
-        ]
+        found: Array = whole[:, rows, columns]
         return found
 
     def steps(self, most: int) -> Iterator[tuple[int, tuple[int, int, int]]]:
@@ -236,17 +233,9 @@ def pool(
     else:
         how["count_include_pad"] = with_pads
         Y = reference.average_pool2d(X[None], kernel_shape, **how)[0]
-    ceil = ceil_mode and auto_pad.upper() == "NOTSET"
-    return Sliding(
-        kind,
-        X,
-        Y,
-        axes,
-        ceil_mode=ceil,
-        same=auto_pad.upper().startswith("SAME"),
-        with_pads=with_pads,
-        counts=counts,
-    )
+    ceil, same = ceil_mode and auto_pad.upper() == "NOTSET", auto_pad.upper().startswith("SAME")
+    how = {"ceil_mode": ceil, "same": same, "with_pads": with_pads, "counts": counts}
+    return Sliding(kind, X, Y, axes, **how)
 
 
 def written(value: float) -> str:

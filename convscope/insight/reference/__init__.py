@@ -11,10 +11,20 @@ in their own precision. Gradients (``*_backward``) are those of a sum that weigh
 
 - ``windows``: where windows lie, and how many there are
 - ``convolution``: ``corr2d``, ``conv2d``; ``learn_kernel`` finds a kernel by gradient descent
-- ``pooling``: max, average, global
+- ``max_pooling``, ``average_pooling``: of windows and of whole maps
 - ``layers``: batch normalisation, linear, softmax, cross-entropy
 """
 
+from convscope.insight.reference.average_pooling import (
+    average_pool2d,
+    average_pool2d_backward,
+    average_pool2d_backward_loops,
+    average_pool2d_loops,
+    global_average_pool2d,
+    global_average_pool2d_backward,
+    global_average_pool2d_backward_loops,
+    global_average_pool2d_loops,
+)
 from convscope.insight.reference.convolution import (
     Learnt,
     conv2d,
@@ -39,15 +49,7 @@ from convscope.insight.reference.layers import (
     softmax,
     softmax_loops,
 )
-from convscope.insight.reference.pooling import (
-    average_pool2d,
-    average_pool2d_backward,
-    average_pool2d_backward_loops,
-    average_pool2d_loops,
-    global_average_pool2d,
-    global_average_pool2d_backward,
-    global_average_pool2d_backward_loops,
-    global_average_pool2d_loops,
+from convscope.insight.reference.max_pooling import (
     global_max_pool2d,
     global_max_pool2d_backward,
     global_max_pool2d_backward_loops,
@@ -60,46 +62,3 @@ from convscope.insight.reference.pooling import (
     max_pool2d_loops,
 )
 from convscope.insight.reference.windows import Axis, axes_of
-
-__all__ = [
-    "Axis",
-    "Learnt",
-    "average_pool2d",
-    "average_pool2d_backward",
-    "average_pool2d_backward_loops",
-    "average_pool2d_loops",
-    "axes_of",
-    "batch_norm",
-    "batch_norm_loops",
-    "conv2d",
-    "conv2d_backward",
-    "conv2d_backward_loops",
-    "conv2d_loops",
-    "corr2d",
-    "corr2d_loops",
-    "cross_entropy",
-    "cross_entropy_loops",
-    "gemm",
-    "gemm_loops",
-    "global_average_pool2d",
-    "global_average_pool2d_backward",
-    "global_average_pool2d_backward_loops",
-    "global_average_pool2d_loops",
-    "global_max_pool2d",
-    "global_max_pool2d_backward",
-    "global_max_pool2d_backward_loops",
-    "global_max_pool2d_loops",
-    "learn_kernel",
-    "linear",
-    "linear_backward",
-    "linear_backward_loops",
-    "linear_loops",
-    "max_pool2d",
-    "max_pool2d_backward",
-    "max_pool2d_backward_loops",
-    "max_pool2d_indices",
-    "max_pool2d_indices_loops",
-    "max_pool2d_loops",
-    "softmax",
-    "softmax_loops",
-]

@@ -16,10 +16,12 @@ from convscope.insight.reference.windows import (
     cut,
     gradient,
     images,
+    over,
     padded,
     patches,
     real,
     taken,
+    vector,
 )
 
 
@@ -79,8 +81,7 @@ def conv2d_loops(
     [[0.0, 8.0], [21.0, 43.0]]
     """
     X, W, B = _operands(X, W, B, group, flip)
-    axes = axes_of(X.shape[2:], W.shape[2:], pads=pads, strides=strides, dilations=dilations,
-                   auto_pad=auto_pad)  # fmt: skip
+    X, axes = over(X, W.shape[2:], pads, strides, dilations, auto_pad, False)
     height, width = axes
     X = padded(X, axes)  # [N,C,h,w]
     M, depth = W.shape[:2]
@@ -115,8 +116,7 @@ def conv2d(
     (1, 2, 8, 8)
     """
     X, W, B = _operands(X, W, B, group, flip)
-    axes = axes_of(X.shape[2:], W.shape[2:], pads=pads, strides=strides, dilations=dilations,
-                   auto_pad=auto_pad)  # fmt: skip
+    X, axes = over(X, W.shape[2:], pads, strides, dilations, auto_pad, False)
     under = _grouped(patches(padded(X, axes), axes), group)  # [N,G,C/G,oh,ow,h,w]
     kernels = W.reshape(group, -1, *W.shape[1:])  # [G,M/G,C/G,h,w]
     Y = np.einsum("ngcijuv,gmcuv->ngmij", under, kernels, optimize=True)
@@ -147,8 +147,7 @@ def conv2d_backward_loops(
     ([[[[2.0, 3.0]]]], [[[[5.0, 7.0]]]], [1.0])
     """
     X, W, B = _operands(X, W, None, group, flip)
-    axes = axes_of(X.shape[2:], W.shape[2:], pads=pads, strides=strides, dilations=dilations,
-                   auto_pad=auto_pad)  # fmt: skip
+    X, axes = over(X, W.shape[2:], pads, strides, dilations, auto_pad, False)
     height, width = axes
     M, depth = W.shape[:2]
     dY = gradient(dY, (len(X), M, height.out, width.out))
@@ -185,8 +184,7 @@ def conv2d_backward(
     ([[[[2.0, 3.0]]]], [[[[5.0, 7.0]]]], [1.0])
     """
     X, W, _ = _operands(X, W, None, group, flip)
-    axes = axes_of(X.shape[2:], W.shape[2:], pads=pads, strides=strides, dilations=dilations,
-                   auto_pad=auto_pad)  # fmt: skip
+    X, axes = over(X, W.shape[2:], pads, strides, dilations, auto_pad, False)
     dY = gradient(dY, (len(X), len(W), axes[0].out, axes[1].out))
     X = padded(X, axes)
     kernels = W.reshape(group, -1, *W.shape[1:])  # [G,M/G,C/G,h,w]
@@ -276,11 +274,7 @@ def _operands(X: Any, W: Any, B: Any, group: int, flip: bool) -> tuple[Array, Ar
     if depth != channels // group:
         rule = f"must be [M,C/group,h,w], with C/group = {channels}/{group} = {channels // group}"
         raise BadArgument("W", f"an array {list(W.shape)}", rule, "give each kernel that depth")
-    B = np.zeros(kernels, X.dtype) if B is None else real("B", B, "[M]").astype(X.dtype)
-    if B.shape != (kernels,):
-        rule = f"must be one number a kernel: [{kernels}]"
-        raise BadArgument("B", f"an array {list(B.shape)}", rule, "leave it out for zero")
-    return X, _turned(W, flip), B
+    return X, _turned(W, flip), vector("B", B, kernels, "kernel", X.dtype, "[M]", 0)
 
 
 def _turned(W: Array, flip: bool) -> Array:

@@ -125,6 +125,16 @@ def axes_of(
     return found[0], found[1]
 
 
+def over(
+    X: Any, kernel_shape: Size, pads: Size, strides: Size, dilations: Size, auto_pad: str,
+    ceil_mode: bool,
+) -> tuple[Array, tuple[Axis, Axis]]:  # fmt: skip
+    """X as floats [N,C,H,W], and the windows over it. Raises BadArgument."""
+    X = images(X)
+    return X, axes_of(X.shape[2:], kernel_shape, pads=pads, strides=strides, dilations=dilations,
+                      auto_pad=auto_pad, ceil_mode=ceil_mode)  # fmt: skip
+
+
 def padded(X: Array, axes: tuple[Axis, Axis], value: float = 0.0) -> Array:
     """X [...,H,W] with its padding and whatever more the last windows reach over."""
     sides = [(axis.begin, axis.reach - axis.begin - axis.size) for axis in axes]
@@ -168,6 +178,22 @@ def real(name: str, value: Any, shape: str) -> Array:
     if array.ndim != shape.count(",") + 1:
         rule = f"must be {shape}"
         raise BadArgument(name, f"an array {list(array.shape)}", rule, "reshape it")
+    return array
+
+
+def vector(
+    name: str, value: Any, count: int, of: str, dtype: Any, shape: str, default: float | None = None
+) -> Array:
+    """``count`` numbers, one ``of`` something, in that type; the default where none are given.
+    ``shape`` is such as ``[M]``. Raises BadArgument for another number of them."""
+    if value is None and default is not None:
+        return np.full(count, default, dtype)
+    array = real(name, value, shape).astype(dtype)
+    if len(array) != count:
+        rule = f"must be one number a {of}: [{count}]"
+        remedy = "leave it out for " + ("ones" if default else "zero")
+        remedy = "reshape it" if default is None else remedy
+        raise BadArgument(name, f"an array {list(array.shape)}", rule, remedy)
     return array
 
 
