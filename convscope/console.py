@@ -129,11 +129,7 @@ class Monitor:
             self.tasks[stage] = self.bar.add_task("", total=event.total, unit=event.unit, left=None)
         task = self.tasks[stage]
         self.bar.update(
-            task,
-            completed=event.done,
-            total=event.total,
-            description=event.stage,
-            left=event.left,
+            task, completed=event.done, total=event.total, description=event.stage, left=event.left
         )
         if event.done == event.total:
             self.bar.remove_task(self.tasks.pop(stage))

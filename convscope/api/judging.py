@@ -78,13 +78,9 @@ def evaluate(
     if split == "test":
         right = logits.argmax(axis=1) == labels
         found["duplicates"] = duplicates.found_in(pack).as_json(right)
+        names, temperature = pack.splits["test"].files, info["temperature"]
         predictions.write_predictions(
-            place.predictions,
-            logits,
-            labels,
-            pack.classes,
-            info["temperature"],
-            names=pack.splits["test"].files,
+            place.predictions, logits, labels, pack.classes, temperature, names=names
         )
         files.write_json(place.metrics, found)  # from here on nothing keeps its figures back
         write_pages(place, network.cpu(), pack, emit)

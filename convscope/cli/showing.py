@@ -66,14 +66,8 @@ def recipes(as_json: Json = False, debug: Debug = False) -> None:
         theirs = found.get(f"{name.removesuffix('-published')}-published")
         own = None if theirs is r else r
         published = theirs.claim.published if theirs and theirs.claim else None
-        rows.append(
-            (
-                name,
-                r.train.epochs,
-                percent(published),
-                *(_reached(one.claim if one else None) for one in (theirs, own)),
-            )
-        )
+        reached = (_reached(one.claim if one else None) for one in (theirs, own))
+        rows.append((name, r.train.epochs, percent(published), *reached))
     heads = ("recipe", "epochs", "published", "NAME-published, here", "NAME")
     console.table(heads, rows)
 

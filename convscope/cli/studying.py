@@ -78,18 +78,13 @@ def sweep(
         if as_json:
             print_json({"settings": rows})
             return
-        console.table(
-            ("part", "setting", "runs", "epochs", "parameters", "multiply-adds"),
-            [
-                (
-                    row["part"],
-                    row["setting"] or "as given",
-                    *(row[key] for key in ("runs", "epochs", "parameters")),
-                    "-" if row["multiply_adds"] is None else row["multiply_adds"],
-                )
-                for row in rows
-            ],
-        )
+        cells = [
+            (row["part"], row["setting"] or "as given", row["runs"], row["epochs"],
+             row["parameters"], "-" if row["multiply_adds"] is None else row["multiply_adds"])
+            for row in rows
+        ]  # fmt: skip
+        heads = ("part", "setting", "runs", "epochs", "parameters", "multiply-adds")
+        console.table(heads, cells)
         return
     try:
         with console.Monitor() as emit:

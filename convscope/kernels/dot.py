@@ -7,10 +7,6 @@ kernel flipped the gradient of the input, multiplies pairs of neighbouring chann
 channels with those of 16 or 32 output gradients.
 """
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# ruff: noqa: E741
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 from convscope.kernels.compiled import (

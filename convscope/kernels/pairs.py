@@ -1,8 +1,6 @@
 """Arithmetic on 16 pairs of bfloat16 at a time: the processor's dot products (``vdpbf16ps``), 32
 multiply-adds an instruction, whose float32 sums stay in registers."""
 
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 from typing import Any
@@ -72,8 +70,6 @@ def _forward(vectors: int) -> Any:
     begin at ``places[n]`` ... of x; their rows from r to k, of ``span`` numbers, ``line`` apart,
     are multiplied; w [rows*span/2,K,2]; y [8,K] at o.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
     def eight(context, x, places, n, line, w, bias, c, apart, K, r, k, span, y, o):
@@ -130,8 +126,6 @@ def _grad_weight(vectors: int) -> Any:
     channel, the first at q, the rows ``line`` numbers apart and the pairs ``step``; those from
     ``top`` to h of g [rows,pairs,K,2] are multiplied; sums float32 [8,K] at s.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
     def block(context, x, q, line, step, g, top, h, pairs, c, K, sums, s):
@@ -168,8 +162,6 @@ def _grad_weight(vectors: int) -> Any:
 def _interleave() -> Any:
     """For kernels: 16 numbers at a of x and 16 at b as pairs, 32 numbers at o of y; zeros for the
     second of each where ``both`` is 0."""
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
     def sixteen(context, x, a, b, both, y, o):
@@ -194,8 +186,6 @@ def _interleave() -> Any:
 
 def _copy() -> Any:
     """For kernels: 16 numbers at a of x to o of y."""
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
     def sixteen(context, x, a, y, o):
@@ -216,8 +206,6 @@ def _totals() -> Any:
 
     f(g, c, K, count, sums, s): g [count,K,2]; sums float32 [K] at s.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
     def sixteen(context, g, c, K, count, sums, s):

@@ -2,10 +2,6 @@
 
 On the way back 16 channels are done at a time, the last ones twice where they are no multiple."""
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# ruff: noqa: PLW3301, PLR0124
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import numpy as np

@@ -6,8 +6,6 @@ missing, and there are no kernels. What only keeps machine code from run to run 
 it is needed; without it kernels are compiled anew in each process.
 """
 
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import contextlib
@@ -56,7 +54,13 @@ def _missing() -> str:
 
 
 MISSING = _missing()
-ir = types = cgutils = carray = njit = intrinsic = None
+ir = types = cgutils = carray = njit = None
+
+
+def intrinsic(function: Any) -> Any:
+    """What kernels are made of; nothing without numba."""
+
+
 if not MISSING:
     import llvmlite.ir
     import numba.core.cgutils

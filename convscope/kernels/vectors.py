@@ -1,7 +1,5 @@
 """Arithmetic on 16 numbers at a time, where a compiler's own choice of vectors is too timid."""
 
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import functools
@@ -95,8 +93,6 @@ def lanes(function: Callable[..., Sequence[Vec16]]) -> Any:
     float32, of bfloat16, which becomes float32 on the way in and is rounded on the way out, as in
     other kernels, or of bytes, which are whole numbers.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
     def sixteen(context, sources, targets, shift):
@@ -217,8 +213,6 @@ def weigh(vectors: int) -> Any:
     f(x, q, step, line, w, bias, c, K, k, span, y, o): windows of k rows of ``span`` numbers, the
     rows ``line`` apart and the windows ``step``, the first at q of x; w [k*span,K]; y [8,K] at o.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
     def eight(context, x, q, step, line, w, bias, c, K, k, span, y, o):
@@ -256,8 +250,6 @@ def correlate(vectors: int) -> Any:
     f(x, q, step, g, o, count, c, K, sums, s): ``count`` windows, ``step`` apart, the first at q of
     x; g [count,K] at o; sums [5,K] at s.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
     def five(context, x, q, step, g, o, count, c, K, sums, s):

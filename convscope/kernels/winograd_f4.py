@@ -1,9 +1,5 @@
 """Windows of maps as rows of a matrix, and tiles of maps through Winograd's transforms."""
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# ruff: noqa: E741
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 from convscope.kernels.compiled import (

@@ -116,7 +116,7 @@ def pool(
         window = X.shape[-2:] if kernel == "global" else inputs.sizes(kernel, "kernel", "2x2")
         moves = _moves(padding, stride or "1", dilation)
         if stride is None:
-            moves["strides"] = None
+            del moves["strides"]
         found = sliding.pool(
             X, window, kind=kind, **moves, ceil_mode=ceil, count_include_pad=count_padding
         )

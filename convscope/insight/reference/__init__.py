@@ -2,12 +2,13 @@
 
 Every operator is there twice: ``conv2d_loops`` reads like its formula, ``conv2d`` computes the same
 with whole arrays. Both take the arguments of the ONNX operator under its names, and give what it
-gives: ``X`` is ``[N,C,H,W]``, ``pads`` is the begin of every axis, then the end (top, left, bottom,
-right). What is one number counts for both axes; ``pads`` of two numbers is that many a side of each
-axis. ``auto_pad`` is ``VALID``, ``SAME_UPPER`` (the odd pixel below and to the right; ``SAME`` is
-the same) or ``SAME_LOWER`` (above and to the left). Whole numbers are computed in float64, floats
-in their own precision. Gradients (``*_backward``) are those of a sum that weighs the outputs by
-``dY``.
+gives: ``X`` is ``[N,C,H,W]``. How windows move is said as in :func:`axes_of`: ``pads`` (0) is the
+begin of every axis, then the end (top, left, bottom, right); beside it stand ``strides`` (1),
+``dilations`` (1) and a pool's ``ceil_mode`` (False). What is one number counts for both axes;
+``pads`` of two numbers is that many a side of each axis. ``auto_pad`` is ``VALID``, ``SAME_UPPER``
+(the odd pixel below and to the right; ``SAME`` is the same) or ``SAME_LOWER`` (above and to the
+left). Whole numbers are computed in float64, floats in their own precision. Gradients
+(``*_backward``) are those of a sum that weighs the outputs by ``dY``.
 
 - ``windows``: where windows lie, and how many there are
 - ``convolution``: ``corr2d``, ``conv2d``; ``learn_kernel`` finds a kernel by gradient descent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -10,11 +10,12 @@ from convscope.errors import BadArgument
 from convscope.insight.reference.windows import (
     Array,
     Axis,
+    PoolMoves,
     Size,
+    axes_of,
     cut,
     gradient,
     images,
-    over,
     padded,
     patches,
     taken,
@@ -25,13 +26,9 @@ def average_pool2d_loops(
     X: Any,
     kernel_shape: Size,
     *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
-    ceil_mode: bool = False,
     count_include_pad: bool = False,
     divisor_override: int | None = None,
+    **moves: Unpack[PoolMoves],
 ) -> Array:
     """The mean of each window of X [N,C,H,W]: [N,C,oh,ow].
 
@@ -46,7 +43,8 @@ def average_pool2d_loops(
     >>> average_pool2d_loops(X, 2, pads=1, strides=2)[0, 0].tolist()
     [[0.0, 1.0], [2.0, 3.0]]
     """
-    X, axes = over(X, kernel_shape, pads, strides, dilations, auto_pad, ceil_mode)
+    X = images(X)
+    axes = axes_of(X.shape[2:], kernel_shape, **moves)
     counts = counts_of_loops(axes, count_include_pad, divisor_override)
     Y = np.zeros((*X.shape[:2], axes[0].out, axes[1].out), X.dtype)
     for n, c, i, j in np.ndindex(Y.shape):
@@ -61,13 +59,9 @@ def average_pool2d(
     X: Any,
     kernel_shape: Size,
     *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
-    ceil_mode: bool = False,
     count_include_pad: bool = False,
     divisor_override: int | None = None,
+    **moves: Unpack[PoolMoves],
 ) -> Array:
     """:func:`average_pool2d_loops`, computed with whole arrays.
 
@@ -75,7 +69,8 @@ def average_pool2d(
     >>> average_pool2d(X, 2, pads=1, strides=2, count_include_pad=True)[0, 0].tolist()
     [[0.0, 0.25], [0.5, 0.75]]
     """
-    X, axes = over(X, kernel_shape, pads, strides, dilations, auto_pad, ceil_mode)
+    X = images(X)
+    axes = axes_of(X.shape[2:], kernel_shape, **moves)
     counts = counts_of(axes, count_include_pad, divisor_override).astype(X.dtype)  # [oh,ow]
     Y: Array = patches(padded(X, axes), axes).sum(axis=(-2, -1)) / counts
     return Y
@@ -86,13 +81,9 @@ def average_pool2d_backward_loops(
     X: Any,
     kernel_shape: Size,
     *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
-    ceil_mode: bool = False,
     count_include_pad: bool = False,
     divisor_override: int | None = None,
+    **moves: Unpack[PoolMoves],
 ) -> Array:
     """The gradient dX [N,C,H,W] of :func:`average_pool2d_loops` where that of its output is dY
     [N,C,oh,ow]: each is shared out evenly over its window. Of X only the shape counts.
@@ -100,7 +91,8 @@ def average_pool2d_backward_loops(
     >>> average_pool2d_backward_loops([[[[8]]]], np.zeros((1, 1, 2, 2)), 2).tolist()
     [[[[2.0, 2.0], [2.0, 2.0]]]]
     """
-    X, axes = over(X, kernel_shape, pads, strides, dilations, auto_pad, ceil_mode)
+    X = images(X)
+    axes = axes_of(X.shape[2:], kernel_shape, **moves)
     counts = counts_of_loops(axes, count_include_pad, divisor_override)
     dY = gradient(dY, (*X.shape[:2], axes[0].out, axes[1].out))
     dX: Array = np.zeros_like(X)
@@ -116,20 +108,17 @@ def average_pool2d_backward(
     X: Any,
     kernel_shape: Size,
     *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
-    ceil_mode: bool = False,
     count_include_pad: bool = False,
     divisor_override: int | None = None,
+    **moves: Unpack[PoolMoves],
 ) -> Array:
     """:func:`average_pool2d_backward_loops`, computed with whole arrays: one tap at a time.
 
     >>> average_pool2d_backward([[[[8]]]], np.zeros((1, 1, 2, 2)), 2).tolist()
     [[[[2.0, 2.0], [2.0, 2.0]]]]
     """
-    X, axes = over(X, kernel_shape, pads, strides, dilations, auto_pad, ceil_mode)
+    X = images(X)
+    axes = axes_of(X.shape[2:], kernel_shape, **moves)
     counts = counts_of(axes, count_include_pad, divisor_override).astype(X.dtype)  # [oh,ow]
     share: Array = gradient(dY, (*X.shape[:2], *counts.shape)) / counts
     dX = np.zeros_like(padded(X, axes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from convscope.errors import BadArgument
 from convscope.insight.reference.windows import (
     Array,
+    PoolMoves,
     Size,
+    axes_of,
     gradient,
     images,
-    over,
     padded,
     patches,
 )
@@ -22,15 +23,7 @@ Indices = NDArray[np.int64]
 
 
 def max_pool2d_indices_loops(
-    X: Any,
-    kernel_shape: Size,
-    *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
-    ceil_mode: bool = False,
-    storage_order: int = 0,
+    X: Any, kernel_shape: Size, *, storage_order: int = 0, **moves: Unpack[PoolMoves]
 ) -> Indices:
     """Where the largest value of each window of X [N,C,H,W] stands: [N,C,oh,ow], counted through
     the whole of X.
@@ -42,7 +35,8 @@ def max_pool2d_indices_loops(
     >>> max_pool2d_indices_loops([[[[3, 1], [5, 5]]]], 2).tolist()
     [[[[2]]]]
     """
-    X, axes = over(X, kernel_shape, pads, strides, dilations, auto_pad, ceil_mode)
+    X = images(X)
+    axes = axes_of(X.shape[2:], kernel_shape, **moves)
     N, C, H, W = X.shape
     Y = np.full((N, C, axes[0].out, axes[1].out), -1)
     for n, c, i, j in np.ndindex(Y.shape):
@@ -58,22 +52,15 @@ def max_pool2d_indices_loops(
 
 
 def max_pool2d_indices(
-    X: Any,
-    kernel_shape: Size,
-    *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
-    ceil_mode: bool = False,
-    storage_order: int = 0,
+    X: Any, kernel_shape: Size, *, storage_order: int = 0, **moves: Unpack[PoolMoves]
 ) -> Indices:
     """:func:`max_pool2d_indices_loops`, computed with whole arrays.
 
     >>> max_pool2d_indices([[[[3, 1], [5, 5]]]], 2, storage_order=1).tolist()
     [[[[1]]]]
     """
-    X, axes = over(X, kernel_shape, pads, strides, dilations, auto_pad, ceil_mode)
+    X = images(X)
+    axes = axes_of(X.shape[2:], kernel_shape, **moves)
     N, C, H, W = X.shape
     under = _flat(patches(padded(X, axes, -np.inf), axes))  # [N,C,oh,ow,h*w]
     inside = _flat(
@@ -91,16 +78,7 @@ def max_pool2d_indices(
     return np.where(inside.any(-1), at, -1)
 
 
-def max_pool2d_loops(
-    X: Any,
-    kernel_shape: Size,
-    *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
-    ceil_mode: bool = False,
-) -> Array:
+def max_pool2d_loops(X: Any, kernel_shape: Size, **moves: Unpack[PoolMoves]) -> Array:
     """The largest value of each window of X [N,C,H,W]: [N,C,oh,ow].
 
     Y[n,c,i,j] = max over u, v of X[n,c,i*s-p+u*d,j*s-p+v*d], over those that lie on the image: of
@@ -111,7 +89,8 @@ def max_pool2d_loops(
     >>> max_pool2d_loops(X, 3)[0, 0].tolist(), max_pool2d_loops(X, 3, strides=3)[0, 0].tolist()
     ([[10.0, 11.0], [14.0, 15.0]], [[10.0]])
     """
-    X, axes = over(X, kernel_shape, pads, strides, dilations, auto_pad, ceil_mode)
+    X = images(X)
+    axes = axes_of(X.shape[2:], kernel_shape, **moves)
     Y = np.full((*X.shape[:2], axes[0].out, axes[1].out), -np.inf, X.dtype)
     for n, c, i, j in np.ndindex(Y.shape):
         for _, y in axes[0].taps(i):
@@ -121,37 +100,21 @@ def max_pool2d_loops(
     return Y
 
 
-def max_pool2d(
-    X: Any,
-    kernel_shape: Size,
-    *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
-    ceil_mode: bool = False,
-) -> Array:
+def max_pool2d(X: Any, kernel_shape: Size, **moves: Unpack[PoolMoves]) -> Array:
     """:func:`max_pool2d_loops`, computed with whole arrays.
 
     >>> X = np.arange(16.0).reshape(1, 1, 4, 4)
     >>> max_pool2d(X, (2, 3), pads=(1, 2), strides=(2, 3))[0, 0].tolist()
     [[0.0, 3.0], [8.0, 11.0], [12.0, 15.0]]
     """
-    X, axes = over(X, kernel_shape, pads, strides, dilations, auto_pad, ceil_mode)
+    X = images(X)
+    axes = axes_of(X.shape[2:], kernel_shape, **moves)
     Y: Array = patches(padded(X, axes, -np.inf), axes).max(axis=(-2, -1))
     return Y
 
 
 def max_pool2d_backward_loops(
-    dY: Any,
-    X: Any,
-    kernel_shape: Size,
-    *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
-    ceil_mode: bool = False,
+    dY: Any, X: Any, kernel_shape: Size, **moves: Unpack[PoolMoves]
 ) -> Array:
     """The gradient dX [N,C,H,W] of :func:`max_pool2d_loops` where that of its output is dY
     [N,C,oh,ow]: each goes to the pixel that was the largest (the first of equal ones).
@@ -160,9 +123,7 @@ def max_pool2d_backward_loops(
     [[[[0.0, 0.0], [7.0, 0.0]]]]
     """
     X = images(X)
-    at = max_pool2d_indices_loops(X, kernel_shape, pads=pads, strides=strides,
-                                  dilations=dilations, auto_pad=auto_pad,
-                                  ceil_mode=ceil_mode)  # fmt: skip
+    at = max_pool2d_indices_loops(X, kernel_shape, **moves)
     dY = gradient(dY, at.shape)
     dX = np.zeros(X.size, X.dtype)
     for n, c, i, j in np.ndindex(at.shape):
@@ -171,25 +132,14 @@ def max_pool2d_backward_loops(
     return dX.reshape(X.shape)
 
 
-def max_pool2d_backward(
-    dY: Any,
-    X: Any,
-    kernel_shape: Size,
-    *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
-    ceil_mode: bool = False,
-) -> Array:
+def max_pool2d_backward(dY: Any, X: Any, kernel_shape: Size, **moves: Unpack[PoolMoves]) -> Array:
     """:func:`max_pool2d_backward_loops`, computed with whole arrays.
 
     >>> max_pool2d_backward([[[[7]]]], [[[[3, 1], [5, 5]]]], 2).tolist()
     [[[[0.0, 0.0], [7.0, 0.0]]]]
     """
     X = images(X)
-    at = max_pool2d_indices(X, kernel_shape, pads=pads, strides=strides, dilations=dilations,
-                            auto_pad=auto_pad, ceil_mode=ceil_mode)  # fmt: skip
+    at = max_pool2d_indices(X, kernel_shape, **moves)
     dY = gradient(dY, at.shape)
     dX = np.zeros(X.size, X.dtype)
     np.add.at(dX, at[at >= 0], dY[at >= 0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,21 @@ Array = NDArray[Any]
 Size = int | Sequence[int]
 
 AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+
+
+class Moves(TypedDict, total=False):
+    """How windows move over maps, as :func:`axes_of` takes it: the attributes of ONNX's Conv."""
+
+    pads: Size
+    strides: Size
+    dilations: Size
+    auto_pad: str
+
+
+class PoolMoves(Moves, total=False):
+    """The same for its pools."""
+
+    ceil_mode: bool
 
 
 @dataclass(frozen=True)
@@ -123,16 +138,6 @@ def axes_of(
             )
         found.append(Axis(n, k, begin, end, s, d, out))
     return found[0], found[1]
-
-
-def over(
-    X: Any, kernel_shape: Size, pads: Size, strides: Size, dilations: Size, auto_pad: str,
-    ceil_mode: bool,
-) -> tuple[Array, tuple[Axis, Axis]]:  # fmt: skip
-    """X as floats [N,C,H,W], and the windows over it. Raises BadArgument."""
-    X = images(X)
-    return X, axes_of(X.shape[2:], kernel_shape, pads=pads, strides=strides, dilations=dilations,
-                      auto_pad=auto_pad, ceil_mode=ceil_mode)  # fmt: skip
 
 
 def padded(X: Array, axes: tuple[Axis, Axis], value: float = 0.0) -> Array:
