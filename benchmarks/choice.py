@@ -1,13 +1,13 @@
-"""Is the way of training that convscope chooses on a busy machine the best one on a quiet one?
+"""Is the candidate that convscope chooses on a busy machine the best one on a quiet one?
 
     python benchmarks/choice.py [--probes 20] [--only resnet] [--no-record]
 
 For each network: so many probes, each a process of its own with an empty cache (but for packed data
 and compiled kernels, which are no measurements), while another process keeps one core busy half of
 the time (busy.py). What each chooses is noted, and whether that was measured. Then, that process
-ended: all ways that were chosen and all others that a probe has to choose from are timed against
+ended: all candidates that were chosen and all that a probe has to choose from are timed against
 each other, in turn, some seconds of real training steps each, by convscope's own loop (ours.py);
-and every chosen way that is 5 % slower or more once more, longer, against the fastest. Prints for
+and every chosen one that is 5 % slower or more once more, longer, against the fastest. Prints for
 how many probes the chosen one is within 10 % of that; writes benchmarks/results/choice.json. Takes
 about 40 minutes: a look is ``--probes 3 --only cnn``.
 """
@@ -39,7 +39,7 @@ RESULTS = HERE / "results" / "choice.json"
 NETWORKS = {"resnet": ("mnist", 64), "cnn": ("mnist", 100), "cifar_cnn": ("cifar10", 32)}
 NEAR = 0.9  # of the fastest's speed
 SURE = 0.95  # from where on a first, short look is enough
-GROUP = 4  # ways that are timed together against another one
+GROUP = 4  # candidates that are timed together against another one
 FORMATS, THREADS = ("float32", "bfloat16"), 2
 # What a probe has to choose from besides the kernels that it chose layer by layer.
 OTHERS = ("channels_last fused", "channels_last plain", "contiguous fused", "contiguous plain")
@@ -63,7 +63,7 @@ def probe(network: str, precision: str) -> None:
     train, origin = job.recipe.train, job.recipe.origin
     names = ("precision", "memory_format", "kernels")
     found = {
-        "way": " ".join(getattr(train, name) for name in names),
+        "candidate": " ".join(getattr(train, name) for name in names),
         "origin": {name: origin.get(f"train.{name}", "default") for name in names},
         "seconds": time.perf_counter() - began,
         "said": said,
@@ -103,15 +103,15 @@ def furnish(cache: Path, other: Path) -> None:
 
 
 def field(network: str, warm: Path) -> list[str]:
-    """The ways that a probe has to choose from, measured in quiet where they are measured."""
-    best = [chosen(network, warm, precision)["way"] for precision in FORMATS]
+    """The candidates that a probe has to choose from, measured in quiet where they are measured."""
+    best = [chosen(network, warm, precision)["candidate"] for precision in FORMATS]
     return list(dict.fromkeys([*best, *(f"{p} {rest}" for p in FORMATS for rest in OTHERS)]))
 
 
-def worker(network: str, way: str) -> list[str]:
-    """The command of a side that trains in this way."""
+def worker(network: str, candidate: str) -> list[str]:
+    """The command of a side that trains so."""
     data, batch = NETWORKS[network]
-    precision, memory_format, kernels = way.split(maxsplit=2)
+    precision, memory_format, kernels = candidate.split(maxsplit=2)
     return [
         *(sys.executable, str(HERE / "ours.py"), "train", data, network, "--turns"),
         *(f"--batch-size={batch}", "--no-recipe", "--no-augment", f"--threads={THREADS}"),
@@ -121,50 +121,52 @@ def worker(network: str, way: str) -> list[str]:
 
 
 def against(
-    network: str, one: str, ways: Sequence[str], pairs: int, seconds: float
+    network: str, one: str, candidates: Sequence[str], pairs: int, seconds: float
 ) -> dict[str, list[float]]:
-    """How many times as fast as ``one`` each of the ``ways`` trains, pair by pair."""
+    """How many times as fast as ``one`` each of the ``candidates`` trains, pair by pair."""
     found: dict[str, list[float]] = {}
-    others = [way for way in ways if way != one]
+    others = [candidate for candidate in candidates if candidate != one]
     for at in range(0, len(others), GROUP):
         with ExitStack() as closing:
             sides = {}
-            for way in (one, *others[at : at + GROUP]):
-                sides[way] = Side(way, worker(network, way))
-                closing.callback(sides[way].close)
-            steps = {way: calibrated(side, seconds) for way, side in sides.items()}
-            rounds = in_turn(sides, lambda way, steps=steps: ("steps", steps[way]), pairs)
-            found |= {way: ratios(rounds, way, one) for way in others[at : at + GROUP]}
+            for candidate in (one, *others[at : at + GROUP]):
+                sides[candidate] = Side(candidate, worker(network, candidate))
+                closing.callback(sides[candidate].close)
+            steps = {candidate: calibrated(side, seconds) for candidate, side in sides.items()}
+            rounds = in_turn(
+                sides, lambda candidate, steps=steps: ("steps", steps[candidate]), pairs
+            )
+            found |= {
+                candidate: ratios(rounds, candidate, one) for candidate in others[at : at + GROUP]
+            }
     return found
 
 
-def judged(
-    network: str, probes: Sequence[dict[str, Any]], all_ways: Sequence[str]
-) -> dict[str, Any]:
-    """Every probe's choice against the fastest way there is."""
-    counts = collections.Counter(probe["way"] for probe in probes)
+def judged(network: str, probes: Sequence[dict[str, Any]], known: Sequence[str]) -> dict[str, Any]:
+    """Every probe's choice against the fastest there is."""
+    counts = collections.Counter(probe["candidate"] for probe in probes)
     first = counts.most_common(1)[0][0]
-    ways = list(dict.fromkeys([*counts, *all_ways]))
+    candidates = list(dict.fromkeys([*counts, *known]))
     rough = {first: 1.0} | {
-        way: statistics.median(each)
-        for way, each in against(network, first, ways, pairs=3, seconds=2.0).items()
+        candidate: statistics.median(each)
+        for candidate, each in against(network, first, candidates, pairs=3, seconds=2.0).items()
     }
     best = max(rough, key=rough.__getitem__)
-    shares = {way: rough[way] / rough[best] for way in counts}
-    unsure = [way for way in counts if shares[way] < SURE]
+    shares = {candidate: rough[candidate] / rough[best] for candidate in counts}
+    unsure = [candidate for candidate in counts if shares[candidate] < SURE]
     told = against(network, best, unsure, pairs=5, seconds=3.0)
-    shares |= {way: statistics.median(each) for way, each in told.items()}
+    shares |= {candidate: statistics.median(each) for candidate, each in told.items()}
     return {
         "network": network,
         "best": best,
         "against_the_commonest": rough,
         "share_of_best": shares,
-        "looked_at_again": {way: summary(each) for way, each in told.items()},
+        "looked_at_again": {candidate: summary(each) for candidate, each in told.items()},
         "probes": list(probes),
         "count": len(probes),
         "distinct": len(counts),
         "origins": dict(collections.Counter(probe["origin"]["precision"] for probe in probes)),
-        "near": sum(count for way, count in counts.items() if shares[way] >= NEAR),
+        "near": sum(count for candidate, count in counts.items() if shares[candidate] >= NEAR),
         "worst": min(shares.values()),
     }
 
@@ -190,13 +192,13 @@ def measure(network: str, probes: int, warm: Path) -> dict[str, Any]:
     def say(text: str) -> None:
         print(f"{network}: {text}", file=sys.stderr, flush=True)
 
-    all_ways = field(network, warm)
+    known = field(network, warm)
     found = []
     with busy.one_core():
         for number in range(probes):
             found.append(anew(network, warm))
-            say(f"{number + 1}/{probes}: {found[-1]['way']} ({found[-1]['seconds']:.1f} s)")
-    row = judged(network, found, all_ways)
+            say(f"{number + 1}/{probes}: {found[-1]['candidate']} ({found[-1]['seconds']:.1f} s)")
+    row = judged(network, found, known)
     say(f"{row['near']} of {probes} within 10 % of {row['best']}")
     return row
 

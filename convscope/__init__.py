@@ -54,35 +54,18 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.watched import train as train
 
 _NAMES = {  # what the interpreter reads; a test holds the two to each other
-    "convscope.api": (
-        "Explained",
-        "LearningRate",
-        "Metrics",
-        "Run",
-        "compare",
-        "predict",
-        "script",
-        "summary",
-    ),
-    "convscope.data.sources": ("open_data",),
-    "convscope.errors": (
-        "BadArgument",
-        "ConvscopeError",
-        "DataError",
-        "ImageError",
-        "Interrupted",
-        "RunError",
-        "TargetMissed",
-        "TrainingError",
-    ),
-    "convscope.evaluation.compare": ("Comparison",),
-    "convscope.events": ("EpochEnd", "Look", "Notice", "Progress", "silent"),
-    "convscope.predicting.prediction": ("Prediction",),
-    "convscope.studies.sweep": ("Sweep",),
-    "convscope.trained": ("Trained", "load"),
-    "convscope.watched": ("evaluate", "explain", "find_lr", "sweep", "train"),
+    "convscope.api": "Explained LearningRate Metrics Run compare predict script summary",
+    "convscope.data.sources": "open_data",
+    "convscope.errors": "BadArgument ConvscopeError DataError ImageError Interrupted RunError "
+    "TargetMissed TrainingError",
+    "convscope.evaluation.compare": "Comparison",
+    "convscope.events": "EpochEnd Look Notice Progress silent",
+    "convscope.predicting.prediction": "Prediction",
+    "convscope.studies.sweep": "Sweep",
+    "convscope.trained": "Trained load",
+    "convscope.watched": "evaluate explain find_lr sweep train",
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

@@ -129,11 +129,7 @@ class Monitor:
             self.tasks[stage] = self.bar.add_task("", total=event.total, unit=event.unit, left=None)
         task = self.tasks[stage]
         self.bar.update(
-            task,
-            completed=event.done,
-            total=event.total,
-            description=event.stage,
-            left=event.left,
+            task, completed=event.done, total=event.total, description=event.stage, left=event.left
         )
         if event.done == event.total:
             self.bar.remove_task(self.tasks.pop(stage))
@@ -227,21 +223,18 @@ def comparison(found: Comparison, show: int) -> None:
     """Print how two runs differ: accuracies, the table of who is right, what it means; then classes
     and images that changed, the first ``show`` of each."""
     low, high = found.difference_ci95
-    counts = found.counts
     console = out()
     rows = [
-        (name, str(run.path), f"{run.accuracy:.2%}",
-         "{:.2%} to {:.2%}".format(*run.accuracy_ci95), run.test_looks)
+        (name, str(run.path), *run.accuracy_in_words, run.test_looks)
         for name, run in (("A", found.a), ("B", found.b))
-    ]  # fmt: skip
+    ]
     table(("", "run", "accuracy", "95% interval", "looks at the test split"), rows)
     console.print(
         f"\nB - A {100 * found.difference:+.2f} points (95% interval {100 * low:+.2f} to "
         f"{100 * high:+.2f}; McNemar's exact test {p_value(found.p, 'p')}; {found.n:,} images)",
         style="bold",
     )
-    sides = [("A right", counts.both, counts.only_a), ("A wrong", counts.only_b, counts.neither)]
-    table(("", "B right", "B wrong"), sides)
+    table(("", "B right", "B wrong"), found.counts.rows)
     console.print(f"\n{found.verdict}", soft_wrap=True, markup=False)
     console.print(
         "These are two trained networks; another seed of a recipe gives another network.",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from convscope import webpage
 
 _STYLE = """
 .convscope { font: 0.95rem/1.45 system-ui, "Segoe UI", Roboto, sans-serif;
@@ -89,5 +90,4 @@ def picture(path: Path, said: str) -> str:
     """A PNG that is there, shown; another file as a link."""
     if path.suffix != ".png" or not path.is_file():
         return link(path, said)
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(said)}">'
+    return f'<img src="{webpage.png(path.read_bytes())}" alt="{html.escape(said)}">'

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import html
+from importlib import resources
+
+
+def png(data: bytes) -> str:
+    """The address of a PNG that is inside the page."""
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+def part(package: str, name: str) -> str:
+    """A style or a script that lies in a package."""
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def whole(

@@ -6,22 +6,3 @@ from convscope.api.measuring import describe_machine
 from convscope.api.results import LearningRate, Metrics, Run
 from convscope.api.showing import describe_data, networks, script, show_data, summary
 from convscope.api.training import find_lr, train
-
-__all__ = [
-    "Explained",
-    "LearningRate",
-    "Metrics",
-    "Run",
-    "compare",
-    "describe_data",
-    "describe_machine",
-    "evaluate",
-    "explain",
-    "find_lr",
-    "networks",
-    "predict",
-    "script",
-    "show_data",
-    "summary",
-    "train",
-]

@@ -21,7 +21,7 @@ from convscope.events import Emit, Progress, silent
 from convscope.insight import anatomy
 from convscope.insight.explain import ascent, heat, page, units, views
 from convscope.insight.explain.map_layers import fitting, stage_of, stages
-from convscope.insight.explain.views import Images, Subject, View
+from convscope.insight.explain.views import Examined, Images, View
 from convscope.job.run_metadata import same_data
 from convscope.trained import Trained, load
 
@@ -97,20 +97,14 @@ def explain(
     given = None if images is None else _given(trained, images, invert, emit)
     size = (trained.channels, *trained.size)
     with machine.at_work(threads), ascent.still(trained.network):
-        subject = Subject(
-            trained.network,
-            trained.classes,
-            size,
-            stages(trained.network, size),
-            anatomy.summarise(trained.network, size).total.multiply_adds or 1,
-            seed,
-            emit,
-        )
-        asked = _Asked(subject, layer, tuple(units), tuple(classes), method, given)
+        network, known = trained.network, stages(trained.network, size)
+        work = anatomy.summarise(network, size).total.multiply_adds or 1
+        examined = Examined(network, trained.classes, size, known, work, seed, emit)
+        asked = _Asked(examined, layer, tuple(units), tuple(classes), method, given)
         default = PICTURES if given is None else ("maps", "heat")
         wanted = [name for name in PICTURES if name in (only or default)]
         named = {*only, *(["heat"] if method else []), *(["units"] if units else [])}
-        made, left = asked.make(wanted, named, lambda: _tested(place, trained, subject))
+        made, left = asked.make(wanted, named, lambda: _tested(place, trained, examined))
     numbers = {
         "run": str(place.path),
         "seed": seed,
@@ -134,15 +128,15 @@ class _Asked:
 
     def __init__(
         self,
-        subject: Subject,
+        examined: Examined,
         layer: str | None,
         wanted: tuple[int, ...],
         classes: tuple[str, ...],
         method: str | None,
         given: Images | None,
     ) -> None:
-        self.subject, self.units, self.method, self.given = subject, wanted, method, given
-        known = subject.stages
+        self.examined, self.units, self.method, self.given = examined, wanted, method, given
+        known = examined.stages
         self.layer = None if layer is None else stage_of(known, layer)
         if wanted:
             stage = self.layer or fitting(known)
@@ -154,10 +148,10 @@ class _Asked:
             rule = "needs feature maps, and no layer of this network gives any"
             raise BadArgument("method", method, rule, "try occlusion or ig")
         for name in classes:
-            if name not in subject.classes:
+            if name not in examined.classes:
                 rule = "is no class of this run"
-                raise BadArgument("class", name, rule, nearest(name, subject.classes))
-        self.classes = tuple(subject.classes.index(name) for name in classes)
+                raise BadArgument("class", name, rule, nearest(name, examined.classes))
+        self.classes = tuple(examined.classes.index(name) for name in classes)
 
     def make(
         self, wanted: Sequence[str], named: set[str], tested: Callable[[], tuple[Images, Images]]
@@ -191,39 +185,35 @@ class _Asked:
             png = io.BytesIO()
             found.figure.savefig(png, format="png")
             made[name] = found, round(time.perf_counter() - began, 2), png.getvalue()
-            self.subject.emit(Progress("explain", done + 1, len(wanted), "pictures"))
+            self.examined.emit(Progress("explain", done + 1, len(wanted), "pictures"))
         return made, left
 
     def _stopped(self, name: str) -> str:
         """Why a picture that needs a gradient back to the image cannot be, if it cannot."""
         backwards = name == "classes" or (name == "heat" and self.method in ("gradcam", "ig"))
-        if backwards and not ascent.passes_back(self.subject.network, self.subject.size):
+        if backwards and not ascent.passes_back(self.examined.network, self.examined.size):
             return "needs a gradient back to the image, and this network lets none through"
         return ""
 
     def _one(self, name: str, shown: Images | None, searched: Images | None) -> View | str:
-        subject = self.subject
+        examined = self.examined
         if name == "filters":
-            return views.filters(subject)
+            return views.filters(examined)
         if name == "classes":
-            return views.classes(subject, self.classes)
+            return views.classes(examined, self.classes)
         assert shown is not None and searched is not None
         if name == "maps":
-            first = shown if self.given is not None or self.layer else _first(shown)
-            return views.maps(subject, first, self.layer)
+            first = shown if self.given is not None or self.layer else shown.some(np.arange(1))
+            return views.maps(examined, first, self.layer)
         if name == "heat":
             target = self.classes[0] if len(self.classes) == 1 else None
             sample = shown if self.given is not None else searched
             return views.heat_view(
-                subject, shown, sample, method=self.method, layer=self.layer, target=target
+                examined, shown, sample, method=self.method, layer=self.layer, target=target
             )
         if name == "units":
-            return views.units(subject, searched, self.layer, self.units)
-        return views.embedding(subject, searched)
-
-
-def _first(images: Images) -> Images:
-    return Images(images.pixels[:1], images.predicted[:1], images.p[:1], images.titles[:1])
+            return views.units(examined, searched, self.layer, self.units)
+        return views.embedding(examined, searched)
 
 
 def _free(folder: Path) -> None:
@@ -258,16 +248,16 @@ def _given(trained: Trained, images: Iterable[Any], invert: bool, emit: Emit) ->
     return Images(array, best, probabilities.max(1), titles)
 
 
-def _tested(place: run.RunFolder, trained: Trained, subject: Subject) -> tuple[Images, Images]:
+def _tested(place: run.RunFolder, trained: Trained, examined: Examined) -> tuple[Images, Images]:
     """Test images that the seed draws, and those of them that are shown."""
     kept, info = place.read_recipe(), place.read_model()
-    pack: Pack = opened(kept, subject.emit)
+    pack: Pack = opened(kept, examined.emit)
     same_data(pack, info["data"]["fingerprint"])
     test = pack.splits["test"]
     if not len(test):
         raise RunError(f"{place.path}: its data have no test images; name images of your own")
-    count = min(subject.within(1, 1e11, 200, SEARCHED), len(test))
-    random = np.random.default_rng(subject.seed)
+    count = min(examined.within(1, 1e11, 200, SEARCHED), len(test))
+    random = np.random.default_rng(examined.seed)
     drawn = np.sort(random.choice(len(test), count, replace=False))
     pixels, labels = np.array(test.images[drawn]), np.array(test.labels[drawn])
     probabilities = trained.probabilities(pixels)
@@ -283,11 +273,7 @@ def _tested(place: run.RunFolder, trained: Trained, subject: Subject) -> tuple[I
     right, wrong = np.flatnonzero(best == labels), np.flatnonzero(best != labels)
     worst = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
     good = random.permutation(right)[: 2 * SHOWN - len(worst)]
-    some = np.concatenate([good, worst]).astype(np.int64)
-    shown = Images(
-        pixels[some], best[some], sure[some], tuple(titles[i] for i in some), labels[some]
-    )
-    return searched, shown
+    return searched, searched.some(np.concatenate([good, worst]).astype(np.int64))
 
 
 def _write(

@@ -12,7 +12,6 @@ from convscope import recipe as recipes
 from convscope.data.columns import IMAGE, LABEL, image_and_label
 from convscope.data.loader import Batch
 from convscope.engine import autotune, choice, measurements
-from convscope.engine.measurements import Measurement
 from convscope.events import Emit, Event, Notice, silent
 from convscope.training.losses import Loss, mean_loss
 
@@ -57,19 +56,15 @@ def _measure_anew(emit: Emit) -> None:
     for key, _ in before:
         measurements.forget(key)
     autotune.forget()
-    wanted = {_identity(one): one for _, one in before}
-    for one in wanted.values():
-        if models.is_own(one.network) or not one.classes:  # of several targets
-            emit(Notice(f"{one.network}: dropped; its next training measures anew"))
-            continue
-        _measured(one.network, one.arguments, one.classes, one.shape, one.asked, one.device, emit)
-    if not wanted:
+    asked = [(m.network, m.arguments, m.classes, m.shape, m.asked, m.device) for _, m in before]
+    for one in {repr(one): one for one in asked}.values():
+        if models.is_own(one[0]) or not one[2]:  # of several targets
+            emit(Notice(f"{one[0]}: dropped; its next training measures anew"))
+        else:
+            _measured(*one, emit)
+    if not asked:
         name, classes, shape = DEMO
         _measured(name, {}, classes, shape, ("auto", "auto", "auto"), devices.of("auto"), emit)
-
-
-def _identity(one: Measurement) -> tuple[object, ...]:
-    return one.network, repr(one.arguments), one.classes, one.shape, one.asked, one.device
 
 
 def _measured(

@@ -13,7 +13,7 @@ from torch import nn
 
 from convscope import files, models, run
 from convscope import recipe as recipes
-from convscope.api.arguments import draw, figure_path, full
+from convscope.api.arguments import draw, figure_path, fresh, full
 from convscope.data import duplicates, published, sources
 from convscope.data.augment import augment
 from convscope.data.columns import Class, as_json
@@ -36,10 +36,7 @@ def script(path: str | Path, out: str | Path | None = None, *, force: bool = Fal
     that file on, else from the working folder. Raises BadArgument where ``out`` is there already
     and ``force`` is not given, and for a run of a user's own class; RunError.
     """
-    file = None if out is None else Path(out)
-    if file is not None and file.exists() and not force:
-        remedy = "name another file, or add force (--force)"
-        raise BadArgument("out", file, "is there already", remedy)
+    file = None if out is None else fresh(Path(out), force)
     text = scripts.script(run.find(Path(path)), file)
     if file is not None:
         with files.explained(file):
@@ -201,16 +198,10 @@ def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
     if pack.folder is not None:
         verify(pack.folder)
     classes, image = pack.main_classes, pack.main_image
-    counts = {
-        split: dict(
-            zip(
-                classes,
-                np.bincount(strata(records), minlength=len(classes)).tolist(),
-                strict=True,
-            )
-        )
-        for split, records in pack.splits.items()
-    }
+    counts = {}
+    for split, records in pack.splits.items():
+        each = np.bincount(strata(records), minlength=len(classes)).tolist()
+        counts[split] = dict(zip(classes, each, strict=True))
     same = duplicates.found_in(pack)
     if (notice := same.notice(pack.name)) is not None:
         emit(notice)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.shared import Debug, Json, OwnModel, RunPath, print_json
+from convscope.cli.shared import Debug, Force, Json, OwnModel, RunPath, print_json
 from convscope.errors import BadArgument
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
@@ -87,7 +87,7 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", help="Draw the images that changed: .png, .svg or .pdf."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Force = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from convscope.errors import BadArgument
 
 
 def under(heading: str, *flags: str, **more: Any) -> Any:
@@ -15,6 +18,7 @@ def under(heading: str, *flags: str, **more: Any) -> Any:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `train` made.")]
 OwnModel = Annotated[
@@ -25,6 +29,22 @@ DataName = Annotated[
     str | None,
     typer.Argument(metavar="DATA", help="A data set, see `convscope data`; or a folder."),
 ]
+
+
+def free(path: Path | None, force: bool, forms: Sequence[str], name: str) -> Path | None:
+    """Where a drawing goes, in one of these forms, or none; ``name`` is what it may be called.
+    Raises BadArgument where something is there, or nothing can be."""
+    if path is None:
+        if force:
+            raise BadArgument("force", force, "is for --save", "leave it out")
+        return None
+    if path.suffix.lower() not in forms:
+        rule = f"must end in {', '.join(forms)}"
+        raise BadArgument("save", path, rule, f"try {path.stem or name}{forms[0]}")
+    if path.is_dir() or (path.exists() and not force):
+        remedy = "name another file" + ("" if path.is_dir() else ", or add --force")
+        raise BadArgument("save", path, "is there already", remedy)
+    return path
 
 
 def print_json(value: object) -> None:

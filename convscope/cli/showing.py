@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.shared import Debug, Json, RunPath, print_json
+from convscope.cli.shared import Debug, Force, Json, RunPath, print_json
 from convscope.formatting import percent
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def script(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where it goes; else stdout.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Force = False,
     debug: Debug = False,
 ) -> None:
     """Write a run as one plain PyTorch file: network, weights, predicting and training."""
@@ -66,14 +66,8 @@ def recipes(as_json: Json = False, debug: Debug = False) -> None:
         theirs = found.get(f"{name.removesuffix('-published')}-published")
         own = None if theirs is r else r
         published = theirs.claim.published if theirs and theirs.claim else None
-        rows.append(
-            (
-                name,
-                r.train.epochs,
-                percent(published),
-                *(_reached(one.claim if one else None) for one in (theirs, own)),
-            )
-        )
+        reached = (_reached(one.claim if one else None) for one in (theirs, own))
+        rows.append((name, r.train.epochs, percent(published), *reached))
     heads = ("recipe", "epochs", "published", "NAME-published, here", "NAME")
     console.table(heads, rows)
 

@@ -70,30 +70,21 @@ def sweep(
         _measured(study, as_json)
         return
     asked: dict[str, Any] = {
-        **fields,
-        "data": data,
-        "vary": vary or (),
-        "study": study,
-        "seeds": _seeds(seeds),
+        **fields, "data": data, "vary": vary or (), "study": study, "seeds": _seeds(seeds),
         "quick": quick,
-    }
+    }  # fmt: skip
     if preview:
         rows = studies.preview(**asked)
         if as_json:
             print_json({"settings": rows})
             return
-        console.table(
-            ("part", "setting", "runs", "epochs", "parameters", "multiply-adds"),
-            [
-                (
-                    row["part"],
-                    row["setting"] or "as given",
-                    *(row[key] for key in ("runs", "epochs", "parameters")),
-                    "-" if row["multiply_adds"] is None else row["multiply_adds"],
-                )
-                for row in rows
-            ],
-        )
+        cells = [
+            (row["part"], row["setting"] or "as given", row["runs"], row["epochs"],
+             row["parameters"], "-" if row["multiply_adds"] is None else row["multiply_adds"])
+            for row in rows
+        ]  # fmt: skip
+        heads = ("part", "setting", "runs", "epochs", "parameters", "multiply-adds")
+        console.table(heads, cells)
         return
     try:
         with console.Monitor() as emit:

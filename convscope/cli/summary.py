@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli.options import with_arguments
-from convscope.cli.shared import Debug, Json, OwnModel, print_json, under
+from convscope.cli.shared import Debug, Force, Json, OwnModel, free, print_json, under
 from convscope.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def summary(
         Path | None,
         typer.Option("--save", metavar="FILE", help="Draw it as .svg; or write .html or .md."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Force = False,
     as_json: Json = False,
     as_html: Annotated[bool, typer.Option("--html", help="Print one HTML page.")] = False,
     as_markdown: Annotated[
@@ -61,7 +61,7 @@ def summary(
         form = "html" if as_html and (as_json or as_markdown) else "markdown"
         rule = "only one form can be printed"
         raise BadArgument(form, "with another form", rule, "leave one out, or --save it")
-    _free(save, force)
+    free(save, force, FORMS, "net")
     given = {name: value for name, value in arguments.items() if value is not None}
     found = _asked(network, input, num_classes, model, given)
     shown = found if level is None else found.folded(level)
@@ -112,20 +112,6 @@ def _asked(
         if named is None:
             raise
         raise BadArgument(named, why.value, why.rule, why.remedy) from None
-
-
-def _free(path: Path | None, force: bool) -> None:
-    """Raise BadArgument where something is there already, or nothing can be."""
-    if path is None:
-        if force:
-            raise BadArgument("force", force, "is for --save", "leave it out")
-        return
-    if path.suffix.lower() not in FORMS:
-        rule = f"must end in {', '.join(FORMS)}"
-        raise BadArgument("save", path, rule, f"try {path.stem or 'net'}.svg")
-    if path.is_dir() or (path.exists() and not force):
-        remedy = "name another file" + ("" if path.is_dir() else ", or add --force")
-        raise BadArgument("save", path, "is there already", remedy)
 
 
 def _write(path: Path, shown: Summary, whole: bool) -> None:

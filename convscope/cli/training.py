@@ -67,14 +67,9 @@ def train(
             "DATA", "(not given)", "is needed, or a recipe", "try convscope train mnist"
         )
     of_a_run: dict[str, Any] = {
-        "resume": resume,
-        "check": check,
-        "time_budget": time_budget,
-        "max_memory": max_memory,
-        "log": log,
-        "profile": profile,
-        "no_look": no_look,
-    }
+        "resume": resume, "check": check, "time_budget": time_budget, "max_memory": max_memory,
+        "log": log, "profile": profile, "no_look": no_look,
+    }  # fmt: skip
     if find_lr:
         for name, value in of_a_run.items():
             if value:

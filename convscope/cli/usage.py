@@ -27,7 +27,8 @@ KINDS = {"int": ("a whole number", "try 2"), "float": ("a number", "try 0.5")}
 def in_words(why: typer.TyperException, words: Sequence[str], commands: Mapping[str, Any]) -> str:
     """The error for the ``words`` that were typed, where each of ``commands`` is known by name."""
     context: Any = getattr(why, "ctx", None)
-    path = _path(context.command_path if context else "convscope " + _verb(words, commands))
+    verb = next((word for word in words if word in commands), "")
+    path = _path(context.command_path if context else f"convscope {verb}")
     show = f"{path} --help shows how"
     if isinstance(why, typer.BadParameter):
         return _parameter(why, show)
@@ -35,8 +36,8 @@ def in_words(why: typer.TyperException, words: Sequence[str], commands: Mapping[
         return _option(why, option, path, words, commands)
     if extra := re.search(r"unexpected extra argument\(s\) \((.*)\)$", why.message):
         return _one_too_many(extra[1], context, path, words)
-    if verb := re.search(r"No such command '(.*?)'", why.message):
-        return f"{verb[1]}: is no command of {path}; {nearest(verb[1], context.command.commands)}"
+    if typed := re.search(r"No such command '(.*?)'", why.message):
+        return f"{typed[1]}: is no command of {path}; {nearest(typed[1], context.command.commands)}"
     return f"{path}: {_small(why)}; {show}"
 
 
@@ -47,10 +48,6 @@ def _small(why: typer.TyperException) -> str:
 def _path(typed: str) -> str:
     """A command as its help names it, whatever file it was started from."""
     return f"convscope {typed.rpartition('convscope')[2]}".strip().replace("  ", " ")
-
-
-def _verb(words: Sequence[str], commands: Mapping[str, Any]) -> str:
-    return next((word for word in words if word in commands), "")
 
 
 def _name(why: Any) -> str:

@@ -23,6 +23,7 @@ from convscope.engine.tuned import PARTS, Operands, Tuned
 from convscope.engine.tuned_network import KINDS
 from convscope.engine.untouched import untouched
 from convscope.errors import ConvscopeError
+from convscope.evaluation.hooks import hooked
 from convscope.events import Emit, Notice, Progress
 
 ROUNDS = 9  # quiet rounds an algorithm, after one to warm up
@@ -105,8 +106,7 @@ def shapes(
     seen: dict[str, tuple[Layer, Any, bool]] = {}
     twin = copy.deepcopy(model).train()
 
-    def note(name: str, module: nn.Module, arguments: tuple[Tensor, ...], result: Any) -> None:
-        assert isinstance(module, Layer)
+    def note(name: str, module: Layer, arguments: tuple[Tensor, ...], result: Any) -> None:
         (x,) = arguments
         usual = x.dtype is torch.float32 and x.ndim == (4 if isinstance(module, nn.Conv2d) else 2)
         if usual and name not in seen:
@@ -115,13 +115,10 @@ def shapes(
             again.add(name)
 
     again: set[str] = set()
-    handles = []
-    for name, module in twin.named_modules():
-        if untouched(module, nn.Conv2d) or untouched(module, nn.Linear):
-            handles.append(module.register_forward_hook(functools.partial(note, name)))
-    forward(twin, inputs)
-    for handle in handles:
-        handle.remove()
+    kinds = (nn.Conv2d, nn.Linear)
+    known = {k: m for k, m in twin.named_modules() if any(untouched(m, kind) for kind in kinds)}
+    with hooked(known, note):
+        forward(twin, inputs)
     return {name: found for name, found in seen.items() if name not in again}
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from convscope import kernels
 from convscope.engine import dot, fusion, weights, winograd
+from convscope.engine.dot import Size
 from convscope.engine.tuned import ATEN, FORMER, Operands, Tuned
 from convscope.engine.untouched import untouched
 from convscope.kernels import PIXELS, TAPS
@@ -146,8 +147,8 @@ class _Convolution(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        stride: tuple[int, int],
-        padding: tuple[int, int],
+        stride: Size,
+        padding: Size,
         algorithms: tuple[str, str, str],
         skip_bias_grad: bool,
     ) -> Tensor:
@@ -172,12 +173,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def forward(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    algorithm: str,
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Size, padding: Size, algorithm: str
 ) -> Tensor:
     """The convolution of x [B,C,H,W] with weight [K,C,k,l], plus bias [K]: [B,K,h,w]."""
     if algorithm == "winograd":
@@ -209,8 +205,8 @@ def gradients(
     g: Tensor,
     x: Tensor,
     weight: Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
+    stride: Size,
+    padding: Size,
     algorithms: tuple[str, str],
     wanted: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -257,9 +253,7 @@ def grad_bias(g: Tensor) -> Tensor:
     return found
 
 
-def _rows(
-    x: Tensor, kernel: Any, stride: tuple[int, int], padding: tuple[int, int]
-) -> tuple[Tensor, tuple[int, int]]:
+def _rows(x: Tensor, kernel: Any, stride: Size, padding: Size) -> tuple[Tensor, Size]:
     """Every window of x as a row [B*h*w,k*l*C], and (h,w)."""
     batch, channels, height, width = x.shape
     k, wide = kernel
@@ -277,11 +271,7 @@ def _rows(
 
 
 def _small_channels_forward(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Size, padding: Size
 ) -> Tensor:
     batch, channels, height, width = x.shape
     out, _, k, wide = weight.shape
@@ -299,7 +289,7 @@ def _small_channels_forward(
 
 
 def _small_channels_grad_weight(
-    g: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
+    g: Tensor, x: Tensor, weight: Tensor, stride: Size, padding: Size
 ) -> Tensor:
     batch, channels, height, width = x.shape
     out, _, k, wide = weight.shape
@@ -315,7 +305,7 @@ def _small_channels_grad_weight(
     return dw.permute(3, 2, 0, 1).to(x.dtype)
 
 
-def _framed(x: Tensor, padding: tuple[int, int]) -> tuple[Tensor, int]:
+def _framed(x: Tensor, padding: Size) -> tuple[Tensor, int]:
     """Room for an image with its padding, for each thread, and its size; a little more is read."""
     _, channels, height, width = x.shape
     size = (height + 2 * padding[0]) * (width + 2 * padding[1]) * channels + TAPS

@@ -250,10 +250,8 @@ class FusedNormalise(Normalise):
         y = torch.empty_like(x, dtype=weights.working_dtype(x) if self.narrows else x.dtype)
         scale = (1 / self.std).view(channels)
         shift = -self.mean.view(channels) * scale
-        line = (
-            scale.repeat(width),
-            shift.repeat(width),
-        )  # a row's: loops over channels are too short
+        # a row's: loops over channels are too short
+        line = scale.repeat(width), shift.repeat(width)
         kernels.scale_shift(y, x, *line, batch * height, width * channels)
         return y
 

@@ -1,9 +1,5 @@
-"""Two runs compared on the test images that both judged: pure functions of labels and of what each
-predicted, and the reading of what a run folder says of them; no network is loaded.
-
-The same images make the comparison a paired one. Images that both get right, or both get wrong, say
-nothing about which is better; those that only one gets right say it all.
-"""
+"""Two runs compared on the test images that both judged, by what their folders say of them; no
+network is loaded."""
 
 from __future__ import annotations
 
@@ -16,30 +12,17 @@ from typing import Any, NamedTuple
 
 from convscope import notebook
 from convscope.errors import BadArgument, DataError, RunError
+from convscope.evaluation.paired import (
+    Pairs,
+    difference_interval,
+    mcnemar,
+    pairs,
+    per_class,
+    verdict,
+)
 from convscope.evaluation.predictions import PredictionRow, read_predictions
 from convscope.formatting import p_value, probability
 from convscope.run import RunFolder
-
-CHANCE = 0.05  # what happens by chance less often than this is no longer put down to it
-
-
-class Pairs(NamedTuple):
-    """How many images both networks get right, only one of them, and neither."""
-
-    both: int
-    only_a: int
-    only_b: int
-    neither: int
-
-    @property
-    def n(self) -> int:
-        """How many images there are."""
-        return sum(self)
-
-    @property
-    def difference(self) -> float:
-        """Accuracy of B minus that of A."""
-        return (self.only_b - self.only_a) / self.n
 
 
 class Changed(NamedTuple):
@@ -81,15 +64,15 @@ class Judged:
     test_looks: int
     rows: dict[str, PredictionRow]
 
+    @property
+    def accuracy_in_words(self) -> tuple[str, str]:
+        """The accuracy, and its interval."""
+        return f"{self.accuracy:.2%}", "{:.2%} to {:.2%}".format(*self.accuracy_ci95)
+
     def as_json(self) -> dict[str, Any]:
         """The run in short."""
-        low, high = self.accuracy_ci95
-        return {
-            "run": str(self.path),
-            "accuracy": self.accuracy,
-            "accuracy_ci95": [low, high],
-            "test_looks": self.test_looks,
-        }
+        said = {"accuracy": self.accuracy, "accuracy_ci95": list(self.accuracy_ci95)}
+        return {"run": str(self.path), **said, "test_looks": self.test_looks}
 
 
 @dataclass(frozen=True)
@@ -141,17 +124,8 @@ class Comparison:
     def _repr_html_(self) -> str:
         low, high = self.difference_ci95
         runs = [
-            (
-                f"{name}: {run.path}",
-                f"{run.accuracy:.2%}",
-                "{:.2%} to {:.2%}".format(*run.accuracy_ci95),
-            )
+            (f"{name}: {run.path}", *run.accuracy_in_words)
             for name, run in (("A", self.a), ("B", self.b))
-        ]
-        counts = self.counts
-        sides = [
-            ("A right", counts.both, counts.only_a),
-            ("A wrong", counts.only_b, counts.neither),
         ]
         drawn = self.figure
         return notebook.card(
@@ -164,147 +138,9 @@ class Comparison:
             notebook.line(self.verdict),
             *([notebook.line(self.note)] if self.note else []),
             notebook.table(("run", "accuracy", "95 % interval"), runs),
-            notebook.table(("images", "B right", "B wrong"), sides),
+            notebook.table(("images", "B right", "B wrong"), self.counts.rows),
             *([notebook.picture(drawn, "images that changed")] if drawn is not None else []),
         )
-
-
-def pairs(labels: Sequence[Any], a: Sequence[Any], b: Sequence[Any]) -> Pairs:
-    """Count the images by who gets them right.
-
-    >>> pairs([7, 2, 1, 0], [7, 2, 8, 8], [7, 3, 1, 8])
-    Pairs(both=1, only_a=1, only_b=1, neither=1)
-    """
-    found = Counter(
-        (one == label, two == label) for label, one, two in zip(labels, a, b, strict=True)
-    )
-    return Pairs(found[True, True], found[True, False], found[False, True], found[False, False])
-
-
-def difference_interval(counts: Pairs, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Where the true difference of the accuracies lies, B minus A, at 95 % with the default z.
-
-    The score interval for paired proportions (Tango 1998, Statistics in Medicine 17:891), which
-    keeps its level in small samples too (Fagerland, Lydersen & Laake 2014, Statistics in Medicine
-    33:2850): all differences that a score test does not reject.
-
-    >>> low, high = difference_interval(Pairs(59, 16, 6, 80))
-    >>> round(low, 4), round(high, 4)
-    (-0.124, -0.0054)
-    """
-    if counts.n == 0:
-        raise BadArgument("images", 0, "must be at least one", "judge a run on images")
-    return (
-        _lowest(counts.only_b, counts.only_a, counts.n, z),
-        -_lowest(counts.only_a, counts.only_b, counts.n, z),
-    )
-
-
-def _lowest(gained: int, lost: int, n: int, z: float) -> float:
-    """The least difference that is not rejected: bisected, as the score falls with it."""
-    low, high = -1.0, (gained - lost) / n
-    for _ in range(60):
-        middle = (low + high) / 2
-        # the share lost, most likely where the difference is this: a root of 2n q^2 + e q - f
-        e = (2 * n - gained + lost) * middle - gained - lost
-        f = lost * middle * (1 - middle)
-        q = (math.sqrt(max(e * e + 8 * n * f, 0.0)) - e) / (4 * n)
-        variance = max(n * (2 * q + middle * (1 - middle)), 0.0)
-        if gained - lost - n * middle > z * math.sqrt(variance):
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def mcnemar(counts: Pairs) -> float:
-    """How often chance alone shares the images that only one gets right at least as unevenly: the
-    exact two-sided p of McNemar (1947), 1 where there are none.
-
-    >>> round(mcnemar(Pairs(59, 16, 6, 80)), 6)
-    0.052479
-    """
-    from scipy.stats import binomtest
-
-    apart = counts.only_a + counts.only_b
-    return float(binomtest(counts.only_a, apart, 0.5).pvalue) if apart else 1.0
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """p adjusted for as many tests as there are (Holm 1979), in the same order.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    adjusted, largest = [0.0] * len(ps), 0.0
-    for rank, i in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
-        largest = max(largest, min(1.0, (len(ps) - rank) * ps[i]))
-        adjusted[i] = largest
-    return adjusted
-
-
-def per_class(
-    labels: Sequence[Any], a: Sequence[Any], b: Sequence[Any], classes: Sequence[Any]
-) -> list[dict[str, Any]]:
-    """A row a class that has images: how many, how many each gets right, and alone, the difference
-    of the shares, and McNemar's p, as it is and adjusted for all of these classes.
-
-    >>> row = per_class("xxy", "xxx", "xyy", "xy")[0]
-    >>> row["class"], row["images"], row["a_right"], row["b_right"], row["difference"], row["p"]
-    ('x', 2, 2, 1, -0.5, 1.0)
-    """
-    places: dict[Any, list[int]] = {name: [] for name in classes}
-    for i, label in enumerate(labels):
-        places[label].append(i)
-    rows: list[dict[str, Any]] = []
-    for name, own in places.items():
-        if own:
-            counts = pairs(*([values[i] for i in own] for values in (labels, a, b)))
-            row = {
-                "class": name,
-                "images": counts.n,
-                "a_right": counts.both + counts.only_a,
-                "b_right": counts.both + counts.only_b,
-                "only_a": counts.only_a,
-                "only_b": counts.only_b,
-                "difference": counts.difference,
-                "p": mcnemar(counts),
-            }
-            rows.append(row)
-    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = p
-    return rows
-
-
-def verdict(counts: Pairs, interval: tuple[float, float], p: float) -> str:
-    """What the numbers support, in one sentence.
-
-    >>> verdict(Pairs(80, 0, 0, 20), (-0.037, 0.037), 1.0)[:44]
-    'A and B get the same images right: no differ'
-    """
-    low, high = interval
-    if not counts.only_a + counts.only_b:
-        return (
-            "A and B get the same images right: no difference is shown, and on images like these "
-            f"there may be one of up to {100 * high:.2f} points either way (95% interval)."
-        )
-    if (p < CHANCE) != (low > 0 or high < 0):
-        return (
-            f"Undecided: the interval, {100 * low:+.2f} to {100 * high:+.2f} points, and the exact "
-            f"test ({p_value(p, 'p')}) disagree on whether this is more than chance."
-        )
-    if p < CHANCE:
-        better, least, most = ("B", low, high) if low > 0 else ("A", -high, -low)
-        return (
-            f"{better} is right more often: on images like these by {100 * least:.2f} to "
-            f"{100 * most:.2f} points (95% interval), which chance alone seldom gives "
-            f"({p_value(p, 'p')})."
-        )
-    return (
-        f"No difference is shown: chance alone may give this one ({p_value(p, 'p')}), and on "
-        f"images like these B may be up to {100 * abs(low):.2f} points worse than A or up to "
-        f"{100 * abs(high):.2f} points better (95% interval)."
-    )
 
 
 def read(place: RunFolder) -> Judged:
@@ -329,8 +165,7 @@ def read(place: RunFolder) -> Judged:
         raise RunError(
             f"{place.predictions}: was edited or damaged ({problem}); write it anew with: {remedy}"
         )
-    fitted = model["preprocessing"]
-    low, high = metrics["accuracy_ci95"]
+    fitted, (low, high) = model["preprocessing"], metrics["accuracy_ci95"]
     return Judged(
         path=place.path,
         data=kept.data.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import functools
 import html
@@ -11,6 +10,8 @@ import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any
+
+from convscope import webpage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,11 +61,10 @@ def _kind() -> type[Figure]:
         def _repr_html_(self) -> str:
             file = io.BytesIO()
             self.savefig(file, format="png")
-            data = base64.b64encode(file.getvalue()).decode()
             wide = round(self.get_figwidth() * 100)
             return (
-                f'<img src="data:image/png;base64,{data}" style="width: {wide}px; max-width: 100%" '
-                f'alt="{html.escape(_words(self))}">'
+                f'<img src="{webpage.png(file.getvalue())}" style="width: {wide}px; '
+                f'max-width: 100%" alt="{html.escape(_words(self))}">'
             )
 
     return Shown

@@ -30,6 +30,16 @@ class AxisField:
         """The middle of what the first unit sees, in pixels from that of the image's first."""
         return (self.low + self.high) / 2
 
+    @property
+    def whole(self) -> AxisField:
+        """One unit that sees all of it."""
+        return AxisField(1, 0, self.size - 1, self.size)
+
+    def moved(self, by: int) -> AxisField:
+        """The same, so many units further on."""
+        by *= self.stride
+        return replace(self, low=self.low + by, high=self.high + by)
+
     def through(self, kernel: int, stride: int, dilation: int, begin: int, out: int) -> AxisField:
         """What the units of the next layer see (Araujo et al. 2019, section 2).
 
@@ -50,6 +60,16 @@ class ReceptiveField:
     height: AxisField
     width: AxisField
     whole: bool = False  # it sees the whole image, wherever that ends
+
+    @property
+    def sees(self) -> tuple[AxisField, AxisField, bool]:
+        """Along height and width, and whether it is all of it."""
+        return self.height, self.width, self.whole
+
+    @property
+    def size(self) -> str:
+        """How much it sees, in words."""
+        return "the whole image" if self.whole else f"{self.height.field} x {self.width.field}"
 
     def as_json(self) -> dict[str, Any]:
         """The layer as one object."""
@@ -97,10 +117,6 @@ def slid(
     return replace(before, layer=layer, kind=kind, height=views[0], width=views[1])
 
 
-def whole(before: ReceptiveField, image: ReceptiveField, layer: str, kind: str) -> ReceptiveField:
+def whole(image: ReceptiveField, layer: str, kind: str) -> ReceptiveField:
     """A layer that sees all of the map before it: one unit, the whole image."""
-    views = [
-        AxisField(1, 0, side.size - 1, side.size)
-        for _, side in ((before.height, image.height), (before.width, image.width))
-    ]
-    return ReceptiveField(layer, kind, views[0], views[1], whole=True)
+    return ReceptiveField(layer, kind, image.height.whole, image.width.whole, whole=True)

@@ -15,10 +15,7 @@ import torch
 from convscope.kernels import toolchain
 from convscope.kernels.compiled import scratch
 from convscope.kernels.dot import dot_forward, dot_grad_weight
-from convscope.kernels.dropout import (
-    dropout,
-    dropout_backward,
-)
+from convscope.kernels.dropout import dropout, dropout_backward
 from convscope.kernels.images import BLACK, EDGE, REFLECT, gather, to_float
 from convscope.kernels.normalising import (
     backward_elementwise,
@@ -56,59 +53,6 @@ from convscope.kernels.winograd_f4 import (
     f4_output_transform,
     im2col,
 )
-
-__all__ = [
-    "BLACK",
-    "BLOCK",
-    "EDGE",
-    "GELU",
-    "LINEAR",
-    "MAPS",
-    "PIXELS",
-    "REFLECT",
-    "RELU",
-    "TAPS",
-    "WIDE",
-    "adam",
-    "available",
-    "average_pool",
-    "backward_elementwise",
-    "backward_reduce",
-    "backward_terms",
-    "batch_norm_scale",
-    "batch_norm_stats",
-    "channel_sums",
-    "dot_forward",
-    "dot_grad_weight",
-    "dropout",
-    "dropout_backward",
-    "elementwise",
-    "f2_accumulate",
-    "f2_filter_gradient",
-    "f2_filter_transform",
-    "f2_grad_output_transform",
-    "f2_input_transform",
-    "f2_output_transform",
-    "f4_grad_output_transform",
-    "f4_input_transform",
-    "f4_output_transform",
-    "gather",
-    "has_dot_products",
-    "im2col",
-    "max_pool",
-    "max_pool_backward",
-    "max_pool_backward_elementwise",
-    "max_pool_backward_reduce",
-    "odd",
-    "scale_shift",
-    "scratch",
-    "sgd",
-    "small_channels_forward",
-    "small_channels_grad_weight",
-    "take",
-    "to_float",
-    "why_not",
-]
 
 MAPS = (torch.float32, torch.bfloat16)  # what maps may be made of
 LINEAR, RELU, GELU = 0, 1, 2  # what follows scale and shift

@@ -12,9 +12,6 @@ kept, and loaded from then on by LLVM alone: numba's own cache would first set u
 which takes 0.2 s and 54 MB (measured 2026-11-25).
 """
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import contextlib

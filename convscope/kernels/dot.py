@@ -7,10 +7,6 @@ kernel flipped the gradient of the input, multiplies pairs of neighbouring chann
 channels with those of 16 or 32 output gradients.
 """
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# ruff: noqa: E741
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 from convscope.kernels.compiled import (
@@ -120,15 +116,14 @@ def dot_forward(p):
             q = min(start, n - PIXELS)
             o = (b * n + q) * K
             first, last = max(0, top - (q + PIXELS - 1) // w), min(k, H + top - q // w)
+            given = (room, places, q, line, weight, bias)
             if K > WIDE:
                 far = min(WIDE, K - WIDE)
                 for f in range(0, K, 2 * WIDE):
                     c = min(f, K - WIDE - far)
-                    forward_two(
-                        room, places, q, line, weight, bias, c, far, K, first, last, span, y, o
-                    )
+                    forward_two(*given, c, far, K, first, last, span, y, o)
             else:
-                forward_one(room, places, q, line, weight, bias, 0, 0, K, first, last, span, y, o)
+                forward_one(*given, 0, 0, K, first, last, span, y, o)
 
 
 @inline
@@ -200,18 +195,13 @@ def dot_grad_weight(p):
             first, last = max(0, top - r), min(h, H + top - r)
             for e in range(0, row, BLOCK):
                 q, s = (r * line + e) * 2, (r * R + e) * L
+                given = (pairs, q, 2 * line, 4 * C, slopes, first, last, columns)
                 if L % (2 * WIDE) == 0:
                     for f in range(0, L, 2 * WIDE):
-                        grad_two(
-                            *(pairs, q, 2 * line, 4 * C, slopes),
-                            *(first, last, columns, f, L, sums, s),
-                        )
+                        grad_two(*given, f, L, sums, s)
                 else:
                     for f in range(0, L, WIDE):
-                        grad_one(
-                            *(pairs, q, 2 * line, 4 * C, slopes),
-                            *(first, last, columns, f, L, sums, s),
-                        )
+                        grad_one(*given, f, L, sums, s)
     barrier()
     shares = floats(a[3])
     _merge(shares, long, k, row, R, K, L, halves(a[2]))

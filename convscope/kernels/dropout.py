@@ -1,8 +1,5 @@
 """Dropout of maps, after rectifying or not, forward and back."""
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import numpy as np

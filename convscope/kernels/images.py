@@ -1,9 +1,5 @@
 """Images out of a data set, augmented while they are copied."""
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# ruff: noqa: PLR0912
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import numpy as np

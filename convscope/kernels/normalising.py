@@ -1,8 +1,5 @@
 """Batch normalisation and the activation after it, over maps, forward and back."""
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import numpy as np
@@ -110,9 +107,7 @@ def batch_norm_stats(p):
     x, one = maps(a[0]), floats(a[2] + 8 * C * t)
     two = floats(a[2] + 8 * C * t + 4 * C)
     sums = carray(doubles(a[1]), (T, 2, C))
-    for c in range(C):
-        sums[t, 0, c] = 0.0
-        sums[t, 1, c] = 0.0
+    sums[t, :, :] = 0.0
     i, end = t * n // T, (t + 1) * n // T
     while i < end:
         stop = min(i + 128, end)
@@ -139,8 +134,7 @@ def channel_sums(p):
     t, T = thread(), threads()
     x, out, sums = maps(a[0]), floats(a[1]), carray(doubles(a[2]), (T, C))
     one = floats(a[3] + 4 * C * t)
-    for c in range(C):
-        sums[t, c] = 0.0
+    sums[t, :] = 0.0
     i, end = t * n // T, (t + 1) * n // T
     while i < end:
         stop = min(i + 128, end)
@@ -174,13 +168,8 @@ def batch_norm_scale(p):
     a = carray(p, (13,))
     n, C = a[11], a[12]
     t, T = thread(), threads()
-    x, weight, bias, running, spread = (
-        maps(a[0]),
-        floats(a[2]),
-        floats(a[3]),
-        floats(a[4]),
-        floats(a[5]),
-    )
+    x, weight, bias = maps(a[0]), floats(a[2]), floats(a[3])
+    running, spread = floats(a[4]), floats(a[5])
     sums, constants = carray(doubles(a[1]), (T, 2, C)), carray(doubles(a[6]), (2,))
     scale, shift = floats(a[7]), floats(a[8])
     mean, inverse = carray(doubles(a[9]), (C,)), carray(doubles(a[10]), (C,))
@@ -263,18 +252,10 @@ def backward_reduce(p):
     a = carray(p, (10,))
     n, C, kind = a[7], a[8], a[9]
     t, T = thread(), threads()
-    g, x, scale, shift, d = (
-        maps(a[0]),
-        maps(a[1]),
-        floats(a[2]),
-        floats(a[3]),
-        maps(a[4]),
-    )
+    g, x, scale, shift, d = maps(a[0]), maps(a[1]), floats(a[2]), floats(a[3]), maps(a[4])
     one, two = floats(a[6] + 8 * C * t), floats(a[6] + 8 * C * t + 4 * C)
     sums = carray(doubles(a[5]), (T, 2, C))
-    for c in range(C):
-        sums[t, 0, c] = 0.0
-        sums[t, 1, c] = 0.0
+    sums[t, :, :] = 0.0
     i, end = t * n // T, (t + 1) * n // T
     while i < end:
         stop = min(i + 128, end)

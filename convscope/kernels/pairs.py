@@ -1,8 +1,6 @@
 """Arithmetic on 16 pairs of bfloat16 at a time: the processor's dot products (``vdpbf16ps``), 32
 multiply-adds an instruction, whose float32 sums stay in registers."""
 
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 from typing import Any
@@ -46,21 +44,13 @@ def _dot(builder: Any, total: Any, one: Any, other: Any) -> Any:
 
 def _pairs(builder: Any, memory: Memory, *parts: Any) -> Any:
     """16 pairs at an index that is the sum of these."""
-    index = parts[0]
-    for part in parts[1:]:
-        index = builder.add(index, part)
-    there = builder.bitcast(builder.gep(memory.address, [index]), PAIRS.as_pointer())
-    return builder.load(there, align=2)
+    return builder.load(memory.place(PAIRS, *parts), align=2)
 
 
 def _pair(builder: Any, memory: Memory, *parts: Any) -> Any:
     """The pair at an index that is the sum of these, 16 times."""
-    index = parts[0]
-    for part in parts[1:]:
-        index = builder.add(index, part)
-    word = ir.IntType(32)
-    there = builder.bitcast(builder.gep(memory.address, [index]), word.as_pointer())
-    return builder.bitcast(spread(builder, builder.load(there, align=2), WORDS), PAIRS)
+    pair = builder.load(memory.place(ir.IntType(32), *parts), align=2)
+    return builder.bitcast(spread(builder, pair, WORDS), PAIRS)
 
 
 class DotSums(Sums):
@@ -80,28 +70,10 @@ def _forward(vectors: int) -> Any:
     begin at ``places[n]`` ... of x; their rows from r to k, of ``span`` numbers, ``line`` apart,
     are multiplied; w [rows*span/2,K,2]; y [8,K] at o.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
-    def eight(
-        context: Any,
-        x: Any,
-        places: Any,
-        n: Any,
-        line: Any,
-        w: Any,
-        bias: Any,
-        c: Any,
-        apart: Any,
-        K: Any,
-        r: Any,
-        k: Any,
-        span: Any,
-        y: Any,
-        o: Any,
-    ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def eight(context, x, places, n, line, w, bias, c, apart, K, r, k, span, y, o):
+        def generate(context, builder, signature, values):
             places, n, line, c, apart, K, r, k, span, o = (
                 values[i] for i in (1, 2, 3, 6, 7, 8, 9, 10, 11, 13)
             )
@@ -154,26 +126,10 @@ def _grad_weight(vectors: int) -> Any:
     channel, the first at q, the rows ``line`` numbers apart and the pairs ``step``; those from
     ``top`` to h of g [rows,pairs,K,2] are multiplied; sums float32 [8,K] at s.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
-    def block(
-        context: Any,
-        x: Any,
-        q: Any,
-        line: Any,
-        step: Any,
-        g: Any,
-        top: Any,
-        h: Any,
-        pairs: Any,
-        c: Any,
-        K: Any,
-        sums: Any,
-        s: Any,
-    ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def block(context, x, q, line, step, g, top, h, pairs, c, K, sums, s):
+        def generate(context, builder, signature, values):
             q, line, step, top, h, pairs, c, K, s = (
                 values[i] for i in (1, 2, 3, 5, 6, 7, 8, 9, 11)
             )
@@ -206,12 +162,10 @@ def _grad_weight(vectors: int) -> Any:
 def _interleave() -> Any:
     """For kernels: 16 numbers at a of x and 16 at b as pairs, 32 numbers at o of y; zeros for the
     second of each where ``both`` is 0."""
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
-    def sixteen(context: Any, x: Any, a: Any, b: Any, both: Any, y: Any, o: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def sixteen(context, x, a, b, both, y, o):
+        def generate(context, builder, signature, values):
             x, a, b, both, y, o = values
 
             def wide(index: Any) -> Any:
@@ -232,12 +186,10 @@ def _interleave() -> Any:
 
 def _copy() -> Any:
     """For kernels: 16 numbers at a of x to o of y."""
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
-    def sixteen(context: Any, x: Any, a: Any, y: Any, o: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def sixteen(context, x, a, y, o):
+        def generate(context, builder, signature, values):
             x, a, y, o = values
             there = builder.bitcast(builder.gep(x, [a]), HALVES.as_pointer())
             into = builder.bitcast(builder.gep(y, [o]), HALVES.as_pointer())
@@ -254,12 +206,10 @@ def _totals() -> Any:
 
     f(g, c, K, count, sums, s): g [count,K,2]; sums float32 [K] at s.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
-    def sixteen(context: Any, g: Any, c: Any, K: Any, count: Any, sums: Any, s: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def sixteen(context, g, c, K, count, sums, s):
+        def generate(context, builder, signature, values):
             c, K, count, s = (values[i] for i in (1, 2, 3, 5))
             g, into = (Memory(builder, signature.args[i], values[i]) for i in (0, 4))
             ones = builder.bitcast(ir.Constant(WORDS, [ONES] * WIDE), PAIRS)
@@ -268,9 +218,8 @@ def _totals() -> Any:
             with cgutils.for_range(builder, count, intp=WORD) as pair:
                 total.add(0, _pairs(builder, g, two, builder.mul(pair.index, wide)), ones)
             there = into.at(s, c)
-            write_vector(
-                builder, builder.fadd(total.of(0), read_vector(builder, there).value), there
-            )
+            summed = builder.fadd(total.of(0), read_vector(builder, there).value)
+            write_vector(builder, summed, there)
             return context.get_dummy_value()
 
         return compiled.types.void(g, c, K, count, sums, s), generate

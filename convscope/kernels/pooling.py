@@ -2,10 +2,6 @@
 
 On the way back 16 channels are done at a time, the last ones twice where they are no multiple."""
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# ruff: noqa: PLW3301, PLR0124
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import numpy as np
@@ -103,9 +99,7 @@ def max_pool_backward_reduce(p):
     g, place, x = maps(a[0]), octets(a[1]), maps(a[2])
     one, two = floats(a[4] + 8 * C * t), floats(a[4] + 8 * C * t + 4 * C)
     sums = carray(doubles(a[3]), (T, 2, C))
-    for c in range(C):
-        sums[t, 0, c] = 0.0
-        sums[t, 1, c] = 0.0
+    sums[t, :, :] = 0.0
     for row in range(t * B * h // T, (t + 1) * B * h // T):
         b, i = row // h, row % h
         for c in range(C):
@@ -115,15 +109,10 @@ def max_pool_backward_reduce(p):
             o, q = (row * w + j) * C, ((b * H + 2 * i) * W + 2 * j) * C
             r = q + W * C
             if C % WIDE == 0:
-                four = (
-                    (g, (o,)),
-                    (place, (o,)),
-                    (x, (q, q + C, r, r + C)),
-                    (one, (0,)),
-                    (two, (0,)),
-                )
+                both = ((one, (0,)), (two, (0,)))
+                given = ((g, (o,)), (place, (o,)), (x, (q, q + C, r, r + C)))
                 for c in range(0, C, WIDE):
-                    _pool_sums(four, ((one, (0,)), (two, (0,))), c)
+                    _pool_sums(given + both, both, c)
                 continue
             for c in range(C):
                 k = np.int32(load_byte(place, o + c))

@@ -5,9 +5,6 @@ The arithmetic is Pillow's own (src/libImaging/Resample.c of 13.0): weights in f
 runs on the thread that calls it, which lets go of the interpreter meanwhile.
 """
 
-# Kernels are loops over plain numbers.
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import ctypes

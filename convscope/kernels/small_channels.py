@@ -5,10 +5,6 @@ An image is copied once, zeros around it, and stays in the first-level cache; a 
 stay in registers.
 """
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# ruff: noqa: E741
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 from convscope.kernels.compiled import (

@@ -1,8 +1,5 @@
 """A step of an optimiser over all parameters."""
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import numpy as np

@@ -6,8 +6,6 @@ missing, and there are no kernels. What only keeps machine code from run to run 
 it is needed; without it kernels are compiled anew in each process.
 """
 
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import contextlib
@@ -56,7 +54,13 @@ def _missing() -> str:
 
 
 MISSING = _missing()
-ir = types = cgutils = carray = njit = intrinsic = None
+ir = types = cgutils = carray = njit = None
+
+
+def intrinsic(function: Any) -> Any:
+    """What kernels are made of; nothing without numba."""
+
+
 if not MISSING:
     import llvmlite.ir
     import numba.core.cgutils
@@ -179,10 +183,7 @@ def openmp() -> Any:
     for path in _in_process():
         library = ctypes.CDLL(path)
         if _is_torchs(library):
-            library.GOMP_parallel.argtypes = [
-                *(ctypes.c_void_p, ctypes.c_void_p),
-                *(ctypes.c_uint, ctypes.c_uint),
-            ]
+            library.GOMP_parallel.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_uint] * 2
             for name in OPENMP:
                 binding.add_symbol(name, ctypes.cast(library[name], ctypes.c_void_p).value)
             return library

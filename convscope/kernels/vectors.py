@@ -1,7 +1,5 @@
 """Arithmetic on 16 numbers at a time, where a compiler's own choice of vectors is too timid."""
 
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 import functools
@@ -95,12 +93,10 @@ def lanes(function: Callable[..., Sequence[Vec16]]) -> Any:
     float32, of bfloat16, which becomes float32 on the way in and is rounded on the way out, as in
     other kernels, or of bytes, which are whole numbers.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
-    def sixteen(context: Any, sources: Any, targets: Any, shift: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def sixteen(context, sources, targets, shift):
+        def generate(context, builder, signature, values):
             def pointers(kinds: Any, pairs: Any) -> list[Any]:
                 found = []
                 for n, (address, indices) in enumerate(kinds):
@@ -191,11 +187,14 @@ class Memory:
         self.builder, self.address = builder, address
         self.vectors = _vector(kind)
 
+    def place(self, kind: Any, *parts: Any) -> Any:
+        """The address of what is of that kind at the index that is the sum of these."""
+        there = self.builder.gep(self.address, [functools.reduce(self.builder.add, parts)])
+        return self.builder.bitcast(there, kind.as_pointer())
+
     def at(self, *parts: Any) -> Any:
         """The vector whose index is the sum of these."""
-        index = functools.reduce(self.builder.add, parts)
-        there = self.builder.gep(self.address, [index])
-        return self.builder.bitcast(there, self.vectors.as_pointer())
+        return self.place(self.vectors, *parts)
 
     def read(self, *parts: Any) -> Any:
         return read_vector(self.builder, self.at(*parts)).value
@@ -214,26 +213,10 @@ def weigh(vectors: int) -> Any:
     f(x, q, step, line, w, bias, c, K, k, span, y, o): windows of k rows of ``span`` numbers, the
     rows ``line`` apart and the windows ``step``, the first at q of x; w [k*span,K]; y [8,K] at o.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
-    def eight(
-        context: Any,
-        x: Any,
-        q: Any,
-        step: Any,
-        line: Any,
-        w: Any,
-        bias: Any,
-        c: Any,
-        K: Any,
-        k: Any,
-        span: Any,
-        y: Any,
-        o: Any,
-    ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def eight(context, x, q, step, line, w, bias, c, K, k, span, y, o):
+        def generate(context, builder, signature, values):
             q, step, line, c, K, k, span, o = (values[n] for n in (1, 2, 3, 6, 7, 8, 9, 11))
             x, w, bias, y = (Memory(builder, signature.args[n], values[n]) for n in (0, 4, 5, 10))
             each = [(p, v) for p in range(PIXELS) for v in range(vectors)]
@@ -267,24 +250,10 @@ def correlate(vectors: int) -> Any:
     f(x, q, step, g, o, count, c, K, sums, s): ``count`` windows, ``step`` apart, the first at q of
     x; g [count,K] at o; sums [5,K] at s.
     """
-    if not compiled.READY:
-        return None
 
     @compiled.intrinsic
-    def five(
-        context: Any,
-        x: Any,
-        q: Any,
-        step: Any,
-        g: Any,
-        o: Any,
-        count: Any,
-        c: Any,
-        K: Any,
-        sums: Any,
-        s: Any,
-    ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def five(context, x, q, step, g, o, count, c, K, sums, s):
+        def generate(context, builder, signature, values):
             q, step, o, count, c, K, s = (values[n] for n in (1, 2, 4, 5, 6, 7, 9))
             x, g, into = (Memory(builder, signature.args[n], values[n]) for n in (0, 3, 8))
             each = [(t, v) for t in range(TAPS) for v in range(vectors)]

@@ -8,9 +8,6 @@ are read that lie some way from it, or room is written that nobody reads. Of cha
 multiple of 16 the last 16 are done, some of them twice.
 """
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 from convscope.kernels.compiled import carray, floats, halves, inline, kernel, thread, threads

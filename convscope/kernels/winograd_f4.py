@@ -1,9 +1,5 @@
 """Windows of maps as rows of a matrix, and tiles of maps through Winograd's transforms."""
 
-# Kernels are loops over plain numbers: their many arguments and branches are unrolled on purpose.
-# ruff: noqa: E741
-# mypy: ignore-errors
-
 from __future__ import annotations
 
 from convscope.kernels.compiled import (
@@ -99,13 +95,9 @@ def f4_input_transform(p):
                 o = s * C
                 for c in range(C):
                     k = o + c
-                    d0, d1, d2 = (
-                        load_l0(d, k),
-                        load_l0(d, k + 6 * C),
-                        load_l0(d, k + 12 * C),
-                    )
-                    d3, d4 = load_l0(d, k + 18 * C), load_l0(d, k + 24 * C)
-                    d5 = load_l0(d, k + 30 * C)
+                    d0, d1 = load_l0(d, k), load_l0(d, k + 6 * C)
+                    d2, d3 = load_l0(d, k + 12 * C), load_l0(d, k + 18 * C)
+                    d4, d5 = load_l0(d, k + 24 * C), load_l0(d, k + 30 * C)
                     e, u = d4 - four * d2, d3 - four * d1
                     v, q = d4 - d2, two * (d3 - d1)
                     store_s0(f, k, four * d0 - five * d2 + d4)
@@ -119,16 +111,9 @@ def f4_input_transform(p):
                 o, w = 6 * r * C, 6 * r * plane + g
                 for c in range(C):
                     k = o + c
-                    d0, d1, d2 = (
-                        load_s(f, k),
-                        load_s(f, k + C),
-                        load_s(f, k + 2 * C),
-                    )
-                    d3, d4, d5 = (
-                        load_s(f, k + 3 * C),
-                        load_s(f, k + 4 * C),
-                        load_s(f, k + 5 * C),
-                    )
+                    d0, d1, d2 = load_s(f, k), load_s(f, k + C), load_s(f, k + 2 * C)
+                    d3, d4 = load_s(f, k + 3 * C), load_s(f, k + 4 * C)
+                    d5 = load_s(f, k + 5 * C)
                     e, u = d4 - four * d2, d3 - four * d1
                     v, q = d4 - d2, two * (d3 - d1)
                     store_f0(V, w + c, four * d0 - five * d2 + d4)
@@ -143,12 +128,8 @@ def f4_input_transform(p):
 def _four(d0, d1, d2, d3, d4, d5, bias):
     """A' for outputs of four."""
     e, o, f, q = d1 + d2, d1 - d2, d3 + d4, d3 - d4
-    return (
-        d0 + e + f + bias,
-        o + f4(2) * q + bias,
-        e + f4(4) * f + bias,
-        o + f4(8) * q + d5 + bias,
-    )
+    y0, y1 = d0 + e + f + bias, o + f4(2) * q + bias
+    return y0, y1, e + f4(4) * f + bias, o + f4(8) * q + d5 + bias
 
 
 @kernel(tensors=4, sizes=8)
@@ -187,16 +168,9 @@ def f4_output_transform(p):
                 q = ((b * H + i * m + r) * W + j * m) * K
                 for c in range(K):
                     k, e = o + c, load_f(bias, c)
-                    m0, m1, m2 = (
-                        load_s(d, k),
-                        load_s(d, k + K),
-                        load_s(d, k + 2 * K),
-                    )
-                    m3, m4, m5 = (
-                        load_s(d, k + 3 * K),
-                        load_s(d, k + 4 * K),
-                        load_s(d, k + 5 * K),
-                    )
+                    m0, m1, m2 = load_s(d, k), load_s(d, k + K), load_s(d, k + 2 * K)
+                    m3, m4 = load_s(d, k + 3 * K), load_s(d, k + 4 * K)
+                    m5 = load_s(d, k + 5 * K)
                     if m == 4:
                         r0, r1, r2, r3 = _four(m0, m1, m2, m3, m4, m5, e)
                         store_l0(out, c, r0)

@@ -8,13 +8,7 @@ from typing import Any
 
 from convscope.evaluation.targets import in_words
 from convscope.formatting import listed, plural
-from convscope.report.run_files import (
-    RunFiles,
-    count_text,
-    digits_for,
-    looks,
-    value_text,
-)
+from convscope.report.run_files import RunFiles, count_text, digits_for, looks, value_text
 
 
 def card(run: RunFiles) -> str:
@@ -154,8 +148,8 @@ convscope predict .{flag} image.png
 ```python
 import convscope as cs
 
-[guess] = cs.load("."{argument}).predict(["image.png"])
-print(guess.label, guess.p)
+[prediction] = cs.load("."{argument}).predict(["image.png"])
+print(prediction.label, prediction.p)
 ```
 """
 

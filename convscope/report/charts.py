@@ -42,11 +42,12 @@ def line_chart(
         return round(_H - _BOTTOM - (value - low) / (high - low) * (_H - _TOP - _BOTTOM), 1)
 
     parts = [f'<text class="axis" x="0" y="16">{title}</text>']
+    decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     for tick in ticks:
         parts.append(
             f'<line class="grid" x1="{_LEFT}" x2="{_W - _RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>'
             f'<text class="tick" x="{_LEFT - 8}" y="{y(tick) + 4}" text-anchor="end">'
-            f"{_tick(tick, ticks)}</text>"
+            f"{tick:,.{decimals}f}</text>"
         )
     marks = [t for t in _ticks(first, last) if t == int(t) and first <= t <= last]
     for mark in marks if last > first else [first]:
@@ -99,11 +100,6 @@ def _ticks(low: float, high: float) -> list[float]:
     start = math.floor(low / step + 1e-9)
     stop = max(math.ceil(high / step - 1e-9), start + 1)
     return [round(i * step, 10) for i in range(start, stop + 1)]
-
-
-def _tick(value: float, ticks: Sequence[float]) -> str:
-    decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
-    return f"{value:,.{decimals}f}"
 
 
 def _apart(heights: Sequence[float], gap: float = 20) -> list[float]:

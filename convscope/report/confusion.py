@@ -15,7 +15,7 @@ from convscope.evaluation.predictions import PredictionRow
 from convscope.formatting import plural
 from convscope.report.markup import note, scroll, table
 from convscope.report.run_files import RunFiles, esc, percent, probability
-from convscope.report.sprites import Sheet, sheet
+from convscope.report.sprites import sprites
 
 LARGEST_MATRIX = 99  # more classes than that are shown as their most confused pairs alone
 PAIRS, MORE_PAIRS = 10, 40  # most confused pairs, beside a matrix and without one
@@ -50,11 +50,9 @@ class Confusion:
             (pair for pair in groups if pair[0] != pair[1]),
             key=lambda pair: (-len(groups[pair]), pair),
         )
-        drawn = images is not None and len(images) == len(rows)
-        self.opened = dict.fromkeys(self._opened(drawn))
-        self.sheet: Sheet | None = None
-        if images is not None and drawn:
-            self.sheet = sheet(images, self._wanted())
+        images = None if images is None or len(images) != len(rows) else images
+        self.opened = dict.fromkeys(self._opened(images is not None))
+        self.sprites = None if images is None else sprites(images, self._wanted())
 
     def _opened(self, drawn: bool) -> list[Pair]:
         """The counts that open, the largest first."""
@@ -76,7 +74,7 @@ class Confusion:
 
     def style(self) -> str:
         """The style of its images."""
-        return self.sheet.style() if self.sheet is not None else ""
+        return self.sprites.style() if self.sprites is not None else ""
 
     def html(self) -> str:
         """Matrix, pairs and panels."""
@@ -147,7 +145,7 @@ class Confusion:
     def _images(self, pair: Pair) -> list[int]:
         """Those behind a count that are shown; without pictures, their names."""
         members = self.groups[pair][:PER_CELL] if pair in self.opened else []
-        return [i for i in members if self.sheet is None or i in self.sheet.places]
+        return [i for i in members if self.sprites is None or i in self.sprites.places]
 
     def _panel(self, pair: Pair) -> str:
         shown = self._images(pair)
@@ -173,7 +171,7 @@ class Confusion:
         said = f"{split} image {row.file_or_index}: {row.label}" + (
             f", taken for {row.predicted}" if row.label != row.predicted else ", rightly"
         )
-        tile = self.sheet.tile(i, said) if self.sheet is not None else ""
+        tile = self.sprites.tile(i, said) if self.sprites is not None else ""
         no = "no" if row.label != row.predicted else "yes"
         lines = f'<div class="{no}"><dt>said <b>{esc(row.predicted)}</b></dt>'
         lines += f"{_bar(row.p_predicted)}</div>"

@@ -53,12 +53,8 @@ def large(number: float) -> str:
     >>> [large(n) for n in (950, 14_521_344, 2.05e12, 1.96e13)]
     ['950', '14.5 million', '2.05 trillion', '19.6 trillion']
     """
-    for size, name in (
-        (1e15, "quadrillion"),
-        (1e12, "trillion"),
-        (1e9, "billion"),
-        (1e6, "million"),
-    ):
+    names = {1e15: "quadrillion", 1e12: "trillion", 1e9: "billion", 1e6: "million"}
+    for size, name in names.items():
         if number >= size:
             return f"{number / size:.3g} {name}"
     return f"{number:,.0f}"
@@ -85,7 +81,7 @@ def html(run: RunFiles, summary: Summary | str) -> str:
         threads if isinstance(threads, int) else 0,
         str(train.get("device", "cpu")),
     )
-    counted = found.multiply_adds is not None
+    counted, forward = found.multiply_adds is not None, large(whole.multiply_adds or 0)
     lines = [
         ("Training, with validation", duration(m["train_seconds"])),
         ("Speed", f"{m['images_per_second']:,.0f} images/s"),
@@ -93,10 +89,7 @@ def html(run: RunFiles, summary: Summary | str) -> str:
         ("Multiply-adds of training, about", large(found.multiply_adds or 0) if counted else "–"),
         ("Energy, estimated", energy(found.watt_hours) if found.watt_hours is not None else "–"),
         ("Judging the test split", duration(m["eval_seconds"])),
-        (
-            "One image, forward",
-            f"{large(whole.multiply_adds or 0)} multiply-adds" if counted else "–",
-        ),
+        ("One image, forward", f"{forward} multiply-adds" if counted else "–"),
         ("Parameters", f"{run.model['parameters']:,}"),
     ]
     said = (

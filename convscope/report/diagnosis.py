@@ -359,17 +359,6 @@ def confidence(seen: Evidence) -> Finding | None:
 
 
 _RULES: tuple[Callable[[Evidence], Finding | None], ...] = (
-    leaked,
-    guessing,
-    unstable,
-    overfitting,
-    underfitting,
-    memorising,
-    validation,
-    harder,
-    improving,
-    balanced,
-    annealed,
-    confidence,
-    copies,
-)
+    leaked, guessing, unstable, overfitting, underfitting, memorising, validation, harder,
+    improving, balanced, annealed, confidence, copies,
+)  # fmt: skip

@@ -77,18 +77,19 @@ class Evidence:
 def evidence(run: RunFiles, confidence: float | None) -> Evidence:
     """What a run's files hold of it."""
     data, train = run.model["data"], run.table("train")
-    sizes = {name: data.get(name) for name in ("train", "val")}
-    lr, patience = train.get("lr"), train.get("early_stopping")
+    counts = (data.get("train"), data.get("val"), train.get("early_stopping"))
+    images, val, patience = (count if isinstance(count, int) else 0 for count in counts)
+    lr = train.get("lr")
     return Evidence(
         history=run.history,
-        train=sizes["train"] if isinstance(sizes["train"], int) else 0,
-        val=sizes["val"] if isinstance(sizes["val"], int) else 0,
+        train=images,
+        val=val,
         classes=run.classes,
         confusion=run.metrics["confusion"],
         confidence=confidence,
         lr=float(lr) if isinstance(lr, int | float) and not isinstance(lr, bool) else None,
         augmented=run.augmented,
-        patience=patience if isinstance(patience, int) else 0,
+        patience=patience,
         duplicates=run.duplicates,
     )
 
@@ -103,10 +104,7 @@ def difference_interval(a: int, m: int, b: int, n: int) -> tuple[float, float]:
     """
     p, q = a / m, b / n
     (low, high), (least, most) = wilson_interval(a, m), wilson_interval(b, n)
-    return (
-        p - q - math.hypot(p - low, most - q),
-        p - q + math.hypot(high - p, q - least),
-    )
+    return p - q - math.hypot(p - low, most - q), p - q + math.hypot(high - p, q - least)
 
 
 def slope(values: Sequence[float]) -> tuple[float, float, float]:

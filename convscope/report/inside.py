@@ -140,18 +140,12 @@ def _heat(
     return f"<h3>Where it looks</h3>{note(said)}{_list(items)}"
 
 
-def _grey(pixels: np.ndarray) -> np.ndarray:
-    """Pixels as three channels."""
-    found: np.ndarray = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
-    return found
-
-
 def _warmed(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Pixels uint8 [h,w] or [h,w,3] in grey, coloured by heat [H,W] of 0 to 1."""
     high, wide = pixels.shape[:2]
     levels = np.rint(255 * np.clip(heat, 0, 1)).astype(np.uint8)
     warm = shown(levels[None], max(high, wide)).astype(np.float32)[..., None] / 255
-    grey = _grey(pixels).mean(axis=2, keepdims=True)
+    grey = pixels[..., None] if pixels.ndim == 2 else pixels.mean(axis=2, keepdims=True)
     at = warm * (len(_RAMP) - 1)
     low = np.minimum(at.astype(int), len(_RAMP) - 2)
     colour = _RAMP[low[..., 0]] * (1 - (at - low)) + _RAMP[low[..., 0] + 1] * (at - low)

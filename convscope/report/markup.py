@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
 
+from convscope import webpage
 from convscope.report.run_files import esc
 
 
@@ -73,7 +73,7 @@ def png(pixels: np.ndarray) -> str:
     """Pixels uint8 [h,w] or [h,w,3] as the data URI of a PNG."""
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return webpage.png(file.getvalue())
 
 
 def shown(image: np.ndarray, longest: int) -> np.ndarray:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib import resources
 
 import numpy as np
 
@@ -50,7 +49,7 @@ def page(
     unseen: str = "",
 ) -> str:
     """The whole page as HTML."""
-    style = resources.files("convscope.report").joinpath("style.css").read_text(encoding="utf-8")
+    style = webpage.part("convscope.report", "style.css")
     seen = evidence(run, float(np.mean([row.p_predicted for row in rows])))
     found, wrong = findings(seen), class_findings(seen)
     confusion = Confusion(run, rows, images)
@@ -119,14 +118,12 @@ def _headline(
     of = "".join(f" of {esc(name)}" for name in [*classes][:1])
     train = data.get("train")
     on = f"{count_text(train)} images of " if isinstance(train, int) else ""
-    cells = facts(
-        [
-            ("Right", f"{m['n'] - run.wrong:,} of {m['n']:,}"),
-            (f"Looks at the {esc(m['split'])} split", f"{m['test_looks']:,}"),
-            ("Cross-entropy", f"{m['loss']:.4f}"),
-            ("Parameters", f"{run.model['parameters']:,}"),
-        ]
-    )
+    cells = {
+        "Right": f"{m['n'] - run.wrong:,} of {m['n']:,}",
+        f"Looks at the {esc(m['split'])} split": f"{m['test_looks']:,}",
+        "Cross-entropy": f"{m['loss']:.4f}",
+        "Parameters": f"{run.model['parameters']:,}",
+    }
     return (
         '<header>\n<p class="eyebrow">convscope run</p>\n'
         f"<h1>{esc(run.network)} <span>on {esc(run.data)}</span></h1>\n"
@@ -136,7 +133,7 @@ def _headline(
         f'<div class="headline">\n<div class="score"><p class="label">{esc(m["split"])} accuracy'
         f'{of}</p>\n<p class="accuracy">{percent(m["accuracy"], digits)}</p>\n'
         f'<p class="interval">95\u202f% interval {100 * low:.{digits}f} to '
-        f"{percent(high, digits)}</p>{cells}</div>\n"
+        f"{percent(high, digits)}</p>{facts(cells.items())}</div>\n"
         f'<div class="verdict">{_verdict(found, wrong, seen)}</div>\n</div>\n</header>\n'
     )
 
@@ -181,26 +178,16 @@ def _told(found: Sequence[Finding], title: str) -> str:
 
 
 def _curves(run: RunFiles, found: Sequence[Finding]) -> str:
-    def line(name: str, css: str, key: str, scale: float = 1.0) -> Line:
-        points = [(e["epoch"], e[key] * scale) for e in run.history if e[key] is not None]
-        return Line(name, css, points)
+    def lines(figure: str, scale: float = 1.0) -> list[Line]:
+        found = []
+        for name, css in (("train", "train"), ("validation", "val")):
+            points = ((e["epoch"], e[f"{css}_{figure}"]) for e in run.history)
+            found.append(Line(name, css, [(at, y * scale) for at, y in points if y is not None]))
+        return found
 
-    charts = [
-        line_chart(
-            "Accuracy, %",
-            [
-                line("train", "train", "train_accuracy", 100),
-                line("validation", "val", "val_accuracy", 100),
-            ],
-            lambda value: f"{value:.2f}\u202f%",
-        ),
-        line_chart(
-            "Loss, cross-entropy in nats",
-            [line("train", "train", "train_loss"), line("validation", "val", "val_loss")],
-            lambda value: f"{value:.4f}",
-            zero=True,
-        ),
-    ]
+    loss = "Loss, cross-entropy in nats"
+    charts = line_chart("Accuracy, %", lines("accuracy", 100), lambda y: f"{y:.2f}\u202f%")
+    charts += line_chart(loss, lines("loss"), lambda y: f"{y:.4f}", zero=True)
     notes = [
         "Train figures are gathered during the epoch, while the weights still move"
         + (
@@ -215,7 +202,7 @@ def _curves(run: RunFiles, found: Sequence[Finding]) -> str:
     if all(epoch["val_loss"] is None for epoch in run.history):
         notes.append("This run kept no validation split: all training images were learnt from.")
     heads = "epoch,train loss,train accuracy,val. loss,val. accuracy,learning rate,time,images/s"
-    lines = [
+    cells = [
         (
             f"{e['epoch']}",
             f"{e['train_loss']:.4f}",
@@ -228,10 +215,9 @@ def _curves(run: RunFiles, found: Sequence[Finding]) -> str:
         )
         for e in run.history
     ]
-    epochs = table("history", "Every epoch in figures", heads.split(","), lines)
+    epochs = table("history", "Every epoch in figures", heads.split(","), cells)
     return (
-        f'<div class="pair">{"".join(charts)}</div>\n{note(" ".join(notes))}'
-        f"{_told(found, 'How it went')}"
+        f'<div class="pair">{charts}</div>\n{note(" ".join(notes))}{_told(found, "How it went")}'
         f"<details><summary>Every epoch in figures</summary>{epochs}</details>\n"
     )
 
@@ -271,20 +257,21 @@ def _calibration(run: RunFiles, rows: Sequence[PredictionRow]) -> str:
         if temperature != 1
         else "with temperature 1, which leaves the logits as they are"
     )
-    figures = facts(
-        [
-            ("Calibration error (ECE)", percent(m["ece"])),
-            ("before temperature", percent(m["ece_raw"])),
-            ("Temperature", f"{temperature:.3f}"),
-        ]
-    )
+    figures = {
+        "Calibration error (ECE)": percent(m["ece"]),
+        "before temperature": percent(m["ece_raw"]),
+        "Temperature": f"{temperature:.3f}",
+    }
     said = (
         "Of the images that were given a probability of about 90\u202f%, nine in ten should be "
         "right: then a bar ends on the diagonal. The thin lines are 95\u202f% intervals; a bin of "
         f"few images says little. Shown are the probabilities {fitted}. ECE is the mean gap, over "
         "15 equal bins."
     )
-    return f'<div class="pair">{reliability_chart(bins)}<div>{figures}{note(said)}</div></div>\n'
+    return (
+        f'<div class="pair">{reliability_chart(bins)}<div>{facts(figures.items())}{note(said)}'
+        "</div></div>\n"
+    )
 
 
 def _recipe(run: RunFiles) -> str:

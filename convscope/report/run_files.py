@@ -16,28 +16,18 @@ from convscope import formatting
 from convscope.errors import RunError
 from convscope.run import ANEW, NUMBER, RunFolder, checked
 
+_MAYBE = (*NUMBER, type(None))
 _EPOCH: Mapping[str, Any] = {
     "epoch": int,
-    "train_loss": NUMBER,
-    "train_accuracy": NUMBER,
-    "val_loss": (*NUMBER, type(None)),
-    "val_accuracy": (*NUMBER, type(None)),
-    "lr": NUMBER,
-    "seconds": NUMBER,
-    "images_per_second": NUMBER,
+    **dict.fromkeys(("train_loss", "train_accuracy"), NUMBER),
+    **dict.fromkeys(("val_loss", "val_accuracy"), _MAYBE),
+    **dict.fromkeys(("lr", "seconds", "images_per_second"), NUMBER),
 }
 _CLASS: Mapping[str, Any] = {
-    "class": str,
-    "support": int,
-    "precision": (*NUMBER, type(None)),
-    "recall": (*NUMBER, type(None)),
-    "f1": (*NUMBER, type(None)),
-}
-_DUPLICATES: Mapping[str, Any] = {
-    **dict.fromkeys(("test_in_train", "val_in_train", "test_repeated", "two_labels"), int),
-    "n_without": int,
-    "accuracy_without": (*NUMBER, type(None)),
-}
+    "class": str, "support": int, **dict.fromkeys(("precision", "recall", "f1"), _MAYBE),
+}  # fmt: skip
+_COPIES = ("test_in_train", "val_in_train", "test_repeated", "two_labels", "n_without")
+_DUPLICATES: Mapping[str, Any] = {**dict.fromkeys(_COPIES, int), "accuracy_without": _MAYBE}
 
 
 @dataclass(frozen=True)

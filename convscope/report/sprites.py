@@ -18,7 +18,7 @@ SIDE = 112  # pixels on the page that the longer side should come near to
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Sprites:
     """The picture [rows * h, columns * w], and the place of each image in it."""
 
     picture: np.ndarray
@@ -49,11 +49,11 @@ class Sheet:
         )
 
 
-def sheet(images: np.ndarray, wanted: Iterable[int]) -> Sheet:
+def sprites(images: np.ndarray, wanted: Iterable[int]) -> Sprites:
     """The first of the wanted images uint8 [N,C,h,w], as many as the page has room for; ``wanted``
     may name one more than once.
 
-    >>> made = sheet(np.zeros((9, 1, 28, 28), np.uint8), [7, 3, 7, 5])
+    >>> made = sprites(np.zeros((9, 1, 28, 28), np.uint8), [7, 3, 7, 5])
     >>> made.picture.shape, made.places[5]
     ((56, 56), (0, 1))
     """
@@ -66,8 +66,7 @@ def sheet(images: np.ndarray, wanted: Iterable[int]) -> Sheet:
     places = {}
     for at, image in enumerate(chosen):
         y, x = divmod(at, columns)
-        picture[y * high : (y + 1) * high, x * wide : (x + 1) * wide] = shown(
-            images[image], LONGEST
-        )
+        tile = shown(images[image], LONGEST)
+        picture[y * high : (y + 1) * high, x * wide : (x + 1) * wide] = tile
         places[image] = (x, y)
-    return Sheet(picture, (high, wide), places)
+    return Sprites(picture, (high, wide), places)

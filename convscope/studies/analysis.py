@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from convscope.studies import measures
-from convscope.studies.grid import Setting
+from convscope.studies.grid import Setting, Study
 
 LEVEL = 0.95
 SHIFTED = (2, 4)  # pixels of shift that are spoken of
 
 Row = Mapping[str, Any]
+Settings = Mapping[str, Sequence[Row]]  # the rows of each
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,16 @@ def analyse(
                 tuple(sentences), tuple(measures))  # fmt: skip
 
 
+def analyse_all(study: Study, rows: Sequence[dict[str, Any]]) -> tuple[Analysis, ...]:
+    """What the rows of a study say, a grid at a time."""
+    found = []
+    for index, part in enumerate(study.parts):
+        names = [setting.name for setting in part.settings]
+        mine = [row for row in rows if row["part"] == part.title]
+        found.append(analyse(part.title, names, mine, part.measures, index))
+    return tuple(found)
+
+
 def _by_setting(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {name: [] for name in names}
     for row in rows:
@@ -151,7 +162,7 @@ def difference(
     return statistics.mean(one) - statistics.mean(two), float(ends.low), float(ends.high)
 
 
-def accuracy_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
+def accuracy_sentences(by_setting: Settings) -> list[str]:
     """The most accurate setting against each of the others."""
     values = {name: [row["accuracy"] for row in rows] for name, rows in by_setting.items() if rows}
     means = {name: statistics.mean(each) for name, each in values.items()}
@@ -190,7 +201,7 @@ def accuracy_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     return sentences
 
 
-def time_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
+def time_sentences(by_setting: Settings) -> list[str]:
     """How long training takes, against the fastest, where every seed says the same."""
     seconds = {name: [row["seconds"] for row in rows] for name, rows in by_setting.items() if rows}
     if len(seconds) < 2 or min(len(each) for each in seconds.values()) < 2:
@@ -207,7 +218,7 @@ def time_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     return [f"{fast} is the fastest ({middle[fast]:.1f} s); {_listed(slower)}."]
 
 
-def failure_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
+def failure_sentences(by_setting: Settings) -> list[str]:
     """Which runs failed, and why the first of each setting did."""
     said = []
     for name, rows in by_setting.items():
@@ -219,7 +230,7 @@ def failure_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     return said
 
 
-def shift_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
+def shift_sentences(by_setting: Settings) -> list[str]:
     """What a shift of the test images costs each setting, and whose predictions change least."""
     said, kept = [], {}
     for name, rows in by_setting.items():
@@ -250,7 +261,7 @@ def shift_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     return said
 
 
-def gradient_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
+def gradient_sentences(by_setting: Settings) -> list[str]:
     """How large the gradient at the first layer is beside that at the last."""
     said = []
     for name, rows in by_setting.items():
@@ -268,7 +279,7 @@ def gradient_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
     return said
 
 
-def branch_sentences(by_setting: Mapping[str, Sequence[Row]]) -> list[str]:
+def branch_sentences(by_setting: Settings) -> list[str]:
     """What each network loses with each of its branches."""
     said = []
     for name, rows in by_setting.items():

@@ -17,6 +17,7 @@ from convscope.data.loader import to_input
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument
 from convscope.evaluation import predictions
+from convscope.evaluation.hooks import hooked
 from convscope.job.prepare import build
 from convscope.models import store
 from convscope.models.parts import Classifier
@@ -37,11 +38,9 @@ def shift(folder: Path, pack: Pack) -> dict[str, Any]:
     unshifted = predictions.logits_of(network, images).argmax(1)
     for pixels in PIXELS:
         moves = [(pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)] if pixels else [(0, 0)]
-        guesses = np.stack(
-            [predictions.logits_of(network, moved(images, *by)).argmax(1) for by in moves]
-        )
-        found["accuracy"].append(float((guesses == labels).mean()))
-        found["unchanged"].append(float((guesses == unshifted).mean()))
+        shifted = [predictions.logits_of(network, moved(images, *by)).argmax(1) for by in moves]
+        found["accuracy"].append(float((np.stack(shifted) == labels).mean()))
+        found["unchanged"].append(float((np.stack(shifted) == unshifted).mean()))
     return found
 
 
@@ -118,18 +117,12 @@ def silenced(network: Classifier, images: np.ndarray, labels: np.ndarray) -> dic
         return float((predictions.logits_of(network, images).argmax(1) == labels).mean())
 
     def without(name: str) -> float:
-        branch = network.get_submodule(name)
-        sums: list[torch.Tensor] = []
-        hook = branch.register_forward_hook(
-            lambda _, __, out: sums.append(out.double().sum(0, keepdim=True))
-        )
-        accuracy()
-        hook.remove()
+        branch, sums = {name: network.get_submodule(name)}, list[torch.Tensor]()
+        with hooked(branch, lambda *at: sums.append(at[-1].double().sum(0, keepdim=True))):
+            accuracy()
         mean = torch.stack(sums).sum(0) / len(images)
-        hook = branch.register_forward_hook(lambda _, __, out: mean.to(out.dtype).expand_as(out))
-        found = accuracy()
-        hook.remove()
-        return found
+        with hooked(branch, lambda *at: mean.to(at[-1].dtype).expand_as(at[-1])):
+            return accuracy()
 
     return {"intact": accuracy(), "branches": names, "without": [without(n) for n in names]}
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convscope import files
 from convscope.formatting import percent
 from convscope.insight import figures
-from convscope.studies.analysis import Analysis, Line, Row, branch_losses
+from convscope.studies.analysis import Analysis, Line, Settings, branch_losses
 from convscope.studies.grid import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
 
 COLUMNS = ("setting", "seeds", "test accuracy", "95 % interval", "sd", "validation", "test loss",
            "seconds", "an epoch", "parameters", "multiply-adds")  # fmt: skip
@@ -98,30 +97,29 @@ def drawn(part: Analysis) -> dict[str, Figure]:
     }
 
 
-def _draw_shift(by_setting: Mapping[str, Sequence[Row]]) -> Figure:
+def _means(by_setting: Settings, measure: str, key: str) -> dict[str, list[float]]:
+    """Of each setting the numbers of a measure, each the mean over seeds."""
+    found = {}
+    for name, rows in by_setting.items():
+        each = zip(*(row[measure][key] for row in rows), strict=True)
+        found[name] = list(map(statistics.mean, each))
+    return found
+
+
+def _draw_shift(by_setting: Settings) -> Figure:
     pixels = next(rows[0]["shift"]["pixels"] for rows in by_setting.values())
-    curves = {
-        name: [
-            statistics.mean(at) for at in zip(*(r["shift"]["accuracy"] for r in rows), strict=True)
-        ]
-        for name, rows in by_setting.items()
-    }
+    curves = _means(by_setting, "shift", "accuracy")
     return figures.curves(pixels, curves, "pixels of shift", "accuracy", share=True)
 
 
-def _draw_gradients(by_setting: Mapping[str, Sequence[Row]]) -> Figure:
-    curves = {}
-    for name, rows in by_setting.items():
-        each = [row["gradients"]["begun"] for row in rows]
-        curves[name] = [statistics.mean(norms) for norms in zip(*each, strict=True)]
-    longest = max(len(curve) for curve in curves.values())
-    return figures.curves(
-        range(1, longest + 1), curves, "layer with weights, from the input",
-        "norm of the gradient before training", log=True,
-    )  # fmt: skip
+def _draw_gradients(by_setting: Settings) -> Figure:
+    curves = _means(by_setting, "gradients", "begun")
+    layers = range(1, max(map(len, curves.values())) + 1)
+    height = "norm of the gradient before training"
+    return figures.curves(layers, curves, "layer with weights, from the input", height, log=True)
 
 
-def _draw_branches(by_setting: Mapping[str, Sequence[Row]]) -> Figure:
+def _draw_branches(by_setting: Settings) -> Figure:
     points = {
         f"{name}, {branch}" if name else branch: [100 * loss for loss in losses]
         for name, rows in by_setting.items()

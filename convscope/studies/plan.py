@@ -53,7 +53,7 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedSweep:
     """A study with every run of it, and the options that all of them share."""
 
     study: Study
@@ -89,7 +89,7 @@ def plan(
     quick: bool = False,
     emit: Emit = silent,
     **options: Any,
-) -> Plan:
+) -> PlannedSweep:
     """The runs that :func:`convscope.sweep` trains where it is asked for the same. Raises
     BadArgument for a setting that cannot be built."""
     place = None if data is None else arguments.full(data)
@@ -99,7 +99,7 @@ def plan(
     wanted = _wanted(study, vary, shared, _seeds(seeds, quick))
     if quick:
         wanted = replace(wanted, question=f"{wanted.question} {NOTHING}".strip())
-    return Plan(wanted, shared, tuple(_runs(wanted, emit)))
+    return PlannedSweep(wanted, shared, tuple(_runs(wanted, emit)))
 
 
 def _seeds(seeds: int | Sequence[int] | None, quick: bool) -> tuple[int, ...] | None:

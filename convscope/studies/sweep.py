@@ -20,9 +20,9 @@ from convscope.formatting import duration, plural
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
 from convscope.studies import measures, page
-from convscope.studies.analysis import Analysis, analyse
+from convscope.studies.analysis import Analysis, analyse_all
 from convscope.studies.grid import Study
-from convscope.studies.plan import Plan, PlannedRun, plan
+from convscope.studies.plan import PlannedRun, PlannedSweep, plan
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def sweep(
     each = f"{plural(count[0], 'run')}, {plural(count[1], 'seed')} a setting"
     emit(Notice(f"{wanted.title}: {each}, into {folder}"))
     rows = _run_all(folder, planned, emit)
-    parts = tuple(_analysed(wanted, rows))
+    parts = analyse_all(wanted, rows)
     page.write(folder, wanted, parts)
     results = {"title": wanted.title, "rows": rows, "parts": [part.as_json() for part in parts]}
     files.write_json(folder / "results.json", results)
@@ -170,7 +170,7 @@ def _same(folder: Path, spec: Mapping[str, Any]) -> None:
         files.write_json(folder / "sweep.json", spec)
 
 
-def _run_all(folder: Path, planned: Plan, emit: Emit) -> list[dict[str, Any]]:
+def _run_all(folder: Path, planned: PlannedSweep, emit: Emit) -> list[dict[str, Any]]:
     """Train what is not trained yet; the results so far are written after every run."""
     files.make_folder(folder / "runs")
     rows: list[dict[str, Any]] = []
@@ -243,13 +243,6 @@ def _measured(measure: str, place: RunFolder, one: PlannedRun, emit: Emit) -> An
         emit(Notice(f"{one.name}: {measure}"))
         files.write_json(kept, measures.MEASURES[measure](place.path, one.pack))
     return files.read_json(kept, RunError)
-
-
-def _analysed(wanted: Study, rows: Sequence[dict[str, Any]]) -> Iterable[Analysis]:
-    for index, part in enumerate(wanted.parts):
-        names = [setting.name for setting in part.settings]
-        mine = [row for row in rows if row["part"] == part.title]
-        yield analyse(part.title, names, mine, part.measures, index)
 
 
 def _claim(

@@ -18,16 +18,14 @@ from convscope import files, recipe
 from convscope.data.columns import Class
 from convscope.errors import BadArgument, DataError, RunError
 from convscope.evaluation import metrics
-from convscope.evaluation.compare import (
-    Changed,
+from convscope.evaluation.compare import Changed, compare, read
+from convscope.evaluation.paired import (
     Pairs,
-    compare,
     difference_interval,
     holm,
     mcnemar,
     pairs,
     per_class,
-    read,
     verdict,
 )
 from convscope.evaluation.predictions import write_predictions

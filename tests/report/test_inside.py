@@ -33,7 +33,6 @@ def glanced(**changes: Any) -> Overview:
         "heat_layer": "features.3",
         "heat_resolution": (6, 6),
         "notes": ("A note <i>.",),
-        "seconds": 1.0,
     }
     return Overview(**{**found, **changes})
 

@@ -51,7 +51,7 @@ STUDIES = [card for card in CARDS if card.study is not None]
 def test_what_a_study_showed_is_what_its_rows_say(card):
     assert card.shows
     for line in card.shows:
-        assert line in measured.load(card.study).sentences
+        assert any(line in part.sentences for part in measured.load(card.study).parts)
 
 
 @pytest.mark.parametrize("card", STUDIES, ids=lambda card: str(card.number))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convscope.cli.lab import shared
-from convscope.cli.lab.shared import Force, Save
-from convscope.cli.shared import Debug, Json, print_json
+from convscope.cli.lab.shared import Save
+from convscope.cli.shared import Debug, Force, Json
 from convscope.errors import BadArgument
+
+if TYPE_CHECKING:
+    from convscope.insight.lab.counting import OneByOne
 
 
 def one_by_one(
@@ -36,18 +39,19 @@ def one_by_one(
     found = counting.one_by_one(
         shape[0], (shape[1], shape[2]), (window[0], window[-1]), out_channels, through
     )
-    if path:
-        shared.write(path, {
-            ".png": lambda: drawing.counts(found),
-            ".gif": lambda: drawing.counts_growing(found),
-            ".html": lambda: page.counts(found),
-        })  # fmt: skip
-    if as_json:
-        print_json({**found.as_json(), "figure": str(path) if path else None})
-        return
+    makers = {
+        ".png": lambda: drawing.counts(found),
+        ".gif": lambda: drawing.counts_growing(found),
+        ".html": lambda: page.counts(found),
+    }
+    numbers = found.as_json if as_json else None
+    shared.finish(path, makers, numbers, lambda: typer.echo(_told(found, kernel)))
+
+
+def _told(found: OneByOne, kernel: str) -> str:
     straight, narrow, wide = found.straight, found.narrow, found.wide
     (h, w), (more, less) = straight.size, found.multiplications
-    typer.echo(
+    return (
         f"input      {straight.channels} x {h} x {w}\n"
         f"output     {straight.out} x {h} x {w}\n\n"
         f"straight   {kernel}  {straight.text}\n"
@@ -59,7 +63,6 @@ def one_by_one(
         f"A 1x1 convolution is a linear layer over the channels of each pixel: on random numbers "
         f"the\ntwo lie {found.difference:.1e} apart, which is rounding."
     )
-    shared.drawn(path)
 
 
 def _saved(more: int, less: int) -> str:

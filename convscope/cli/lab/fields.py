@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convscope.cli.lab import shared
-from convscope.cli.lab.shared import Force, Save
-from convscope.cli.shared import Debug, Json, print_json
+from convscope.cli.lab.shared import Save
+from convscope.cli.shared import Debug, Force, Json
 from convscope.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -50,21 +50,16 @@ def receptive_field(
         except BadArgument:
             _networks(words)
             raise
-    if path:
-        shared.write(path, {
-            ".png": lambda: drawing.fields(rows),
-            ".gif": lambda: drawing.fields_growing(rows),
-            ".html": lambda: page.fields(rows),
-        })  # fmt: skip
-    if as_json:
-        found = {"input_shape": list(side), "layers": [row.as_json() for row in rows]}
-        print_json({**found, "figure": str(path) if path else None})
-        return
-    _print_fields(rows)
-    shared.drawn(path)
+    makers = {
+        ".png": lambda: drawing.fields(rows),
+        ".gif": lambda: drawing.fields_growing(rows),
+        ".html": lambda: page.fields(rows),
+    }
+    numbers = {"input_shape": list(side), "layers": [row.as_json() for row in rows]}
+    shared.finish(path, makers, (lambda: numbers) if as_json else None, lambda: _print(rows))
 
 
-def _print_fields(rows: list[ReceptiveField]) -> None:
+def _print(rows: list[ReceptiveField]) -> None:
     from convscope import console
 
     def both(one: float, other: float) -> str:
@@ -74,20 +69,12 @@ def _print_fields(rows: list[ReceptiveField]) -> None:
     for row in rows:
         h, w = row.height, row.width
         cells.append((
-            row.layer, row.kind, both(h.size, w.size),
-            "the whole image" if row.whole else both(h.field, w.field),
+            row.layer, row.kind, both(h.size, w.size), row.size,
             "-" if row.whole else both(h.stride, w.stride),
             "-" if row.whole else both(h.centre, w.centre),
         ))  # fmt: skip
-    heads = (
-        "layer",
-        "what it is",
-        "units",
-        "a unit sees",
-        "units lie apart",
-        "centre of the first",
-    )
-    console.table(heads, cells)
+    head = ("layer", "what it is", "units", "a unit sees", "units lie apart", "centre of the first")
+    console.table(head, cells)
 
 
 def _networks(words: list[str]) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convscope.cli.lab import shared
-from convscope.cli.lab.shared import Force, Image, Save, Size
-from convscope.cli.shared import Debug, Json, print_json
+from convscope.cli.lab.shared import Image, Save, Size
+from convscope.cli.shared import Debug, Force, Json
 from convscope.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -52,25 +52,22 @@ def edges(
             raise BadArgument("kernel", kernel, "must be one kernel, HxW", 'try "1,-1"')
         y = reference.corr2d(x, K)
         learnt = reference.learn_kernel(x, y, steps=steps, lr=lr, seed=seed)
-    if path:
-        shared.write(path, {
-            ".png": lambda: drawing.learning(x, y, learnt),
-            ".gif": lambda: drawing.learning_moves(x, y, learnt),
-            ".html": lambda: page.learning(x, y, learnt),
-        })  # fmt: skip
-    if as_json:
-        print_json({
-            "input_shape": list(x.shape), "output_shape": list(y.shape),
-            "kernel": K.tolist(), "learnt": learnt.kernel.tolist(), "lr": learnt.lr,
-            "losses": learnt.losses.tolist(), "kernels": learnt.kernels.tolist(),
-            "determined": learnt.determined, "figure": str(path) if path else None,
-        })  # fmt: skip
-        return
-    _print_learning(x, y, K, learnt)
-    shared.drawn(path)
+    makers = {
+        ".png": lambda: drawing.learning(x, y, learnt),
+        ".gif": lambda: drawing.learning_moves(x, y, learnt),
+        ".html": lambda: page.learning(x, y, learnt),
+    }
+    numbers = {
+        "input_shape": list(x.shape), "output_shape": list(y.shape),
+        "kernel": K.tolist(), "learnt": learnt.kernel.tolist(), "lr": learnt.lr,
+        "losses": learnt.losses.tolist(), "kernels": learnt.kernels.tolist(),
+        "determined": learnt.determined,
+    }  # fmt: skip
+    show = (lambda: numbers) if as_json else None
+    shared.finish(path, makers, show, lambda: _print(x, y, K, learnt))
 
 
-def _print_learning(x: Array, y: Array, K: Array, learnt: Learnt) -> None:
+def _print(x: Array, y: Array, K: Array, learnt: Learnt) -> None:
     last = len(learnt.losses) - 1
     tenth = max(1, last // 10)
     shown = [*range(0, last, tenth), last]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope.cli import shared
 from convscope.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ Size = Annotated[str | None, typer.Option(help="N or HxW: bring the image to tha
 Save = Annotated[
     Path | None, typer.Option("--save", help="Draw it: a .gif that moves, a .png, or a .html page.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
 def numbers(text: str, image: Path | None, size: str | None) -> Array:
@@ -60,33 +60,30 @@ def as_typed(values: dict[str, Any]) -> Iterator[None]:
 
 def free(path: Path | None, force: bool) -> Path | None:
     """Where the drawing goes. Raises BadArgument where something is there, or nothing can be."""
-    if path is None:
-        if force:
-            raise BadArgument("force", force, "is for --save", "leave it out")
-        return None
-    if path.suffix.lower() not in FORMS:
-        rule = f"must end in {', '.join(FORMS)}"
-        raise BadArgument("save", path, rule, f"try {path.stem or 'lab'}.gif")
-    if path.is_dir() or (path.exists() and not force):
-        remedy = "name another file" + ("" if path.is_dir() else ", or add --force")
-        raise BadArgument("save", path, "is there already", remedy)
-    return path
+    return shared.free(path, force, FORMS, "lab")
 
 
-def write(path: Path, makers: dict[str, Callable[[], Any]]) -> None:
-    """Draw it in the form that the file's name ends in; whole or not at all."""
+def finish(
+    path: Path | None,
+    makers: dict[str, Callable[[], Any]],
+    numbers: Callable[[], dict[str, Any]] | None,
+    show: Callable[[], None],
+) -> None:
+    """Draw what was found, in the form that the file's name ends in; then print its ``numbers`` as
+    JSON, or show it and say where it was drawn."""
     from convscope import files
 
-    made = makers[path.suffix.lower()]()
-    if isinstance(made, bytes | str):
-        files.write_whole(path, made)
+    if path:
+        made = makers[path.suffix.lower()]()
+        if isinstance(made, bytes | str):
+            files.write_whole(path, made)
+        else:
+            with files.whole_file(path) as file:
+                made.savefig(file, format="png", dpi=160)
+    if numbers is not None:
+        shared.print_json({**numbers(), "figure": str(path) if path else None})
         return
-    with files.whole_file(path) as file:
-        made.savefig(file, format="png", dpi=160)
-
-
-def drawn(path: Path | None) -> None:
-    """Say where the drawing is."""
+    show()
     if path:
         typer.echo(f"\nfigure   {path}")
 

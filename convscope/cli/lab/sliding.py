@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli.lab import shared
-from convscope.cli.lab.shared import Force, Image, Input, Save, Size
-from convscope.cli.shared import Debug, Json, print_json
+from convscope.cli.lab.shared import Image, Input, Save, Size
+from convscope.cli.shared import Debug, Force, Json
 from convscope.errors import BadArgument, nearest
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def pool(
         window = X.shape[-2:] if kernel == "global" else inputs.sizes(kernel, "kernel", "2x2")
         moves = _moves(padding, stride or "1", dilation)
         if stride is None:
-            moves["strides"] = None
+            del moves["strides"]
         found = sliding.pool(
             X, window, kind=kind, **moves, ceil_mode=ceil, count_include_pad=count_padding
         )
@@ -154,15 +154,16 @@ def _slid(
 
     if steps < 0:
         raise BadArgument("steps", steps, "must be 0 or more", "try 16")
-    if path:
-        shared.write(path, {
-            ".png": lambda: drawing.step(found, name),
-            ".gif": lambda: drawing.moves(found, name),
-            ".html": lambda: page.moves(found, name),
-        })  # fmt: skip
-    if as_json:
-        print_json({**found.as_json(steps), "figure": str(path) if path else None})
-        return
+    makers = {
+        ".png": lambda: drawing.step(found, name),
+        ".gif": lambda: drawing.moves(found, name),
+        ".html": lambda: page.moves(found, name),
+    }
+    numbers = (lambda: found.as_json(steps)) if as_json else None
+    shared.finish(path, makers, numbers, lambda: _print(found, steps, reads, image))
+
+
+def _print(found: Sliding, steps: int, reads: bool, image: Path | None) -> None:
     C, H, W = found.X.shape
     M, h, w = found.Y.shape
     height, width = found.axes
@@ -195,7 +196,6 @@ def _slid(
         last = n
     lines += _result(found, reads)
     typer.echo("\n".join(lines))
-    shared.drawn(path)
 
 
 def _result(found: Sliding, reads: bool) -> list[str]:

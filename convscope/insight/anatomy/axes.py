@@ -118,6 +118,10 @@ def without(axes: tuple[Axis, ...], at: Sequence[int]) -> tuple[Axis, ...]:
     return tuple(() if i in at else axis for i, axis in enumerate(axes))
 
 
+def dropped(field: Field, at: Sequence[int]) -> Field:
+    return replace(field, axes=tuple(x for i, x in enumerate(known(field)) if i not in at))
+
+
 def aligned(field: Field, rank: int) -> tuple[Axis, ...]:
     axes = known(field)
     return ((),) * (rank - len(axes)) + axes
@@ -156,17 +160,11 @@ def part(field: Field, at: int, size: int, of: int, start: int, step: int) -> Fi
     if len(axis) > 1 or len(axis[0].along) > 1:
         raise LostError
     run = axis[0]
-    moved = [
-        replace(
-            view,
-            low=view.low + start * run.step * view.stride,
-            high=view.high + start * run.step * view.stride,
-        )
-        if along == run.along
-        else view
+    by = start * run.step
+    height, width = (
+        view.moved(by) if along == run.along else view
         for along, view in zip("hw", field.views, strict=True)
-    ]
-    cut: Axis = (run._replace(step=run.step * step, size=size),) if size > 1 else ()
-    return settled(
-        replace(field, height=moved[0], width=moved[1], axes=(*axes[:at], cut, *axes[at + 1 :]))
     )
+    cut: Axis = (run._replace(step=run.step * step, size=size),) if size > 1 else ()
+    after = (*axes[:at], cut, *axes[at + 1 :])
+    return settled(replace(field, height=height, width=width, axes=after))

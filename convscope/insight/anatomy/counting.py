@@ -3,10 +3,9 @@
 The rules are those of PyTorch's own counter (``torch.utils.flop_counter``), halved, and a few that
 it lacks. What works on each value by itself, normalises, pools, resizes or samples, or sums is not
 counted, as it is not in published figures: of a deformable convolution, what the convolution does.
-What makes a parametrised weight is
-not counted either: it does not depend on the image. An operator that is neither is said to be
-unknown. Pixels of the padding are multiplied like any
-others, and masked attention like any other.
+What makes a parametrised weight is not counted either: it does not depend on the image. An operator
+that is neither is said to be unknown. Pixels of the padding are multiplied like any others, and
+masked attention like any other.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map_only
 
-from convscope.insight.anatomy.trace import Op, Value
+from convscope.insight.anatomy.record import Op, Shape, Value
 from convscope.uncompiled import uncompiled
 
 _FREE = {  # beside views, copies, new tensors, and what has PyTorch's tags for pointwise, reduction
@@ -46,17 +45,7 @@ _FREE = {  # beside views, copies, new tensors, and what has PyTorch's tags for 
     "_weight_norm_interface", "_embedding_bag", "_embedding_bag_forward_only",
 }  # fmt: skip
 
-_FREE_FAMILIES = (
-    "new_",
-    "empty",
-    "zeros",
-    "ones",
-    "full",
-    "rand",
-    "detach",
-    "upsample",
-    "grid_sampler",
-)
+_FAMILIES = ("new_", "empty", "zeros", "ones", "full", "rand", "detach", "upsample", "grid_sampler")
 _TAGS = {torch.Tag.reduction, torch.Tag.view_copy, torch.Tag.inplace_view}
 
 
@@ -73,20 +62,14 @@ def multiply_adds(op: Op) -> int | None:
         return 0
     if op.name in _OWN:
         return _OWN[op.name](op)
-    rule = _rule(op.target)
+    rule = _rules().get(op.target._overloadpacket)
     if rule is not None:
         shapes = tree_map_only(Value, lambda value: value.shape, (op.args, op.kwargs))
         out = [value.shape for value in op.outputs]
         try:
             return int(rule(*shapes[0], out_val=out[0] if len(out) == 1 else out, **shapes[1]))
-        except (
-            AssertionError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            KeyError,
-        ):  # arguments that the rule does not know
-            return None
+        except (AssertionError, TypeError, ValueError, AttributeError, KeyError):
+            return None  # arguments that the rule does not know
     return 0 if _is_free(op) else None
 
 
@@ -119,7 +102,7 @@ def terms(op: Op) -> str:
     return f"{_product(op.outputs[0].shape)} * {total // outputs}"
 
 
-def _product(numbers: tuple[int, ...]) -> str:
+def _product(numbers: Shape) -> str:
     """Factors, without the 1 of a batch of one."""
     return "*".join(map(str, numbers[1:] if len(numbers) > 1 and numbers[0] == 1 else numbers))
 
@@ -135,16 +118,10 @@ def _rules() -> dict[Any, Callable[..., int]]:
     log.setLevel(level)
 
     aten = torch.ops.aten
-    found: dict[Any, Callable[..., int]] = {
-        target: _halved(rule)
-        for target, rule in flop_registry.items()
-        if not getattr(rule, "_get_raw", False)
-    }
-    for name in (
-        "_scaled_dot_product_flash_attention_for_cpu",
-        "_scaled_dot_product_fused_attention_overrideable",
-    ):
-        found[getattr(aten, name)] = _halved(sdpa_flop)
+    rules = {op: rule for op, rule in flop_registry.items() if not getattr(rule, "_get_raw", False)}
+    rules[aten._scaled_dot_product_flash_attention_for_cpu] = sdpa_flop
+    rules[aten._scaled_dot_product_fused_attention_overrideable] = sdpa_flop
+    found: dict[Any, Callable[..., int]] = {op: _halved(rule) for op, rule in rules.items()}
     found[aten.mv] = lambda matrix, *_, **__: math.prod(matrix)
     found[aten.addmv] = lambda _, matrix, *__, **___: math.prod(matrix)
     found[aten.dot] = found[aten.vdot] = lambda vector, *_, **__: math.prod(vector)
@@ -181,10 +158,6 @@ def _halved(rule: Callable[..., int]) -> Callable[..., int]:
     return pairs
 
 
-def _rule(target: Any) -> Callable[..., int] | None:
-    return _rules().get(target._overloadpacket)
-
-
 def _is_free(op: Op) -> bool:
     return (
         op.viewing
@@ -192,5 +165,5 @@ def _is_free(op: Op) -> bool:
         or op.pointwise
         or bool(_TAGS & set(op.target.tags))
         or op.name in _FREE
-        or op.name.strip("_").startswith(_FREE_FAMILIES)
+        or op.name.strip("_").startswith(_FAMILIES)
     )

@@ -8,8 +8,7 @@ import itertools
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from convscope.formatting import plural
 from convscope.insight.anatomy import folding, shapes
@@ -24,13 +23,11 @@ from convscope.insight.anatomy.layout import (
     boxes_of,
     chain_of,
     folded,
+    with_inputs,
 )
-from convscope.insight.anatomy.rows import Row, taken
-from convscope.insight.anatomy.strokes import OUT, RING, STYLE, Strokes
+from convscope.insight.anatomy.rows import Anatomy, Row
+from convscope.insight.anatomy.strokes import OUT, RING, STYLE, Strokes, extent
 from convscope.insight.anatomy.text import more
-
-if TYPE_CHECKING:
-    from convscope.insight.anatomy.summary import Summary
 
 LETTER, BOLD = 6.3, 7.4  # pixels a letter of the labels takes, on average
 IN = 16  # pixels of the line into a box
@@ -42,8 +39,6 @@ GROUND = """
 .net { color-scheme: light dark; color: #1d1e22; background: #fcfbf9; }
 @media (prefers-color-scheme: dark) { .net { color: #e9e7e2; background: #15171a; } }
 """
-
-
 SCALE = (
     "A box is as wide and deep as its map, by the square root, and as thick as its channels, by "
     "the logarithm; vectors are bars."
@@ -58,7 +53,7 @@ class Size(NamedTuple):
     high: float
 
 
-def svg(summary: Summary, links: str = "", whole: bool = False) -> str:
+def svg(summary: Anatomy, links: str = "", whole: bool = False) -> str:
     """The picture as a file of its own; with ``links``, as a part of a page in whose table the
     rows have that name and their number as anchors.
 
@@ -81,19 +76,19 @@ def svg(summary: Summary, links: str = "", whole: bool = False) -> str:
 class _Picture(Strokes):
     """Measured first, then drawn from the top."""
 
-    def __init__(self, summary: Summary, links: str, said: str = "") -> None:
+    def __init__(self, summary: Anatomy, links: str, said: str = "") -> None:
         super().__init__()
         self.summary, self.links, self.said = summary, links, said
-        self.rows: Sequence[Row] = _with_inputs(summary)
+        self.rows = with_inputs(summary)
         several = len(self.rows) - len(summary.rows)
         parts = [0] * several + [row.parts for row in summary.rows]
         self.anchors = [0, *itertools.accumulate(parts)]  # the row of the table
         self.boxes = boxes_of(self.rows)
         self.chain: Chain = folded(chain_of(self.boxes), self.boxes, self.rows)
         self.notes = more(self.rows)
+        self.image = summary.inputs[0] if summary.inputs else ()
         sides = [side for row in self.rows if row.size for side in row.size]
-        image = summary.inputs[0] if summary.inputs else ()
-        self.scale = WIDEST / math.sqrt(max([*sides, *image[1:], 1]))
+        self.scale = WIDEST / math.sqrt(max([*sides, *self.image[1:], 1]))
         self.size = self._measure(self.chain)
 
     def weight(self, path: str) -> int:
@@ -102,7 +97,7 @@ class _Picture(Strokes):
         return sum(all(self.rows[i].name.startswith(inside) for i in b.rows) for b in self.boxes)
 
     def drawn(self) -> str:
-        size, head = self.size, self._slab(self._image_shape(), None)
+        size, head = self.size, self._slab(self.image, None)
         left, right = max(size.left, head.left) + 12, max(size.right, head.right + 120) + 12
         x, y = left, 12.0
         if len(self.rows) == len(self.summary.rows):
@@ -124,12 +119,11 @@ class _Picture(Strokes):
             high += 14
         wide = left + right
         said = html.escape(f"{self.summary.model}: {len(self.boxes)} boxes, from the input down")
-        alone = "" if self.links else f"{GROUND}"
+        alone = "" if self.links else GROUND
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="net" role="img" width="{wide:.0f}" '
             f'height="{high:.0f}" viewBox="0 0 {wide:.0f} {high:.0f}"><title>{said}</title>'
-            f"<desc>{SCALE}</desc>"
-            f"<style>{alone}{STYLE}</style>{''.join(self.parts)}</svg>"
+            f"<desc>{SCALE}</desc><style>{alone}{STYLE}</style>{''.join(self.parts)}</svg>"
         )
 
     # how large
@@ -192,22 +186,8 @@ class _Picture(Strokes):
         return len(shapes.text(self._last(box).output_shape)) * LETTER + 14
 
     def _slab(self, shape: tuple[int, ...] | None, size: tuple[int, int] | None) -> Size:
-        wide, deep, thick = self._extent(shape or (1,), size)
+        wide, deep, thick = extent(shape, size, self.scale)
         return Size(wide / 2 + deep * 0.3, wide / 2 + deep * 0.3, deep * 0.42 + thick)
-
-    def _extent(
-        self, shape: tuple[int, ...], size: tuple[int, int] | None
-    ) -> tuple[float, float, float]:
-        """Width, depth and thickness of the slab of a tensor."""
-        if size is None and len(shape) > 2:
-            size = (shape[-2], shape[-1])
-        if size is not None and size != (1, 1) and len(shape) > 1:
-            channels = max(1, math.prod(shape) // math.prod(size))
-            high, wide = (max(7.0, self.scale * math.sqrt(side)) for side in size)
-            return wide, high, _thickness(channels)
-        if len(shape) == 2:  # tokens, each a vector
-            return max(16.0, 5 * math.sqrt(shape[0])), 6.0, _thickness(shape[1])
-        return 12 + 11 * math.log2(max(2, math.prod(shape))), 5.0, 9.0
 
     # what it says
 
@@ -234,9 +214,6 @@ class _Picture(Strokes):
         lines += [f"then {after}" if before else after] * bool(after)
         return [*lines, *[_short(main.name, 34)] * (main.name != main.label)]
 
-    def _image_shape(self) -> tuple[int, ...]:
-        return self.summary.inputs[0] if self.summary.inputs else ()
-
     # drawing
 
     def _draw(self, chain: Chain, x: float, y: float) -> float:
@@ -254,10 +231,8 @@ class _Picture(Strokes):
         return y
 
     def _image(self, x: float, y: float) -> float:
-        shape = self._image_shape()
-        extent = self._extent(shape, None)
-        self._put_slab(x, y, extent, "image")
-        slab = self._slab(shape, None)
+        self._put_slab(x, y, extent(self.image, None, self.scale), "image")
+        slab = self._slab(self.image, None)
         y += slab.high
         self._text(x + slab.right + 8, y - slab.high / 2 + 4, ["input"])
         said = " and ".join(map(shapes.text, self.summary.inputs))
@@ -287,9 +262,8 @@ class _Picture(Strokes):
             self._text(x + RING + 8, top + body / 2, self._lines(box))
             bottom = top + 2 * RING
         else:
-            extent = self._extent(last.output_shape or (1,), last.size)
             slab = self._slab(last.output_shape, last.size)
-            self._put_slab(x, top, extent, _colour(main))
+            self._put_slab(x, top, extent(last.output_shape, last.size, self.scale), _colour(main))
             self._text(x + slab.right + 8, top + body / 2, self._lines(box))
             bottom = top + slab.high
         self.parts.append(f"</g>{'</a>' if linked else '</g>'}")
@@ -392,27 +366,6 @@ class _Picture(Strokes):
             )
             found.append(".".join(one for one, *_ in same) or self._main(boxes[0]).name)
         return found
-
-
-def _with_inputs(summary: Summary) -> Sequence[Row]:
-    """The rows, and before them one for each of several inputs."""
-    several = len(summary.inputs)
-    if several < 2:
-        return summary.rows
-    inputs = [
-        Row(name, INPUT, shape, 0, 0, activation_bytes=1, inputs=(-1,), label=name)
-        for n, shape in enumerate(summary.inputs)
-        for name in [taken((), -1 - n)]
-    ]
-    moved = [
-        replace(row, inputs=tuple(i + several if i >= 0 else -1 - i for i in row.inputs))
-        for row in summary.rows
-    ]
-    return [*inputs, *moved]
-
-
-def _thickness(channels: int) -> float:
-    return 4 + 3.4 * math.log2(max(1, channels))
 
 
 def _colour(row: Row) -> str:

@@ -6,32 +6,30 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from convscope.errors import BadArgument
 from convscope.insight.anatomy import shapes
 from convscope.insight.anatomy.layout import look
-from convscope.insight.anatomy.rows import Row, in_order, total
+from convscope.insight.anatomy.rows import Anatomy, Row, in_order, total
 
-if TYPE_CHECKING:
-    from convscope.insight.anatomy.summary import Summary
-
+A = TypeVar("A", bound=Anatomy)
 HOLDERS = ("Sequential", "ModuleList")  # are called what they hold
 
 
-def to_level(summary: Summary, level: int) -> Summary:
+def to_level(summary: A, level: int) -> A:
     """One row for each module so many levels deep. Raises BadArgument for a level below 1."""
     if level < 1:
         raise BadArgument("level", level, "must be a whole number of at least 1", "try 2")
     return fold(summary, lambda name: ".".join(name.split(".")[:level]))
 
 
-def depth(summary: Summary) -> int:
+def depth(summary: Anatomy) -> int:
     """The deepest level there is."""
     return max((len(row.name.split(".")) for row in summary.rows), default=1)
 
 
-def fold(summary: Summary, place: Callable[[str], str], like: Sequence[_Run] = ()) -> Summary:
+def fold(summary: A, place: Callable[[str], str], like: Sequence[_Run] = ()) -> A:
     """The same with rows that follow each other in one ``place`` as one: their sums, what it gives
     and what its units see."""
     where: dict[int, int] = {}
@@ -65,7 +63,7 @@ def fold(summary: Summary, place: Callable[[str], str], like: Sequence[_Run] = (
     return replace(summary, rows=tuple(found))
 
 
-def _holds(summary: Summary, name: str) -> str:
+def _holds(summary: Anatomy, name: str) -> str:
     """The modules right within one, where all are of a kind: ``6 x Bottleneck``."""
     inner = [path for path in summary.kinds if path and path.rpartition(".")[0] == name]
     kinds = Counter(shapes.words(summary.kinds[path]) for path in inner)
@@ -98,7 +96,7 @@ class _Run:
         return self.paths[0] + (f" to {self.paths[-1].rpartition('.')[2]}" if more else "")
 
 
-def alike(summary: Summary, weight: Callable[[str], int]) -> Summary:
+def alike(summary: A, weight: Callable[[str], int]) -> A:
     """The same with blocks that are built like a block before them, whatever their sizes, as one
     row, those that follow each other together; but for one that repeats the block right before it
     to the number.

@@ -8,9 +8,9 @@ drawn in the order of the calls with a line around for each further way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from convscope.insight.anatomy.rows import Row
+from convscope.insight.anatomy.rows import Anatomy, Row, taken
 
 FOLDED = 24  # more boxes than that, and parts that are alike, one after another, are drawn once
 LEAST = 3  # boxes that this must save
@@ -51,6 +51,23 @@ class Times:
 
 Part = int | Branches | Tangle | Times
 Chain = list[Part]
+
+
+def with_inputs(anatomy: Anatomy) -> Sequence[Row]:
+    """The rows, and before them one for each of several inputs."""
+    several = len(anatomy.inputs)
+    if several < 2:
+        return anatomy.rows
+    names = [taken((), -1 - n) for n in range(several)]
+    inputs = [
+        Row(name, INPUT, shape, 0, 0, activation_bytes=1, inputs=(-1,), label=name)
+        for name, shape in zip(names, anatomy.inputs, strict=True)
+    ]
+    moved = [
+        replace(row, inputs=tuple(i + several if i >= 0 else -1 - i for i in row.inputs))
+        for row in anatomy.rows
+    ]
+    return [*inputs, *moved]
 
 
 def boxes_of(rows: Sequence[Row]) -> list[Box]:

@@ -5,17 +5,12 @@ from __future__ import annotations
 
 import html
 import zlib
-from importlib import resources
-from typing import TYPE_CHECKING
 
 from convscope import webpage
 from convscope.formatting import binary_size
 from convscope.insight.anatomy import drawing, shapes
-from convscope.insight.anatomy.rows import Row
+from convscope.insight.anatomy.rows import Anatomy, Row
 from convscope.insight.anatomy.text import COUNTED, HEADS, SEEN, WORDS, cells, more, sums
-
-if TYPE_CHECKING:
-    from convscope.insight.anatomy.summary import Summary
 
 GROUND = """
 :root { color-scheme: light dark; --paper: #fcfbf9; --ink: #1d1e22; }
@@ -29,7 +24,7 @@ body { margin: 0 auto; padding: clamp(1rem, 4vw, 2.5rem); max-width: 96rem;
 """
 
 
-def page(summary: Summary) -> str:
+def page(summary: Anatomy) -> str:
     """The page: sums, picture and table."""
     return webpage.whole(
         f"{summary.model} · convscope summary",
@@ -40,14 +35,14 @@ def page(summary: Summary) -> str:
     )
 
 
-def fragment(summary: Summary) -> str:
+def fragment(summary: Anatomy) -> str:
     """What a notebook shows, on its own ground, light or dark."""
     links = f"row-{zlib.crc32(repr((summary.model, summary.inputs)).encode()):x}-"
     return _body(summary, links, "h2")
 
 
-def _body(summary: Summary, links: str, heading: str) -> str:
-    style = resources.files("convscope.insight.anatomy").joinpath("page.css").read_text("utf-8")
+def _body(summary: Anatomy, links: str, heading: str) -> str:
+    style = webpage.part("convscope.insight.anatomy", "page.css")
     whole = summary.total
     inputs = " and ".join(map(shapes.text, summary.inputs))
     facts = {
@@ -78,7 +73,7 @@ def _body(summary: Summary, links: str, heading: str) -> str:
     )
 
 
-def _table(summary: Summary, links: str) -> str:
+def _table(summary: Anatomy, links: str) -> str:
     whole = summary.total
     top = "".join(
         f'<th scope="col"{" class=word" if i < WORDS else ""}>{head}</th>'

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -23,6 +22,7 @@ from convscope.insight.anatomy.axes import (
     LostError,
     Run,
     aligned,
+    dropped,
     gathered,
     known,
     part,
@@ -33,7 +33,8 @@ from convscope.insight.anatomy.axes import (
     spatial,
     union,
 )
-from convscope.insight.anatomy.trace import Op, Trace, Value
+from convscope.insight.anatomy.record import Op, Trace, Value
+from convscope.insight.anatomy.shapes import moves
 from convscope.insight.receptive_field import AxisField
 from convscope.insight.reference.windows import axes_of
 
@@ -75,12 +76,13 @@ def _after(
     op: Op, out: Value, found: Mapping[Value, Field], taken: list[Field], image: Field
 ) -> Field:
     """What the units of an operator's output see."""
-    rule = _RULES.get(op.name)
     try:
-        if rule is not None:
-            after = rule(op, out, found)
+        if op.name in _JOINS:
+            after = _JOINS[op.name](op, out, found)
+        elif op.name in _RULES:
+            after = _RULES[op.name](op, out, found[op.inputs[0]])
         elif torch.Tag.reduction in op.target.tags:
-            after = _reduced(op, out, found)
+            after = _reduced(op, out, found[op.inputs[0]])
         elif op.pointwise:
             after = _together(op, out, found)
         else:
@@ -89,8 +91,7 @@ def _after(
         after = _lost(taken[0])
     if not after.whole and not any(field.whole for field in taken):
         return after
-    height, width = (AxisField(1, 0, side.size - 1, side.size) for side in image.views)
-    return Field(height, width, after.axes, whole=True)
+    return Field(image.height.whole, image.width.whole, after.axes, whole=True)
 
 
 def _lost(field: Field) -> Field:
@@ -102,39 +103,34 @@ def _lost(field: Field) -> Field:
 
 def _together(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     """Units that lie in the same place together, as in a sum."""
-    fields = [found[value] for value in op.inputs if value in found]
-    return union(fields, len(out.shape))
+    return union([found[value] for value in op.inputs if value in found], len(out.shape))
 
 
 def _concatenated(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     fields = [found[value] for value in op.inputs if value in found]
     at = op["dim"] % len(out.shape)
-    if op.name == "stack":
-        fields = [
-            replace(field, axes=(*known(field)[:at], (), *known(field)[at:])) for field in fields
-        ]
-    cut = [
-        replace(field, axes=tuple(plain(out.shape[at]) if i == at and not spatial(axis) else axis
-                                  for i, axis in enumerate(known(field))))
-        for field in fields
-    ]  # fmt: skip
+    cut = []
+    for field in fields:
+        axes = list(known(field))
+        axes[at:at] = [()] * (op.name == "stack")
+        axes[at] = axes[at] if spatial(axes[at]) else plain(out.shape[at])
+        cut.append(replace(field, axes=tuple(axes)))
     joined = union(cut, len(out.shape))
-    axes = known(joined)
-    if not spatial(axes[at]):
+    whole = known(joined)
+    if not spatial(whole[at]):
         return joined
     if len(fields) == 1:  # tokens, and one more that is no part of the image
-        along = "".join(side for side in "hw" if runs_of((axes[at],), side))
+        along = "".join(side for side in "hw" if runs_of((whole[at],), side))
         mixed: Axis = (Run(along, 1, out.shape[at]),)
-        return replace(joined, axes=(*axes[:at], mixed, *axes[at + 1 :]))
+        return replace(joined, axes=(*whole[:at], mixed, *whole[at + 1 :]))
     raise LostError
 
 
 # another look at the same numbers
 
 
-def _reshaped(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
+def _reshaped(op: Op, out: Value, field: Field) -> Field:
     """Rows of units cut and joined anew, in the same order."""
-    field = found[op.inputs[0]]
     runs = [run for axis in known(field) for run in axis]
     if math.prod(run.size for run in runs) != math.prod(out.shape):
         raise LostError
@@ -159,8 +155,7 @@ def _reshaped(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     return replace(field, axes=tuple(axes))
 
 
-def _permuted(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
-    field = found[op.inputs[0]]
+def _permuted(op: Op, out: Value, field: Field) -> Field:
     axes = known(field)
     if op.name == "permute":
         order = [i % len(axes) for i in op["dims"]]
@@ -172,9 +167,8 @@ def _permuted(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     return replace(field, axes=tuple(axes[i] for i in order))
 
 
-def _same_order(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
+def _same_order(op: Op, out: Value, field: Field) -> Field:
     """Axes of size 1 that come or go."""
-    field = found[op.inputs[0]]
     left = [axis for axis in known(field) if axis]
     axes: list[Axis] = [left.pop(0) if size != 1 and left else () for size in out.shape]
     if left:
@@ -182,85 +176,75 @@ def _same_order(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     return replace(field, axes=tuple(axes))
 
 
-def _expanded(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
-    field = found[op.inputs[0]]
-    axes = tuple(
-        axis or plain(size)
-        for axis, size in zip(aligned(field, len(out.shape)), out.shape, strict=True)
-    )
-    return replace(field, axes=axes)
+def _expanded(op: Op, out: Value, field: Field) -> Field:
+    return replace(field, axes=_filled(aligned(field, len(out.shape)), out))
 
 
-def _sliced(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
+def _filled(axes: Sequence[Axis], out: Value) -> tuple[Axis, ...]:
+    """The same with channels, or whatever is no part of the image, where nothing ran along."""
+    return tuple(axis or plain(size) for axis, size in zip(axes, out.shape, strict=True))
+
+
+def _sliced(op: Op, out: Value, field: Field) -> Field:
     """Some of the units along an axis: every n-th row and column, a part of the channels."""
-    field, source = found[op.inputs[0]], op.inputs[0]
-    at = op["dim"] % len(source.shape)
-    start, step = op["start"] or 0, op["step"]
-    size = source.shape[at]
+    at, size = _along(op)
+    start = op["start"] or 0
     start = min(max(start + size, 0) if start < 0 else start, size)
-    return part(field, at, out.shape[at], size, start, step)
+    return part(field, at, out.shape[at], size, start, op["step"])
 
 
-def _split(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
-    field, source = found[op.inputs[0]], op.inputs[0]
-    at = op["dim"] % len(source.shape)
+def _split(op: Op, out: Value, field: Field) -> Field:
+    at, size = _along(op)
     start = sum(value.shape[at] for value in op.outputs[: op.outputs.index(out)])
-    return part(field, at, out.shape[at], source.shape[at], start, 1)
+    return part(field, at, out.shape[at], size, start, 1)
 
 
-def _selected(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
-    field, source = found[op.inputs[0]], op.inputs[0]
-    at = op["dim"] % len(source.shape)
-    after = field
+def _selected(op: Op, out: Value, field: Field) -> Field:
+    at, size = _along(op)
     if spatial(known(field)[at]):
-        after = part(field, at, 1, source.shape[at], op["index"] % source.shape[at], 1)
-    axes = known(after)
-    return replace(after, axes=(*axes[:at], *axes[at + 1 :]))
+        field = part(field, at, 1, size, op["index"] % size, 1)
+    return dropped(field, [at])
 
 
-def _unbound(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
-    field = found[op.inputs[0]]
-    at = op["dim"] % len(op.inputs[0].shape)
-    axes = known(field)
-    if spatial(axes[at]):
+def _unbound(op: Op, out: Value, field: Field) -> Field:
+    at, _ = _along(op)
+    if spatial(known(field)[at]):
         raise LostError
-    return replace(field, axes=(*axes[:at], *axes[at + 1 :]))
+    return dropped(field, [at])
+
+
+def _along(op: Op) -> tuple[int, int]:
+    """The axis that an operator works along, and its size."""
+    shape = op.inputs[0].shape
+    return op["dim"] % len(shape), shape[op["dim"]]
 
 
 # layers
 
 
-def _reduced(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
+def _reduced(op: Op, out: Value, field: Field) -> Field:
     """A mean, a sum, a maximum over some axes."""
-    field, source = found[op.inputs[0]], op.inputs[0]
-    given = op.get("dim")
+    given, rank = op.get("dim"), len(op.inputs[0].shape)
     given = [given] if isinstance(given, int) else given
-    rank = len(source.shape)
     at = [i % rank for i in given] if given else list(range(rank))
     after = gathered(field, at)
-    if len(out.shape) == rank:
-        return after
-    axes = known(after)
-    return replace(after, axes=tuple(axis for i, axis in enumerate(axes) if i not in at))
+    return after if len(out.shape) == rank else dropped(after, at)
 
 
-def _softmax(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
-    field = found[op.inputs[0]]
+def _softmax(op: Op, out: Value, field: Field) -> Field:
     return gathered(field, [op["dim"] % len(out.shape)], keep=True)
 
 
-def _layer_norm(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
+def _layer_norm(op: Op, out: Value, field: Field) -> Field:
     rank = len(op.inputs[0].shape)
-    at = range(rank - len(op["normalized_shape"]), rank)
-    return gathered(found[op.inputs[0]], at, keep=True)
+    return gathered(field, range(rank - len(op["normalized_shape"]), rank), keep=True)
 
 
-def _group_norm(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
-    return gathered(found[op.inputs[0]], range(1, len(op.inputs[0].shape)), keep=True)
+def _group_norm(op: Op, out: Value, field: Field) -> Field:
+    return gathered(field, range(1, len(op.inputs[0].shape)), keep=True)
 
 
-def _batch_norm(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
-    field = found[op.inputs[0]]
+def _batch_norm(op: Op, out: Value, field: Field) -> Field:
     if not op.get("training", False):
         return field
     rank = len(op.inputs[0].shape)
@@ -280,42 +264,27 @@ def _product(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
         batch, rest = axes[: rank - 2], axes[kept % rank]
         matrix: list[Axis] = [rest, ()] if kept == -2 else [(), rest]
         factors.append(replace(field, axes=(*batch, *matrix)))
-    filled = [
-        replace(factor, axes=tuple(axis or plain(size)
-                                 for axis, size in zip(known(factor), out.shape, strict=True)))
-        for factor in factors
-    ]  # fmt: skip
-    if len(filled) == 1:
-        return filled[0]
-    return union(filled, len(out.shape))
+    filled = [replace(factor, axes=_filled(known(factor), out)) for factor in factors]
+    return filled[0] if len(filled) == 1 else union(filled, len(out.shape))
 
 
-def _vector_product(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
+def _vector_product(op: Op, out: Value, field: Field) -> Field:
     """A linear layer that is one operator: the last axis is summed over."""
-    field = found[op.inputs[0]]
     after = gathered(field, [len(op.inputs[0].shape) - 1])
     return replace(after, axes=(*known(after)[:-1], plain(out.shape[-1])))
 
 
-def _slid(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
+def _slid(op: Op, out: Value, field: Field) -> Field:
     """A convolution or a pool over maps [B,C,h,w]."""
-    source = op.inputs[0]
     if len(out.shape) != 4:
         raise LostError
-    if op.name == "convolution" and op["transposed"]:
-        return _resized(op, out, found)
-    if op.name == "convolution":
-        kernel, strides, pads = op["weight"].shape[2:], op["stride"], op["padding"]
-    else:
-        kernel = op["kernel_size"]
-        strides, pads = op["stride"] or kernel, op["padding"]
-    dilations = op.get("dilation", 1)
-    ceil_mode = bool(op.get("ceil_mode", False))
+    if op.get("transposed"):
+        return _resized(op, out, field)
+    kernel, strides, pads, dilations = moves(op)
     windows = axes_of(
-        source.shape[2:], _two(kernel), pads=_two(pads), strides=_two(strides),
-        dilations=_two(dilations), ceil_mode=ceil_mode,
+        op.inputs[0].shape[2:], kernel, pads=pads, strides=strides, dilations=dilations,
+        ceil_mode=bool(op.get("ceil_mode")),
     )  # fmt: skip
-    field = found[source]
     axes = known(field)
     if spatial(axes[1]) or spatial(axes[0]):
         raise LostError
@@ -334,30 +303,23 @@ def _slid(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     return replace(after, whole=True) if full else after
 
 
-def _two(value: Any) -> tuple[int, int]:
-    numbers = [value] if isinstance(value, int) else list(value)
-    return numbers[0], numbers[-1]
-
-
-def _adaptive(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
+def _adaptive(op: Op, out: Value, field: Field) -> Field:
     """A pool to a given size: windows of one size where that divides the map."""
-    field = found[op.inputs[0]]
     axes = known(field)
     views = []
     new = list(axes)
     for i, (along, view) in enumerate(zip("hw", field.views, strict=True), start=2):
         size, wanted = op.inputs[0].shape[i], out.shape[i]
         if size % wanted or (axes[i] and axes[i] != (Run(along, 1, size),)):
-            return _resized(op, out, found)
+            return _resized(op, out, field)
         views.append(view.through(size // wanted, size // wanted, 1, 0, wanted))
         new[i] = run_along(along, wanted)
     after = replace(field, height=views[0], width=views[1], axes=tuple(new))
     return after if any(map(spatial, new)) else replace(after, whole=True)
 
 
-def _resized(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
+def _resized(op: Op, out: Value, field: Field) -> Field:
     """Maps [B,C,h,w] of another size, whose units do not all see alike."""
-    field = found[op.inputs[0]]
     if len(out.shape) != 4:
         raise LostError
     runs = [run_along(along, n) for along, n in zip("hw", out.shape[2:], strict=True)]
@@ -365,14 +327,14 @@ def _resized(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     return replace(field, axes=axes, varies=True)
 
 
-def _padded(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
-    field, source = found[op.inputs[0]], op.inputs[0]
+def _padded(op: Op, out: Value, field: Field) -> Field:
+    source = op.inputs[0].shape
     axes, pads = list(known(field)), op.get("pad") or op["padding"]
     views = list(field.views)
     for i in range(len(pads) // 2):
         at = len(axes) - 1 - i
         begin, size = pads[2 * i], out.shape[at]
-        if size == source.shape[at]:
+        if size == source[at]:
             continue
         if not spatial(axes[at]):
             axes[at] = plain(size)
@@ -381,32 +343,30 @@ def _padded(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
             raise LostError
         run = axes[at][0]
         n = "hw".index(run.along)
-        moved = begin * run.step * views[n].stride
-        views[n] = replace(views[n], low=views[n].low - moved, high=views[n].high - moved)
+        views[n] = views[n].moved(-begin * run.step)
         axes[at] = (run._replace(size=size),)
     return settled(replace(field, height=views[0], width=views[1], axes=tuple(axes)))
 
 
-def _rolled(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
-    return replace(found[op.inputs[0]], varies=True)
+def _rolled(op: Op, out: Value, field: Field) -> Field:
+    return replace(field, varies=True)
 
 
 def _first(op: Op, out: Value, found: Mapping[Value, Field]) -> Field:
     return found[next(value for value in op.inputs if value in found)]
 
 
-Rule = Callable[[Op, Value, Mapping[Value, Field]], Field]
+Rule = Callable[[Op, Value, Field], Field]  # of an operator, its output, and its input's field
+Join = Callable[[Op, Value, Mapping[Value, Field]], Field]  # and those of all its inputs
 _NAMES: dict[Rule, str] = {
     _slid: "convolution max_pool2d_with_indices avg_pool2d",
     _adaptive: "_adaptive_avg_pool2d adaptive_max_pool2d",
     _padded: "constant_pad_nd reflection_pad2d replication_pad2d",
-    _product: "mm addmm bmm baddbmm",
     _vector_product: "mv addmv",
     _softmax: "_softmax _log_softmax _safe_softmax",
     _layer_norm: "native_layer_norm _fused_rms_norm",
     _group_norm: "native_group_norm",
     _batch_norm: "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training",
-    _concatenated: "cat stack",
     _reshaped: "view _unsafe_view reshape flatten unflatten _reshape_alias",
     _permuted: "permute transpose t",
     _same_order: "unsqueeze squeeze",
@@ -418,7 +378,12 @@ _NAMES: dict[Rule, str] = {
     _rolled: "roll flip",
     _resized: "upsample_nearest2d _upsample_nearest_exact2d upsample_bilinear2d upsample_bicubic2d "
     "pixel_shuffle pixel_unshuffle",
+}
+_JOINED: dict[Join, str] = {
+    _product: "mm addmm bmm baddbmm",
+    _concatenated: "cat stack",
     _together: "where masked_fill masked_fill_ copy_ clone _to_copy",
     _first: "detach alias lift_fresh native_dropout",
 }
 _RULES = {name: rule for rule, names in _NAMES.items() for name in names.split()}
+_JOINS = {name: join for join, names in _JOINED.items() for name in names.split()}

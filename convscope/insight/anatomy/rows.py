@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from convscope.formatting import plural
 from convscope.insight.anatomy import shapes
-from convscope.insight.anatomy.axes import Field
 from convscope.insight.anatomy.counting import multiply_adds, terms, unknown
 from convscope.insight.anatomy.receptive_field import follow
+from convscope.insight.anatomy.record import Failure, Frame, Op, Shape, Trace, Value
 from convscope.insight.anatomy.steps import Step, of_pytorch, steps_of
-from convscope.insight.anatomy.trace import Frame, Op, Shape, Trace, Value
 from convscope.insight.receptive_field import ReceptiveField
 
 
@@ -103,6 +102,54 @@ def total(rows: Sequence[Row]) -> Row:
     )
 
 
+@dataclass(frozen=True)
+class Anatomy:
+    """The rows of a network for one image, in the order of the calls, and what is to be said of
+    them.
+
+    ``failure`` says where the network failed, if it did: the rows are those up to there.
+    ``inputs`` are the shapes it got, ``kinds`` the class of each module by its path.
+    """
+
+    model: str
+    inputs: tuple[Shape, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    failure: Failure | None = None
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Row:
+        """The sums over all rows."""
+        return total(self.rows)
+
+    @property
+    def unused(self) -> int:
+        """Parameters that no call used, such as those of an auxiliary head."""
+        return sum(row.parameters for row in self.rows if row.output_shape is None)
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``convscope summary --json`` prints."""
+        sums = self.total
+        return {
+            "model": self.model,
+            "inputs": [list(shape) for shape in self.inputs],
+            "rows": [row.as_json() for row in self.rows],
+            "total": {
+                "parameters": sums.parameters,
+                "unused_parameters": self.unused,
+                "multiply_adds": sums.multiply_adds,
+                "uncounted_rows": sum(row.multiply_adds is None for row in self.rows),
+                "activation_bytes": sums.activation_bytes,
+                "output_shape": None if sums.output_shape is None else list(sums.output_shape),
+            },
+            "notes": list(self.notes),
+            "failure": None
+            if self.failure is None
+            else {**vars(self.failure), "shapes": [list(s) for s in self.failure.shapes]},
+        }
+
+
 def in_order(inputs: Iterable[int]) -> tuple[int, ...]:
     """What a row takes: the inputs, the first of them first, then rows."""
     return tuple(sorted(inputs, key=lambda i: (i >= 0, abs(i))))
@@ -118,7 +165,7 @@ def rows_of(trace: Trace, batch: bool = True) -> list[Row]:
 
     ``batch``: the first axis of every output is a batch of one, and is left out.
     """
-    steps, seen = steps_of(trace), follow(trace)
+    steps, fields = steps_of(trace), follow(trace)
     reach: list[set[int]] = []  # of each step: the steps that it depends on
     found: list[Row] = []
     owner: dict[str, str] = {}  # parameter -> the row that counted it
@@ -128,10 +175,14 @@ def rows_of(trace: Trace, batch: bool = True) -> list[Row]:
         if step.frame is not None and step.frame.failed:  # what its operators would have taken
             step.parameters |= _own(step.frame)
         parameters, notes = _counted(step, owner, trace)
-        uncounted = sorted({said for op in step.ops if (said := unknown(op))})
+        uncounted = sorted({why for op in step.ops if (why := unknown(op))})
         notes += [f"no counting rule for {', '.join(uncounted)}"] * bool(uncounted)
         join = _join(step, reach)
-        unit = seen.get(out) if out is not None else None
+        unit = fields.get(out) if out is not None else None
+        seen = None
+        if unit is not None and not unit.varies:
+            seen = ReceptiveField(step.name, step.kind, unit.height, unit.width, unit.whole)
+        said = [text for op in step.ops if (text := shapes.label(op))]
         row = Row(
             name=step.name,
             kind=step.kind,
@@ -142,12 +193,12 @@ def rows_of(trace: Trace, batch: bool = True) -> list[Row]:
             why=_why(step, found, batch, join),
             work=_work(step.ops),
             activation_bytes=_bytes(step),
-            seen=_as_seen(step, unit),
+            seen=seen,
             varies=unit is not None and unit.varies,
             inputs=in_order(step.inputs),
             join=join,
             slides=any(shapes.slides(op) for op in step.ops),
-            label=_label(step),
+            label=said[0] if len(said) == 1 else shapes.words(step.kind),
             size=None if unit is None else unit.size,
         )
         found.append(row)
@@ -262,19 +313,7 @@ def _first(step: Step) -> Shape:
     return taken[0].shape if taken else ()
 
 
-def _label(step: Step) -> str:
-    """What a step does, in words."""
-    said = [text for op in step.ops if (text := shapes.label(op))]
-    return said[0] if len(said) == 1 else shapes.words(step.kind)
-
-
 def _work(ops: Sequence[Op]) -> str:
     """The multiply-adds as factors, terms alike taken together."""
     found = Counter(text for op in ops if multiply_adds(op) and (text := terms(op)))
     return " + ".join(f"{n} * ({text})" if n > 1 else text for text, n in found.items())
-
-
-def _as_seen(step: Step, unit: Field | None) -> ReceptiveField | None:
-    if unit is None or unit.varies:
-        return None
-    return ReceptiveField(step.name, step.kind, unit.height, unit.width, unit.whole)

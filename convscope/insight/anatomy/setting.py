@@ -103,9 +103,8 @@ class _Kept:
     """Containers and objects with what they held, and the plain tensors among that."""
 
     def __init__(self) -> None:
-        self.seen: dict[
-            int, Any
-        ] = {}  # by identity; the objects themselves, so that none is reused
+        # by identity; the objects themselves, so that none is reused
+        self.seen: dict[int, Any] = {}
         self.restores: list[Callable[[], object]] = []
         self.tensors: list[Tensor] = []
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from convscope.insight.anatomy.trace import Op, Shape
+from convscope.insight.anatomy.record import Op, Shape
 
 
 def text(shape: Shape | None) -> str:
@@ -26,6 +26,12 @@ def slides(op: Op) -> bool:
     return op.name in ("convolution", "_convolution") or "_pool" in op.name
 
 
+def moves(op: Op) -> tuple[Any, Any, Any, Any]:
+    """Kernel, stride, padding and dilation of an operator that moves windows: numbers or lists."""
+    kernel = op["kernel_size"] if "_pool" in op.name else op["weight"].shape[2:]
+    return kernel, op["stride"] or kernel, op["padding"], op.get("dilation", 1)
+
+
 def label(op: Op) -> str:
     """What a sliding operator is, in words; empty for any other.
 
@@ -36,14 +42,14 @@ def label(op: Op) -> str:
     ['conv 5x3, stride 2, depthwise']
     """
     if op.name in ("convolution", "_convolution"):
-        kernel, stride = op["weight"].shape[2:], op["stride"]
+        kernel, stride, *_ = moves(op)
         kind, usual = "transposed conv" if op["transposed"] else "conv", 1
         groups, channels = op["groups"], op["input"].shape[1]
         more = [f"dilation {_by(op['dilation'])}"] * (set(op["dilation"]) != {1})
         if groups > 1:
             more.append("depthwise" if groups == channels else f"{groups} groups")
     elif op.name.startswith(("max_pool", "avg_pool")):
-        kernel, stride, more = op["kernel_size"], op["stride"] or op["kernel_size"], []
+        (kernel, stride, *_), more = moves(op), []
         kind, usual = ("max-pool" if op.name.startswith("max") else "average-pool"), kernel
     else:
         return ""
@@ -114,14 +120,11 @@ def flattened(before: Shape, after: Shape) -> str:
 def _convolved(op: Op, source: Shape, out: Shape) -> str:
     weight = op["weight"].shape
     groups = f" in {op['groups']} groups" if op["groups"] > 1 else ""
-    moves = (weight[2:], op["stride"], op["padding"], op["dilation"])
     if not op["transposed"]:
-        return f"{weight[0]} kernels{groups}; {_windows(source, out, *moves)}"
+        return f"{weight[0]} kernels{groups}; {_windows(source, out, *moves(op))}"
     filled = []
-    axes = zip(
-        source[2:], out[2:], *map(_each(len(out) - 2), (*moves, op["output_padding"])), strict=True
-    )
-    for n, m, k, s, p, d, more in axes:
+    each = map(_each(len(out) - 2), (*moves(op), op["output_padding"]))
+    for n, m, k, s, p, d, more in zip(source[2:], out[2:], *each, strict=True):
         span = k if d == 1 else f"{d}*({k} - 1) + 1"
         filled.append(f"({n} - 1)*{s} - 2*{p} + {span}{f' + {more}' if more else ''} = {m}")
     return f"{out[1]} channels{groups}; {_both(filled)}"
@@ -133,10 +136,8 @@ def _windows(
 ) -> str:  # fmt: skip
     filled = []
     rank = min(len(source), len(out)) - 2
-    axes = zip(
-        source[2:], out[2:], *map(_each(rank), (kernel, stride, padding, dilation)), strict=True
-    )
-    for n, m, k, s, p, d in axes:
+    each = map(_each(rank), (kernel, stride, padding, dilation))
+    for n, m, k, s, p, d in zip(source[2:], out[2:], *each, strict=True):
         if (n, m, k, p) == (1, 1, 1, 0) and rank > 1 and source[2:].count(1) == 1:
             continue  # what PyTorch puts in where there is one direction alone
         room = f"{n}{f' + 2*{p}' if p else ''} - {k if d == 1 else f'{d}*({k} - 1) - 1'}"
@@ -180,14 +181,8 @@ def _both(filled: Sequence[str]) -> str:
     return f"height {filled[0]}, width {filled[1]}"
 
 
-def _short(number: float) -> str:
-    return f"{number:.4g}"
-
-
 def _pooled(op: Op, source: Shape, out: Shape) -> str:
-    kernel = op["kernel_size"]
-    moves = (kernel, op["stride"] or kernel, op["padding"], op.get("dilation", 1))
-    return _windows(source, out, *moves, ceil=bool(op["ceil_mode"]))
+    return _windows(source, out, *moves(op), ceil=bool(op["ceil_mode"]))
 
 
 def _joined(op: Op, source: Shape, out: Shape) -> str:
@@ -207,7 +202,7 @@ def _asked(op: Op, source: Shape, out: Shape) -> str:
 
 def _resized(op: Op, source: Shape, out: Shape) -> str:
     pairs = zip(source[2:], out[2:], strict=True)
-    return _both([f"{n} * {_short(m / n)} = {m}" for n, m in pairs])
+    return _both([f"{n} * {m / n:.4g} = {m}" for n, m in pairs])
 
 
 _NAMES: dict[Callable[[Op, Shape, Shape], str], str] = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from convscope.insight.anatomy.counting import multiply_adds
-from convscope.insight.anatomy.trace import Frame, Op, Trace, Value
+from convscope.insight.anatomy.record import Frame, Op, Trace, Value
 
 _COPIES = {"clone", "_to_copy", "contiguous", "detach", "alias", "lift_fresh", "_unsafe_view"}
 
@@ -20,7 +20,7 @@ class Step:
     """A call of a layer, or of a function outside of any, with the operators in it.
 
     ``frame`` is the layer's. ``inputs`` are the steps that it takes, -1 the input itself, -2 a
-    second one;    ``parameters`` those that it is the first or a later one to take.
+    second one; ``parameters`` those that it is the first or a later one to take.
     """
 
     name: str

@@ -95,6 +95,26 @@ class Strokes:
         self.parts.append(f'<path class="{look}" d="{d}"/>')
 
 
+def extent(
+    shape: tuple[int, ...] | None, size: tuple[int, int] | None, scale: float
+) -> tuple[float, float, float]:
+    """Width, depth and thickness of the slab of a tensor, whose map is of that size."""
+    shape = shape or (1,)
+    if size is None and len(shape) > 2:
+        size = (shape[-2], shape[-1])
+    if size is not None and size != (1, 1) and len(shape) > 1:
+        channels = max(1, math.prod(shape) // math.prod(size))
+        high, wide = (max(7.0, scale * math.sqrt(side)) for side in size)
+        return wide, high, _thickness(channels)
+    if len(shape) == 2:  # tokens, each a vector
+        return max(16.0, 5 * math.sqrt(shape[0])), 6.0, _thickness(shape[1])
+    return 12 + 11 * math.log2(max(2, math.prod(shape))), 5.0, 9.0
+
+
+def _thickness(channels: int) -> float:
+    return 4 + 3.4 * math.log2(max(1, channels))
+
+
 def _toward(at: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
     """A point a little way from one to another."""
     far = math.dist(at, other)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,11 +15,12 @@ from torch.nn.parameter import is_lazy
 from convscope.errors import BadArgument
 from convscope.evaluation.predictions import evaluating
 from convscope.formatting import plural
-from convscope.insight.anatomy import folding
-from convscope.insight.anatomy import rows as table
-from convscope.insight.anatomy.rows import Row, total
+from convscope.insight.anatomy import drawing, folding, page
+from convscope.insight.anatomy import text as words
+from convscope.insight.anatomy.record import Trace
+from convscope.insight.anatomy.rows import Anatomy, rows_of
 from convscope.insight.anatomy.setting import META
-from convscope.insight.anatomy.trace import Failure, Shape, Trace, trace
+from convscope.insight.anatomy.trace import trace
 from convscope.insight.receptive_field import ReceptiveField, start
 
 INDEXED = ("embedding", "embedding_bag", "one_hot")  # functions that take whole numbers
@@ -27,84 +28,31 @@ Given = Sequence[int] | Tensor | Sequence[Sequence[int] | Tensor]
 
 
 @dataclass(frozen=True, repr=False)
-class Summary:
-    """The rows of a network for one image, in the order of the calls, and what is to be said of
-    them.
-
-    ``failure`` says where the network failed, if it did: the rows are those up to there.
-    ``inputs`` are the shapes it got, ``kinds`` the class of each module by its path.
-    """
-
-    model: str
-    inputs: tuple[Shape, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-    failure: Failure | None = None
-    kinds: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def total(self) -> Row:
-        """The sums over all rows."""
-        return total(self.rows)
-
-    @property
-    def unused(self) -> int:
-        """Parameters that no call used, such as those of an auxiliary head."""
-        return sum(row.parameters for row in self.rows if row.output_shape is None)
+class Summary(Anatomy):
+    """An anatomy that tells itself: in words, as a picture, as a page."""
 
     def folded(self, level: int) -> Summary:
         """The same with the rows of each module so many levels deep as one: its sums, what it gives
         and what its units see. Raises BadArgument for a level below 1."""
         return folding.to_level(self, level)
 
-    def as_json(self) -> dict[str, Any]:
-        """What ``convscope summary --json`` prints."""
-        sums = self.total
-        return {
-            "model": self.model,
-            "inputs": [list(shape) for shape in self.inputs],
-            "rows": [row.as_json() for row in self.rows],
-            "total": {
-                "parameters": sums.parameters,
-                "unused_parameters": self.unused,
-                "multiply_adds": sums.multiply_adds,
-                "uncounted_rows": sum(row.multiply_adds is None for row in self.rows),
-                "activation_bytes": sums.activation_bytes,
-                "output_shape": None if sums.output_shape is None else list(sums.output_shape),
-            },
-            "notes": list(self.notes),
-            "failure": None
-            if self.failure is None
-            else {**vars(self.failure), "shapes": [list(s) for s in self.failure.shapes]},
-        }
-
     def text(self, width: int | None = None) -> str:
         """The table in plain text, no wider than ``width`` columns where that can be."""
-        from convscope.insight.anatomy import text
-
-        return text.text(self, width)
+        return words.text(self, width)
 
     def markdown(self) -> str:
         """The table in Markdown."""
-        from convscope.insight.anatomy import text
-
-        return text.markdown(self)
+        return words.markdown(self)
 
     def svg(self, whole: bool = False) -> str:
         """The network drawn, as SVG; blocks of a large one folded, but for ``whole``."""
-        from convscope.insight.anatomy import drawing
-
         return drawing.svg(self, whole=whole)
 
     def html(self) -> str:
         """Picture and table as one page that asks the network for nothing."""
-        from convscope.insight.anatomy import page
-
         return page.page(self)
 
     def _repr_html_(self) -> str:
-        from convscope.insight.anatomy import page
-
         return page.fragment(self)
 
     def __repr__(self) -> str:
@@ -149,7 +97,7 @@ def summarise(
     return Summary(
         model=name or type(model).__name__,
         inputs=tuple(shapes),
-        rows=tuple(table.rows_of(found, batch)),
+        rows=tuple(rows_of(found, batch)),
         notes=tuple(notes),
         failure=found.failure,
         kinds=kinds,
@@ -172,7 +120,9 @@ def _traced(
         if again is None and rebuild is not None:
             again = _made_up(rebuild(), parts, whole)
         if again is not None:
-            found = trace(again, _tensors(again, parts, whole, _home(again)), real=True)
+            tensors = (*again.parameters(), *again.buffers())
+            home = tensors[0].device if tensors else torch.device("cpu")
+            found = trace(again, _tensors(again, parts, whole, home), real=True)
     if found.failure is not None and found.failure.function in INDEXED:
         shapes = found.failure.shapes[:1]
         for n, part in enumerate(parts):
@@ -219,8 +169,7 @@ def receptive_fields(model: nn.Module, input_shape: tuple[int, int, int]) -> lis
     for row in found.rows:
         if row.seen is None or seen[-1].whole:
             continue
-        views = (row.seen.height, row.seen.width, row.seen.whole)
-        if row.join or row.slides or views != (seen[-1].height, seen[-1].width, seen[-1].whole):
+        if row.join or row.slides or row.seen.sees != seen[-1].sees:
             seen.append(row.seen)
     return seen
 
@@ -307,11 +256,6 @@ def _tensors(
         else torch.zeros(1, *part, dtype=torch.int64 if n in whole else dtype, device=device)
         for n, part in enumerate(parts)
     ]
-
-
-def _home(model: nn.Module) -> torch.device:
-    tensors = (*model.parameters(), *model.buffers())
-    return tensors[0].device if tensors else torch.device("cpu")
 
 
 def _made_up(

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from convscope.formatting import binary_size, plural
 from convscope.insight.anatomy import shapes
-from convscope.insight.anatomy.rows import Row, taken
-
-if TYPE_CHECKING:
-    from convscope.insight.anatomy.summary import Summary
+from convscope.insight.anatomy.rows import Anatomy, Row, taken
 
 HEADS = (
     "name", "kind", "output", "parameters", "multiply-adds", "memory", "sees", "apart", "centre",
@@ -70,7 +66,7 @@ def more(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def sums(summary: Summary) -> list[str]:
+def sums(summary: Anatomy) -> list[str]:
     """The sums in words, and what is to be known of them."""
     whole = summary.total
     said = [plural(whole.parameters, "parameter")]
@@ -88,7 +84,7 @@ def sums(summary: Summary) -> list[str]:
     return [said[0] + ".", *said[1:], *summary.notes]
 
 
-def text(summary: Summary, width: int | None = None) -> str:
+def text(summary: Anatomy, width: int | None = None) -> str:
     """The table, no wider than ``width`` columns where that can be: the formulas go below their
     rows, and the least of the columns go."""
     grid = [list(HEADS), *(cells(row) for row in summary.rows)]
@@ -109,7 +105,7 @@ def text(summary: Summary, width: int | None = None) -> str:
     return "\n".join([*lines, "", *sums(summary)])
 
 
-def markdown(summary: Summary) -> str:
+def markdown(summary: Anatomy) -> str:
     """The table in Markdown, its sums below it."""
     lines = [
         f"| {' | '.join((*HEADS, 'why'))} |",

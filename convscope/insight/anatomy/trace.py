@@ -1,4 +1,5 @@
-"""A forward pass as it happened: which operators ran, on what shapes, in which layer or function.
+"""A forward pass as it happens, recorded: which operators run, on what shapes, in which layer or
+function.
 
 It runs on PyTorch's ``meta`` device, where tensors have shapes and no values: whatever meets the
 image, weights included, becomes such a tensor on its way into an operator, and what does not
@@ -12,7 +13,6 @@ import contextlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,157 +25,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from convscope.evaluation.predictions import evaluating
+from convscope.insight.anatomy.record import Failure, Frame, Op, Shape, Trace, Value
 from convscope.insight.anatomy.setting import META, as_it_was, plainly
 from convscope.uncompiled import uncompiled
 
 _ON_DATA = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 _MASKED = {"aten::index", "aten::masked_select"}
-_POINTWISE = {  # that lack PyTorch's tag
-    "hardswish", "hardsigmoid", "log_sigmoid_forward", "prelu_kernel", "rrelu_with_noise", "mish",
-    "threshold", "silu", "celu", "elu", "leaky_relu", "hardtanh",
-}  # fmt: skip
 _TO_NUMBERS = {"tolist", "numpy", "array"}  # functions that leave no operator behind
-Shape = tuple[int, ...]
-
-
-@dataclass(eq=False)
-class Value:
-    """A tensor at one moment; a change in place makes another one of the same ``storage``.
-
-    ``parameters``: the names of the one that it is, if it is one; ``image``: it depends on the
-    input.
-    """
-
-    shape: Shape
-    itemsize: int
-    storage: int
-    parameters: frozenset[str] = frozenset()
-    image: bool = False
-
-    @property
-    def bytes(self) -> int:
-        """What its numbers take."""
-        return self.itemsize * torch.Size(self.shape).numel()
-
-
-@dataclass(eq=False)
-class Op:
-    """A call of an operator: its arguments by position, each tensor as a Value. One that
-    ``prepares`` makes a parametrised weight of what it is made of, whatever the image."""
-
-    target: OpOverload
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    inputs: list[Value]
-    outputs: list[Value]
-    written: frozenset[int]  # storages that it changed
-    prepares: bool = False
-
-    @property
-    def name(self) -> str:
-        """PyTorch's name; that of an operator of other libraries with theirs, ``lib::name``."""
-        return str(self.target._schema.name).removeprefix("aten::")
-
-    @property
-    def viewing(self) -> bool:
-        """Whether its output is only another look at its input."""
-        storages = {value.storage for value in self.inputs}
-        return (
-            not self.written
-            and bool(self.outputs)
-            and all(value.storage in storages for value in self.outputs)
-        )
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether it works on each value by itself, or on those in the same place."""
-        return torch.Tag.pointwise in self.target.tags or self.name.strip("_") in _POINTWISE
-
-    def __getitem__(self, name: str) -> Any:
-        """An argument by its name in the operator's schema; its default where it was not given."""
-        for at, argument in enumerate(self.target._schema.arguments):
-            if argument.name == name:
-                if at < len(self.args) and not argument.kwarg_only:
-                    return self.args[at]
-                return self.kwargs.get(name, argument.default_value)
-        raise KeyError(name)
-
-    def get(self, name: str, otherwise: Any = None) -> Any:
-        """The same; ``otherwise`` for an operator that has no such argument."""
-        try:
-            return self[name]
-        except KeyError:
-            return otherwise
-
-
-@dataclass(eq=False)
-class Frame:
-    """A call of a module, or of a function within one, and what was called in it, in order.
-
-    ``name`` is the module's path, or the function's name; ``again``: the module was called before;
-    ``failed``: it was left by an exception.
-    """
-
-    name: str
-    module: nn.Module | None = None
-    parts: list[Frame | Op] = field(default_factory=list)
-    inputs: list[Value] = field(default_factory=list)
-    outputs: list[Value] = field(default_factory=list)
-    again: bool = False
-    failed: bool = False
-
-    def ops(self) -> Iterator[Op]:
-        """All operators in it, in the order of their calls."""
-        for part in self.parts:
-            if isinstance(part, Op):
-                yield part
-            else:
-                yield from part.ops()
-
-    def modules(self) -> Iterator[Frame]:
-        """The calls of modules in it."""
-        for part in self.parts:
-            if isinstance(part, Frame) and part.module is not None:
-                yield part
-            elif isinstance(part, Frame):
-                yield from part.modules()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Where a forward pass ended: the ``module`` (its path, or its kind for the outermost one), the
-    ``function`` that was called there, the ``shapes`` that met, and the error's own words."""
-
-    module: str
-    kind: str
-    function: str
-    shapes: tuple[Shape, ...]
-    reason: str
-
-    def __str__(self) -> str:
-        kind = "" if self.kind == self.module else f" ({self.kind})"
-        called = f", in {self.function}" if self.function else ""
-        wide = [shape for shape in self.shapes if len(shape) > 1]  # a bias met nothing
-        shown = wide if len(wide) > 1 else dict.fromkeys(self.shapes)
-        shapes = [f"[{','.join(map(str, shape))}]" for shape in shown]
-        met = f", where {' and '.join(shapes)} met" if len(shapes) > 1 else ""
-        met = f", which got {shapes[0]}" if len(shapes) == 1 else met
-        return f"fails in {self.module}{kind}{called}{met}: {self.reason}"
-
-
-@dataclass
-class Trace:
-    """What was recorded. ``on_data`` names the places where the path depended on values; a
-    ``failure`` ended the pass, for the reason ``error``."""
-
-    root: Frame
-    inputs: list[Value]
-    outputs: list[Value]
-    names: dict[nn.Module, str]
-    sizes: dict[str, int]  # numbers in each parameter
-    on_data: list[str] = field(default_factory=list)
-    failure: Failure | None = None
-    error: Exception | None = None
 
 
 class DependsOnDataError(RuntimeError):
@@ -203,8 +59,7 @@ def trace(
             stack.enter_context(torch.no_grad())
         stack.enter_context(plainly(model))
         stack.callback(recorder.write_back)
-        stack.callback(recorder.unhook)
-        recorder.hook()
+        recorder.hook(stack)
         if not real:
             recorder.empty_recurrent()
         stack.enter_context(_Operators(recorder))
@@ -223,55 +78,40 @@ class _Recorder:
     """The calls that are open, and a Value for every tensor that was seen."""
 
     def __init__(self, model: nn.Module, real: bool) -> None:
-        self.real = real
-        self.model = model
-        names = {
-            module: name
-            for name, module in model.named_modules()
-            if "parametrizations" not in name.split(".")
-        }
+        self.real, self.model = real, model
+        modules, parts = model.named_modules(), "parametrizations"
+        names = {module: name for name, module in modules if parts not in name.split(".")}
+        known = {name: p for name, p in model.named_parameters() if not is_lazy(p)}
         root = Frame("", model)
-        sizes = {name: p.numel() for name, p in model.named_parameters() if not is_lazy(p)}
         self.preparing = 0  # parametrisations that are at work
-        self.found = Trace(root, [], [], names, sizes)
+        self.found = Trace(root, [], [], names, {name: p.numel() for name, p in known.items()})
         self.open = [root]
         self.called: set[nn.Module] = set()
         self.values: dict[int, Value] = {}  # by the identity of the tensor
         self.kept: list[Tensor] = []  # so that no identity is given twice
-        self.parameters = {
-            _storage(p): name for name, p in model.named_parameters() if not is_lazy(p)
-        }
+        self.parameters = {_storage(p): name for name, p in known.items()}
         self.before: dict[int, tuple[Tensor, Tensor]] = {}  # storage -> a tensor, as it was before
         self.shapeless: set[int] = set()  # storages of real tensors that the image was written to
         self.stands_for: dict[int, int] = {}  # storage of a stand-in -> that of the tensor itself
-        self.fell: tuple[BaseException, Frame] | None = (
-            None  # an exception, and where it was raised
-        )
+        # an exception, and where it was raised
+        self.fell: tuple[BaseException, Frame] | None = None
         self.blamed: tuple[BaseException, str, tuple[Shape, ...]] | None = None
-        self.handles: list[Any] = []
 
     # modules
 
-    def hook(self) -> None:
-        for module in self.found.names:
-            self.handles += [
-                module.register_forward_pre_hook(self._enter, prepend=True, with_kwargs=True),
-                module.register_forward_hook(self._leave, always_call=True),
-            ]
+    def hook(self, stack: contextlib.ExitStack) -> None:
+        def around(module: nn.Module, enter: Any, leave: Any, **how: bool) -> None:
+            stack.callback(module.register_forward_pre_hook(enter, **how).remove)
+            stack.callback(module.register_forward_hook(leave, always_call=True).remove)
 
+        for module in self.found.names:
+            around(module, self._enter, self._leave, prepend=True, with_kwargs=True)
         for module in self.model.modules():
             if isinstance(module, ParametrizationList):
-                self.handles += [
-                    module.register_forward_pre_hook(lambda *rest: self._prepare(1)),
-                    module.register_forward_hook(lambda *rest: self._prepare(-1), always_call=True),
-                ]
+                around(module, lambda *_: self._prepare(1), lambda *_: self._prepare(-1))
 
     def _prepare(self, more: int) -> None:
         self.preparing += more
-
-    def unhook(self) -> None:
-        for handle in self.handles:
-            handle.remove()
 
     def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if module is self.model:
@@ -282,7 +122,7 @@ class _Recorder:
             self.open.append(frame)
         frame.again = module in self.called
         self.called.add(module)
-        frame.inputs = list(self.values_in((args, kwargs)))
+        frame.inputs = self.values_in((args, kwargs))
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         """Close a module's call; also after an exception, which the model may catch."""
@@ -290,7 +130,7 @@ class _Recorder:
         frame.failed = output is None and why is not None
         if frame.failed and why is not None and (self.fell is None or self.fell[0] is not why):
             self.fell = why, frame
-        frame.outputs = list(self.values_in(output))
+        frame.outputs = self.values_in(output)
         if len(self.open) > 1:
             self.open.pop()
 
@@ -314,7 +154,7 @@ class _Recorder:
             yield frame
         except BaseException as why:
             if self.blamed is None or self.blamed[0] is not why:
-                self.blamed = why, name, tuple(_shapes(arguments))
+                self.blamed = why, name, tuple(tuple(t.shape) for t in _tensors(arguments))
             raise
         finally:
             if self.open[-1] is frame:
@@ -329,9 +169,7 @@ class _Recorder:
         before = [] if _makes(func) else before
         image = any(map(self.of_image, before))
         written = frozenset(value.storage for value in _written(func, args, kwargs))
-        after = [
-            self.made(tensor, image) for tensor in tree_leaves(out) if isinstance(tensor, Tensor)
-        ]
+        after = [self.made(tensor, image) for tensor in _tensors(out)]
         if image:
             self.shapeless |= written
         prepares = self.preparing > 0
@@ -364,10 +202,8 @@ class _Recorder:
         """Whether a tensor depends on the image, or had a part of it written into it."""
         return value.image or value.storage in self.shapeless
 
-    def values_in(self, nested: Any) -> Iterator[Value]:
-        for leaf in tree_leaves(nested):
-            if isinstance(leaf, Tensor):
-                yield self.value(leaf)
+    def values_in(self, nested: Any) -> list[Value]:
+        return [self.value(tensor) for tensor in _tensors(nested)]
 
     def made(
         self, tensor: Tensor, image: bool = False, parameters: frozenset[str] = frozenset()
@@ -419,12 +255,10 @@ class _Functions(TorchFunctionMode):
         self.recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = _word(func)
-        with self.recorder.function(name, (args, kwargs)):
-            if name in _TO_NUMBERS and any(
-                map(self.recorder.of_image, self.recorder.values_in(args))
-            ):
-                self.recorder.on_data(name)
+        name, recorder = _word(func), self.recorder
+        with recorder.function(name, (args, kwargs)):
+            if name in _TO_NUMBERS and any(map(recorder.of_image, recorder.values_in(args))):
+                recorder.on_data(name)
             return func(*args, **(kwargs or {}))
 
 
@@ -432,8 +266,7 @@ def _looked_at(func: OpOverload, args: Any, tensors: list[Tensor]) -> list[Tenso
     """The tensors whose values an operator looks at: of those that take by a mask, the mask."""
     if func._schema.name not in _MASKED:
         return tensors
-    masks = [leaf for leaf in tree_leaves(args[1:]) if isinstance(leaf, Tensor)]
-    return [mask for mask in masks if mask.dtype in (torch.bool, torch.uint8)]
+    return [mask for mask in _tensors(args[1:]) if mask.dtype in (torch.bool, torch.uint8)]
 
 
 def _word(func: Any) -> str:
@@ -461,9 +294,12 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         ):  # an operator that is made of others, which arrive here otherwise
             with self:
                 return func.decompose(*args, **kwargs)
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        if _ON_DATA & set(func.tags):
-            self._look(func, [recorder.value(tensor) for tensor in _looked_at(func, args, tensors)])
+        tensors = _tensors((args, kwargs))
+        if _ON_DATA & set(func.tags):  # its output's shape, or the path, depends on values
+            looked_at = recorder.values_in(_looked_at(func, args, tensors))
+            if any(map(recorder.of_image, looked_at)):
+                last = recorder.open[-1]
+                recorder.on_data(last.name if last.module is None else str(func._schema.name))
         if recorder.real or not any(map(recorder.is_shapeless, tensors)):
             recorder.spare(func, args, kwargs)
             out = func(*args, **kwargs)
@@ -475,14 +311,6 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 out = func(*on_meta[0], **on_meta[1])
         recorder.noted(func, args, kwargs, out)
         return out
-
-    def _look(self, func: OpOverload, values: list[Value]) -> None:
-        """An operator whose output's shape, or path, depends on values. Raises DependsOnDataError
-        where those are not there."""
-        recorder = self.recorder
-        if any(map(recorder.of_image, values)):
-            last = recorder.open[-1]
-            recorder.on_data(last.name if last.module is None else str(func._schema.name))
 
 
 def _makes(func: OpOverload) -> bool:
@@ -505,7 +333,5 @@ def _storage(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata) if strided else -id(tensor)
 
 
-def _shapes(nested: Any) -> Iterator[Shape]:
-    for leaf in tree_leaves(nested):
-        if isinstance(leaf, Tensor):
-            yield tuple(leaf.shape)
+def _tensors(nested: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(nested) if isinstance(leaf, Tensor)]

@@ -5,5 +5,3 @@ input that maximises a class, heat maps with their doubts, and where images lie.
 """
 
 from convscope.insight.explain.overview import Overview, overview
-
-__all__ = ["Overview", "overview"]

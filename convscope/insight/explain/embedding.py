@@ -8,40 +8,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope.data.loader import tensor_of, to_input
-from convscope.events import Emit, Progress, silent
+from convscope.evaluation.hooks import hooked
+from convscope.events import Emit, silent
+from convscope.insight.explain.map_layers import batches
 
-BATCH = 250
 KEPT = 50  # principal components that the discriminants are sought in
 
 
-def features_of(
-    network: nn.Module, images: np.ndarray, emit: Emit = silent
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the last linear layer takes of images uint8 [N,C,H,W], float32 [N,D], and the logits
-    [N,K]; the logits twice for a network that has none."""
-    linear = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)]
-    features, logits = [], []
+def features_of(network: nn.Module, images: np.ndarray, emit: Emit = silent) -> np.ndarray:
+    """What the last linear layer takes of images uint8 [N,C,H,W], float32 [N,D]; of a network that
+    has none the logits."""
+    linear = {name: m for name, m in network.named_modules() if isinstance(m, nn.Linear)}
+    features: list[np.ndarray] = []
     taken: list[Tensor] = []
 
-    def before(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+    def seen(name: str, module: nn.Module, given: tuple[Tensor, ...], output: object) -> None:
         taken.append(given[0].detach())
 
-    handle = linear[-1][1].register_forward_pre_hook(before) if linear else None
-    try:
-        with torch.no_grad():
-            for start in range(0, len(images), BATCH):
-                part = tensor_of(np.ascontiguousarray(images[start : start + BATCH]))
-                taken.clear()
-                given = network(to_input(part, "cpu", torch.contiguous_format))
-                logits.append(given.numpy())
-                flat = taken[-1] if taken and taken[-1].ndim == 2 else given
-                features.append(flat.float().numpy())
-                emit(Progress("features", start + len(part), len(images), "images"))
-    finally:
-        if handle is not None:
-            handle.remove()
-    return np.concatenate(features), np.concatenate(logits)
+    with hooked(dict(list(linear.items())[-1:]), seen), torch.no_grad():
+        for inputs in batches(images, "features", emit):
+            taken.clear()
+            logits = network(inputs)
+            flat = taken[-1] if taken and taken[-1].ndim == 2 else logits
+            features.append(flat.float().numpy())
+    return np.concatenate(features)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from convscope.errors import BadArgument, nearest
+from convscope.evaluation.hooks import hooked
 from convscope.evaluation.metrics import wilson_interval
 from convscope.events import Emit, Progress, silent
 from convscope.insight.canvas import matplotlib
-from convscope.insight.explain.map_layers import Stage, hooked, opened
+from convscope.insight.explain.map_layers import Stage, opened
 
 METHODS = {"occlusion": "occlusion", "gradcam": "Grad-CAM", "ig": "integrated gradients"}
 BEST = "occlusion"  # of these, the furthest from random weights: see benchmarks/explain.py
@@ -90,8 +91,8 @@ def gradcam(network: nn.Module, images: Tensor, targets: Tensor, stage: Stage) -
     made, layer = opened(network, stage.name)
     maps: list[Tensor] = []
 
-    def seen(_: str, module: nn.Module, given: Tensor) -> None:
-        maps.append(given)
+    def seen(name: str, module: nn.Module, given: object, output: Tensor) -> None:
+        maps.append(output)
 
     with torch.enable_grad(), hooked({stage.name: layer}, seen):
         logits = made(images.detach().clone().requires_grad_())
@@ -135,18 +136,10 @@ def occlusion(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     Fergus 2014, arXiv 1311.2901, section 4.2), the mean over the windows that cover a pixel."""
     window, step = window_of(images.shape[2:])
     channels = images.shape[1]
+    sizes = (channels, *window), (channels, *step)
     with torch.no_grad():
-        found = (
-            captum()
-            .Occlusion(network)
-            .attribute(
-                images,
-                (channels, *window),
-                (channels, *step),
-                baselines=blurred(images),
-                target=targets,
-            )
-        )
+        method = captum().Occlusion(network)
+        found = method.attribute(images, *sizes, baselines=blurred(images), target=targets)
     maps: Tensor = found.mean(1)
     return maps
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from convscope.data.loader import tensor_of, to_input
 from convscope.errors import BadArgument, nearest
+from convscope.evaluation.hooks import hooked, output_shapes
 from convscope.evaluation.predictions import evaluating
+from convscope.events import Emit, Progress
 
+BATCH = 250  # images at a time
 LEAST = 5  # units a side: fewer say hardly anything about where
 
 
@@ -44,39 +47,15 @@ def stages(network: nn.Module, image_size: Sequence[int]) -> list[Stage]:
     >>> [str(stage) for stage in stages(net, (1, 8, 8))]
     ['0 (Conv2d, 4 maps of 6x6)', '1 (ReLU, 4 maps of 6x6)']
     """
-    found: dict[str, Stage] = {}
-    modules = {
-        name: module
-        for name, module in network.named_modules()
-        if name.split(".", maxsplit=1)[0] not in ("", "normalise")
-        and not isinstance(module, nn.Sequential | nn.Identity)
-    }
-
-    def seen(name: str, module: nn.Module, given: object) -> None:
-        if isinstance(given, Tensor) and given.ndim == 4 and len(given) == 1:
-            maps, height, width = given.shape[1:]
-            found[name] = Stage(name, type(module).__name__, (maps, height, width))
-
-    with hooked(modules, seen), evaluating(network), torch.no_grad():
-        network(torch.zeros(1, *image_size))
-    return list(found.values())
-
-
-@contextmanager
-def hooked(modules: dict[str, nn.Module], seen: object) -> Iterator[None]:
-    """Call ``seen(name, module, output)`` for each call of these modules, within the block."""
-    handles = []
-    for name, module in modules.items():
-
-        def hook(module: nn.Module, _: object, given: object, name: str = name) -> None:
-            seen(name, module, given)  # type: ignore[operator]
-
-        handles.append(module.register_forward_hook(hook))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    found = []
+    for name, shape in output_shapes(network, tuple(image_size)).items():
+        module = network.get_submodule(name)
+        holds = isinstance(module, nn.Sequential | nn.Identity)
+        outside = name.split(".", maxsplit=1)[0] in ("", "normalise")
+        if len(shape) == 4 and shape[0] == 1 and not (holds or outside):
+            _, maps, height, width = shape
+            found.append(Stage(name, type(module).__name__, (maps, height, width)))
+    return found
 
 
 def stage_of(known: Sequence[Stage], name: str, argument: str = "layer") -> Stage:
@@ -128,13 +107,26 @@ def opened(network: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
     return made, kept.layer
 
 
+def inputs_of(images: np.ndarray) -> Tensor:
+    """Images uint8 [N,C,H,W] as the network takes them."""
+    return to_input(tensor_of(np.ascontiguousarray(images)), "cpu", torch.contiguous_format)
+
+
+def batches(images: np.ndarray, what: str, emit: Emit) -> Iterator[Tensor]:
+    """The same, some at a time; reports Progress."""
+    for start in range(0, len(images), BATCH):
+        part = images[start : start + BATCH]
+        yield inputs_of(part)
+        emit(Progress(what, start + len(part), len(images), "images"))
+
+
 def maps_of(network: nn.Module, images: Tensor, name: str) -> Tensor:
     """The maps [N,F,h,w] that a stage gives for images float 0..1 [N,C,H,W]."""
     taken: list[Tensor] = []
 
-    def seen(_: str, module: nn.Module, given: object) -> None:
-        if isinstance(given, Tensor):
-            taken.append(given.detach().clone())
+    def seen(name: str, module: nn.Module, given: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            taken.append(output.detach().clone())
 
     with hooked({name: network.get_submodule(name)}, seen), evaluating(network), torch.no_grad():
         network(images)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from convscope.data.loader import tensor_of, to_input
 from convscope.errors import BadArgument
 from convscope.insight import anatomy
 from convscope.insight.explain import ascent, heat
-from convscope.insight.explain.map_layers import filters_of, fitting, stages
+from convscope.insight.explain.map_layers import filters_of, fitting, inputs_of, stages
 from convscope.models.parts import Classifier
 
 WORK = 40e9  # multiply-adds that the class images may take: a few seconds of one core
@@ -31,7 +29,6 @@ class Overview:
     - ``heat``: float32 [n,H,W] of 0 to 1, Grad-CAM of each given image for its target, 1 where it
       is hottest; all zeros where nothing speaks for the target. ``heat_layer`` is the layer it was
       taken at, ``heat_resolution`` how many units (h, w) its maps have there.
-    - ``seconds``: what it took.
     """
 
     filters: np.ndarray | None
@@ -43,7 +40,6 @@ class Overview:
     heat_layer: str
     heat_resolution: tuple[int, int] | None
     notes: tuple[str, ...]
-    seconds: float
 
 
 def overview(
@@ -70,7 +66,6 @@ def overview(
     >>> found.filters.shape, found.class_images.shape, found.heat.shape
     ((16, 1, 5, 5), (3, 1, 12, 12), (2, 12, 12))
     """
-    began = time.perf_counter()
     size = (images.shape[1], images.shape[2], images.shape[3])
     notes = []
     filters = filters_of(network)
@@ -114,13 +109,7 @@ def overview(
         heat_layer="" if stage is None or maps is None else stage.name,
         heat_resolution=None if stage is None or maps is None else stage.size,
         notes=tuple(notes),
-        seconds=time.perf_counter() - began,
     )
-
-
-def inputs_of(images: np.ndarray) -> torch.Tensor:
-    """Images uint8 [N,C,H,W] as the network takes them."""
-    return to_input(tensor_of(np.ascontiguousarray(images)), "cpu", torch.contiguous_format)
 
 
 def probabilities(network: Classifier, images: np.ndarray) -> np.ndarray:

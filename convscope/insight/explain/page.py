@@ -3,10 +3,8 @@ for nothing."""
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Mapping, Sequence
-from importlib import resources
 
 from convscope import webpage
 
@@ -22,15 +20,13 @@ def page(
     >>> "No filters" in page("a run", [("heat", "Where.", b"")], {"filters": "No filters."})
     True
     """
-    inside = resources.files("convscope.insight.lab")
-    style = inside.joinpath("page.css").read_text(encoding="utf-8")
+    style = webpage.part("convscope.insight.lab", "page.css")
     body = []
     for name, about, png in pictures:
-        data = base64.b64encode(png).decode()
         said = html.escape(about, quote=True)
         body.append(
             f'<h2 id="{name}">{name.capitalize()}</h2>\n<p>{said}</p>\n'
-            f'<p class="whole"><img src="data:image/png;base64,{data}" alt="{said}"></p>\n'
+            f'<p class="whole"><img src="{webpage.png(png)}" alt="{said}"></p>\n'
         )
     if left_out:
         lines = "".join(

@@ -3,6 +3,7 @@ matplotlib is imported late."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -95,8 +96,6 @@ def sheet(
 
 
 def _wrapped(text: str, letters: int) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(text, max(letters, 20)) or [""]
 
 
@@ -110,19 +109,11 @@ def _draw(axes: Axes, cell: Cell) -> None:
         axes.imshow(shown if shown.shape[2] == 3 else shown[..., 0], interpolation="nearest")
     else:
         most = float(np.abs(image).max()) or 1.0
-        if image.min() < 0:
-            axes.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
-        else:
-            axes.imshow(image, cmap="gray", vmin=0, vmax=most, interpolation="nearest")
+        cmap, least = ("RdBu_r", -most) if image.min() < 0 else ("gray", 0.0)
+        axes.imshow(image, cmap=cmap, vmin=least, vmax=most, interpolation="nearest")
     if cell.heat is not None:
-        axes.imshow(
-            cell.heat,
-            cmap="RdBu_r",
-            vmin=-1,
-            vmax=1,
-            alpha=np.clip(np.abs(cell.heat), 0, 1) ** 0.7 * 0.85,
-            interpolation="nearest",
-        )
+        alpha = np.clip(np.abs(cell.heat), 0, 1) ** 0.7 * 0.85
+        axes.imshow(cell.heat, cmap="RdBu_r", vmin=-1, vmax=1, alpha=alpha, interpolation="nearest")
     if cell.box is not None:
         top, left, bottom, right = cell.box
         where = ((left - 0.5, top - 0.5), right - left, bottom - top)
@@ -132,13 +123,11 @@ def _draw(axes: Axes, cell: Cell) -> None:
         axes.set_ylim(image.shape[-2] - 0.5, -0.5)
     if cell.title:
         lines = [s if len(s) <= 18 else s[:17] + "…" for s in cell.title.split("\n")]
-        axes.set_title(
-            "\n".join(lines), size=7.5, color=_QUIET, pad=2, loc="left", parse_math=False
-        )
+        said = "\n".join(lines)
+        axes.set_title(said, size=7.5, color=_QUIET, pad=2, loc="left", parse_math=False)
     axes.set_xticks([])
     axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color("#d5d7dc")
+    axes.spines[:].set_color("#d5d7dc")
 
 
 def filters(kernels: np.ndarray, layer: str, *, most: int = 64) -> Figure:
@@ -157,19 +146,13 @@ def filters(kernels: np.ndarray, layer: str, *, most: int = 64) -> Figure:
             plane = kernel[0]
             cells.append(Cell(np.where(plane == plane.min(), plane - 1e-12, plane), str(n)))
     count, channels, height, width = kernels.shape
-    notes = [
-        f"{plural(count, 'kernel')} of {height}x{width} over {plural(channels, 'channel')}"
-        + (f", the first {most} here" if count > most else "")
-        + ". "
-        + (
-            "Grey is zero; each is scaled by itself."
-            if channels == 3
-            else "Red is positive, blue negative; each is scaled by itself."
-            + (" Shown is the first channel." if channels > 1 else "")
-        )
-    ]
+    note = f"{plural(count, 'kernel')} of {height}x{width} over {plural(channels, 'channel')}"
+    note += f", the first {most} here. " if count > most else ". "
+    note += "Grey is zero" if channels == 3 else "Red is positive, blue negative"
+    note += "; each is scaled by itself."
+    note += "" if channels in (1, 3) else " Shown is the first channel."
     rows = [cells[i : i + 8] for i in range(0, len(cells), 8)]
-    return sheet(rows, title=f"What the first layer looks for: {layer}", notes=notes)
+    return sheet(rows, title=f"What the first layer looks for: {layer}", notes=[note])
 
 
 def embedding(
@@ -197,35 +180,16 @@ def embedding(
     wrong = labels != predicted
     for k in np.unique(labels)[:20]:
         own = points[(labels == k) & ~wrong]
-        axes.scatter(
-            own[:, 0], own[:, 1], s=7, color=colours(k % colours.N), alpha=0.55, linewidths=0
-        )
+        x, y = own.T
+        axes.scatter(x, y, s=7, color=colours(k % colours.N), alpha=0.55, linewidths=0)
         if len(own):
-            x, y = np.median(own, axis=0)
-            axes.text(
-                x,
-                y,
-                classes[k],
-                size=9,
-                weight="bold",
-                color=_INK,
-                ha="center",
-                va="center",
-                parse_math=False,
-                bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5},
-            )
+            box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
+            axes.text(np.median(x), np.median(y), classes[k], size=9, weight="bold", color=_INK,
+                      ha="center", va="center", parse_math=False, bbox=box)  # fmt: skip
     for k in np.unique(predicted[wrong]):
-        own = points[wrong & (predicted == k)]
-        axes.scatter(
-            own[:, 0],
-            own[:, 1],
-            s=34,
-            marker="X",
-            color=colours(k % colours.N),
-            edgecolors="black",
-            linewidths=0.7,
-            zorder=3,
-        )
+        x, y = points[wrong & (predicted == k)].T
+        axes.scatter(x, y, s=34, marker="X", color=colours(k % colours.N), edgecolors="black",
+                     linewidths=0.7, zorder=3)  # fmt: skip
     axes.set_xlabel(axes_names[0], color=_INK)
     axes.set_ylabel(axes_names[1], color=_INK)
     axes.tick_params(colors=_QUIET, labelsize=7)

@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import nn
 
-from convscope.data.loader import tensor_of, to_input
 from convscope.errors import BadArgument
-from convscope.events import Emit, Progress, silent
+from convscope.events import Emit, silent
 from convscope.insight import anatomy
-from convscope.insight.explain.map_layers import Stage, maps_of
-
-BATCH = 250
+from convscope.insight.explain.map_layers import Stage, batches, maps_of
 
 
 @dataclass(frozen=True)
@@ -49,13 +45,10 @@ def strongest(
     """The strongest answer of each unit to each image uint8 [N,C,H,W], float [N,F], and where on
     its map it is, as one number [N,F]."""
     values, places = [], []
-    for start in range(0, len(images), BATCH):
-        part = tensor_of(np.ascontiguousarray(images[start : start + BATCH]))
-        maps = maps_of(network, to_input(part, "cpu", torch.contiguous_format), stage.name)
-        best = maps.flatten(2).max(dim=2)
+    for inputs in batches(images, "units", emit):
+        best = maps_of(network, inputs, stage.name).flatten(2).max(dim=2)
         values.append(best.values.numpy())
         places.append(best.indices.numpy())
-        emit(Progress("units", start + len(part), len(images), "images"))
     return np.concatenate(values), np.concatenate(places)
 
 

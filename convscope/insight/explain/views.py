@@ -15,8 +15,8 @@ from convscope.events import Emit
 from convscope.insight.explain import ascent, heat, pictures
 from convscope.insight.explain import embedding as planes
 from convscope.insight.explain import units as answering
-from convscope.insight.explain.map_layers import Stage, filters_of, fitting, maps_of
-from convscope.insight.explain.overview import inputs_of, probabilities
+from convscope.insight.explain.map_layers import Stage, filters_of, fitting, inputs_of, maps_of
+from convscope.insight.explain.overview import probabilities
 from convscope.insight.explain.pictures import Cell
 from convscope.models.parts import Classifier
 
@@ -40,9 +40,15 @@ class Images:
     titles: tuple[str, ...]
     labels: np.ndarray | None = None
 
+    def some(self, at: np.ndarray) -> Images:
+        """Those at some places."""
+        labels = None if self.labels is None else self.labels[at]
+        titles = tuple(self.titles[i] for i in at)
+        return Images(self.pixels[at], self.predicted[at], self.p[at], titles, labels)
+
 
 @dataclass(frozen=True)
-class Subject:
+class Examined:
     """What is looked into: a network in evaluation mode and its classes; its stages; ``work``,
     multiply-adds an image; ``seed`` of all that is drawn."""
 
@@ -68,9 +74,9 @@ class View:
     numbers: dict[str, Any]
 
 
-def filters(subject: Subject) -> View | str:
+def filters(examined: Examined) -> View | str:
     """The first layer's filters; or why there are none."""
-    found = filters_of(subject.network)
+    found = filters_of(examined.network)
     if found is None:
         return "the network has no convolution, and so no filters"
     layer, kernels = found
@@ -79,26 +85,26 @@ def filters(subject: Subject) -> View | str:
     return View(about, pictures.filters(kernels, layer), numbers)
 
 
-def maps(subject: Subject, images: Images, layer: Stage | None) -> View | str:
+def maps(examined: Examined, images: Images, layer: Stage | None) -> View | str:
     """Feature maps: of one image through the stages, or of several images at one stage."""
-    if not subject.stages:
+    stage = layer or fitting(examined.stages)
+    if stage is None:
         return "no layer of this network gives feature maps"
     inputs = inputs_of(images.pixels)
     rows, sides, shown = [], [], []
     if layer is None and len(images.pixels) == 1:
-        last: dict[tuple[int, int, int], Stage] = {s.shape: s for s in subject.stages}
+        last: dict[tuple[int, int, int], Stage] = {s.shape: s for s in examined.stages}
         several = list(last.values())
         picked = np.unique(np.linspace(0, len(several) - 1, min(6, len(several))).round())
-        for stage in (several[int(i)] for i in picked):
-            rows.append(_strongest(maps_of(subject.network, inputs, stage.name)[0]))
-            sides.append(f"{stage.name}\n{stage.kind}\n{stage.size[0]}x{stage.size[1]}")
-            shown.append(stage.name)
+        for one in (several[int(i)] for i in picked):
+            rows.append(_strongest(maps_of(examined.network, inputs, one.name)[0]))
+            sides.append(f"{one.name}\n{one.kind}\n{one.size[0]}x{one.size[1]}")
+            shown.append(one.name)
         rows.insert(0, [Cell(images.pixels[0], images.titles[0])])
         sides.insert(0, "image")
         what = "one image through the network, stage by stage"
     else:
-        stage = layer or _middle(subject)
-        found = maps_of(subject.network, inputs, stage.name)
+        found = maps_of(examined.network, inputs, stage.name)
         for pixels, title, own in zip(images.pixels, images.titles, found, strict=True):
             rows.append([Cell(pixels, title), *_strongest(own)])
         shown.append(stage.name)
@@ -110,12 +116,6 @@ def maps(subject: Subject, images: Images, layer: Stage | None) -> View | str:
     return View(f"Feature maps of {what}.", figure, {"layers": shown})
 
 
-def _middle(subject: Subject) -> Stage:
-    found = fitting(subject.stages)
-    assert found is not None
-    return found
-
-
 def _strongest(own: Tensor) -> list[Cell]:
     """The maps [F,h,w] that answer most strongly, in the order of their numbers."""
     power = own.clamp_min(0).flatten(1).amax(1)
@@ -124,31 +124,27 @@ def _strongest(own: Tensor) -> list[Cell]:
 
 
 def units(
-    subject: Subject, searched: Images, layer: Stage | None, wanted: Sequence[int]
+    examined: Examined, searched: Images, layer: Stage | None, wanted: Sequence[int]
 ) -> View | str:
     """What units answer to: images of the data with the patch marked, and input from noise."""
-    stage = layer or fitting(subject.stages)
+    stage = layer or fitting(examined.stages)
     if stage is None:
         return "no layer of this network gives feature maps, and so it has no units to ask"
     found = answering.answers(
-        subject.network, searched.pixels, stage, wanted, best=MAPS - 1, emit=subject.emit
+        examined.network, searched.pixels, stage, wanted, best=MAPS - 1, emit=examined.emit
     )
-    loss = ascent.of_units(subject.network, stage, found.units, found.values[:, 0])
-    shape = (len(found.units), *subject.size)
-    steps = subject.within(3 * len(found.units), 1e11, 40, ascent.STEPS)
+    loss = ascent.of_units(examined.network, stage, found.units, found.values[:, 0])
+    shape = (len(found.units), *examined.size)
+    steps = examined.within(3 * len(found.units), 1e11, 40, ascent.STEPS)
     made = ascent.regularised(
-        subject.network, loss, shape, steps=steps, seed=subject.seed, emit=subject.emit,
+        examined.network, loss, shape, steps=steps, seed=examined.seed, emit=examined.emit,
         stage="unit images",
     )  # fmt: skip
     rows = []
-    for row, _ in enumerate(found.units):
-        cells = [Cell(made[row])]
-        for i, value, box in zip(
-            found.images[row], found.values[row], found.boxes[row], strict=True
-        ):
-            image = searched.pixels[i]
-            cells.append(Cell(image, f"{value:.2f}", tuple(int(n) for n in box)))
-        rows.append(cells)
+    for first, *best in zip(made, found.images, found.values, found.boxes, strict=True):
+        rows.append([Cell(first)])
+        for i, value, box in zip(*best, strict=True):
+            rows[-1].append(Cell(searched.pixels[i], f"{value:.2f}", tuple(map(int, box))))
     sides = [f"unit {unit}" for unit in found.units]
     field = found.boxes[..., 2:] - found.boxes[..., :2]
     sees = "x".join(map(str, field.reshape(-1, 2).max(axis=0)))
@@ -177,26 +173,26 @@ def units(
     return View(about + "with the patch that the unit sees.", figure, numbers)
 
 
-def classes(subject: Subject, wanted: Sequence[int]) -> View:
+def classes(examined: Examined, wanted: Sequence[int]) -> View:
     """Input that maximises classes, from noise alone: by raw ascent, and regularised."""
-    chosen = tuple(wanted) or tuple(range(min(CLASSES, len(subject.classes))))
-    shape = (len(chosen), *subject.size)
-    steps = subject.within(3 * len(chosen), 2e11, 40, ascent.STEPS)
-    network = subject.network
+    chosen = tuple(wanted) or tuple(range(min(CLASSES, len(examined.classes))))
+    shape = (len(chosen), *examined.size)
+    steps = examined.within(3 * len(chosen), 2e11, 40, ascent.STEPS)
+    network = examined.network
     plain = ascent.raw(
-        ascent.logits_of_classes(network, chosen), shape, steps=steps // 2, seed=subject.seed
+        ascent.logits_of_classes(network, chosen), shape, steps=steps // 2, seed=examined.seed
     )
     made = ascent.regularised(
-        network, ascent.of_classes(network, chosen), shape, steps=steps, seed=subject.seed,
-        emit=subject.emit,
+        network, ascent.of_classes(network, chosen), shape, steps=steps, seed=examined.seed,
+        emit=examined.emit,
     )  # fmt: skip
     rows, sure = [], {}
     for name, pixels in (("raw", plain), ("regularised", made)):
         p = probabilities(network, pixels)
         own = p[range(len(chosen)), chosen]
-        sure[name] = {subject.classes[k]: float(v) for k, v in zip(chosen, own, strict=True)}
+        sure[name] = {examined.classes[k]: float(v) for k, v in zip(chosen, own, strict=True)}
         rows.append([
-            Cell(image, f"{subject.classes[k]}  {v:.0%}")
+            Cell(image, f"{examined.classes[k]}  {v:.0%}")
             for image, k, v in zip(pixels, chosen, own, strict=True)
         ])  # fmt: skip
     wide = 5 if len(chosen) <= CLASSES else 10
@@ -214,7 +210,7 @@ def classes(subject: Subject, wanted: Sequence[int]) -> View:
 
 
 def heat_view(
-    subject: Subject,
+    examined: Examined,
     images: Images,
     sample: Images,
     *,
@@ -224,23 +220,21 @@ def heat_view(
 ) -> View:
     """Heat maps of some images, the same from random weights beside them, and on a sample how much
     better they are."""
-    stage = layer or fitting(subject.stages)
+    stage = layer or fitting(examined.stages)
     default = method or heat.BEST
     several = [default] if method else [m for m in heat.METHODS if m != "gradcam" or stage]
     inputs, wanted = inputs_of(images.pixels), _wanted(images, target)
     mapped = _mapper(default, stage)
-    columns: list[tuple[str, Tensor]] = []
-    for one in several:
-        columns.append((heat.METHODS[one], _mapper(one, stage)(subject.network, inputs, wanted)))
-    random = [heat.randomised(subject.network, s) for s in (RANDOM if method else RANDOM[:1])]
-    for network in random:
-        name = f"{heat.METHODS[default]}, random weights"
-        columns.append((name, mapped(network, inputs, wanted)))
+    columns = [
+        (heat.METHODS[one], _mapper(one, stage)(examined.network, inputs, wanted))
+        for one in several
+    ]
+    name = f"{heat.METHODS[default]}, random weights"
+    random = [heat.randomised(examined.network, s) for s in (RANDOM if method else RANDOM[:1])]
+    columns += [(name, mapped(network, inputs, wanted)) for network in random]
+    curves = (heat.deletion, heat.insertion)
     scored = [
-        [
-            heat.area(f(subject.network, inputs, wanted, found))
-            for f in (heat.deletion, heat.insertion)
-        ]
+        [heat.area(curve(examined.network, inputs, wanted, found)) for curve in curves]
         for _, found in columns
     ]
     rows = []
@@ -250,10 +244,10 @@ def heat_view(
         for (away, back), own in zip(scored, drawn, strict=True):
             cells.append(Cell(pixels, f"del {away[i]:.2f}  ins {back[i]:.2f}", heat=own[i]))
         rows.append(cells)
-    better = _doubted(subject, sample, target, mapped)
+    better = _doubted(examined, sample, target, mapped)
     low, high = better["deletion_better_ci95"]
-    about_class = "the class that was said" if target is None else subject.classes[target]
-    size = (subject.size[1], subject.size[2])
+    about_class = "the class that was said" if target is None else examined.classes[target]
+    size = (examined.size[1], examined.size[2])
     sizes = {heat.METHODS[m]: heat.resolution(m, size, stage) for m in several}
     verdict = (
         f"On {better['deletion_better']:.0%} of {better['images']} images (95% interval {low:.0%} "
@@ -263,22 +257,19 @@ def heat_view(
         f"{better['insertion']:.3f} against {better['insertion_random']:.3f}."
         + ("" if low > 0.5 else " That is no more than chance: do not trust these maps.")
     )
-    silent = {
-        name: empty
-        for name, found in columns[: len(several)]
-        if (empty := int((found.flatten(1).abs().amax(1) == 0).sum()))
-    }
+    empty = {name: int((m.flatten(1).abs().amax(1) == 0).sum()) for name, m in columns}
+    silent = {heat.METHODS[m]: n for m in several if (n := empty[heat.METHODS[m]])}
     notes = [
         f"What speaks for {about_class} (red) and against it (blue), each map scaled by itself; "
         f"{'; '.join(f'{name} {said}' for name, said in sizes.items())}.",
         "del: the class's mean probability while the hottest pixels are blurred first, low is "
         "good; ins: while they come back first, high is good.",
         verdict,
-        *(
-            f"{name} is empty on {n} of {len(images.pixels)}: nothing at its layer speaks for the "
-            "class."
-            for name, n in silent.items()
-        ),
+    ]
+    notes += [
+        f"{name} is empty on {n} of {len(images.pixels)}: nothing at its layer speaks for the "
+        "class."
+        for name, n in silent.items()
     ]
     heads = ["image", *(_broken(name) for name, _ in columns)]
     title = "Which pixels the answer rests on"
@@ -318,53 +309,41 @@ def _wanted(images: Images, target: int | None) -> Tensor:
 
 
 def _doubted(
-    subject: Subject,
+    examined: Examined,
     sample: Images,
     target: int | None,
     mapped: Callable[[Any, Tensor, Tensor], Tensor],
 ) -> dict[str, Any]:
     passes = (1 + len(RANDOM)) * 90  # windows of occlusion and steps of two curves, about
-    count = min(subject.within(passes, 3e11, LEAST, MOST), len(sample.pixels))
-    drawn = np.random.default_rng(subject.seed).permutation(len(sample.pixels))[:count]
+    count = min(examined.within(passes, 3e11, LEAST, MOST), len(sample.pixels))
+    drawn = np.random.default_rng(examined.seed).permutation(len(sample.pixels))[:count]
     inputs = inputs_of(sample.pixels[np.sort(drawn)])
     wanted = _wanted(sample, target)[np.sort(drawn)]
+    network, emit = examined.network, examined.emit
     found = heat.doubt(
-        subject.network,
-        inputs,
-        wanted,
-        lambda network: mapped(network, inputs, wanted),
-        seeds=RANDOM,
-        emit=subject.emit,
+        network, inputs, wanted, lambda one: mapped(one, inputs, wanted), seeds=RANDOM, emit=emit
     )
     return found.better()
 
 
-def embedding(subject: Subject, images: Images) -> View:
+def embedding(examined: Examined, images: Images) -> View:
     """Where the test images lie in the last layer's eyes, mistakes marked."""
     assert images.labels is not None
-    features, _ = planes.features_of(subject.network, images.pixels, subject.emit)
+    features = planes.features_of(examined.network, images.pixels, examined.emit)
     found = planes.plane(features, images.labels)
     wrong = int((images.predicted != images.labels).sum())
-    share = "" if found.shares is None else (
-        f"; they hold {sum(found.shares):.0%} of the variance"
-    )  # fmt: skip
+    share = f"; they hold {sum(found.shares):.0%} of the variance" if found.shares else ""
     note = (
         f"{len(images.pixels):,} test images by what the last layer takes of them, "
         f"{features.shape[1]:,} numbers, in two dimensions: {found.method}{share}. In the plane "
         f"{found.among:.0%} lie among their own class. Crosses are the {wrong:,} mistakes, in the "
         "colour of the class they were taken for."
     )
-    names = ("first", "second")
     short = "component" if found.shares is not None else "discriminant"
     figure = pictures.embedding(
-        found.points,
-        images.labels,
-        images.predicted,
-        subject.classes,
-        title="Where the test images lie",
-        note=note,
-        axes_names=(f"{names[0]} {short}", f"{names[1]} {short}"),
-    )
+        found.points, images.labels, images.predicted, examined.classes, note=note,
+        title="Where the test images lie", axes_names=(f"first {short}", f"second {short}"),
+    )  # fmt: skip
     numbers = {
         "images": len(images.pixels),
         "features": features.shape[1],

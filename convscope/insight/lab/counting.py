@@ -54,10 +54,8 @@ class OneByOne:
     @property
     def multiplications(self) -> tuple[int, int]:
         """Straight on, and by way of the 1x1."""
-        return (
-            self.straight.multiplications,
-            self.narrow.multiplications + self.wide.multiplications,
-        )
+        through = self.narrow.multiplications + self.wide.multiplications
+        return self.straight.multiplications, through
 
     @property
     def weights(self) -> tuple[int, int]:
@@ -106,13 +104,10 @@ def one_by_one(
     >>> found.multiplications, found.weights
     ((120422400, 12443648), (153600, 15872))
     """
-    named = (
-        ("input", min(channels, *size), "192x28x28"),
-        ("kernel", min(kernel), "5"),
-        ("out_channels", out, "32"),
-        ("through", through, "16"),
-    )
-    for name, least, example in named:
+    for name, least, example in (
+        ("input", min(channels, *size), "192x28x28"), ("kernel", min(kernel), "5"),
+        ("out_channels", out, "32"), ("through", through, "16"),
+    ):  # fmt: skip
         if least < 1:
             raise BadArgument(name, least, "must be at least 1", f"try {example}")
     random = np.random.default_rng(0)

@@ -1,16 +1,15 @@
-"""The experiments of the lab as matplotlib figures, and as GIFs in which they move."""
+"""The experiments of the lab as matplotlib figures, and as figures that move."""
 
 from __future__ import annotations
 
-import io
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from convscope.insight.canvas import blank, matplotlib
+from convscope.insight.lab import gif
 from convscope.insight.lab.counting import OneByOne
 from convscope.insight.lab.sliding import Sliding, written
 from convscope.insight.receptive_field import ReceptiveField
@@ -39,12 +38,8 @@ def moves(found: Sliding, name: str) -> bytes:
     board = _Board(found, name)
     count = found.Y[0].size
     chosen = np.unique(np.linspace(0, count - 1, min(count, FRAMES)).round().astype(int))
-
-    def frames() -> Iterator[list[Any]]:
-        for n in chosen:
-            yield board.place(int(n), int(n) + 1)
-
-    return _gif(board.figure, board.moving, frames(), 4000 // len(chosen) + 60)
+    frames = (board.place(int(n), int(n) + 1) for n in chosen)
+    return gif.of_moving(board.figure, board.moving, frames, 4000 // len(chosen) + 60)
 
 
 def counts(found: OneByOne, done: float = 1.0) -> Figure:
@@ -78,8 +73,7 @@ def counts(found: OneByOne, done: float = 1.0) -> Figure:
 
 def counts_growing(found: OneByOne) -> bytes:
     """A GIF in which both bars grow as the rows of the image are worked through."""
-    pictures = [_pixels(counts(found, done)) for done in np.linspace(0.04, 1, 24)]
-    return _encoded(pictures, 90)
+    return gif.of_figures((counts(found, done) for done in np.linspace(0.04, 1, 24)), 90)
 
 
 def learning(x: Array, y: Array, learnt: Learnt) -> Figure:
@@ -91,17 +85,10 @@ def learning(x: Array, y: Array, learnt: Learnt) -> Figure:
 def learning_moves(x: Array, y: Array, learnt: Learnt) -> bytes:
     """A GIF in which the kernel converges."""
     figure, parts = _lesson(x, y, learnt)
-    made, kernel, texts, dot, title = parts
-    moving = [made, kernel, *texts, dot, title]
     last = len(learnt.losses) - 1
     chosen = np.unique((np.linspace(0, 1, min(last + 1, FRAMES // 2)) ** 2 * last).round())
-
-    def frames() -> Iterator[list[Any]]:
-        for n in chosen.astype(int):
-            _set_lesson(parts, x, learnt, int(n))
-            yield moving
-
-    return _gif(figure, moving, frames(), 140)
+    frames = (_set_lesson(parts, x, learnt, int(n)) for n in chosen)
+    return gif.of_moving(figure, _set_lesson(parts, x, learnt, last), frames, 140)
 
 
 def fields(rows: Sequence[ReceptiveField], upto: int | None = None) -> Figure:
@@ -120,11 +107,10 @@ def fields(rows: Sequence[ReceptiveField], upto: int | None = None) -> Figure:
     for i, row in enumerate(layers):
         lows, sizes = zip(*(_middle(view) for view in (row.width, row.height)), strict=True)
         colour = colours(0.9 * i / max(1, len(layers) - 1))
-        said = "the whole image" if row.whole else f"{row.height.field} x {row.width.field}"
         hidden = upto is not None and i > upto
         axes.add_patch(
             rectangle((lows[0] - 0.5, lows[1] - 0.5), *sizes, fill=False, edgecolor=colour,
-                      linewidth=2.2, zorder=3, label=f"{row.layer}: {said}", visible=not hidden)
+                      linewidth=2.2, zorder=3, label=f"{row.layer}: {row.size}", visible=not hidden)
         )  # fmt: skip
     views = [_middle(view) for row in layers for view in (row.width, row.height)]
     low = min(-0.5, *(v[0] - 0.5 for v in views)) - 0.5
@@ -144,15 +130,14 @@ def fields(rows: Sequence[ReceptiveField], upto: int | None = None) -> Figure:
 
 def fields_growing(rows: Sequence[ReceptiveField]) -> bytes:
     """A GIF in which the receptive field grows layer by layer."""
-    pictures = [_pixels(fields(rows, upto)) for upto in range(len(_distinct(rows)))]
-    return _encoded(pictures, 900)
+    return gif.of_figures((fields(rows, upto) for upto in range(len(_distinct(rows)))), 900)
 
 
 def _distinct(rows: Sequence[ReceptiveField]) -> list[ReceptiveField]:
     """The image and each layer that sees something else than the one before it, 16 at most."""
     kept = [rows[0]]
     for row in rows[1:]:
-        if (row.height, row.width, row.whole) != (kept[-1].height, kept[-1].width, kept[-1].whole):
+        if row.sees != kept[-1].sees:
             kept.append(row)
     if len(kept) > 16:
         chosen = np.linspace(0, len(kept) - 1, 16).round().astype(int)
@@ -208,13 +193,9 @@ class _Board:
         )  # fmt: skip
         axes.set_facecolor(_EMPTY)
         _frame(axes)
-        self.texts = []
-        if self.numbers:
-            size = _text_size(self.values.shape, self.values)
-            for (i, j), value in np.ndenumerate(self.values):
-                self.texts.append(
-                    axes.text(j, i, written(value), ha="center", va="center", size=size, color=_INK)
-                )
+        size = _text_size(self.values.shape, self.values)
+        shown = np.ndenumerate(self.values) if self.numbers else ()
+        self.texts = [_text(axes, j, i, written(value), size) for (i, j), value in shown]
         self.windows.append(_outline(axes, _BLUE))
         self.said = figure.text(0.04, 0.08 / tall, "", size=11, color=_INK, va="bottom",
                                 family="monospace", parse_math=False)  # fmt: skip
@@ -236,8 +217,7 @@ class _Board:
                 inside = not np.isnan(value)
                 text = written(value) if inside else "0" if self.found.kind == "conv" else ""
                 y, x = i - height.begin, j - width.begin
-                colour = _INK if inside else "#a9a59c"
-                axes.text(x, y, text, ha="center", va="center", size=size, color=colour)
+                _text(axes, x, y, text, size, _INK if inside else "#a9a59c")
         dense = height.dilation == width.dilation == 1
         taps = 1 if dense or height.kernel * width.kernel > 49 else height.kernel * width.kernel
         self.windows += [_outline(axes, _RED) for _ in range(taps)]
@@ -284,11 +264,8 @@ def _lesson(x: Array, y: Array, learnt: Learnt) -> tuple[Figure, tuple[Any, ...]
     reach = float(np.abs(learnt.kernels).max())
     kernel = panels[2].imshow(learnt.kernel, cmap="RdBu", vmin=-2 * reach, vmax=2 * reach)
     _named(panels[2], "kernel")
-    size = _text_size(learnt.kernel.shape, learnt.kernel)
-    texts = [
-        panels[2].text(j, i, "", ha="center", va="center", size=min(11, size), color=_INK)
-        for i, j in np.ndindex(learnt.kernel.shape)
-    ]
+    size = min(11, _text_size(learnt.kernel.shape, learnt.kernel))
+    texts = [_text(panels[2], j, i, "", size) for i, j in np.ndindex(learnt.kernel.shape)]
     for axes in panels[2:]:
         _frame(axes)
     curve = figure.add_subplot(grid[:, 2])
@@ -305,7 +282,8 @@ def _lesson(x: Array, y: Array, learnt: Learnt) -> tuple[Figure, tuple[Any, ...]
     return figure, parts
 
 
-def _set_lesson(parts: tuple[Any, ...], x: Array, learnt: Learnt, n: int) -> None:
+def _set_lesson(parts: tuple[Any, ...], x: Array, learnt: Learnt, n: int) -> list[Any]:
+    """Show the n-th step; what moved is returned."""
     made, kernel, texts, dot, title = parts
     made.set_data(corr2d(x, learnt.kernels[n]))
     kernel.set_data(learnt.kernels[n])
@@ -313,6 +291,7 @@ def _set_lesson(parts: tuple[Any, ...], x: Array, learnt: Learnt, n: int) -> Non
         text.set_text(f"{value:.3f}" if len(texts) <= 25 else "")
     dot.set_data([n], [max(learnt.losses[n], 1e-16)])
     title.set_text(f"step {n} of {len(learnt.losses) - 1}, loss {learnt.losses[n]:.3g}")
+    return [made, kernel, *texts, dot, title]
 
 
 def _cells(axes: Axes, values: Array, most: int, edge: str, signed: bool = False) -> None:
@@ -323,7 +302,11 @@ def _cells(axes: Axes, values: Array, most: int, edge: str, signed: bool = False
     if max(values.shape) <= most:
         size = 0.75 * _text_size(values.shape, values)
         for (i, j), value in np.ndenumerate(values):
-            axes.text(j, i, f"{value:.3g}", ha="center", va="center", size=size, color=_INK)
+            _text(axes, j, i, f"{value:.3g}", size)
+
+
+def _text(axes: Axes, x: float, y: float, text: str, size: float, colour: str = _INK) -> Any:
+    return axes.text(x, y, text, ha="center", va="center", size=size, color=colour)
 
 
 def _range(values: Array, picture: bool = False) -> tuple[float, float]:
@@ -373,43 +356,3 @@ def _outline(axes: Axes, colour: str) -> Any:
     return axes.add_patch(
         rectangle((0, 0), 1, 1, fill=False, edgecolor=colour, linewidth=2.4, clip_on=False)
     )
-
-
-def _pixels(figure: Figure) -> Image.Image:
-    canvas: Any = matplotlib().backends.backend_agg.FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB")
-
-
-def _gif(figure: Figure, moving: Sequence[Any], frames: Iterator[list[Any]], pace: int) -> bytes:
-    """A GIF of the frames; what does not move is drawn once. ``pace`` is milliseconds a frame."""
-    for artist in moving:
-        artist.set_animated(True)
-    canvas: Any = matplotlib().backends.backend_agg.FigureCanvasAgg(figure)
-    canvas.draw()
-    still = canvas.copy_from_bbox(figure.bbox)
-    pictures = []
-    for artists in frames:
-        canvas.restore_region(still)
-        for artist in artists:
-            (artist.axes or figure).draw_artist(artist)
-        pictures.append(Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB"))
-    return _encoded(pictures, pace)
-
-
-def _encoded(pictures: Sequence[Image.Image], pace: int) -> bytes:
-    """A GIF that rests on its last picture and begins again."""
-    colours = (pictures[-1].quantize(127, dither=Image.Dither.NONE).getpalette() or [])[: 127 * 3]
-    colours += [0] * (127 * 3 - len(colours)) + [255, 255, 255]  # the 128th is white, untouched
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(colours)
-    coded = []
-    for picture in pictures:
-        numbers = np.array(picture.quantize(palette=palette, dither=Image.Dither.NONE))
-        numbers[(np.asarray(picture) == 255).all(axis=2)] = 127
-        coded.append(Image.fromarray(numbers))
-        coded[-1].putpalette(colours)
-    file = io.BytesIO()
-    times = [pace] * (len(coded) - 1) + [2000]
-    coded[0].save(file, "GIF", save_all=True, append_images=coded[1:], duration=times, loop=0)
-    return file.getvalue()

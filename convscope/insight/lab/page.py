@@ -6,7 +6,6 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -76,11 +75,10 @@ def fields(rows: Sequence[ReceptiveField]) -> str:
     layers = [row.as_json() for row in rows]
     lines = []
     for n, row in enumerate(rows):
-        seen = "the whole image" if row.whole else f"{row.height.field} x {row.width.field}"
         lines.append(
             f'<tr><td><button type="button" data-layer="{n}" aria-pressed="false">'
             f"{html.escape(row.layer)}</button></td><td>{html.escape(row.kind)}</td>"
-            f"<td>{row.height.size} x {row.width.size}</td><td>{seen}</td></tr>"
+            f"<td>{row.height.size} x {row.width.size}</td><td>{row.size}</td></tr>"
         )
     heads = "".join(f"<th>{head}</th>" for head in ("layer", "what it is", "units", "a unit sees"))
     table = (
@@ -167,9 +165,7 @@ def _board(
 
 
 def _page(title: str, body: str, data: dict[str, Any]) -> str:
-    inside = resources.files("convscope.insight.lab")
-    style = inside.joinpath("page.css").read_text(encoding="utf-8")
-    script = inside.joinpath("page.js").read_text(encoding="utf-8")
+    style, script = (webpage.part("convscope.insight.lab", f"page.{k}") for k in ("css", "js"))
     values = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return webpage.whole(
         f"{title} · convscope lab",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convscope.errors import BadArgument
 from convscope.insight import reference
-from convscope.insight.reference.pooling import counts_of
-from convscope.insight.reference.windows import Array, Axis, Size, axes_of, padded
+from convscope.insight.reference.average_pooling import counts_of
+from convscope.insight.reference.windows import Array, Axis, Moves, PoolMoves, Size, axes_of, padded
 
 TERMS = 27  # of a step that are written out
 
@@ -44,9 +44,8 @@ class Sliding:
     @property
     def products(self) -> int:
         """How many numbers each step takes in, those in the padding included."""
-        return self.axes[0].kernel * self.axes[1].kernel * (
-            1 if self.W is None else self.W.shape[1]
-        )  # fmt: skip
+        taps = self.axes[0].kernel * self.axes[1].kernel
+        return taps if self.W is None else taps * self.W.shape[1]
 
     def formula(self) -> list[str]:
         """The output size along each axis, with its numbers filled in."""
@@ -72,14 +71,12 @@ class Sliding:
 
     def patch(self, m: int, i: int, j: int) -> Array:
         """What lies under the window at (i, j): [channels,h,w], NaN in the padding."""
+        rows, columns = (
+            slice(at * axis.stride, at * axis.stride + axis.span, axis.dilation)
+            for at, axis in zip((i, j), self.axes, strict=True)
+        )
         whole = padded(self.X[self.channels(m)], self.axes, np.nan)
-        height, width = self.axes
-        top, left = i * height.stride, j * width.stride
-        found: Array = whole[
-            :,
-            top : top + height.span : height.dilation,
-            left : left + width.span : width.dilation,
-        ]
+        found: Array = whole[:, rows, columns]
         return found
 
     def steps(self, most: int) -> Iterator[tuple[int, tuple[int, int, int]]]:
@@ -160,13 +157,10 @@ def convolve(
     K: Array,
     *,
     out_channels: int | None = None,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
     group: int = 1,
     bias: float = 0.0,
     flip: bool = False,
+    **moves: Unpack[Moves],
 ) -> Sliding:
     """Move a kernel over an image X [C,H,W].
 
@@ -187,13 +181,10 @@ def convolve(
     depth = max(1, len(X) // group) if group > 0 else 1  # what does not divide is refused below
     W = K if K.ndim == 4 else np.broadcast_to(K, (max(1, kernels), depth, *K.shape[-2:])).copy()
     B = np.full(len(W), float(bias))
-    how: dict[str, Any] = {
-        "pads": pads, "strides": strides, "dilations": dilations, "auto_pad": auto_pad,
-    }  # fmt: skip
-    Y = reference.conv2d(X[None], W, B, group=group, flip=flip, **how)[0]
-    axes = axes_of(X.shape[1:], W.shape[2:], **how)
+    Y = reference.conv2d(X[None], W, B, group=group, flip=flip, **moves)[0]
+    axes = axes_of(X.shape[1:], W.shape[2:], **moves)
     lying = W[..., ::-1, ::-1] if flip else W
-    same = auto_pad.upper().startswith("SAME")
+    same = moves.get("auto_pad", "").upper().startswith("SAME")
     return Sliding("conv", X, Y, axes, lying, B, group, same=same)
 
 
@@ -202,12 +193,8 @@ def pool(
     kernel_shape: Size,
     *,
     kind: str = "max",
-    pads: Size = 0,
-    strides: Size | None = None,
-    dilations: Size = 1,
-    auto_pad: str = "NOTSET",
-    ceil_mode: bool = False,
     count_include_pad: bool = False,
+    **moves: Unpack[PoolMoves],
 ) -> Sliding:
     """Move a pool over an image X [C,H,W]; without ``strides`` its windows lie side by side.
 
@@ -218,11 +205,8 @@ def pool(
     [[[5.0, 7.0], [13.0, 15.0]]]
     """
     X = X[None] if X.ndim == 2 else X
-    how: dict[str, Any] = {
-        "pads": pads, "strides": kernel_shape if strides is None else strides,
-        "dilations": dilations, "auto_pad": auto_pad, "ceil_mode": ceil_mode,
-    }  # fmt: skip
-    axes = axes_of(X.shape[1:], kernel_shape, **how)
+    moves.setdefault("strides", kernel_shape)
+    axes = axes_of(X.shape[1:], kernel_shape, **moves)
     with_pads = count_include_pad and kind == "average"
     try:
         counts = counts_of(axes, with_pads, None)
@@ -232,21 +216,15 @@ def pool(
         rule = "leaves windows that lie wholly in the padding, where there is no largest pixel"
         raise BadArgument(why.argument, why.value, rule, "pad less") from None
     if kind == "max":
-        Y = reference.max_pool2d(X[None], kernel_shape, **how)[0]
+        Y = reference.max_pool2d(X[None], kernel_shape, **moves)[0]
     else:
-        how["count_include_pad"] = with_pads
-        Y = reference.average_pool2d(X[None], kernel_shape, **how)[0]
-    ceil = ceil_mode and auto_pad.upper() == "NOTSET"
+        Y = reference.average_pool2d(X[None], kernel_shape, count_include_pad=with_pads, **moves)[0]
+    auto_pad = moves.get("auto_pad", "NOTSET").upper()
+    ceil, same = moves.get("ceil_mode", False), auto_pad.startswith("SAME")
     return Sliding(
-        kind,
-        X,
-        Y,
-        axes,
-        ceil_mode=ceil,
-        same=auto_pad.upper().startswith("SAME"),
-        with_pads=with_pads,
+        kind, X, Y, axes, ceil_mode=ceil and auto_pad == "NOTSET", same=same, with_pads=with_pads,
         counts=counts,
-    )
+    )  # fmt: skip
 
 
 def written(value: float) -> str:

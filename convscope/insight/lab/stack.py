@@ -29,9 +29,8 @@ def follow(layers: Sequence[str], size: tuple[int, int] = (28, 28)) -> list[Rece
     """
     image = start(size)
     found = [image]
-    opened: list[
-        tuple[Word, int, ReceptiveField]
-    ] = []  # brackets: how many rows there were, what went in
+    # brackets: how many rows there were, what went in
+    opened: list[tuple[Word, int, ReceptiveField]] = []
     for word in words.split(" ".join(layers), "LAYERS"):
         before = found[-1]
         word.arrived = f"a map of {_size(before)}"
@@ -70,7 +69,7 @@ def _after(word: Word, before: ReceptiveField, image: ReceptiveField) -> Recepti
     """What the units of a word's layer see."""
     layer = word.layer()
     if isinstance(layer, words.GlobalPool | words.Linear) or layer == words.Named("flatten"):
-        return whole(before, image, word.text, "all of it")
+        return whole(image, word.text, "all of it")
     if before.whole or isinstance(layer, words.Named | words.Dropout):
         return replace(before, layer=word.text, kind="each by itself")
     if isinstance(layer, words.Pool):

@@ -4,14 +4,14 @@ summed."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from convscope.errors import BadArgument
 from convscope.insight.reference.windows import (
     Array,
-    Size,
+    Moves,
     axes_of,
     cut,
     gradient,
@@ -20,6 +20,7 @@ from convscope.insight.reference.windows import (
     patches,
     real,
     taken,
+    vector,
 )
 
 
@@ -54,16 +55,7 @@ def corr2d(X: Any, K: Any) -> Array:
 
 
 def conv2d_loops(
-    X: Any,
-    W: Any,
-    B: Any = None,
-    *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    group: int = 1,
-    auto_pad: str = "NOTSET",
-    flip: bool = False,
+    X: Any, W: Any, B: Any = None, *, group: int = 1, flip: bool = False, **moves: Unpack[Moves]
 ) -> Array:
     """Cross-correlation of maps X [N,C,H,W] with M kernels W [M,C/group,h,w]: [N,M,oh,ow].
 
@@ -79,8 +71,7 @@ def conv2d_loops(
     [[0.0, 8.0], [21.0, 43.0]]
     """
     X, W, B = _operands(X, W, B, group, flip)
-    axes = axes_of(X.shape[2:], W.shape[2:], pads=pads, strides=strides, dilations=dilations,
-                   auto_pad=auto_pad)  # fmt: skip
+    axes = axes_of(X.shape[2:], W.shape[2:], ceil_mode=False, **moves)
     height, width = axes
     X = padded(X, axes)  # [N,C,h,w]
     M, depth = W.shape[:2]
@@ -97,16 +88,7 @@ def conv2d_loops(
 
 
 def conv2d(
-    X: Any,
-    W: Any,
-    B: Any = None,
-    *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    group: int = 1,
-    auto_pad: str = "NOTSET",
-    flip: bool = False,
+    X: Any, W: Any, B: Any = None, *, group: int = 1, flip: bool = False, **moves: Unpack[Moves]
 ) -> Array:
     """:func:`conv2d_loops`, computed with whole arrays.
 
@@ -115,8 +97,7 @@ def conv2d(
     (1, 2, 8, 8)
     """
     X, W, B = _operands(X, W, B, group, flip)
-    axes = axes_of(X.shape[2:], W.shape[2:], pads=pads, strides=strides, dilations=dilations,
-                   auto_pad=auto_pad)  # fmt: skip
+    axes = axes_of(X.shape[2:], W.shape[2:], ceil_mode=False, **moves)
     under = _grouped(patches(padded(X, axes), axes), group)  # [N,G,C/G,oh,ow,h,w]
     kernels = W.reshape(group, -1, *W.shape[1:])  # [G,M/G,C/G,h,w]
     Y = np.einsum("ngcijuv,gmcuv->ngmij", under, kernels, optimize=True)
@@ -125,16 +106,7 @@ def conv2d(
 
 
 def conv2d_backward_loops(
-    dY: Any,
-    X: Any,
-    W: Any,
-    *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    group: int = 1,
-    auto_pad: str = "NOTSET",
-    flip: bool = False,
+    dY: Any, X: Any, W: Any, *, group: int = 1, flip: bool = False, **moves: Unpack[Moves]
 ) -> tuple[Array, Array, Array]:
     """The gradients dX, dW and dB of :func:`conv2d_loops` where those of its output are dY
     [N,M,oh,ow].
@@ -147,8 +119,7 @@ def conv2d_backward_loops(
     ([[[[2.0, 3.0]]]], [[[[5.0, 7.0]]]], [1.0])
     """
     X, W, B = _operands(X, W, None, group, flip)
-    axes = axes_of(X.shape[2:], W.shape[2:], pads=pads, strides=strides, dilations=dilations,
-                   auto_pad=auto_pad)  # fmt: skip
+    axes = axes_of(X.shape[2:], W.shape[2:], ceil_mode=False, **moves)
     height, width = axes
     M, depth = W.shape[:2]
     dY = gradient(dY, (len(X), M, height.out, width.out))
@@ -167,16 +138,7 @@ def conv2d_backward_loops(
 
 
 def conv2d_backward(
-    dY: Any,
-    X: Any,
-    W: Any,
-    *,
-    pads: Size = 0,
-    strides: Size = 1,
-    dilations: Size = 1,
-    group: int = 1,
-    auto_pad: str = "NOTSET",
-    flip: bool = False,
+    dY: Any, X: Any, W: Any, *, group: int = 1, flip: bool = False, **moves: Unpack[Moves]
 ) -> tuple[Array, Array, Array]:
     """:func:`conv2d_backward_loops`, computed with whole arrays: one tap of the kernel at a time.
 
@@ -185,8 +147,7 @@ def conv2d_backward(
     ([[[[2.0, 3.0]]]], [[[[5.0, 7.0]]]], [1.0])
     """
     X, W, _ = _operands(X, W, None, group, flip)
-    axes = axes_of(X.shape[2:], W.shape[2:], pads=pads, strides=strides, dilations=dilations,
-                   auto_pad=auto_pad)  # fmt: skip
+    axes = axes_of(X.shape[2:], W.shape[2:], ceil_mode=False, **moves)
     dY = gradient(dY, (len(X), len(W), axes[0].out, axes[1].out))
     X = padded(X, axes)
     kernels = W.reshape(group, -1, *W.shape[1:])  # [G,M/G,C/G,h,w]
@@ -276,11 +237,7 @@ def _operands(X: Any, W: Any, B: Any, group: int, flip: bool) -> tuple[Array, Ar
     if depth != channels // group:
         rule = f"must be [M,C/group,h,w], with C/group = {channels}/{group} = {channels // group}"
         raise BadArgument("W", f"an array {list(W.shape)}", rule, "give each kernel that depth")
-    B = np.zeros(kernels, X.dtype) if B is None else real("B", B, "[M]").astype(X.dtype)
-    if B.shape != (kernels,):
-        rule = f"must be one number a kernel: [{kernels}]"
-        raise BadArgument("B", f"an array {list(B.shape)}", rule, "leave it out for zero")
-    return X, _turned(W, flip), B
+    return X, _turned(W, flip), vector("B", B, kernels, "kernel", X.dtype, "[M]", 0)
 
 
 def _turned(W: Array, flip: bool) -> Array:

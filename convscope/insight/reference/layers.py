@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convscope.errors import BadArgument, nearest
-from convscope.insight.reference.windows import Array, gradient, real
+from convscope.insight.reference.windows import Array, gradient, real, vector
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -253,8 +253,7 @@ def cross_entropy_loops(
     >>> float(cross_entropy_loops([[0, np.log(3)]], [1]).round(4))  # -log 0.75
     0.2877
     """
-    S, labels, weights = _judged(scores, labels, weights, ignore_index, label_smoothing)
-    _reduction(reduction)
+    S, labels, weights = _judged(scores, labels, weights, ignore_index, label_smoothing, reduction)
     soft = labels.shape == S.shape and labels.dtype.kind == "f"
     N, K = S.shape[:2]
     places = S.shape[2:]
@@ -290,14 +289,13 @@ def cross_entropy(
     >>> cross_entropy([[0, np.log(3)], [0, 0]], [1, -100], reduction="none").round(4).tolist()
     [0.2877, 0.0]
     """
-    S, labels, weights = _judged(scores, labels, weights, ignore_index, label_smoothing)
-    _reduction(reduction)
+    S, labels, weights = _judged(scores, labels, weights, ignore_index, label_smoothing, reduction)
     K = S.shape[1]
     shifted = S - S.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # [N,K,...]
     if labels.shape == S.shape and labels.dtype.kind == "f":
-        target = labels
-        counted = np.ones((len(S), *S.shape[2:]), S.dtype)
+        target, seen = labels, np.ones((len(S), *S.shape[2:]), bool)
+        counted = seen.astype(S.dtype)
     else:
         seen = labels != ignore_index  # [N,...]
         target = (np.arange(K).reshape(-1, *(1,) * (S.ndim - 2)) == labels[:, None]).astype(S.dtype)
@@ -305,8 +303,7 @@ def cross_entropy(
     smooth = target * (1 - label_smoothing) + label_smoothing / K
     weighed = smooth * weights.reshape(-1, *(1,) * (S.ndim - 2))  # [N,K,...]
     losses = -np.where(weighed == 0, 0, weighed * log_p).sum(axis=1)  # [N,...]
-    if labels.shape != S.shape or labels.dtype.kind != "f":
-        losses = np.where(labels == ignore_index, 0, losses)
+    losses = np.where(seen, losses, 0)
     return _reduced(losses.astype(S.dtype), counted.sum(), reduction)
 
 
@@ -316,19 +313,13 @@ def _channels(
     X = _any_shape("X", X)
     if X.ndim < 2:
         raise BadArgument("X", f"an array {list(X.shape)}", "must be [N,C,...]", "reshape it")
-    found = []
-    for name, value in zip(
-        ("scale", "B", "input_mean", "input_var"), (scale, B, mean, var), strict=True
-    ):
-        array = real(name, value, "[C]").astype(X.dtype)
-        if len(array) != X.shape[1]:
-            rule = f"must be one number a channel: [{X.shape[1]}]"
-            raise BadArgument(name, f"an array {list(array.shape)}", rule, "reshape it")
-        found.append(array)
+    named = {"scale": scale, "B": B, "input_mean": mean, "input_var": var}
+    each = (vector(k, v, X.shape[1], "channel", X.dtype, "[C]") for k, v in named.items())
+    scale, B, mean, var = each
     if training and X.size == 0:
         rule = "must hold a number a channel: an empty batch has no mean"
         raise BadArgument("X", f"an array {list(X.shape)}", rule, "leave training_mode out")
-    return X, found[0], found[1], found[2], found[3]
+    return X, scale, B, mean, var
 
 
 def _matrices(A: Any, B: Any, C: Any, transA: int, transB: int) -> tuple[Array, Array, Array]:
@@ -353,15 +344,12 @@ def _layer(X: Any, W: Any, B: Any) -> tuple[Array, Array, Array]:
         rule = f"must be [...,K] with K = {W.shape[1]}, as W has it"
         raise BadArgument("X", f"an array {list(X.shape)}", rule, "reshape it")
     dtype = np.result_type(X, W)
-    B = np.zeros(len(W), dtype) if B is None else real("B", B, "[M]").astype(dtype)
-    if B.shape != (len(W),):
-        rule = f"must be one number a row of W: [{len(W)}]"
-        raise BadArgument("B", f"an array {list(B.shape)}", rule, "leave it out for zero")
+    B = vector("B", B, len(W), "row of W", dtype, "[M]", 0)
     return X.astype(dtype), W.astype(dtype), B
 
 
 def _judged(
-    scores: Any, labels: Any, weights: Any, ignore: int, smoothing: float
+    scores: Any, labels: Any, weights: Any, ignore: int, smoothing: float, reduction: str
 ) -> tuple[Array, Array, Array]:
     S, labels = _any_shape("scores", scores), np.asarray(labels)
     if S.ndim < 2 or S.shape[1] < 1:
@@ -381,16 +369,10 @@ def _judged(
             raise BadArgument("labels", int(wrong[0]), rule, "check the labels")
     if not 0 <= smoothing <= 1:
         raise BadArgument("label_smoothing", smoothing, "must be from 0 to 1", "try 0.1")
-    w = np.ones(K, S.dtype) if weights is None else real("weights", weights, "[K]").astype(S.dtype)
-    if w.shape != (K,):
-        rule = f"must be one number a class: [{K}]"
-        raise BadArgument("weights", f"an array {list(w.shape)}", rule, "leave it out for ones")
-    return S, labels, w
-
-
-def _reduction(reduction: str) -> None:
+    weights = vector("weights", weights, K, "class", S.dtype, "[K]", 1)
     if reduction not in REDUCTIONS:
         raise BadArgument("reduction", reduction, "is no reduction", nearest(reduction, REDUCTIONS))
+    return S, labels, weights
 
 
 def _reduced(losses: Array, whole: Any, reduction: str) -> Array:
@@ -403,10 +385,8 @@ def _reduced(losses: Array, whole: Any, reduction: str) -> Array:
 
 
 def _any_shape(name: str, value: Any) -> Array:
-    array = np.asarray(value)
-    return real(name, array, f"[{','.join('?' * array.ndim)}]") if array.ndim else real(
-        name, array[None], "[?]"
-    )  # fmt: skip
+    array = np.atleast_1d(value)
+    return real(name, array, f"[{','.join('?' * array.ndim)}]")
 
 
 def _axis(axis: int, ndim: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,21 @@ Array = NDArray[Any]
 Size = int | Sequence[int]
 
 AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+
+
+class Moves(TypedDict, total=False):
+    """How windows move over maps, as :func:`axes_of` takes it: the attributes of ONNX's Conv."""
+
+    pads: Size
+    strides: Size
+    dilations: Size
+    auto_pad: str
+
+
+class PoolMoves(Moves, total=False):
+    """The same for its pools."""
+
+    ceil_mode: bool
 
 
 @dataclass(frozen=True)
@@ -168,6 +183,22 @@ def real(name: str, value: Any, shape: str) -> Array:
     if array.ndim != shape.count(",") + 1:
         rule = f"must be {shape}"
         raise BadArgument(name, f"an array {list(array.shape)}", rule, "reshape it")
+    return array
+
+
+def vector(
+    name: str, value: Any, count: int, of: str, dtype: Any, shape: str, default: float | None = None
+) -> Array:
+    """``count`` numbers, one ``of`` something, in that type; the default where none are given.
+    ``shape`` is such as ``[M]``. Raises BadArgument for another number of them."""
+    if value is None and default is not None:
+        return np.full(count, default, dtype)
+    array = real(name, value, shape).astype(dtype)
+    if len(array) != count:
+        rule = f"must be one number a {of}: [{count}]"
+        remedy = "leave it out for " + ("ones" if default else "zero")
+        remedy = "reshape it" if default is None else remedy
+        raise BadArgument(name, f"an array {list(array.shape)}", rule, remedy)
     return array
 
 

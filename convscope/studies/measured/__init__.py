@@ -10,7 +10,7 @@ from typing import Any
 
 from convscope.errors import BadArgument
 from convscope.studies import grid
-from convscope.studies.analysis import Analysis, analyse
+from convscope.studies.analysis import Analysis, analyse_all
 
 FOLDER = Path(__file__).parent
 
@@ -28,11 +28,6 @@ class Measured:
     def seconds(self) -> float:
         """The training of all runs together."""
         return float(sum(row["seconds"] for part in self.parts for row in part.rows))
-
-    @property
-    def sentences(self) -> list[str]:
-        """Of all parts."""
-        return [sentence for part in self.parts for sentence in part.sentences]
 
     def as_json(self) -> dict[str, Any]:
         """What ``convscope sweep --measured --json`` prints."""
@@ -57,9 +52,5 @@ def load(study: str) -> Measured:
         rule = "was not measured"
         raise BadArgument("study", study, rule, f"known are {', '.join(names()) or 'none'}")
     kept = json.loads((FOLDER / f"{study}.json").read_text(encoding="utf-8"))
-    parts = []
-    for index, part in enumerate(ready.parts):
-        rows = [row for row in kept["rows"] if row["part"] == part.title]
-        settings = [setting.name for setting in part.settings]
-        parts.append(analyse(part.title, settings, rows, part.measures, index))
-    return Measured(tuple(parts), kept["command"], kept["machine"], kept["date"])
+    parts = analyse_all(ready, kept["rows"])
+    return Measured(parts, kept["command"], kept["machine"], kept["date"])
