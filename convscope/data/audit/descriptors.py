@@ -6,6 +6,8 @@ What an audit takes where no trained network is at hand; any function of images 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -36,7 +38,7 @@ def descriptors(images: Images) -> Vectors:
     histograms = np.empty((n, BINS, cells, cells), np.float32)
     for one in range(BINS):
         weight = (low % BINS == one) * (1 - share) + ((low + 1) % BINS == one) * share
-        histograms[:, one] = _by_cell((strength * weight).astype(np.float32)).sum(axis=(2, 4))
+        histograms[:, one] = _by_cell(strength * weight).sum(axis=(2, 4))
     corners = [histograms[:, :, i : cells - 1 + i, j : cells - 1 + j] for i, j in np.ndindex(2, 2)]
     blocks = np.concatenate(corners, axis=1)  # [n,36,7,7]
     blocks = _unit(np.minimum(_unit(blocks), CLIP))
@@ -44,7 +46,7 @@ def descriptors(images: Images) -> Vectors:
     return np.concatenate([blocks.reshape(n, -1), colours.reshape(n, -1)], axis=1)
 
 
-def _by_cell(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _by_cell(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """``[n,64,64]`` -> ``[n,8,CELL,8,CELL]``."""
     return values.reshape(len(values), SIDE // CELL, CELL, SIDE // CELL, CELL)
 

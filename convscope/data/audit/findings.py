@@ -52,8 +52,9 @@ KINDS = {
     "labels": Kind(
         "labels",
         "Labels that are likely wrong",
-        "a classifier that did not learn from the image is sure of another class (confident "
-        "learning); the most suspicious first",
+        "a classifier that did not learn from the image doubts its label (confident learning), so "
+        "that it is wrong with a probability of 25 % or more, given how sure the classifier is of "
+        "the others; the most suspicious first",
         "look at each, and move it to the class that it shows",
     ),
     "balance": Kind(
