@@ -204,7 +204,11 @@ class _Looking:
             return []
         right = float((judged.argmax(axis=1) == samples.labels).mean())
         self.figures["out_of_fold_accuracy"] = right
-        found = labels.wrong(samples, judged)
+        try:
+            found = labels.wrong(samples, judged)
+        except DataError as why:
+            self._leave_out("labels", why)
+            return []
         self.emit(
             Notice(
                 f"{self.pack.name}: a classifier that did not learn from it says the label of "

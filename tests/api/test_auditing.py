@@ -10,7 +10,6 @@ from photos import image_file, photos, scene
 
 from convscope import api
 from convscope.data import sources
-from convscope.data.audit import labels
 from convscope.data.audit.findings import KINDS
 from convscope.errors import BadArgument, DataError
 
@@ -97,7 +96,6 @@ def test_the_list_has_each_image_and_what_is_suspected(messy):
 
 
 def test_likely_wrong_labels(workplace, monkeypatch):
-    monkeypatch.setattr(labels, "DOUBT", 0.0)  # of so few images nobody would be accused
     tints = {"blue": (60, 60, 200), "red": (200, 60, 60)}
     for at, (name, tint) in enumerate(tints.items()):
         (workplace / "pets" / name).mkdir(parents=True)

@@ -19,7 +19,7 @@ from convscope.events import Emit, Progress
 from convscope.formatting import probability
 
 FOLDS = 5
-DOUBT = 0.25  # probability that a label is wrong, from which on it is named
+TOLD = 0.8  # share of labels that must be told for one of the others to be doubted
 STRENGTH = 20.0  # C of the logistic regression for features of unit length
 
 Vectors = npt.NDArray[np.float32]
@@ -93,52 +93,9 @@ def _quietly(job: Callable[..., Any], *given: Any) -> Any:
         return found if not hasattr(found, "__next__") else list(found)
 
 
-def doubts(
-    probabilities: Probabilities, labels: Labels
-) -> tuple[Probabilities, npt.NDArray[np.float64]]:
-    """Calibrated probabilities ``[N,K]``, and for each label the probability ``[N]`` that it is
-    wrong.
-
-    Labels are taken for a mixture: most are drawn by the probabilities, brought to one temperature
-    (Guo et al. 2017), and a share, whatever the image, from all classes alike. Temperature and
-    share are those under which the labels are likeliest, so that a classifier that knows little,
-    and says so, accuses nobody.
-
-    >>> sure = np.repeat(np.array([[0.9999, 0.0001], [0.0001, 0.9999]]), 50, axis=0)
-    >>> sure[90:] = 0.5
-    >>> labels = np.repeat([0, 1], 50)
-    >>> labels[[0, 91]] = 1, 0
-    >>> doubts(sure, labels)[1].round(1)[[0, 1]].tolist()
-    [1.0, 0.0]
-    """
-    from scipy.optimize import minimize
-    from scipy.special import expit
-
-    logs = np.log(np.clip(probabilities, 1e-12, 1))
-    logs -= logs.max(axis=1, keepdims=True)
-    rows, classes = np.arange(len(labels)), probabilities.shape[1]
-
-    def mixed(at: npt.NDArray[np.float64]) -> tuple[Probabilities, float]:
-        raised = np.exp(logs / np.exp(at[0]))
-        return raised / raised.sum(axis=1, keepdims=True), float(expit(at[1]))
-
-    def loss(at: npt.NDArray[np.float64]) -> float:
-        right, share = mixed(at)
-        return -float(np.log((1 - share) * right[rows, labels] + share / classes).mean())
-
-    starts = [np.array([0.0, share]) for share in (-3.0, -7.0)]  # of 5 %, of 0.1 %
-    best = min((minimize(loss, at, method="Nelder-Mead") for at in starts), key=lambda one: one.fun)
-    calibrated, share = mixed(best.x)
-    told = calibrated[rows, labels]
-    by_chance = share / classes
-    return calibrated, by_chance * (1 - told) / ((1 - share) * told + by_chance)
-
-
-def suspects(
-    probabilities: Probabilities, labels: Labels, doubt: npt.NDArray[np.float64]
-) -> Positions:
-    """Images whose label is likely wrong, the most suspicious first: those that confident learning
-    counts, but for what is less than ``DOUBT`` likely to be wrong."""
+def suspects(probabilities: Probabilities, labels: Labels) -> Positions:
+    """Images whose label is likely wrong, the most suspicious first: as many as confident learning
+    counts, by how little their own label is believed."""
     from cleanlab.filter import find_label_issues
 
     counted = _quietly(
@@ -150,22 +107,26 @@ def suspects(
             n_jobs=1,
         )
     )
-    order = np.asarray(counted, np.int64)
-    return order[doubt[order] >= DOUBT]
+    return np.asarray(counted, np.int64)
 
 
 def wrong(samples: Samples, probabilities: Probabilities) -> list[Finding]:
-    """The images whose label is likely wrong, each with the class that it likely shows."""
+    """The images whose label is likely wrong, each with the class that it likely shows. Raises
+    DataError where the labels of too many are not told for one of them to be doubted."""
+    right = float((probabilities.argmax(axis=1) == samples.labels).mean())
+    if right < TOLD:
+        raise DataError(
+            f"a classifier that did not learn from them tells only {right:.1%} of the labels, and "
+            f"below {TOLD:.0%} it has no standing to doubt one"
+        )
     found = []
-    probabilities, doubt = doubts(probabilities, samples.labels)
-    for at in suspects(probabilities, samples.labels, doubt).tolist():
+    for at in suspects(probabilities, samples.labels).tolist():
         row, given = probabilities[at], int(samples.labels[at])
         likely = int(row.argmax())
         figures = {
             "suggested": samples.classes[likely],
             "p_suggested": float(row[likely]),
             "p_label": float(row[given]),
-            "p_wrong": float(doubt[at]),
         }
         why = (
             f"{samples.classes[likely]} ({probability(row[likely])}) rather than "
