@@ -29,6 +29,7 @@ from convscope.events import Progress as Done
 from convscope.formatting import decimals, duration, p_value, percent, plural
 
 if TYPE_CHECKING:
+    from convscope.data.audit.findings import Audit
     from convscope.evaluation.compare import Comparison
 
 
@@ -268,6 +269,39 @@ def _headed(
     if rows:
         out().print(f"\n{title}{left_out}", style="italic", markup=False)
         table(columns, rows)
+
+
+def audit(found: Audit, show: int) -> None:
+    """Print what an audit found: how much of each kind, then the first ``show`` of each."""
+    from convscope.data.audit.findings import KINDS
+
+    for split, by_class in found.counts.items():
+        named = ", ".join(f"{name} {count:,}" for name, count in by_class.items())
+        out().print(f"{split}: {sum(by_class.values()):,} images ({named})", markup=False)
+    rows = [
+        (KINDS[kind].title, len(some), KINDS[kind].remedy if some else "")
+        for kind, some in found.findings.items()
+    ]
+    out().print()
+    table(("looked for", "found", "what to do"), rows)
+    for check, why in found.left_out.items():
+        out().print(f"not looked at: {check}: {why}", markup=False, soft_wrap=True)
+    for kind, some in found.findings.items():
+        lines = []
+        for number, one in enumerate(some[:show], 1):
+            for at, entry in enumerate(one.entries[:show] or (None,)):
+                of = ("", "", "") if entry is None else (entry.file, entry.label, entry.split)
+                lines.append((f"{number}" if at == 0 else "", *of, one.why if at == 0 else ""))
+            if (left := len(one.entries) - show) > 0:
+                lines.append(("", f"and {left:,} more", "", "", ""))
+        columns = ("", "file", "class", "split", "why")
+        kept = [i for i in range(5) if any(line[i] for line in lines)]
+        cells = [[line[i] for i in kept] for line in lines]
+        if lines:
+            left_out = f"; {show} shown (--show N, or --json)" if len(some) > show else ""
+            title = f"{KINDS[kind].title}: {len(some):,}{left_out}"
+            out().print(f"\n{title}", style="italic", markup=False)
+            table([columns[i] for i in kept], cells)
 
 
 ASIDE = ("seeds", "sd", "test loss", "an epoch")  # what a study's page has, a terminal not

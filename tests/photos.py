@@ -18,6 +18,13 @@ def image_file(seed=0, size=(24, 16), mode="RGB", form="PNG", **options) -> byte
     return out.getvalue()
 
 
+def scene(seed=0, size=(64, 48), tint=(128, 128, 128)) -> Image.Image:
+    """A picture (width, height) of soft shapes around a tint, as photos have and noise has not."""
+    random = np.random.default_rng(seed)
+    shapes = np.clip(np.array(tint) + random.normal(0, 60, (6, 8, 3)), 0, 255).astype(np.uint8)
+    return Image.fromarray(shapes).resize(size, Image.Resampling.BICUBIC)
+
+
 def photos(root: Path, classes=("cat", "dog", "cow"), count=8, **options) -> Path:
     """Class folders of so many images, all different."""
     for at, name in enumerate(classes):

@@ -1,5 +1,6 @@
 """The whole jobs. Python, the command line and the page all call these."""
 
+from convscope.api.auditing import audit_data
 from convscope.api.explaining import Explained, explain
 from convscope.api.judging import compare, evaluate, predict
 from convscope.api.measuring import describe_machine

@@ -1,4 +1,4 @@
-"""`convscope data`: the data sets, what is in one, what it looks like."""
+"""`convscope data`: the data sets, what is in one, what it looks like, what to mend in it."""
 
 from __future__ import annotations
 
@@ -101,3 +101,55 @@ def data_show(
     with console.Monitor() as emit:
         path = api.show_data(name, out, count=count, seed=seed, force=force, emit=emit)
     typer.echo(path)
+
+
+@app.command("audit")
+def data_audit(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="A folder of images, or a data set.")],
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Of files, copies, groups, labels, balance, sizes."),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a page with the images side by side."),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="List all images and what is suspected of each."),
+    ] = None,
+    show: Annotated[int, typer.Option(metavar="N", help="Findings of a kind to print.")] = 10,
+    folds: Annotated[int, typer.Option(help="Parts; each is judged by the others.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the parts.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the files that --page and --write name.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Look through a folder before training: unreadable files, copies, likely wrong labels.
+
+    No image file is changed. Likely wrong labels need the extra `audit`.
+    """
+    from convscope import api, console
+
+    if show < 0:
+        raise BadArgument("show", show, "must be a whole number of at least 0", "try 10")
+    with console.Monitor() as emit:
+        found = api.audit_data(
+            name,
+            only=[check.strip() for check in only.split(",")] if only else [],
+            page=page,
+            write=write,
+            force=force,
+            folds=folds,
+            seed=seed,
+            emit=emit,
+        )
+    if as_json:
+        print_json(found.as_json())
+        return
+    console.audit(found, show)
+    for what, path in (("page", page), ("list", write)):
+        if path is not None and path.exists():
+            typer.echo(f"{what}     {path}")

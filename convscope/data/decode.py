@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -93,12 +93,25 @@ def decode(
     return ~pixels if invert else pixels
 
 
+class Head(NamedTuple):
+    """What the head of an image file says: Pillow's mode, (height, width) once it is upright."""
+
+    mode: str
+    size: tuple[int, int]
+
+
 def look(path: Path | str) -> tuple[int, tuple[int, int]]:
     """How many channels an image file holds, and its (height, width) once it is upright.
 
-    Only its head is read: a file that is cut short is found out by :func:`decode`. A palette counts
-    as colour. Raises ImageError for a file that is no image.
+    A palette counts as colour. Raises ImageError for a file that is no image.
     """
+    mode, size = head(path)
+    return 1 if mode in _GREY or mode.startswith("I;") else 3, size
+
+
+def head(path: Path | str) -> Head:
+    """What an image file says of itself, of which only the head is read: one that is cut short is
+    found out by :func:`decode`. Raises ImageError for a file that is no image."""
     name = str(path)
     with _explaining(name), _quiet(), _opened(path, name) as file:
         image = _recognised(file, name)
@@ -107,7 +120,7 @@ def look(path: Path | str) -> tuple[int, tuple[int, int]]:
         known = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
         if known and _turn(image) in _LYING:
             width, height = height, width
-        return 1 if image.mode in _GREY or image.mode.startswith("I;") else 3, (height, width)
+        return Head(image.mode, (height, width))
 
 
 def _flat(source: ImageSource, name: str, size: tuple[int, int], fit: str) -> Image.Image:

@@ -66,3 +66,24 @@ def test_train_and_eval_tell_the_accuracy_without_copies(workplace, run):
     text = "on the 12 test images that are not training images, too\n"
     assert said.code == 0 and re.search(rf"new images    \d+\.\d\d% {text}", said.out)
     assert "4 of 16 (25 %)" in said.err and text in run("eval", "a").out
+
+
+def test_a_folder_is_looked_through(workplace, run):
+    root = photos(workplace / "pets", ("cat", "dog"), count=6)
+    (root / "dog" / "copy.png").write_bytes((root / "cat" / "000.png").read_bytes())
+    (root / "dog" / "bad.png").write_bytes(b"x")
+    said = run("data", "audit", "pets", "--only", "files,copies,balance", "--json")
+    found = json.loads(said.out)
+    assert found["images"] == 13 and found["suspects"] == 3
+    [pair] = found["findings"]["two_labels"]
+    assert pair["files"][1] == {"file": "dog/copy.png", "label": "dog", "split": "train"}
+    words = ("--only", "files,copies", "--page", "a.html", "--write", "a.csv", "--show", "1")
+    said = run("data", "audit", "pets", *words)
+    assert said.code == 0
+    assert re.search(r"One image under two labels +1 +keep the file", said.out)
+    assert re.search(r"1 +cat/000.png +cat +train +identical +\n +and 1 more", said.out)
+    assert "dog/bad.png" in said.out and "page     a.html" in said.out
+    said = run("data", "audit", "pets", "--page", "a.html")
+    assert said.code == 2 and "--page a.html: is there already" in said.err
+    said = run("data", "audit", "pets", "--only", "labls")
+    assert said.code == 2 and "--only labls: is no check; did you mean labels" in said.err

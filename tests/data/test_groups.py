@@ -1,0 +1,61 @@
+"""Files that belong together are told by their names, and numbering accuses nobody."""
+
+import pytest
+
+from convscope.data.groups import LARGEST, augmented, groups, stem
+
+
+def together(*paths: str) -> list[list[str]]:
+    """The groups of more than one."""
+    first = groups(paths)
+    sets = [[path for path, of in zip(paths, first, strict=True) if of == at] for at in set(first)]
+    return sorted(group for group in sets if len(group) > 1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("bare/192.jpg", "mask/192-with-mask.jpg"),
+        ("train/a/cat7.png", "test/a/cat7_flip.png"),
+        ("a/IMG_4.jpg", "a/IMG_4 (2).jpg"),
+        ("a/IMG_4.jpg", "a/aug_IMG_4.jpg"),
+        ("a/lily.jpg", "a/lily copy.jpg"),
+        ("a/lily.jpg", "a/Copy of Lily.JPG"),
+        ("a/image_12.jpg", "b/augmented_image_12.jpg"),
+    ],
+)
+def test_a_photo_and_what_was_made_of_it(one, other):
+    assert together(one, other, "a/500.jpg", "b/cat8.png") == [[one, other]]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("cat/1.jpg", "dog/1.jpg", "train/cat/1.jpg"),  # every folder counts from 1
+        ("a/IMG_1118.jpg", "a/IMG_1119.jpg", "b/IMG_1120.jpg"),
+        ("a/glass1.jpg", "a/glass11.jpg", "a/glass2.jpg"),
+        ("a/3f2a9c.png", "a/3f2b11.png", "a/3f77aa.png"),  # hashes
+        ("a/red.png", "a/red-car.png"),
+    ],
+)
+def test_numbers_are_no_group(paths):
+    assert together(*paths) == []
+
+
+def test_a_folder_goes_before_others():
+    paths = ["cat/1.jpg", "cat/1-flip.jpg", "dog/1.jpg", "dog/2.jpg"]
+    assert together(*paths) == [["cat/1.jpg", "cat/1-flip.jpg"]]
+
+
+def test_what_too_many_share_is_no_photo():
+    """A date or a class before the number of the photo."""
+    day = [f"a/2024-05-{d:02}_{n}{end}.jpg" for d in (1, 2) for n in range(50) for end in ("", "b")]
+    assert len(day) > LARGEST
+    assert together(*day) == []  # 50b is no number
+    made = [*day, "a/2024-05-01_7_flip.jpg"]
+    assert together(*made) == [["a/2024-05-01_7.jpg", "a/2024-05-01_7_flip.jpg"]]
+
+
+def test_stems_and_marks():
+    assert stem("x/.jpg") == "" and stem("x/___.png") == "___"
+    assert augmented("x/Aug-3.png") == "aug-" and augmented("x/august-3.png") == ""
