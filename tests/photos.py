@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from convscope.data.columns import image_and_label
+from convscope.data.pack import Pack
+from convscope.data.pack_writer import Chunk, pack_in_memory
 from convscope.data.sources import open_data
 
 
@@ -58,3 +61,10 @@ def put(root: Path, *paths: str) -> Path:
 
 def several(*folders: str, count=3) -> list[str]:
     return [f"{folder}/{n}.png" for folder in folders for n in range(count)]
+
+
+def held(name: str, classes, splits) -> Pack:
+    """A pack in memory of images and labels by split."""
+    shape = next(iter(splits.values()))[0].shape[1:]
+    chunks = {split: [Chunk({"image": x, "label": y})] for split, (x, y) in splits.items()}
+    return pack_in_memory(name, image_and_label(shape, classes), chunks)

@@ -122,7 +122,7 @@ def test_no_more_is_worked_on_than_may_wait():
         return number * number
 
     with ThreadPoolExecutor(2) as pool:
-        for done, result in enumerate(folders._in_order(pool, work, range(40), 5)):
+        for done, result in enumerate(folders.in_order(pool, work, range(40), 5)):
             assert result == done * done
             time.sleep(0.001)  # for whatever was asked for to begin
             assert len(begun) <= done + 5

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from missing import chromium, missing
-from photos import scene
+from photos import held, scene
 
 from convscope.data.audit.findings import Audit, Entry, Finding, entries
 from convscope.data.audit.samples import Samples
-from convscope.data.pack import pack_in_memory
 from convscope.report import audit as pages
 from convscope.report.audit import audit_page
 
@@ -26,9 +25,7 @@ if TYPE_CHECKING:
 def found() -> Audit:
     """Something of each kind."""
     images = np.stack([np.asarray(scene(seed)).transpose(2, 0, 1) for seed in range(8)])
-    samples = Samples(
-        pack_in_memory("pets", ("cat", "<dog>"), {"train": (images, np.arange(8) % 2)})
-    )
+    samples = Samples(held("pets", ("cat", "<dog>"), {"train": (images, np.arange(8) % 2)}))
     figures = {"suggested": "<dog>", "p_suggested": 0.91, "p_label": 0.02}
     findings = {
         "unreadable": [Finding((Entry("cat/<b>.png", "", ""),), "is empty; copy it again")],

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photos import scene
+from photos import held, scene
 from PIL import Image
 
 from convscope.data.audit import copies
 from convscope.data.audit.copies import alike, close_pairs, components, near_pairs
 from convscope.data.audit.samples import Samples, shrunk
-from convscope.data.pack import pack_in_memory
 from convscope.events import silent
 
 
@@ -25,7 +24,7 @@ def samples_of(images: np.ndarray, test: np.ndarray | None = None) -> Samples:
     splits = {"train": (images, np.arange(len(images)) % 2)}
     if test is not None:
         splits["test"] = (test, np.arange(len(test)) % 2)
-    return Samples(pack_in_memory("x", ("a", "b"), splits))
+    return Samples(held("x", ("a", "b"), splits))
 
 
 def saved_again(picture: Image.Image, quality: int) -> Image.Image:
