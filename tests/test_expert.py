@@ -250,7 +250,7 @@ def test_choices_are_judged_against_the_best_way_there_is(benchmarks, monkeypatc
             way: [speeds[way] / speeds[one]] * pairs for way in ways if way != one
         },
     )
-    probes = [{"way": way, "origin": {"precision": "measured"}} for way in ("a", "a", "b", "c")]
+    probes = [{"candidate": way, "origin": {"precision": "measured"}} for way in ("a", "a", "b", "c")]
     row = choice.judged("cnn", probes, ["best", "a"])
     assert row["best"] == "best" and row["count"] == 4 and row["distinct"] == 3
     assert row["near"] == 2  # 100 of 110, twice; 95 and 60 are not within 10 %
@@ -258,7 +258,7 @@ def test_choices_are_judged_against_the_best_way_there_is(benchmarks, monkeypatc
     shown = choice.table([row, row]).splitlines()
     assert shown[2] == "| cnn | 4 | 3 | 4 measured | 2 | 0.55 |"
     assert shown[-1] == "4 of 8 within 10 % of the best"
-    alone = choice.judged("cnn", [{"way": "best", "origin": {"precision": "prior"}}], ["a"])
+    alone = choice.judged("cnn", [{"candidate": "best", "origin": {"precision": "prior"}}], ["a"])
     assert alone["near"] == 1 and alone["worst"] == 1.0 and alone["origins"] == {"prior": 1}
 
 
@@ -283,8 +283,8 @@ def test_a_probe_says_what_training_would_take(benchmarks, bars, capsys):
 
     choice.probe("cnn", "float32")
     found = json.loads(capsys.readouterr().out)
-    assert found["way"].startswith("float32 ") and len(found["way"].split()) >= 3
+    assert found["candidate"].startswith("float32 ") and len(found["candidate"].split()) >= 3
     assert found["origin"]["precision"] == "typed"
     assert found["origin"]["kernels"] == "measured"
-    command = choice.worker("cnn", found["way"])
-    assert f"--set=kernels={found['way'].split(maxsplit=2)[2]}" in command
+    command = choice.worker("cnn", found["candidate"])
+    assert f"--set=kernels={found['candidate'].split(maxsplit=2)[2]}" in command
