@@ -1,7 +1,7 @@
 """Do the answers of a network keep to what was said of them?
 
     python benchmarks/answers.py bound [--data mnist] [--recipe mnist-cnn] [--seeds 10]
-                                       [--abstain 0.002] [--other fashion-mnist]
+                                       [--abstain 0.002] [--other fashion-mnist] [--threads 0]
     python benchmarks/answers.py temperature [--draws 20] [--images 15 50 100 200]
 
 ``bound``: a recipe trained with `--abstain`, another split of validation for each seed: how many
@@ -28,7 +28,7 @@ from convscope.evaluation import metrics
 from convscope.evaluation.scaling import scale
 
 
-def bound(data: str, recipe: str, seeds: int, abstain: float, other: str) -> None:
+def bound(data: str, recipe: str, seeds: int, abstain: float, other: str, threads: int) -> None:
     """Print what became of the answers, a line a seed."""
     test = cs.open_data(data).splits["test"]
     strange = cs.open_data(other).splits["test"].images[:2000]
@@ -37,6 +37,7 @@ def bound(data: str, recipe: str, seeds: int, abstain: float, other: str) -> Non
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "run"
             options = {"recipe": recipe, "seed": seed, "split_seed": seed, "abstain": abstain}
+            options |= {"threads": threads}
             run = cs.train(data, out=out, look=False, emit=cs.silent, **options)
             said, n = run.metrics.abstain, run.metrics.n
             trained = cs.load(out, coverage=0.95)
@@ -113,12 +114,14 @@ def main() -> None:
     one.add_argument("--seeds", type=int, default=10)
     one.add_argument("--abstain", type=float, default=0.002)
     one.add_argument("--other", default="fashion-mnist")
+    one.add_argument("--threads", type=int, default=0)
     two = verbs.add_parser("temperature")
     two.add_argument("--draws", type=int, default=20)
     two.add_argument("--images", type=int, nargs="+", default=[15, 50, 100, 200])
     asked = parser.parse_args()
     if asked.verb == "bound":
-        bound(asked.data, asked.recipe, asked.seeds, asked.abstain, asked.other)
+        values = asked.data, asked.recipe, asked.seeds, asked.abstain, asked.other, asked.threads
+        bound(*values)
     else:
         temperature(asked.draws, asked.images)
 

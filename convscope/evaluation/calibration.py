@@ -132,7 +132,7 @@ def write(path: Path, logits: Logits, labels: Labels) -> None:
     threshold follows."""
     from safetensors.numpy import save
 
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "logits": np.ascontiguousarray(logits, np.float32),
         "labels": np.ascontiguousarray(labels, np.int64),
     }

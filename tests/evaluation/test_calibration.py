@@ -15,7 +15,7 @@ from convscope.evaluation.calibration import Calibration, calibrate
 def drawn(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     labels = random.integers(0, 3, n)
-    logits = 3 * (random.normal(size=(n, 3)) + 3.5 * np.eye(3)[labels])
+    logits = 9 * (random.normal(size=(n, 3)) + 3.5 * np.eye(3)[labels])
     return logits.astype(np.float32), labels
 
 

@@ -52,7 +52,7 @@ def test_one_percent_of_what_is_like_validation_is_flagged():
 def test_the_better_score_is_taken():
     random = np.random.default_rng(0)
     sure = 9 * np.eye(4)[random.integers(0, 4, 200)] + random.normal(size=(200, 4))
-    low = random.normal(size=(100, 4)) / 9
+    low = 3 * random.normal(size=(100, 4))  # sure, and low
     assert ood.detector(sure, [low] * 3).score == "energy"
     level = np.full((100, 4), 20.0) + random.normal(size=(100, 4)) / 9  # high, and undecided
     found = ood.detector(sure, [level] * 3)

@@ -504,7 +504,7 @@ def test_card_of_ones_own_network_says_how_to_load_it(make: Any) -> None:
 def test_what_validation_says_stands_beside_what_came_of_it(make: Any) -> None:
     random = np.random.default_rng(0)
     labels = random.integers(0, 10, 6000)
-    logits = 3 * (random.normal(size=(6000, 10)) + 4 * np.eye(10)[labels])
+    logits = 9 * (random.normal(size=(6000, 10)) + 4 * np.eye(10)[labels])
     found = calibrate(logits, labels, [random.normal(size=(99, 10))] * 3, 0.02, asked=True)
     folder, images = make(**found.as_json())
     path = folder / "metrics.json"
