@@ -2,6 +2,7 @@
 
     python benchmarks/answers.py bound [--data mnist] [--recipe mnist-cnn] [--seeds 10]
                                        [--abstain 0.002] [--other fashion-mnist] [--threads 0]
+                                       [--keep FOLDER]
     python benchmarks/answers.py temperature [--draws 20] [--images 15 50 100 200]
 
 ``bound``: a recipe trained with `--abstain`, another split of validation for each seed: how many
@@ -28,32 +29,38 @@ from convscope.evaluation import metrics
 from convscope.evaluation.scaling import scale
 
 
-def bound(data: str, recipe: str, seeds: int, abstain: float, other: str, threads: int) -> None:
-    """Print what became of the answers, a line a seed."""
+def bound(
+    data: str, recipe: str, seeds: int, abstain: float, other: str, threads: int, keep: str
+) -> None:
+    """Print what became of the answers, a line a seed. Runs go to the folder ``keep``, if there is
+    one, and those that are there already are not trained again."""
     test = cs.open_data(data).splits["test"]
     strange = cs.open_data(other).splits["test"].images[:2000]
     kept, answered = [], []
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "run"
+            out = Path(keep or folder) / f"{recipe}-{seed}"
             options = {"recipe": recipe, "seed": seed, "split_seed": seed, "abstain": abstain}
             options |= {"threads": threads}
-            run = cs.train(data, out=out, look=False, emit=cs.silent, **options)
-            said, n = run.metrics.abstain, run.metrics.n
-            trained = cs.load(out, coverage=0.95)
-            sets = [one.prediction_set for one in trained.predict(test.images)]
+            if not (out / "metrics.json").exists():
+                cs.train(data, out=out, look=False, emit=cs.silent, **options)
+            trained = cs.load(out, abstain=abstain, coverage=0.95)
+            found = trained.predict(test.images, top_k=1)
             unlike = [
                 float(trained.ood.flags(trained.logits(np.array(images))).mean())
                 for images in (test.images, 255 - np.array(test.images[:2000]), strange)
             ]
-        kept.append(said["wrong"] / max(1, said["answered"]))
-        answered.append(said["answered"] / n)
-        held = np.mean(
-            [trained.classes[y] in one for one, y in zip(sets, test.labels, strict=True)]
-        )
+        truth = [trained.classes[y] for y in test.labels]
+        right = np.array([one.label == y for one, y in zip(found, truth, strict=True)])
+        sure = ~np.array([one.unsure for one in found])
+        wrong = int((sure & ~right).sum())
+        kept.append(wrong / max(1, sure.sum()))
+        answered.append(sure.mean())
+        sets = [one.prediction_set or () for one in found]
+        held = np.mean([y in one for one, y in zip(sets, truth, strict=True)])
         print(
-            f"seed {seed}: accuracy {run.metrics.accuracy:.2%}, answered {answered[-1]:.2%}, of "
-            f"them wrong {kept[-1]:.3%} ({said['wrong']}); temperature {trained.temperature:.3f}; "
+            f"seed {seed}: accuracy {right.mean():.2%}, answered {answered[-1]:.2%}, of "
+            f"them wrong {kept[-1]:.3%} ({wrong}); temperature {trained.temperature:.3f}; "
             f"{trained.ood.score}: unlike {unlike[0]:.2%} of the test split, {unlike[1]:.0%} of it "
             f"inverted, {unlike[2]:.0%} of {other}; sets {held:.2%}, "
             f"{np.mean([*map(len, sets)]):.2f} classes",
@@ -115,13 +122,14 @@ def main() -> None:
     one.add_argument("--abstain", type=float, default=0.002)
     one.add_argument("--other", default="fashion-mnist")
     one.add_argument("--threads", type=int, default=0)
+    one.add_argument("--keep", default="")
     two = verbs.add_parser("temperature")
     two.add_argument("--draws", type=int, default=20)
     two.add_argument("--images", type=int, nargs="+", default=[15, 50, 100, 200])
     asked = parser.parse_args()
     if asked.verb == "bound":
         values = asked.data, asked.recipe, asked.seeds, asked.abstain, asked.other, asked.threads
-        bound(*values)
+        bound(*values, asked.keep)
     else:
         temperature(asked.draws, asked.images)
 

@@ -144,10 +144,13 @@ def read(path: Path) -> tuple[Logits, Labels]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    remedy = "remove it, and write it anew with: convscope eval RUN --abstain 0.05"
+    anew = "write it anew with: convscope eval RUN --abstain 0.05"
+    remedy = f"remove it, and {anew}"
     try:
         found = load(path.read_bytes())
         logits, labels = found["logits"], found["labels"]
+    except FileNotFoundError:  # a run of an older version
+        raise RunError(f"{path}: is not there; {anew}") from None
     except OSError as why:
         raise RunError(f"{path}: cannot be read ({why.strerror}); {remedy}") from None
     except (SafetensorError, KeyError) as why:

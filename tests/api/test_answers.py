@@ -110,7 +110,7 @@ def test_prediction_sets(bars):
         sizes.append(np.mean([len(one.prediction_set) for one in guesses]))
     assert sizes == sorted(sizes) and sizes[-1] > 1
     Path("a/validation.safetensors").unlink()
-    with pytest.raises(RunError, match="validation.safetensors: cannot be read"):
+    with pytest.raises(RunError, match="validation.safetensors: is not there"):
         cs.load("a", coverage=0.8)
 
 

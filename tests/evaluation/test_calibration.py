@@ -74,5 +74,5 @@ def test_logits_are_kept_to_the_bit(tmp_path):
         with pytest.raises(RunError, match="validation.safetensors: is damaged"):
             calibration.read(path)
     path.unlink()
-    with pytest.raises(RunError, match="cannot be read .*convscope eval RUN --abstain"):
+    with pytest.raises(RunError, match="is not there; .*convscope eval RUN --abstain"):
         calibration.read(path)
