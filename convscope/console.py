@@ -26,7 +26,7 @@ from rich.text import Text
 
 from convscope.events import EpochEnd, Event, Notice
 from convscope.events import Progress as Done
-from convscope.formatting import decimals, duration, p_value, percent, plural
+from convscope.formatting import answers, decimals, duration, p_value, percent, plural
 
 if TYPE_CHECKING:
     from convscope.data.audit.findings import Audit
@@ -211,6 +211,8 @@ def figures(values: Mapping[str, Any]) -> None:
         f"(before temperature {values['ece_raw']:.4f}), "
         f"test split looked at {plural(values['test_looks'], 'time')}"
     )
+    if values.get("abstain"):
+        console.print(answers(values["abstain"], values["n"]))
     table(
         ("class", "images", "precision", "recall", "F1"),
         [

@@ -5,7 +5,8 @@ Pages and cards set them in type once more: see :func:`convscope.report.run_file
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def percent(share: float | None, digits: int = 2) -> str:
@@ -120,3 +121,19 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def answers(found: Mapping[str, Any], n: int) -> str:
+    """In words, what ``metrics.json`` has of the answers to ``n`` images.
+
+    >>> answers({"error": 0.02, "threshold": 0.9, "answered": 900, "wrong": 9}, 1000)
+    '90.00% are answered, 1.00% of them wrongly (9 of 900; bound 2%), 100 are unsure'
+    """
+    answered, wrong = found["answered"], found["wrong"]
+    bound = f"bound {100 * found['error']:g}%"
+    if not answered:
+        return f"none is answered ({bound}), {n:,} are unsure"
+    return (
+        f"{answered / n:.2%} are answered, {wrong / answered:.2%} of them wrongly ({wrong:,} of "
+        f"{answered:,}; {bound}), {n - answered:,} are unsure"
+    )

@@ -21,6 +21,8 @@ from convscope.recipe import Recipe
 FORMAT_VERSION = 1
 ANEW = "restore it from a copy, or train again into a new folder"
 NUMBER = (int, float)
+NONE = type(None)
+MAYBE = (*NUMBER, NONE)
 
 MODEL: Mapping[str, Any] = {
     "architecture": {
@@ -40,6 +42,14 @@ MODEL: Mapping[str, Any] = {
     "data": {"name": str, "fingerprint": str},
     "created": str,
     "command": str,
+}
+CALIBRATED: Mapping[str, Any] = {  # what older runs lack, and is null where it is not known
+    "scaling": {"n": int, "fitted": MAYBE, "loss": (list, NONE), "ece": (list, NONE), "p": MAYBE},
+    "abstain": {
+        **{"error": NUMBER, "n": int, "threshold": MAYBE},
+        **{"answered": int, "wrong": int, "asked": bool},
+    },
+    "ood": {"score": str, "threshold": NUMBER, "n": int, "auroc": dict, "caught": dict},
 }
 METRICS: Mapping[str, Any] = {
     "split": str,
@@ -107,6 +117,11 @@ class RunFolder:
         return self.path / "split.json"
 
     @property
+    def validation(self) -> Path:
+        """Logits and labels of the validation images."""
+        return self.path / "validation.safetensors"
+
+    @property
     def lock(self) -> Path:
         """What a process locks that trains into this folder."""
         return self.path / ".lock"
@@ -142,7 +157,11 @@ class RunFolder:
 
     def read_model(self) -> dict[str, Any]:
         """``model.json``, checked to hold what everything relies on. Raises RunError."""
-        return self._read(self.model, MODEL)
+        found = self._read(self.model, MODEL)
+        for key, kinds in CALIBRATED.items():
+            if found.get(key) is not None:
+                checked(self.model, found[key], kinds, f"{key} is no")
+        return found
 
     def read_metrics(self) -> dict[str, Any]:
         """``metrics.json``, checked likewise. Raises RunError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope import devices, run
-from convscope.evaluation import predictions
+from convscope.evaluation import calibration, conformal, metrics, predictions
 from convscope.events import Emit, silent
 from convscope.models import store
 from convscope.models.parts import Classifier
@@ -80,12 +80,23 @@ class Trained(Predictor):
         return super().inputs(given, invert, emit)
 
 
-def load(path: str | Path, *, model: str | None = None, device: str = "cpu") -> Trained:
+def load(
+    path: str | Path,
+    *,
+    model: str | None = None,
+    device: str = "cpu",
+    abstain: float | None = None,
+    coverage: float | None = None,
+) -> Trained:
     """The trained network of a run on a ``device`` ("auto", "cpu", "cuda", ...); ``model`` names
     the user's own ``file.py:ClassName`` again, if it is one.
 
-    Raises RunError for a missing, cut or edited file, BadArgument where ``model`` is needed, or the
-    device is not there.
+    ``abstain`` bounds the error of the answers that are not unsure, instead of the bound that the
+    run has; with a ``coverage`` each prediction has a conformal set of classes that holds the right
+    one as often. Both are found on the validation images, whose logits the run keeps.
+
+    Raises RunError for a missing, cut or edited file, BadArgument where ``model`` is needed, the
+    device is not there, or there are too few validation images for what is asked.
     """
     where = devices.of(device)
     place = run.find(Path(path))
@@ -93,4 +104,14 @@ def load(path: str | Path, *, model: str | None = None, device: str = "cpu") -> 
     layout = LAYOUTS[info["preprocessing"].get("memory_format", "channels_last")]
     trained = Trained.of(info, TorchProvider(place, model, where, layout))
     _ = trained.network  # what is damaged is found here
+    if abstain is None and coverage is None:
+        return trained
+    logits, labels = calibration.read(place.validation)
+    if abstain is not None:
+        bounded = trained.calibration.bounded(logits, labels, abstain)
+        trained = replace(trained, abstain=bounded.selective)
+    if coverage is not None:
+        calibrated = metrics.softmax(logits, trained.temperature)
+        lowest = conformal.threshold(calibrated, labels, coverage)
+        trained = replace(trained, set_threshold=lowest)
     return trained

@@ -46,7 +46,8 @@ def prepared(bars, workplace: Path) -> Path:
 def test_every_command_runs(prepared):
     assert len(COMMANDS) > 12
     for command in COMMANDS:
-        documents.command(command.replace("--time-budget 10m", "--time-budget 8s"))
+        quick = command.replace("--time-budget 10m", "--time-budget 8s")
+        documents.command(quick.replace("--abstain 0.01", "--abstain 0.2"))  # of 24 images
     assert Path("runs/a/report.html").is_file() and Path("digits.png").is_file()
 
 

@@ -19,8 +19,9 @@ from convscope.data.pack import Pack, Split
 from convscope.data.split import part
 from convscope.engine import tuned_network
 from convscope.errors import BadArgument, DataError
+from convscope.evaluation import calibration, predictions, selective, targets
 from convscope.evaluation import compare as comparing
-from convscope.evaluation import predictions, targets
+from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.compare import Comparison
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Notice, silent
@@ -37,6 +38,7 @@ def evaluate(
     path: str | Path,
     split: str = "test",
     *,
+    abstain: float | None = None,
     model: str | None = None,
     device: str = "auto",
     emit: Emit = silent,
@@ -44,8 +46,10 @@ def evaluate(
     """The figures of a run on a split of its data, as ``metrics.json`` holds them, and ``run``.
 
     Each look at the test split is counted in ``metrics.json``, in the model card and in the report,
-    which are written anew, as is ``predictions.csv``, before it is shown. Raises BadArgument,
-    RunError, and DataError where the data are not those the run was made with.
+    which are written anew, as is ``predictions.csv``, before it is shown. ``abstain`` bounds the
+    error of the answers that are not unsure; on the test split the run keeps it, and predictions go
+    by it from then on. Raises BadArgument, RunError, and DataError where the data are not those the
+    run was made with.
     """
     if split not in ("train", "val", "test"):
         raise BadArgument("split", split, "must be train, val or test", "try test")
@@ -57,23 +61,35 @@ def evaluate(
     records = _records_of(pack, place, split)
     began = time.perf_counter()
     where, layout = devices.of(device), tuned_network.FORMATS[kept.train.memory_format]
+    calibrated, main = Calibration.of(info), main_target(pack.columns)
     with machine.at_work(kept.train.threads):
         network.to(where).to(memory_format=layout)
         algorithms = kept.train.kernels if where == "cpu" else "plain"
-        outputs = predictions.outputs(
-            tuned_network.engine(network, algorithms, kept.train.precision),
-            records.inputs,
-            pack.targets,
-            batch_size=kept.train.eval_batch,
-            device=where,
-            memory_format=layout,
-            emit=emit,
-        )
-    main = main_target(pack.columns)
-    temperatures = info.get("temperatures") or {main: info["temperature"]}
+        engine = tuned_network.engine(network, algorithms, kept.train.precision)
+
+        def outputs_of(records: Split) -> dict[str, NDArray[Any]]:
+            return predictions.outputs(
+                engine,
+                records.inputs,
+                pack.targets,
+                batch_size=kept.train.eval_batch,
+                device=where,
+                memory_format=layout,
+                emit=emit,
+            )
+
+        if abstain is not None:
+            selective.check(abstain, info["data"].get("val", 0))
+            if not place.validation.exists():  # a run of an older version
+                held = _records_of(pack, place, "val")
+                calibration.write(place.validation, outputs_of(held)[main], held.targets[main])
+            calibrated = calibrated.bounded(*calibration.read(place.validation), abstain)
+        outputs = outputs_of(records)
+    temperatures = info.get("temperatures") or {main: calibrated.temperature}
     found = {
         "split": split,
         **targets.figures(pack.columns, outputs, records.targets, temperatures),
+        **calibrated.measure(outputs[main], records.targets[main]),
         "test_looks": place.read_metrics()["test_looks"] + (split == "test"),
         "train_seconds": stored["train_seconds"],
         "eval_seconds": time.perf_counter() - began,
@@ -90,6 +106,8 @@ def evaluate(
             temperatures,
             names=pack.splits["test"].files,
         )
+        if abstain is not None:
+            files.write_json(place.model, info | calibrated.as_json())
         files.write_json(place.metrics, found)  # from here on nothing keeps its figures back
         write_pages(place, network.cpu(), pack, emit)
     return Evaluation(run=str(place.path), **found)
@@ -119,12 +137,22 @@ def predict(
     *,
     top_k: int = 5,
     invert: bool = False,
+    abstain: float | None = None,
+    coverage: float | None = None,
     model: str | None = None,
     device: str = "auto",
     emit: Emit = silent,
 ) -> list[Prediction]:
-    """Predictions of a run's network for image files and folders; see :meth:`Trained.predict`."""
-    return load(path, model=model, device=device).predict(list(images), top_k, invert, emit)
+    """Predictions of a run's network for image files and folders; see :meth:`Trained.predict`, and
+    :func:`convscope.load` for ``abstain`` and ``coverage``."""
+    trained = load(path, model=model, device=device, abstain=abstain, coverage=coverage)
+    found = trained.predict(list(images), top_k, invert, emit)
+    if not trained.calibration.known:
+        why = "the run does not say from which top probability on its answers keep to an error"
+        if trained.abstain is not None:
+            why = trained.abstain.said
+        emit(Notice(f"unsure is said of no answer: {why}"))
+    return found
 
 
 def compare(

@@ -38,6 +38,9 @@ class Metrics:
     duplicates: dict[str, Any] | None = None  # as runs have it since they are counted
     targets: dict[str, Any] | None = None  # where there are several
     all_right: float | None = None  # and of how many records every class and label is
+    loss_calibrated: float | None = None  # where validation says it
+    abstain: dict[str, Any] | None = None
+    ood: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Metrics:

@@ -13,11 +13,16 @@ from convscope.cli.shared import Debug, Force, Json, OwnModel, RunPath, print_js
 from convscope.errors import BadArgument
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Abstain = Annotated[
+    float | None,
+    typer.Option(metavar="ERROR", help="Unsure is what is not needed to keep to this error."),
+]
 
 
 def evaluate(
     run: RunPath,
     split: Annotated[str, typer.Option(help="test (each look is counted), val or train.")] = "test",
+    abstain: Abstain = None,
     model: OwnModel = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -27,7 +32,7 @@ def evaluate(
     from convscope import api, console
 
     with console.Monitor() as emit:
-        values = api.evaluate(run, split, model=model, device=device, emit=emit)
+        values = api.evaluate(run, split, abstain=abstain, model=model, device=device, emit=emit)
     print_json(values) if as_json else console.figures(values)
 
 
@@ -40,6 +45,13 @@ def predict(
     invert: Annotated[
         bool, typer.Option("--invert", help="Swap dark and light: for dark ink on white paper.")
     ] = False,
+    abstain: Abstain = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            "--set", metavar="SHARE", help="Sets of classes that so often hold the right one."
+        ),
+    ] = None,
     model: OwnModel = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -53,7 +65,14 @@ def predict(
 
     with console.Monitor() as emit:
         predictions = api.predict(
-            run, files, top_k=top_k, invert=invert, model=model, device=device, emit=emit
+            *(run, files),
+            top_k=top_k,
+            invert=invert,
+            abstain=abstain,
+            coverage=coverage,
+            model=model,
+            device=device,
+            emit=emit,
         )
     failed = [one for one in predictions if one.error]
     if as_json:
@@ -62,15 +81,20 @@ def predict(
         writer = csv.writer(sys.stdout, lineterminator="\n")
         width = max((len(one.top) for one in predictions), default=0)
         heads = [h for i in range(1, width + 1) for h in (f"label_{i}", f"p_{i}")]
-        writer.writerow(["file", *heads, "unsure", "error"])
+        sets = ["prediction_set"] if coverage is not None else []
+        writer.writerow(["file", *heads, *sets, "unsure", "ood", "error"])
         for one in predictions:
             cells = [c for label, p in one.top for c in (label, f"{p:.6f}")]
             cells += [""] * (2 * width - len(cells))
-            writer.writerow([one.file, *cells, str(one.unsure).lower(), one.error or ""])
+            cells += ["|".join(one.prediction_set or ()) for _ in sets]
+            cells += ["" if said is None else str(said).lower() for said in (one.unsure, one.ood)]
+            writer.writerow([one.file, *cells, one.error or ""])
     else:
         for one in predictions:
-            best = "   ".join(f"{label} {p:.1%}" for label, p in one.top)
-            typer.echo(f"{one.file}: {best or 'not read'}{'   (unsure)' if one.unsure else ''}")
+            said = [f"{label} {p:.1%}" for label, p in one.top] or ["not read"]
+            said += [f"{{{', '.join(one.prediction_set)}}}"] if one.prediction_set else []
+            said += [f"({one.marks})"] if one.marks else []
+            typer.echo(f"{one.file}: {'   '.join(said)}")
     for one in failed:
         typer.echo(f"error: {one.file}: {one.error}", err=True)
     if failed:

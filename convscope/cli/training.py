@@ -120,6 +120,7 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
         return
     from convscope.console import without_copies
     from convscope.evaluation.targets import in_words
+    from convscope.formatting import answers
 
     figures = run.metrics
     low, high = figures.accuracy_ci95
@@ -131,6 +132,7 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
         + "".join(f"{name:13} {in_words(one)}\n" for name, one in several.items())
         + (f"all of them   {figures.all_right:.2%} right\n" if several else "")
         + (f"new images    {without}\n" if without else "")
+        + (f"answers       {answers(figures.abstain, figures.n)}\n" if figures.abstain else "")
         + f"seconds       {seconds:.1f} "
         f"(training and validation {figures.train_seconds:.1f})\n"
         f"report        {run.report}"

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from convscope import report
-from convscope.data.columns import Class
 from convscope.data.pack import Pack, Split
 from convscope.errors import RunError, text_of
-from convscope.evaluation import metrics, predictions
+from convscope.evaluation import predictions
 from convscope.events import Emit, Notice
 from convscope.insight import anatomy
 from convscope.job import run_metadata
+from convscope.job.calibrate import calibrate
 from convscope.job.prepare import Job
 from convscope.models.parts import Classifier
 from convscope.run import RunFolder
@@ -49,7 +49,7 @@ def complete(job: Job, place: RunFolder) -> None:
 
 
 def _go_through(job: Job, place: RunFolder) -> None:
-    val, test = len(job.judged), len(job.pack.splits["test"])
+    val = len(job.judged)
 
     def validate(model: nn.Module) -> tuple[float | None, float | None]:
         if not val:
@@ -57,7 +57,7 @@ def _go_through(job: Job, place: RunFolder) -> None:
         found = _outputs(job, model, job.judged, "validate")
         return losses.judged(job.recipe.train, job.loader, found, job.judged.targets)
 
-    counts = val, val + test
+    counts = val, job.finally_judged
     at = fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, counts)
     if job.engine is not job.model:  # a buffer that forward put in another's place
         job.model.load_state_dict(job.engine.state_dict())
@@ -83,16 +83,13 @@ def _outputs(job: Job, model: nn.Module, split: Split, stage: str) -> dict[str, 
 
 
 def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
-    """Fit the temperature of each class on validation, then look at the test split, once."""
-    classes = [name for name, one in job.pack.targets.items() if isinstance(one, Class)]
-    temperatures = dict.fromkeys(classes, 1.0)
-    if len(job.judged):
-        found, truth = _outputs(job, job.engine, job.judged, "validate"), job.judged.targets
-        for name in classes:
-            temperatures[name] = metrics.fit_temperature(found[name], truth[name])
-    else:
-        job.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
-    run_metadata.save_model(job, place, temperatures)
+    """Calibrate on validation, then look at the test split, once."""
+
+    def validate(split: Split) -> dict[str, NDArray[Any]]:
+        return _outputs(job, job.engine, split, "validate")
+
+    calibration, temperatures = calibrate(job, place, validate)
+    run_metadata.save_model(job, place, calibration, temperatures)
     began = time.perf_counter()
     test = job.pack.splits["test"]
     found = _outputs(job, job.engine, test, "judge")
@@ -100,7 +97,7 @@ def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, A
     predictions.write_predictions(
         place.predictions, found, test.targets, job.pack.columns, temperatures, names=test.files
     )
-    run_metadata.write_metrics(job, place, found, temperatures, took, seconds, history)
+    run_metadata.write_metrics(job, place, found, calibration, temperatures, took, seconds, history)
 
 
 def write_pages(

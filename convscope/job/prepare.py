@@ -23,6 +23,7 @@ from convscope.data.split import held_out, statistics, validation
 from convscope.engine import choice
 from convscope.engine.tuned_network import FORMATS
 from convscope.errors import BadArgument
+from convscope.evaluation import ood, selective
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Event, Notice, Progress
 from convscope.formatting import decimal_size
@@ -88,6 +89,19 @@ class Job:
     let_go: Callable[[], None]
     probed: int | None = None
 
+    @property
+    def outliers(self) -> int:
+        """How many images of each kind that is unlike those of validation are judged; none of data
+        of several inputs."""
+        alone = len(self.pack.inputs) == 1
+        return ood.count(len(self.judged), self.recipe.train.eval_batch) if alone else 0
+
+    @property
+    def finally_judged(self) -> int:
+        """How many images are judged after the last epoch."""
+        unlike = len(ood.OUTLIERS) * self.outliers
+        return len(self.judged) + unlike + len(self.pack.splits["test"])
+
     def laid_out(self, memory_format: str) -> Job:
         """The same with weights, in place, and batches in this memory format."""
         layout = FORMATS[memory_format]
@@ -144,6 +158,8 @@ def prepare(
             "needs a validation split, and there is none with val=0",
             "leave one of them out",
         )
+    if asked.asked("train.abstain"):
+        selective.check(asked.train.abstain, len(judged))
     indices = torch.from_numpy(np.setdiff1d(np.arange(len(train)), held))
     name = Path(asked.data.name).name
     emit(
@@ -247,7 +263,7 @@ def _probed(job: Job, bound: int) -> int:
 def _tried(job: Job) -> Recipe:
     """The recipe, once the network has stood its trial."""
     asked, pack, train = job.recipe, job.pack, job.recipe.train
-    judged = len(job.judged), len(pack.splits["test"])
+    judged = len(job.judged), job.outliers, len(pack.splits["test"])
     passes = trial.Passes.of(job.loader.sizes(), train.micro_batch, judged, train.eval_batch)
     passes = passes if job.probed is None else passes.at_most(job.probed)
     batch, losses = next(job.loader.epoch(0)), losses_of(job.loader, train)

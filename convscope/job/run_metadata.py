@@ -13,6 +13,7 @@ from convscope import files, machine, models, run
 from convscope.data.pack import Pack
 from convscope.errors import DataError, RunError
 from convscope.evaluation import targets
+from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.targets import main_target
 from convscope.job.prepare import Job
 from convscope.models import store
@@ -71,10 +72,12 @@ def _architecture(job: Job) -> dict[str, Any]:
     )
 
 
-def save_model(job: Job, place: RunFolder, temperatures: Mapping[str, float]) -> None:
+def save_model(
+    job: Job, place: RunFolder, calibration: Calibration, temperatures: Mapping[str, float]
+) -> None:
     """Write the weights and ``model.json``."""
     pack, asked = job.pack, job.recipe
-    main, image = main_target(pack.columns), pack.main_image
+    image = pack.main_image
     several = len(pack.columns) > 2
     own = ["--model", asked.model.name] if models.is_own(asked.model.name) else []
     info = {
@@ -88,7 +91,7 @@ def save_model(job: Job, place: RunFolder, temperatures: Mapping[str, float]) ->
             "memory_format": asked.train.memory_format,
             "scale": "uint8 / 255; mean and standard deviation are the network's first layer",
         },
-        "temperature": temperatures[main],
+        **calibration.as_json(),
         **({"temperatures": dict(temperatures)} if several else {}),
         "parameters": sum(p.numel() for p in job.model.parameters()),
         "versions": machine.versions(),
@@ -110,6 +113,7 @@ def write_metrics(
     job: Job,
     place: RunFolder,
     found: Mapping[str, NDArray[Any]],
+    calibration: Calibration,
     temperatures: Mapping[str, float],
     eval_seconds: float,
     train_seconds: float,
@@ -125,6 +129,7 @@ def write_metrics(
         {
             "split": "test",
             **targets.figures(pack.columns, found, truth, temperatures),
+            **calibration.measure(found[main], truth[main]),
             "duplicates": job.duplicates.as_json(found[main].argmax(axis=1) == truth[main]),
             "test_looks": 1,
             "train_seconds": train_seconds,

@@ -94,9 +94,8 @@ def _within_time(job: Job, seconds: float) -> Recipe:
     limits = job.limits
     deadline = limits.began + seconds * budget.AIM
     epoch = len(job.loader.sizes())
-    val, test = len(job.judged), len(job.pack.splits["test"])
     room = deadline - time.perf_counter()
-    prices = budget.measure(job.rehearsal(), room, val, val + test)
+    prices = budget.measure(job.rehearsal(), room, len(job.judged), job.finally_judged)
     room = deadline - time.perf_counter()
     steps = budget.fit(room - (0 if limits.unseen else LOOK), epoch, prices)
     if not steps:

@@ -5,22 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-UNSURE = 0.5  # a likeliest class below this probability is marked as unsure
-
 
 @dataclass(frozen=True)
 class Prediction:
     """The top-k labels and probabilities of one image, the likeliest first; none of them and an
     ``error`` for an image that could not be read.
 
-    >>> one = Prediction((("seven", 0.45), ("one", 0.3)), "digit.png")
-    >>> one.label, one.p, one.unsure
-    ('seven', 0.45, True)
+    ``unsure`` says whether the answer is below the bound on errors that validation was held to,
+    ``ood`` whether the image looks like nothing the network was trained on (and is unsure, too);
+    None is where that is not known. ``prediction_set`` are the labels of a conformal set, the
+    likeliest first, where one was asked for.
+
+    >>> one = Prediction((("seven", 0.45), ("one", 0.3)), "digit.png", unsure=True)
+    >>> one.label, one.p, one.marks
+    ('seven', 0.45, 'unsure')
     """
 
     top: tuple[tuple[str, float], ...]
     file: str = ""
     error: str | None = None
+    unsure: bool | None = None
+    ood: bool | None = None
+    prediction_set: tuple[str, ...] | None = None
 
     @property
     def label(self) -> str:
@@ -33,11 +39,19 @@ class Prediction:
         return self.top[0][1] if self.top else 0.0
 
     @property
-    def unsure(self) -> bool:
-        """Whether even the likeliest class has less than an even chance."""
-        return self.error is None and self.p < UNSURE
+    def marks(self) -> str:
+        """In words, what is to be said against the answer; nothing where nothing is."""
+        if self.ood:
+            return "unsure: looks like nothing it was trained on"
+        return "unsure" if self.unsure else ""
 
     def as_json(self) -> dict[str, Any]:
-        """``{file, top: [{label, p}], unsure, error}``."""
-        top = [{"label": label, "p": p} for label, p in self.top]
-        return {"file": self.file, "top": top, "unsure": self.unsure, "error": self.error}
+        """``{file, top: [{label, p}], unsure, ood, prediction_set, error}``."""
+        return {
+            "file": self.file,
+            "top": [{"label": label, "p": p} for label, p in self.top],
+            "unsure": self.unsure,
+            "ood": self.ood,
+            "prediction_set": self.prediction_set and list(self.prediction_set),
+            "error": self.error,
+        }

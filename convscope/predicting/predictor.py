@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convscope.errors import BadArgument
-from convscope.evaluation import metrics
+from convscope.evaluation import conformal, metrics
+from convscope.evaluation.calibration import Calibration
+from convscope.evaluation.ood import OutOfDistribution
+from convscope.evaluation.selective import Selective
 from convscope.events import Emit, silent
 from convscope.predicting.inputs import Input, inputs_of
 from convscope.predicting.prediction import Prediction
@@ -26,7 +29,10 @@ class Provider(Protocol):
 @dataclass(frozen=True)
 class Predictor:
     """A classifier: ``logits`` computes those of pixels, and the rest says which pixels it takes
-    and what its logits mean. ``size`` is (height, width); ``temperature`` divides the logits.
+    and what its logits mean. ``size`` is (height, width); ``temperature`` divides the logits;
+    ``abstain`` and ``ood``, where they are known, tell which answers are unsure and which images
+    look like nothing it was trained on; a class of at least the probability ``set_threshold`` is in
+    the prediction set, if one is asked for.
 
     >>> def bright(images, emit=silent):
     ...     mean = images.mean(axis=(1, 2, 3), dtype=np.float32)
@@ -43,19 +49,29 @@ class Predictor:
     size: tuple[int, int]
     fit: str
     temperature: float
+    abstain: Selective | None = None
+    ood: OutOfDistribution | None = None
+    set_threshold: float | None = None
 
     @classmethod
     def of(cls, info: Mapping[str, Any], logits: Provider) -> Self:
         """The classifier that a run's ``model.json`` describes, with what computes its logits."""
-        fitted = info["preprocessing"]
+        fitted, found = info["preprocessing"], Calibration.of(info)
         return cls(
             logits,
             tuple(info["classes"]),
             fitted["channels"],
             tuple(fitted["size"]),
             fitted["fit"],
-            info["temperature"],
+            found.temperature,
+            found.selective,
+            found.ood,
         )
+
+    @property
+    def calibration(self) -> Calibration:
+        """What is known of its answers, for those who judge them by their logits."""
+        return Calibration(self.temperature, selective=self.abstain, ood=self.ood)
 
     def inputs(
         self,
@@ -90,12 +106,29 @@ class Predictor:
             raise BadArgument("top_k", top_k, "must be a whole number of at least 1", "try 5")
         inputs = self.inputs(images, invert, emit)
         readable = [one.pixels for one in inputs if one.pixels is not None]
-        rows = iter(self.probabilities(np.stack(readable), emit) if readable else ())
+        stacked = np.stack(readable) if readable else None
+        found = iter(() if stacked is None else self._predicted(self.logits(stacked, emit), top_k))
         return [
-            Prediction(self._top(next(rows), top_k) if pixels is not None else (), name, error)
+            replace(next(found), file=name) if pixels is not None else Prediction((), name, error)
             for name, pixels, error in inputs
         ]
 
-    def _top(self, row: NDArray[np.float64], k: int) -> tuple[tuple[str, float], ...]:
-        best = np.argsort(-row, kind="stable")[:k]
-        return tuple((self.classes[i], float(row[i])) for i in best)
+    def _predicted(self, logits: NDArray[np.float32], k: int) -> Iterator[Prediction]:
+        """A prediction a row, without its file."""
+        rows = metrics.softmax(logits, self.temperature)
+        order = np.argsort(-rows, axis=1, kind="stable")
+        unsure = self.calibration.unsure(logits)
+        ood = None if self.ood is None else self.ood.flags(logits)
+        lowest = self.set_threshold
+        within = None if lowest is None else conformal.prediction_sets(rows, lowest)
+        for i, likeliest in enumerate(order):
+            unlike = None if ood is None else bool(ood[i])
+            labels = None
+            if within is not None:
+                labels = tuple(self.classes[j] for j in likeliest if within[i, j])
+            yield Prediction(
+                tuple((self.classes[j], float(rows[i, j])) for j in likeliest[:k]),
+                unsure=(unlike or None) if unsure is None else bool(unsure[i]),
+                ood=unlike,
+                prediction_set=labels,
+            )

@@ -90,6 +90,9 @@ class Train:
     steps: int = _train(
         0, "End after so many steps, whatever the epochs have left; 0 is whole epochs.",
         at_least(0, "a whole number of at least 0 (0: whole epochs)"), "try 1000")
+    abstain: float = _train(
+        0.05, "Answers that may be wrong at 95 % confidence on validation; less sure: 'unsure'.",
+        Rule(lambda v: 0 < v < 1, "an error rate, 0 < {name} < 1"), "try 0.02", claimed=False)
     micro_batch: int = _here(
         0, "Images a forward and backward pass, gradients summed to a step's; 0 is the batch.",
         at_least(0, "a whole number of images, 0: the batch"), "try 64")
@@ -172,6 +175,10 @@ class Recipe:
     augment: Augment = Augment()
     claim: Claim | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
+
+    def asked(self, key: str) -> bool:
+        """Whether a value, as ``train.lr``, is typed or a recipe's, not a default."""
+        return self.origin.get(key) in ("typed", "recipe")
 
     def measured(self, **values: Any) -> Recipe:
         """The same recipe with values that were found out on this machine; without its claim where

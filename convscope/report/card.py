@@ -6,8 +6,9 @@ import json
 import re
 from typing import Any
 
+from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.targets import in_words
-from convscope.formatting import listed, plural
+from convscope.formatting import answers, listed, plural
 from convscope.report.run_files import RunFiles, count_text, digits_for, looks, value_text
 
 
@@ -98,8 +99,7 @@ other kinds, nor for decisions about people without a person who checks them.
 
 ## Bias, risks and limitations
 
-- Whatever it is shown, it answers with one of its {len(run.classes)} classes; a low probability \
-is its only way to say that it does not know.
+- Whatever it is shown, it answers with one of its {len(run.classes)} classes. {_unsure(run)}
 - {hardest}
 - The interval covers chance in the choice of {split} images. It does not cover another camera, \
 another hand or another place: measure on images of your own before you rely on it.
@@ -129,7 +129,7 @@ The {split} split was looked at {looks(m["test_looks"])}; \
 | cross-entropy of the raw logits | {m["loss"]:.4f} |
 | expected calibration error, 15 bins | {100 * m["ece"]:.2f} % \
 (before temperature scaling {100 * m["ece_raw"]:.2f} %) |
-| temperature | {model["temperature"]:.3f} |
+| temperature | {model["temperature"]:.3f} |{_answers(run)}
 
 | class | images | precision | recall | F1 |
 |---|---|---|---|---|
@@ -159,6 +159,21 @@ def _targets(metrics: dict[str, Any]) -> str:
     found = metrics.get("targets") or {}
     rows = "".join(f"| {_md(name)} | {in_words(one)} |\n" for name, one in found.items())
     return f"| target | how good |\n|---|---|\n{rows}\n" if found else ""
+
+
+def _unsure(run: RunFiles) -> str:
+    """How it says that it does not know."""
+    found = Calibration.of(run.model)
+    kept = [one for one in (found.selective, found.ood) if one is not None]
+    if not kept:
+        return "A low probability is its only way to say that it does not know."
+    return " ".join(f"{one.said[:1].upper()}{one.said[1:]}." for one in kept)
+
+
+def _answers(run: RunFiles) -> str:
+    """The row of the answers that are not unsure."""
+    found = run.metrics.get("abstain")
+    return f"\n| answers | {answers(found, run.metrics['n'])} |" if found else ""
 
 
 def _copies(run: RunFiles) -> str:

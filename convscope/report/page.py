@@ -13,13 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from convscope import webpage
-from convscope.evaluation.metrics import reliability
 from convscope.evaluation.predictions import PredictionRow
 from convscope.evaluation.targets import in_words
 from convscope.formatting import plural
 from convscope.insight.anatomy import Summary
-from convscope.report import cost, inside, network
-from convscope.report.charts import Line, line_chart, reliability_chart
+from convscope.report import calibration, cost, inside, network
+from convscope.report.charts import Line, line_chart
 from convscope.report.class_findings import class_findings
 from convscope.report.confusion import Confusion
 from convscope.report.diagnosis import findings
@@ -59,7 +58,7 @@ def page(
         ("confusion", "Confusion", confusion.html() + _told(wrong, "What goes wrong")),
         ("mistakes", "Worst mistakes", confusion.worst()),
         ("classes", "Classes", _classes(run)),
-        ("calibration", "Calibration", _calibration(run, rows)),
+        ("calibration", "Calibration", calibration.html(run, rows)),
         ("network", "Network", network.anatomy(run, summary)),
         ("inside", "Inside", inside.html(confusion, images, look, unseen)),
         ("cost", "Cost", cost.html(run, summary)),
@@ -245,33 +244,6 @@ def _classes(run: RunFiles) -> str:
     if undefined:
         said += " A dash is undefined: such a class was never predicted, or never occurred."
     return note(said) + table("per-class", "Figures by class", heads, lines)
-
-
-def _calibration(run: RunFiles, rows: Sequence[PredictionRow]) -> str:
-    confidence = np.array([row.p_predicted for row in rows], dtype=np.float64)
-    right = np.array([row.label == row.predicted for row in rows])
-    bins = reliability(confidence, right)
-    m, temperature = run.metrics, run.model["temperature"]
-    fitted = (
-        f"after the temperature {temperature:.3f}, fitted on validation"
-        if temperature != 1
-        else "with temperature 1, which leaves the logits as they are"
-    )
-    figures = {
-        "Calibration error (ECE)": percent(m["ece"]),
-        "before temperature": percent(m["ece_raw"]),
-        "Temperature": f"{temperature:.3f}",
-    }
-    said = (
-        "Of the images that were given a probability of about 90\u202f%, nine in ten should be "
-        "right: then a bar ends on the diagonal. The thin lines are 95\u202f% intervals; a bin of "
-        f"few images says little. Shown are the probabilities {fitted}. ECE is the mean gap, over "
-        "15 equal bins."
-    )
-    return (
-        f'<div class="pair">{reliability_chart(bins)}<div>{facts(figures.items())}{note(said)}'
-        "</div></div>\n"
-    )
 
 
 def _recipe(run: RunFiles) -> str:

@@ -14,20 +14,23 @@ from typing import Any
 
 from convscope import formatting
 from convscope.errors import RunError
-from convscope.run import ANEW, NUMBER, RunFolder, checked
+from convscope.run import ANEW, MAYBE, NUMBER, RunFolder, checked
 
-_MAYBE = (*NUMBER, type(None))
 _EPOCH: Mapping[str, Any] = {
     "epoch": int,
     **dict.fromkeys(("train_loss", "train_accuracy"), NUMBER),
-    **dict.fromkeys(("val_loss", "val_accuracy"), _MAYBE),
+    **dict.fromkeys(("val_loss", "val_accuracy"), MAYBE),
     **dict.fromkeys(("lr", "seconds", "images_per_second"), NUMBER),
 }
 _CLASS: Mapping[str, Any] = {
-    "class": str, "support": int, **dict.fromkeys(("precision", "recall", "f1"), _MAYBE),
+    "class": str, "support": int, **dict.fromkeys(("precision", "recall", "f1"), MAYBE),
 }  # fmt: skip
 _COPIES = ("test_in_train", "val_in_train", "test_repeated", "two_labels", "n_without")
-_DUPLICATES: Mapping[str, Any] = {**dict.fromkeys(_COPIES, int), "accuracy_without": _MAYBE}
+_DUPLICATES: Mapping[str, Any] = {**dict.fromkeys(_COPIES, int), "accuracy_without": MAYBE}
+_ABSTAIN: Mapping[str, Any] = {
+    **{"error": NUMBER, "threshold": MAYBE},
+    **{"answered": int, "wrong": int},
+}
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,13 @@ def read(folder: Path) -> RunFiles:
     metrics = place.read_metrics()
     for row in metrics["per_class"]:
         checked(place.metrics, row, _CLASS)
-    if metrics.get("duplicates") is not None:
-        checked(place.metrics, metrics["duplicates"], _DUPLICATES, "duplicates are no")
+    for key, kinds in (
+        ("duplicates", _DUPLICATES),
+        ("abstain", _ABSTAIN),
+        ("ood", {"flagged": int}),
+    ):
+        if metrics.get(key) is not None:
+            checked(place.metrics, metrics[key], kinds, f"{key} is no")
     k, confusion = len(model["classes"]), metrics["confusion"]
     if (
         len(confusion) != k

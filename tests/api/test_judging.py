@@ -77,7 +77,7 @@ def test_what_cannot_be_read_stops_nothing(bars):
     Image.fromarray(bars.splits["test"].images[0, 0]).save("one.png")
     guesses = trained.predict(["gone.png", "one.png", "empty", b"no image"])
     assert [bool(guess.error) for guess in guesses] == [True, False, True, True]
-    assert (guesses[0].label, guesses[0].p, guesses[0].unsure) == ("", 0.0, False)
+    assert (guesses[0].label, guesses[0].p, guesses[0].unsure) == ("", 0.0, None)
     assert "is not there" in guesses[0].error and "holds no image" in guesses[2].error
     assert trained.predict("one.png")[0].label == guesses[1].label
 

@@ -52,6 +52,7 @@ def test_a_run_leaves_everything_behind(bars, workplace):
         "recipe.toml",
         "report.html",
         "split.json",
+        "validation.safetensors",
     ]
     assert run.metrics.accuracy > 0.8
     low, high = run.metrics.accuracy_ci95
@@ -217,8 +218,9 @@ def test_a_taken_place_is_refused_before_anything_is_opened_or_measured(bars, mo
 
 @pytest.mark.parametrize(
     "name",
-    ["recipe.toml", "split.json", "step-", "history.jsonl", "model.safetensors",
-     "model.json", "predictions.csv", "metrics.json", "README.md", "report.html"],
+    ["recipe.toml", "split.json", "step-", "history.jsonl", "validation.safetensors",
+     "model.safetensors", "model.json", "predictions.csv", "metrics.json", "README.md",
+     "report.html"],
 )  # fmt: skip
 def test_a_disk_that_is_full_is_named_and_nothing_is_half_written(bars, monkeypatch, events, name):
     seen, emit = events

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from quick import QUICK, SMALL
@@ -72,7 +73,9 @@ def test_predict_in_every_form(bars, run):
     assert said.code == 1  # one could not be read
     results = json.loads(said.out)["results"]
     assert [Path(r["file"]).name for r in results] == ["0.png", "1.png", "2.png", "bad.png"]
-    assert all(set(r) == {"file", "top", "unsure", "error"} for r in results)
+    assert all(
+        set(r) == {"file", "top", "unsure", "ood", "prediction_set", "error"} for r in results
+    )
     assert [len(r["top"]) for r in results] == [2, 2, 2, 0]
     assert "is empty" in results[3]["error"] and "bad.png: is empty" in said.err
     rows = list(csv.DictReader(io.StringIO(run("predict", "a", "pictures", "--csv").out)))
@@ -80,6 +83,36 @@ def test_predict_in_every_form(bars, run):
     assert float(rows[0]["p_1"]) == pytest.approx(results[0]["top"][0]["p"], abs=1e-6)
     said = run("predict", "a", "pictures/0.png")
     assert said.code == 0 and said.out.startswith("pictures/0.png: ")
+
+
+def test_what_is_to_be_said_against_an_answer(bars, run):
+    words = ["--model", "cnn", "--widths", "4,8", "--epochs", "3", "-b", "40", "--lr", "0.01"]
+    words += [*SMALL[-6:], "--val", "0.5", "--abstain", "0.1"]  # the network answers well
+    trained = run("train", "mnist", *words, "--out", "a")
+    assert "are unsure\n" in trained.out and "; bound 10%)" in trained.out
+    random = np.random.default_rng(0)
+    for i in range(9):
+        noise = random.integers(0, 256, (12, 12), np.uint8)
+        Image.fromarray(noise if i % 2 else bars.splits["test"].images[i, 0]).save(f"{i}.png")
+    names = [f"{i}.png" for i in range(9)]
+    found = json.loads(run("predict", "a", *names, "--set", "0.9", "--json").out)["results"]
+    assert any(one["ood"] for one in found) and not all(one["unsure"] for one in found)
+    rows = csv.DictReader(io.StringIO(run("predict", "a", *names, "--set", "0.9", "--csv").out))
+    lines = run("predict", "a", *names, "--set", "0.9").out.splitlines()
+    for one, row, line in zip(found, rows, lines, strict=True):
+        assert one["top"][0]["label"] == one["prediction_set"][0]
+        assert row["prediction_set"] == "|".join(one["prediction_set"])
+        assert (row["unsure"], row["ood"]) == tuple(str(one[k]).lower() for k in ("unsure", "ood"))
+        assert "{" + ", ".join(one["prediction_set"]) + "}" in line
+        assert line.endswith("(unsure: looks like nothing it was trained on)") == one["ood"]
+        assert ("(unsure" in line) == one["unsure"]
+    strict = run("predict", "a", *names, "--abstain", "0.03", "--json")
+    loose = [one["unsure"] for one in found]
+    assert sum(one["unsure"] for one in json.loads(strict.out)["results"]) > sum(loose)
+    said = run("predict", "a", *names, "--abstain", "0.001")
+    assert said.code == 2 and "--abstain 0.001: an error of at most 0.1% takes 2,995" in said.err
+    said = run("eval", "a", "--split", "val", "--abstain", "0.2")
+    assert "; bound 20%)" in said.out
 
 
 def test_invert_only_when_asked(bars, run):

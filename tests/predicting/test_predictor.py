@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from PIL import Image
 from quick import python
 
 from convscope.errors import BadArgument, ConvscopeError
+from convscope.evaluation.calibration import Calibration
+from convscope.evaluation.ood import OutOfDistribution, energy
+from convscope.evaluation.selective import Selective
 from convscope.predicting.predictor import Predictor
 
 CLASSES = ("low", "middle", "high")
@@ -52,12 +56,40 @@ def test_equal_probabilities_are_in_the_order_of_the_classes():
     assert [label for label, _ in level.predict(IMAGES[:1])[0].top] == list(CLASSES)
 
 
-def test_unsure_is_below_an_even_chance():
-    sure = predictor(0.01).predict(IMAGES)
-    unsure = predictor(1e4).predict(IMAGES)
-    assert not any(one.unsure for one in sure) and all(one.unsure for one in unsure)
-    even = predictor(1.0, lambda images, emit=None: np.zeros((1, 2)), ("a", "b"))
-    assert even.predict(IMAGES[:1])[0].p == 0.5 and not even.predict(IMAGES[:1])[0].unsure
+def test_unsure_is_below_the_threshold_that_validation_gave():
+    p = predictor().probabilities(IMAGES).max(1)
+    middle = float(np.sort(p)[10])
+    bounded = replace(predictor(), abstain=Selective(0.05, 100, middle, 90, 1))
+    assert [one.unsure for one in bounded.predict(IMAGES)] == (p < middle).tolist()
+    assert sum(one.unsure for one in bounded.predict(IMAGES)) == 10
+    for asked in (True, False):
+        none = replace(predictor(), abstain=Selective(0.05, 100, None, 0, 0, asked))
+        assert {one.unsure for one in none.predict(IMAGES)} == {True if asked else None}
+    assert {one.unsure for one in predictor().predict(IMAGES)} == {None}  # nothing is known
+    assert {one.ood for one in predictor().predict(IMAGES)} == {None}
+
+
+def test_what_is_unlike_training_is_said_and_unsure():
+    energies = energy(logits(IMAGES))
+    middle = float(np.sort(energies)[5])
+    odd = OutOfDistribution("energy", middle, 100, {}, {})
+    for abstain in (None, Selective(0.05, 100, 0.0, 90, 1)):
+        found = replace(predictor(), ood=odd, abstain=abstain).predict(IMAGES)
+        assert [one.ood for one in found] == (energies < middle).tolist()
+        rest = None if abstain is None else False
+        assert [one.unsure for one in found] == [True if one.ood else rest for one in found]
+        assert {one.marks for one in found} == {
+            "", "unsure: looks like nothing it was trained on"
+        }  # fmt: skip
+
+
+def test_a_prediction_set_holds_the_likely_classes():
+    assert {one.prediction_set for one in predictor().predict(IMAGES)} == {None}
+    found = replace(predictor(), set_threshold=0.2).predict(IMAGES, top_k=1)
+    for one, whole in zip(found, predictor().predict(IMAGES), strict=True):
+        likely = tuple(label for label, p in whole.top if p >= 0.2)
+        assert one.prediction_set == likely and one.label == likely[0]
+    assert {len(one.prediction_set) for one in found} > {1}
 
 
 def test_what_cannot_be_read_keeps_its_place():
@@ -73,7 +105,8 @@ def test_what_cannot_be_read_keeps_its_place():
     assert [each.label for each in found] == ["high", "", "low"] and asked == [2]
     assert [each.file for each in found] == ["0", "1", "2"]
     assert found[1].as_json() == {
-        "file": "1", "top": [], "unsure": False, "error": found[1].error
+        "file": "1", "top": [], "unsure": None, "ood": None, "prediction_set": None,
+        "error": found[1].error,
     }  # fmt: skip
     assert "is no image" in found[1].error and not found[1].unsure and found[1].p == 0
     assert [each.label for each in one.predict([black, white], invert=True)] == ["high", "low"]
@@ -87,7 +120,14 @@ def test_it_is_what_model_json_says():
         "temperature": 2.5,
     }
     made = Predictor.of(json.loads(json.dumps(info)), logits)
-    assert made == predictor()
+    assert made == predictor()  # as older runs have it
+    kept = Calibration(
+        2.5,
+        selective=Selective(0.02, 200, 0.9, 150, 0, True),
+        ood=OutOfDistribution("max_softmax", 0.4, 200, {"energy": 0.5}, {"noise": 1.0}),
+    )
+    whole = Predictor.of(json.loads(json.dumps(info | kept.as_json())), logits)
+    assert (whole.abstain, whole.ood) == (kept.selective, kept.ood) and whole.calibration == kept
     assert made.predict(IMAGES) == predictor().predict(IMAGES)
 
 
@@ -134,5 +174,6 @@ def test_no_torch_is_needed(workplace):
     assert [each["label"] for each in white["top"]] == ["light", "dark"]
     assert white["top"][0]["p"] == pytest.approx(p, rel=1e-6) and white["error"] is None
     assert gone == {
-        "file": "gone.png", "top": [], "unsure": False, "error": "is not there; check the path"
+        "file": "gone.png", "top": [], "unsure": None, "ood": None, "prediction_set": None,
+        "error": "is not there; check the path",
     }  # fmt: skip

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from convscope.errors import RunError
+from convscope.evaluation.calibration import calibrate
 from convscope.insight.anatomy import Row, Summary
 from convscope.report import write_card, write_report
 
@@ -498,3 +499,38 @@ def test_card_of_ones_own_network_says_how_to_load_it(make: Any) -> None:
     body = write_card(folder).read_text()
     assert "convscope predict . --model nets/own.py:Net image.png" in body
     assert 'cs.load(".", model="nets/own.py:Net")' in body
+
+
+def test_what_validation_says_stands_beside_what_came_of_it(make: Any) -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 10, 6000)
+    logits = 9 * (random.normal(size=(6000, 10)) + 4 * np.eye(10)[labels])
+    found = calibrate(logits, labels, [random.normal(size=(99, 10))] * 3, 0.02, asked=True)
+    folder, images = make(**found.as_json())
+    path = folder / "metrics.json"
+    m = json.loads(path.read_text())
+    m |= {"loss_calibrated": 0.1234, "ood": {"flagged": 50}}
+    m |= {"abstain": {"error": 0.02, "threshold": 0.9, "answered": 2000, "wrong": 20}}
+    path.write_text(json.dumps(m))
+    text, page = written(folder, images)
+    (loss, after), (ece, ece_after) = found.scaling.loss, found.scaling.ece
+    of_validation, of_test = cells(text, "temperature")[1:]
+    assert of_validation[1:] == [f"{loss:.4f}", f"{after:.4f}", percent(ece), percent(ece_after)]
+    shares = percent(m["ece_raw"]), percent(m["ece"])
+    assert of_test == ["test", f"{m['loss']:.4f}", "0.1234", *shares]
+    said = html.unescape(page.text).replace("\u202f", "")
+    assert "80.00% are answered, 1.00% of them wrongly (20 of 2,000; bound 2%), 500 are" in said
+    assert "2.00% look like nothing it was trained on" in said
+    assert f"unsure below a top probability of {found.selective.threshold:.4g};" in said
+    card = write_card(folder).read_text()
+    assert "| answers | 80.00% are answered" in card and "only way to say" not in card
+    path.write_text(json.dumps(m | {"abstain": {"error": 0.02}}))
+    with pytest.raises(RunError, match=r"metrics.json: was edited .*threshold is not there"):
+        write_card(folder)
+
+
+def test_without_validation_nothing_is_said_of_it(make: Any) -> None:
+    folder, images = make()
+    text = written(folder, images)[0]
+    assert "Before and after the temperature" not in text and "are answered" not in text
+    assert "is its only way to say that it does not know" in write_card(folder).read_text()

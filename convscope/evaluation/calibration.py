@@ -1,0 +1,160 @@
+"""What validation says of a network's answers: how sure they are, which are unsure, and which
+images look like nothing it was trained on; kept in ``model.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convscope import files
+from convscope.errors import RunError
+from convscope.evaluation import metrics, selective
+from convscope.evaluation.ood import OutOfDistribution, detector
+from convscope.evaluation.scaling import Scaling, scale
+from convscope.evaluation.selective import Selective
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
+    Logits = Float[np.ndarray, "n k"]
+    Labels = Int[np.ndarray, " n"]
+    Confidence = Float[np.ndarray, " n"]
+    Flags = Bool[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature, why it is kept, from which top probability on an answer is not unsure, and
+    what tells an image that is unlike those of training; None is what is not known."""
+
+    temperature: float = 1.0
+    scaling: Scaling | None = None
+    selective: Selective | None = None
+    ood: OutOfDistribution | None = None
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Calibration:
+        """As a ``model.json`` keeps it, which lacks all but the temperature where the run is older,
+        or has no validation split."""
+        temperature = info["temperature"]
+        scaling, abstain, ood = (info.get(key) for key in ("scaling", "abstain", "ood"))
+        return cls(
+            temperature,
+            scaling and Scaling.of(scaling, temperature),
+            abstain and Selective.of(abstain),
+            ood and OutOfDistribution.of(ood),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Its part of ``model.json``."""
+        parts = {"scaling": self.scaling, "abstain": self.selective, "ood": self.ood}
+        found: dict[str, Any] = {key: part and part.as_json() for key, part in parts.items()}
+        return {"temperature": self.temperature, **found}
+
+    def confidence(self, logits: Logits) -> Confidence:
+        """The top probability of each image, -1 for one that is unlike those of training."""
+        top: Confidence = metrics.softmax(logits, self.temperature).max(axis=1)
+        return top if self.ood is None else np.where(self.ood.flags(logits), selective.NEVER, top)
+
+    @property
+    def known(self) -> bool:
+        """Whether it can be said of an answer that it is unsure."""
+        return self.selective is not None and self.selective.known
+
+    def unsure(self, logits: Logits) -> Flags | None:
+        """Which answers are unsure; None where that is not known."""
+        if self.selective is None or not self.selective.known:
+            return None
+        return self.selective.unsure(self.confidence(logits))
+
+    def bounded(
+        self, logits: Logits, labels: Labels, error: float, asked: bool = True
+    ) -> Calibration:
+        """The same with the threshold for another error, found on validation. Raises BadArgument
+        where it is ``asked`` for, and there are too few images."""
+        if asked:
+            selective.check(error, len(labels))
+        right = np.argmax(logits, axis=1) == labels
+        found = selective.select(self.confidence(logits), right, error, asked)
+        return replace(self, selective=found)
+
+    def measure(self, logits: Logits, labels: Labels) -> dict[str, Any]:
+        """What ``metrics.json`` says of it on a split: the cross-entropy after the temperature; how
+        many images are answered, and how many of them wrongly; how many look like nothing it was
+        trained on. None is what is not known."""
+        unsure, abstain, ood = self.unsure(logits), None, None
+        if unsure is not None and self.selective is not None:
+            wrong = np.argmax(logits, axis=1) != labels
+            abstain = {
+                "error": self.selective.error,
+                "threshold": self.selective.threshold,
+                "answered": int((~unsure).sum()),
+                "wrong": int((wrong & ~unsure).sum()),
+            }
+        if self.ood is not None:
+            ood = {"flagged": int(self.ood.flags(logits).sum())}
+        after = metrics.cross_entropy(logits, labels, self.temperature)
+        return {"loss_calibrated": after, "abstain": abstain, "ood": ood}
+
+
+def calibrate(
+    logits: Logits,
+    labels: Labels,
+    of_outliers: Sequence[Logits] | None,
+    error: float,
+    asked: bool,
+) -> Calibration:
+    """All of it from the logits and labels of the validation images, and the logits of each kind
+    of :func:`~convscope.evaluation.ood.outliers`, if there are enough to make them of. ``asked``
+    says whether the bound on the error is the user's own.
+
+    >>> random = np.random.default_rng(0)
+    >>> labels = random.integers(0, 3, 600)
+    >>> logits = random.normal(size=(600, 3)) + 4 * np.eye(3)[labels]
+    >>> found = calibrate(logits, labels, None, 0.05, True)
+    >>> found.measure(logits, labels)["abstain"]["wrong"] <= 0.05 * 600
+    True
+    >>> Calibration.of(found.as_json()) == found
+    True
+    """
+    scaling = scale(logits, labels)
+    ood = None if of_outliers is None else detector(logits, of_outliers)
+    found = Calibration(scaling.temperature, scaling, None, ood)
+    return found.bounded(logits, labels, error, asked)
+
+
+def write(path: Path, logits: Logits, labels: Labels) -> None:
+    """Write the logits float32 [n,k] and labels of the validation images, from which every
+    threshold follows."""
+    from safetensors.numpy import save
+
+    tensors: dict[str, np.ndarray] = {
+        "logits": np.ascontiguousarray(logits, np.float32),
+        "labels": np.ascontiguousarray(labels, np.int64),
+    }
+    files.write_whole(path, save(tensors))
+
+
+def read(path: Path) -> tuple[Logits, Labels]:
+    """Logits and labels of the validation images. Raises RunError, naming the file."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    anew = "write it anew with: convscope eval RUN --abstain 0.05"
+    remedy = f"remove it, and {anew}"
+    try:
+        found = load(path.read_bytes())
+        logits, labels = found["logits"], found["labels"]
+    except FileNotFoundError:  # a run of an older version
+        raise RunError(f"{path}: is not there; {anew}") from None
+    except OSError as why:
+        raise RunError(f"{path}: cannot be read ({why.strerror}); {remedy}") from None
+    except (SafetensorError, KeyError) as why:
+        raise RunError(f"{path}: is damaged ({why}); {remedy}") from None
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise RunError(f"{path}: is damaged (no logits [n,k] and labels [n]); {remedy}")
+    return logits, labels

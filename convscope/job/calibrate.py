@@ -1,0 +1,47 @@
+"""What validation says of a trained network's answers: temperature, what is unsure, or unlike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from convscope.data.columns import Class
+from convscope.data.pack import Split
+from convscope.evaluation import calibration, ood, scaling
+from convscope.evaluation.calibration import Calibration
+from convscope.evaluation.targets import main_target
+from convscope.events import Notice
+from convscope.job.prepare import Job
+from convscope.run import RunFolder
+
+
+def calibrate(
+    job: Job, place: RunFolder, outputs_of: Callable[[Split], Mapping[str, NDArray[Any]]]
+) -> tuple[Calibration, dict[str, float]]:
+    """Judge validation, keep the logits of the leading target, say what follows from them; and the
+    temperature of each target that is a class."""
+    classes = [name for name, one in job.pack.targets.items() if isinstance(one, Class)]
+    if not len(job.judged):
+        job.emit(Notice("no validation split: probabilities are not calibrated", warning=True))
+        return Calibration(), dict.fromkeys(classes, 1.0)
+    main, held = main_target(job.pack.columns), job.judged
+    outputs, truth = outputs_of(held), held.targets
+    unlike = None
+    if job.outliers:
+        (image,) = held.inputs
+        unlike = [
+            outputs_of(replace(held, values={image: images}))[main]
+            for images in ood.outliers(held.inputs[image], job.outliers)
+        ]
+    asked, error = job.recipe.asked("train.abstain"), job.recipe.train.abstain
+    found = calibration.calibrate(outputs[main], truth[main], unlike, error, asked)
+    calibration.write(place.validation, outputs[main], truth[main])
+    if found.scaling is not None and found.scaling.n < scaling.FEWEST:
+        job.emit(Notice(found.scaling.said))
+    if found.selective is not None and found.selective.threshold is None:
+        job.emit(Notice(found.selective.said, warning=asked))
+    others = {n: scaling.scale(outputs[n], truth[n]).temperature for n in classes if n != main}
+    return found, {main: found.temperature, **others}
