@@ -121,10 +121,12 @@ def predict(
     invert: bool = False,
     model: str | None = None,
     device: str = "auto",
+    digits: bool | None = None,
     emit: Emit = silent,
 ) -> list[Prediction]:
     """Predictions of a run's network for image files and folders; see :meth:`Trained.predict`."""
-    return load(path, model=model, device=device).predict(list(images), top_k, invert, emit)
+    trained = load(path, model=model, device=device)
+    return trained.predict(list(images), top_k, invert, emit, digits)
 
 
 def compare(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,14 @@ def predict(
     invert: Annotated[
         bool, typer.Option("--invert", help="Swap dark and light: for dark ink on white paper.")
     ] = False,
+    digits: Annotated[
+        bool | None,
+        typer.Option(
+            "--digits/--no-digits",
+            help="Cut the digits out of photographs of paper, light or dark; else where a network "
+            "of digits meets what looks like one.",
+        ),
+    ] = None,
     model: OwnModel = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -50,10 +59,18 @@ def predict(
     if as_json and as_csv:
         raise BadArgument("csv", "with --json", "only one form can be printed", "leave one out")
     from convscope import api, console
+    from convscope.predicting.prediction import string_of
 
     with console.Monitor() as emit:
         predictions = api.predict(
-            run, files, top_k=top_k, invert=invert, model=model, device=device, emit=emit
+            run,
+            files,
+            top_k=top_k,
+            invert=invert,
+            model=model,
+            device=device,
+            digits=digits,
+            emit=emit,
         )
     failed = [one for one in predictions if one.error]
     if as_json:
@@ -62,15 +79,23 @@ def predict(
         writer = csv.writer(sys.stdout, lineterminator="\n")
         width = max((len(one.top) for one in predictions), default=0)
         heads = [h for i in range(1, width + 1) for h in (f"label_{i}", f"p_{i}")]
-        writer.writerow(["file", *heads, "unsure", "error"])
+        boxed = any(one.box for one in predictions)
+        writer.writerow(["file", *heads, "unsure", "error", *["box"] * boxed])
         for one in predictions:
             cells = [c for label, p in one.top for c in (label, f"{p:.6f}")]
             cells += [""] * (2 * width - len(cells))
-            writer.writerow([one.file, *cells, str(one.unsure).lower(), one.error or ""])
+            box = [" ".join(map(str, one.box or ()))] * boxed
+            writer.writerow([one.file, *cells, str(one.unsure).lower(), one.error or "", *box])
     else:
-        for one in predictions:
-            best = "   ".join(f"{label} {p:.1%}" for label, p in one.top)
-            typer.echo(f"{one.file}: {best or 'not read'}{'   (unsure)' if one.unsure else ''}")
+        for file, found in itertools.groupby(predictions, lambda one: one.file):
+            rows = list(found)
+            for one in rows:
+                best = "   ".join(f"{label} {p:.1%}" for label, p in one.top)
+                at = "" if one.box is None else " [{},{} to {},{}]".format(*one.box)
+                said = f"{best or 'not read'}{'   (unsure)' if one.unsure else ''}"
+                typer.echo(f"{file}{at}: {said}")
+            if len(rows) > 1 and all(one.box for one in rows):
+                typer.echo(f"{file}: {string_of(rows)}")
     for one in failed:
         typer.echo(f"error: {one.file}: {one.error}", err=True)
     if failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ UNSURE = 0.5  # a likeliest class below this probability is marked as unsure
 @dataclass(frozen=True)
 class Prediction:
     """The top-k labels and probabilities of one image, the likeliest first; none of them and an
-    ``error`` for an image that could not be read.
+    ``error`` for an image that could not be read. Of a digit that was cut out of a photograph,
+    ``box`` is where: left, top, right, bottom, in pixels of the upright photograph.
 
     >>> one = Prediction((("seven", 0.45), ("one", 0.3)), "digit.png")
     >>> one.label, one.p, one.unsure
@@ -21,6 +23,7 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
     file: str = ""
     error: str | None = None
+    box: tuple[int, int, int, int] | None = None
 
     @property
     def label(self) -> str:
@@ -38,6 +41,16 @@ class Prediction:
         return self.error is None and self.p < UNSURE
 
     def as_json(self) -> dict[str, Any]:
-        """``{file, top: [{label, p}], unsure, error}``."""
+        """``{file, top: [{label, p}], unsure, error}``, and ``box`` where there is one."""
         top = [{"label": label, "p": p} for label, p in self.top]
-        return {"file": self.file, "top": top, "unsure": self.unsure, "error": self.error}
+        found = {"file": self.file, "top": top, "unsure": self.unsure, "error": self.error}
+        return found if self.box is None else {**found, "box": list(self.box)}
+
+
+def string_of(predictions: Iterable[Prediction]) -> str:
+    """The labels of predictions in a row, as of the digits of one photograph; "?" where unsure.
+
+    >>> string_of([Prediction((("4", 0.99),)), Prediction((("7", 0.4),))])
+    '4?'
+    """
+    return "".join("?" if one.unsure or one.error else one.label for one in predictions)
