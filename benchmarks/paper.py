@@ -21,7 +21,7 @@ from scipy.interpolate import CubicSpline
 # matplotlib's own fonts, and Pillow's; no family is in both.
 TUNING = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSansMono")
 FINAL = ("STIXGeneral", "STIXGeneralItalic", "cmr10", "cmss10", "cmtt10", "Aileron")
-SIZE = 900, 680  # width and height of a photograph
+SIZE = 640, 480  # width and height of a photograph
 PENS = {
     "black": (35, 33, 38), "blue": (30, 45, 140), "red": (175, 35, 45), "green": (25, 105, 60),
     "pencil": (95, 93, 98),
@@ -99,7 +99,7 @@ def _ink(text: str, writer: str, random: np.random.Generator) -> np.ndarray:
     tall = random.uniform(0.14, 0.5 if len(text) == 1 else 0.25) * height
     drawn = Image.new("L", (width * 2, height * 2))
     x = width * random.uniform(0.25, 0.55) if len(text) == 1 else 0.15 * width
-    y = (height - tall) * random.uniform(0.3, 0.7)
+    y = (height - tall) * random.uniform(0.4, 0.6)
     thick = max(3.0, random.uniform(0.04, 0.13) * tall)
     slant = random.uniform(-0.1, 0.35)
     for digit in text:
@@ -120,9 +120,7 @@ def _ink(text: str, writer: str, random: np.random.Generator) -> np.ndarray:
 def _font(name: str, size: float) -> ImageFont.FreeTypeFont:
     if name == "Aileron":  # Pillow's own
         return ImageFont.load_default(size)
-    return ImageFont.truetype(
-        Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf"), size
-    )
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf"), size)
 
 
 def _strokes(
@@ -156,7 +154,7 @@ def _paper(ruling: str, random: np.random.Generator) -> np.ndarray:
     scene = tint + 1.5 * (fibres / fibres.std())[..., None]
     if ruling == "plain":
         return scene
-    step = random.uniform(26, 70) if ruling == "ruled" else random.uniform(18, 40)
+    step = random.uniform(24, 52) if ruling == "ruled" else random.uniform(16, 32)
     colour = np.array([(120, 150, 205), (150, 150, 155), (190, 140, 150)][random.integers(3)])
     thick = random.uniform(1.0, 2.2)
     faint = random.uniform(0.5, 0.9)
@@ -182,7 +180,9 @@ def _photographed(scene: np.ndarray, random: np.random.Generator) -> bytes:
         equations += [[u, v, 1, 0, 0, 0, -a * u, -a * v], [0, 0, 0, u, v, 1, -b * u, -b * v]]
         wanted += [a, b]
     map_ = np.linalg.solve(np.array(equations), np.array(wanted))
-    tilted = flat.transform(SIZE, Image.Transform.PERSPECTIVE, tuple(map_), Image.Resampling.BICUBIC)
+    tilted = flat.transform(
+        SIZE, Image.Transform.PERSPECTIVE, tuple(map_), Image.Resampling.BICUBIC
+    )
     y, x = np.mgrid[:height, :width] / [[[height]], [[width]]]
     angle = random.uniform(0, 2 * np.pi)
     along = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)

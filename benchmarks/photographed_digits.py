@@ -6,8 +6,8 @@ Photographs are made by paper.py: a digit each, of a font or by a hand, on plain
 paper, in five colours of pen, with shadow, tilt, noise and JPEG. What was built was tuned on the
 seeds and fonts that are the default; ``--final`` takes others. Right is one digit, and the one that
 was written; wrong and sure is any other answer that is not marked as unsure. ``--whole`` shows the
-network the whole photograph, inverted, as `convscope predict --invert --no-digits` does. ``--sheet``
-draws what the network got. RUN is of `convscope train --recipe mnist-cnn`.
+network the whole photograph, inverted, as `convscope predict --invert --no-digits` does.
+``--sheet`` draws what the network got. RUN is of `convscope train --recipe mnist-cnn`.
 """
 
 from __future__ import annotations

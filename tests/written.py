@@ -1,11 +1,14 @@
 """Paper with writing on it, whose pixels are known."""
 
+import functools
+
 import numpy as np
 from scipy import ndimage
 
 from convscope.data import sources
 
 
+@functools.cache
 def digit(label: int, at: int = 0) -> np.ndarray:
     """A test digit of MNIST, uint8 [28,28], light on dark."""
     test = sources.open_data("mnist").splits["test"]

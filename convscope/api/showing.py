@@ -269,9 +269,7 @@ def show_data(
     return path
 
 
-def show_digits(
-    photo: str | Path, out: str | Path | None = None, *, force: bool = False
-) -> Path:
+def show_digits(photo: str | Path, out: str | Path | None = None, *, force: bool = False) -> Path:
     """A picture of a photograph of digits on paper, and of what a network gets of it: a box around
     each digit, and its pixels as they are cut out; returns its path, ``NAME-digits.png`` if no
     ``out`` is given.

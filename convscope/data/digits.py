@@ -1,11 +1,11 @@
-"""A photograph of digits on paper -> each as MNIST has it: light on dark, in a 20-pixel box, centred
-by mass in 28x28.
+"""A photograph of digits on paper -> each as MNIST has it: light on dark, in a box of 20 pixels,
+centred by mass in 28x28.
 
-What MNIST did to its black and white scans is done here to the ink of a photograph: "the digits were
-size-normalised to fit in a 20x20 pixel box while preserving their aspect ratio", grey by
-anti-aliasing, and "centered in a 28x28 image by computing the center of mass of the pixels" (LeCun,
-Cortes and Burges, http://yann.lecun.com/exdb/mnist/; LeCun et al. 1998, section III A). A stroke
-that is thinner or thicker than MNIST's is first brought near to those.
+What MNIST did to its black and white scans is done here to the ink of a photograph: brought to "a
+20x20 pixel box while preserving their aspect ratio", grey "as a result of the anti-aliasing", and
+centred in 28x28 by "the center of mass of the pixels" (LeCun, Cortes and Burges,
+http://yann.lecun.com/exdb/mnist/; LeCun et al. 1998, section III A). A stroke that is thinner or
+thicker than MNIST's is first brought near to those.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from convscope.data.decode import ImageSource, whole
-from convscope.data.paper import FAINTEST, Floats, Grey, Mask, find_ink, is_light_on_dark
+from convscope.data.paper import Floats, Grey, Mask, find_ink, is_light_on_dark
 from convscope.errors import ImageError
 
 SIZE, BOX = 28, 20  # pixels each way: of a digit's picture, and of the box that it fills
@@ -106,8 +106,8 @@ def cut(photo: Grey, name: str = "the photo") -> list[Digit]:
 
     >>> photo = np.full((200, 300), 210, np.uint8)
     >>> photo[60:140, 100:108] = photo[60:140, 160:168] = 40  # two ones
-    >>> [digit.box for digit in cut(photo)]
-    [(100, 60, 108, 140), (160, 60, 168, 140)]
+    >>> [(left, right) for (left, _, right, _) in (digit.box for digit in cut(photo))]
+    [(101, 107), (161, 167)]
     >>> cut(photo[:60])
     Traceback (most recent call last):
     convscope.errors.ImageError: the photo: shows no digit: there is no ink on it; ...
@@ -127,7 +127,7 @@ def cut(photo: Grey, name: str = "the photo") -> list[Digit]:
     if not parts:
         why = "the ink runs over its edge" if at_edge else "there is no ink on it"
         raise refused(why, "leave some paper around the digits")
-    tallest = max(part.long for part in parts)
+    tallest = max(part.height for part in parts)
     if tallest < SHORTEST:
         raise refused(f"the largest mark is {tallest} pixels high", "go nearer, or crop it")
     digits = []
@@ -190,11 +190,11 @@ def _parts(labels: NDArray[np.int32], count: int) -> tuple[list[_Part], bool]:
 
 def _grouped(parts: list[_Part], tallest: int) -> list[_Part]:
     """Digits from left to right: strokes above each other, and small ones with what is nearest."""
-    whole_ones = [part for part in parts if part.long >= 0.4 * tallest]
+    whole_ones = [part for part in parts if part.height >= 0.4 * tallest]
     for part in parts:
-        if part.long < 0.4 * tallest:
+        if part.height < 0.4 * tallest:
             nearest = min(whole_ones, key=part.gap)
-            if part.gap(nearest) <= 0.15 * tallest:
+            if part.gap(nearest) <= 0.3 * tallest:
                 nearest.join(part)
     digits: list[_Part] = []
     for part in sorted(whole_ones, key=lambda one: one.left):
@@ -212,7 +212,7 @@ def _split(parts: list[_Part], mask: Mask) -> list[_Part]:
     """Digits that touch cut apart, where there is the least ink near to where one would end."""
     found = []
     for part in parts:
-        several = round(part.width / (0.75 * part.height)) if part.width > 1.35 * part.height else 1
+        several = round(part.width / (0.7 * part.height)) if part.width > 1.25 * part.height else 1
         ink = mask[part.top : part.bottom, part.left : part.right].sum(axis=0)
         step = part.width / several
         cuts = [0]

@@ -18,8 +18,9 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 BLOCK = 4  # pixels: the light of the paper is looked at in blocks of so many each way
-WIDEST = 0.2  # of the shorter side: what is dark and narrower than this is ink, not a shadow
-FAINTEST = 0.06  # darkness that no ink is below
+WIDEST = 0.13  # of the shorter side: what is dark and narrower than this is ink, not a shadow
+FAINTEST = 0.06  # darkness that no ink's edge is below
+PALEST = 0.15  # darkness of the darkest tenth of what may be ink: paler, it is none
 SPREADS = 5.0  # ink is so many deviations darker than paper is uneven
 STEEPEST = 20.0  # degrees that a ruled line leans at most
 RULED = 0.5  # a ruled line is seen along this share of the picture
@@ -41,8 +42,8 @@ def find_ink(photo: Grey) -> Ink:
     >>> photo = np.full((64, 96), 200, np.uint8) - np.arange(96, dtype=np.uint8)  # a shadow
     >>> photo[20:44, 40:44] //= 3
     >>> ink = find_ink(photo)
-    >>> int(ink.mask.sum()), bool(ink.mask[20:44, 40:44].all()), ink.light
-    (96, True, False)
+    >>> bool(ink.mask[21:43, 41:43].all()), bool(ink.mask[:, 46:].any()), ink.light
+    (True, False, False)
     """
     light = is_light_on_dark(photo)
     dark = darkness(255 - photo if light else photo)
@@ -53,12 +54,25 @@ def find_ink(photo: Grey) -> Ink:
 
 
 def is_light_on_dark(photo: Grey) -> bool:
-    """Whether the writing is lighter than what it is on: what departs most from the median around
-    it is writing, since there is less of it than of paper."""
-    small = _blocks(ndimage.uniform_filter(photo.astype(np.float64), 3, mode="nearest"), 2 * BLOCK)
+    """Whether the writing is lighter than what it is on: writing is what departs most from the
+    median around it, since there is less of it than of paper, and does not reach the edge of the
+    picture, as shadows do."""
+    small = _blocks(ndimage.uniform_filter(photo.astype(np.float64), 3, mode="reflect"), 2 * BLOCK)
     around = 2 * (min(small.shape) // 4) + 1
-    away = small - ndimage.median_filter(small, around, mode="nearest")
-    return bool((away**3).sum() > 0)
+    away = small - ndimage.median_filter(small, around, mode="reflect")
+    strong = 0.3 * np.abs(away).max()
+    light, dark = (
+        (np.abs(away) ** 3)[_inside(one)].sum() for one in (away > strong, away < -strong)
+    )
+    return bool(light > dark)
+
+
+def _inside(mask: Mask) -> Mask:
+    """Those connected parts that do not reach the edge of the picture."""
+    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    at_edge = np.concatenate([labels[[0, -1]].ravel(), labels[:, [0, -1]].ravel()])
+    inside: Mask = mask & ~np.isin(labels, at_edge)
+    return inside
 
 
 def darkness(photo: Grey) -> Floats:
@@ -68,13 +82,13 @@ def darkness(photo: Grey) -> Floats:
     The paper is the morphological closing of the means of blocks: what is dark is filled where it
     is narrower than the window, and a wider shadow stays.
     """
-    smooth = ndimage.uniform_filter(photo.astype(np.float64), 3, mode="nearest")
+    smooth = ndimage.uniform_filter(photo.astype(np.float64), 3, mode="reflect")
     small = _blocks(smooth, BLOCK)
     window = max(3, round(WIDEST * min(small.shape)))
     paper = ndimage.grey_erosion(
-        ndimage.grey_dilation(small, (window, window), mode="nearest"),
+        ndimage.grey_dilation(small, (window, window), mode="reflect"),
         (window, window),
-        mode="nearest",
+        mode="reflect",
     )
     found: Floats = 1 - smooth / np.maximum(_enlarged(paper, photo.shape), 1)
     return found.clip(0, 1)
@@ -113,15 +127,14 @@ def _inked(dark: Floats, floor: float) -> Mask:
     across, down = _ruled(weak, dark), _ruled(weak.T, dark.T)
     bands = _band(across, weak.shape), _band(down, weak.T.shape).T
     ruled: Mask = bands[0] | bands[1]
-    if not (weak & ~ruled).any():
-        return weak & ~ruled
     values = dark[weak & ~ruled]
+    if not len(values) or (ink := float(np.quantile(values, 0.9))) < PALEST:
+        return np.zeros_like(weak)
     threshold = otsu(values)
     mask: Mask = (dark > threshold) & ~ruled
     if not ruled.any():
         return mask
     level = float(np.median([line.level for line in (*across, *down)]))
-    ink = float(np.quantile(values, 0.9))
     if ink > 1.5 * level:
         mask |= dark > max(threshold, (level + ink) / 2)
     for lines, band, axis in ((across, bands[0], 0), (down, bands[1], 1)):

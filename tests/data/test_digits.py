@@ -14,8 +14,10 @@ from convscope.errors import ImageError
 
 
 def alike(one: np.ndarray, two: np.ndarray) -> float:
-    """The correlation of two pictures."""
-    return float(np.corrcoef(one.ravel(), two.ravel())[0, 1])
+    """The correlation of two pictures, one of them moved by up to a pixel: a middle is rounded."""
+    moves = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1)]
+    moved = (np.roll(one, move, (0, 1)) for move in moves)
+    return max(float(np.corrcoef(each.ravel(), two.ravel())[0, 1]) for each in moved)
 
 
 @pytest.mark.parametrize("lined", [False, True])
@@ -26,7 +28,7 @@ def test_a_photographed_digit_is_mnists_again(lined):
         ink = put(sheet(), digit(label), 50, 90)
         [one] = cut(photographed(ink, ruled(ink) if lined else None, seed=label))
         found.append(alike(one.pixels, digit(label)))
-    assert min(found) > 0.8 and np.mean(found) > 0.9, found
+    assert min(found) > 0.85 and np.mean(found) > 0.93, found
 
 
 @pytest.mark.parametrize("label", range(10))
@@ -47,8 +49,8 @@ def test_it_fills_a_box_of_20_pixels_and_is_centred_by_mass(label):
 def test_thin_and_thick_strokes_come_near_to_each_other():
     y, x = np.mgrid[:100, :100] - 50
     ring = np.abs(np.hypot(x, y) - 40)
-    thin, thick = (normalised(ring < width) for width in (1.5, 11))
-    assert 0.5 < thin.sum() / thick.sum() < 1 and thin.max() == 255
+    thin, thick = (normalised(ring < width) for width in (1, 11))
+    assert 0.5 < thin.sum() / thick.sum() < 1.1 and thin.max() == 255
     assert thick[14, 14] == thin[14, 14] == 0  # the hole stays
 
 
@@ -63,17 +65,17 @@ def test_digits_are_cut_apart_from_left_to_right():
     ]  # fmt: skip
     for one in found:
         left, top, right, bottom = one.box
-        assert ink[top:bottom, left:right].max() == 1
+        assert ink[top:bottom, left:right].max() > 0.9
     assert ink.astype(bool).sum() == pytest.approx(
-        sum((ink[t:b, le:r] > 0).sum() for le, t, r, b in (one.box for one in found)), rel=0.1
+        sum((ink[t:b, le:r] > 0).sum() for le, t, r, b in (one.box for one in found)), rel=0.2
     )
 
 
 def test_strokes_that_touch_are_cut_and_strokes_of_one_digit_are_kept_together():
     ink = sheet(160, 300)
     ink[40:120, 60:68] = ink[40:48, 60:100] = ink[112:120, 60:100] = 1  # [
-    ink[40:120, 101:109] = ink[112:120, 95:150] = 1  # L, which touches it
-    assert [one.box[0] for one in cut(photographed(ink))] == pytest.approx([60, 104], abs=8)
+    ink[40:120, 108:116] = ink[112:120, 98:168] = 1  # L, which touches it
+    assert [one.box[0] for one in cut(photographed(ink))] == pytest.approx([60, 102], abs=8)
     five = sheet(160, 300)
     five[50:120, 100:108] = five[80:88, 100:150] = five[80:120, 142:150] = 1
     five[36:44, 104:150] = 1  # its stroke above, apart
@@ -95,7 +97,10 @@ NOISE = np.random.default_rng(0).integers(0, 256, (240, 320), np.uint8)
         (photographed(sheet()), "there is no ink on it; photograph dark ink on plain paper"),
         (NOISE, "it is not of plain paper"),
         (photographed(disc(20)), "its marks are no strokes of a pen"),
-        (photographed(put(sheet(), digit(3), -0, 100, times=12)[60:]), "the ink runs over its edge"),
+        (
+            photographed(put(sheet(400), digit(3), 20, 0, times=11)[100:]),
+            "the ink runs over its edge",
+        ),
         (photographed(disc(4)), "the largest mark is 7 pixels high; go nearer"),
     ],
 )
