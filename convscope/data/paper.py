@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 BLOCK = 4  # pixels: the light of the paper is looked at in blocks of so many each way
-WIDEST = 0.13  # of the shorter side: what is dark and narrower than this is ink, not a shadow
+WIDEST = 0.16  # of the shorter side: what is dark and narrower than this is ink, not a shadow
 FAINTEST = 0.06  # darkness that no ink's edge is below
 PALEST = 0.15  # darkness of the darkest tenth of what may be ink: paler, it is none
 SPREADS = 5.0  # ink is so many deviations darker than paper is uneven

@@ -98,7 +98,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (240, 320), np.uint8)
         (NOISE, "it is not of plain paper"),
         (photographed(disc(20)), "its marks are no strokes of a pen"),
         (
-            photographed(put(sheet(400), digit(3), 20, 0, times=11)[100:]),
+            photographed(put(sheet(300), digit(3), 20, 0, times=8)[80:]),
             "the ink runs over its edge",
         ),
         (photographed(disc(4)), "the largest mark is 7 pixels high; go nearer"),
