@@ -121,12 +121,11 @@ def cut(photo: Grey, name: str = "the photo") -> list[Digit]:
     if ink.unevenness > MOST_UNEVEN or ink.mask.mean() > MOST_INK:
         raise refused("it is not of plain paper", whiter)
     labels, count = ndimage.label(ink.mask, np.ones((3, 3)))
-    if not count:
-        raise refused("there is no ink on it", whiter)
-    parts, at_edge = _parts(labels, count)
+    parts = _parts(labels, count)
+    if not parts and ink.cut_off:
+        raise refused("the ink runs over its edge", "leave some paper around the digits")
     if not parts:
-        why = "the ink runs over its edge" if at_edge else "there is no ink on it"
-        raise refused(why, "leave some paper around the digits")
+        raise refused("there is no ink on it", whiter)
     tallest = max(part.height for part in parts)
     if tallest < SHORTEST:
         raise refused(f"the largest mark is {tallest} pixels high", "go nearer, or crop it")
@@ -173,19 +172,15 @@ def normalised(mask: Mask) -> Grey:
     return canvas
 
 
-def _parts(labels: NDArray[np.int32], count: int) -> tuple[list[_Part], bool]:
-    """The connected strokes, specks left out; and whether others lie at the edge of the picture."""
+def _parts(labels: NDArray[np.int32], count: int) -> list[_Part]:
+    """The connected strokes, specks left out."""
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    height, width = labels.shape
-    found, at_edge = [], False
-    for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
-        part = _Part([label], rows.start, rows.stop, columns.start, columns.stop)
-        if part.top <= 1 or part.left <= 1 or part.bottom >= height - 1 or part.right >= width - 1:
-            at_edge = True
-        else:
-            found.append((int(areas[label - 1]), part))
-    largest = max((area for area, _ in found), default=0)
-    return [part for area, part in found if area >= max(6, 0.02 * largest)], at_edge
+    parts = [
+        _Part([label], rows.start, rows.stop, columns.start, columns.stop)
+        for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1)
+    ]
+    least = max(6, 0.02 * areas.max(initial=0))
+    return [part for part, area in zip(parts, areas, strict=True) if area >= least]
 
 
 def _grouped(parts: list[_Part], tallest: int) -> list[_Part]:

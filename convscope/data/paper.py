@@ -21,6 +21,7 @@ BLOCK = 4  # pixels: the light of the paper is looked at in blocks of so many ea
 WIDEST = 0.16  # of the shorter side: what is dark and narrower than this is ink, not a shadow
 FAINTEST = 0.06  # darkness that no ink's edge is below
 PALEST = 0.15  # darkness of the darkest tenth of what may be ink: paler, it is none
+DARKEST = 0.3  # darkness of what reaches the picture's edge: paler, it is a shadow or a ruled line
 SPREADS = 5.0  # ink is so many deviations darker than paper is uneven
 STEEPEST = 20.0  # degrees that a ruled line leans at most
 RULED = 0.5  # a ruled line is seen along this share of the picture
@@ -29,15 +30,17 @@ THICKEST = 0.016  # of the longer side: no ruled line is thicker
 
 class Ink(NamedTuple):
     """Where there is ink, bool [H,W]; whether it is light on dark; how uneven the paper is, as a
-    darkness."""
+    darkness; whether there is more ink, which the edge of the picture cuts off."""
 
     mask: Mask
     light: bool
     unevenness: float
+    cut_off: bool
 
 
 def find_ink(photo: Grey) -> Ink:
-    """The ink in a photograph of paper, uint8 [H,W]: the writing without shadows and ruled lines.
+    """The ink in a photograph of paper, uint8 [H,W]: the writing without shadows and ruled lines,
+    and without what reaches the edge of the picture.
 
     >>> photo = np.full((64, 96), 200, np.uint8) - np.arange(96, dtype=np.uint8)  # a shadow
     >>> photo[20:44, 40:44] //= 3
@@ -50,21 +53,22 @@ def find_ink(photo: Grey) -> Ink:
     middle = float(np.median(dark))
     unevenness = 1.4826 * float(np.median(np.abs(dark - middle)))  # the deviation of a normal law
     floor = middle + max(FAINTEST, SPREADS * unevenness)
-    return Ink(_inked(dark, floor), light, unevenness)
+    mask = _inked(dark, floor)
+    inside = _inside(mask)
+    cut_off = bool((dark[mask & ~inside] > DARKEST).any())
+    return Ink(inside, light, unevenness, cut_off)
 
 
 def is_light_on_dark(photo: Grey) -> bool:
     """Whether the writing is lighter than what it is on: writing is what departs most from the
-    median around it, since there is less of it than of paper, and does not reach the edge of the
-    picture, as shadows do."""
+    median around it, since there is less of it than of paper. What is light and reaches the edge of
+    the picture is no writing but paper in the sun; what is dark there may be either."""
     small = _blocks(ndimage.uniform_filter(photo.astype(np.float64), 3, mode="reflect"), 2 * BLOCK)
     around = 2 * (min(small.shape) // 4) + 1
     away = small - ndimage.median_filter(small, around, mode="reflect")
     strong = 0.3 * np.abs(away).max()
-    light, dark = (
-        (np.abs(away) ** 3)[_inside(one)].sum() for one in (away > strong, away < -strong)
-    )
-    return bool(light > dark)
+    light, dark = _inside(away > strong), away < -strong
+    return bool((away[light] ** 3).sum() > -(away[dark] ** 3).sum())
 
 
 def _inside(mask: Mask) -> Mask:
