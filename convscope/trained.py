@@ -74,10 +74,11 @@ class Trained(Predictor):
         images: NDArray[np.uint8] | Tensor | Sequence[Any],
         invert: bool = False,
         emit: Emit = silent,
+        digits: bool | None = False,
     ) -> list[Input]:
         """As for any predictor, and of a tensor like that of an array."""
         given = np.asarray(images) if isinstance(images, Tensor) else images
-        return super().inputs(given, invert, emit)
+        return super().inputs(given, invert, emit, digits)
 
 
 def load(

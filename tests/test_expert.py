@@ -250,7 +250,9 @@ def test_choices_are_judged_against_the_best_way_there_is(benchmarks, monkeypatc
             way: [speeds[way] / speeds[one]] * pairs for way in ways if way != one
         },
     )
-    probes = [{"candidate": way, "origin": {"precision": "measured"}} for way in ("a", "a", "b", "c")]
+    probes = [
+        {"candidate": way, "origin": {"precision": "measured"}} for way in ("a", "a", "b", "c")
+    ]
     row = choice.judged("cnn", probes, ["best", "a"])
     assert row["best"] == "best" and row["count"] == 4 and row["distinct"] == 3
     assert row["near"] == 2  # 100 of 110, twice; 95 and 60 are not within 10 %

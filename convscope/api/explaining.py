@@ -231,10 +231,10 @@ def _given(trained: Trained, images: Iterable[Any], invert: bool, emit: Emit) ->
     """The user's own images. Raises BadArgument for none, and for one that cannot be read."""
     alone = isinstance(images, str | Path | bytes)
     inputs = trained.inputs([images] if alone else list(images), invert, emit)
-    for name, _, error in inputs:
-        if error is not None:
-            rule, _, remedy = error.rpartition("; ")
-            raise BadArgument("images", name, rule, remedy)
+    for one in inputs:
+        if one.error is not None:
+            rule, _, remedy = one.error.rpartition("; ")
+            raise BadArgument("images", one.name, rule, remedy)
     if not 0 < len(inputs) <= MOST:
         rule = f"must be at least one image, and at most {MOST}, to be read on one picture"
         raise BadArgument("images", f"{len(inputs)} images", rule, "name some of them")

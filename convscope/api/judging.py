@@ -141,12 +141,13 @@ def predict(
     coverage: float | None = None,
     model: str | None = None,
     device: str = "auto",
+    digits: bool | None = None,
     emit: Emit = silent,
 ) -> list[Prediction]:
     """Predictions of a run's network for image files and folders; see :meth:`Trained.predict`, and
     :func:`convscope.load` for ``abstain`` and ``coverage``."""
     trained = load(path, model=model, device=device, abstain=abstain, coverage=coverage)
-    found = trained.predict(list(images), top_k, invert, emit)
+    found = trained.predict(list(images), top_k, invert, emit, digits)
     if not trained.calibration.known:
         why = "the run does not say from which top probability on its answers keep to an error"
         if trained.abstain is not None:

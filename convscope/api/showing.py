@@ -14,9 +14,10 @@ from torch import nn
 from convscope import files, models, run
 from convscope import recipe as recipes
 from convscope.api.arguments import draw, figure_path, fresh, full
-from convscope.data import duplicates, published, sources
+from convscope.data import digits, duplicates, published, sources
 from convscope.data.augment import augment
 from convscope.data.columns import Class, as_json
+from convscope.data.decode import whole
 from convscope.data.loader import tensor_of
 from convscope.data.pack import Split, verify
 from convscope.data.split import statistics, strata
@@ -265,4 +266,20 @@ def show_data(
     ]
     titles = [", ".join(row) for row in zip(*labels, strict=True)]
     draw(figures.before_after(images.numpy(), changed.numpy(), titles), path)
+    return path
+
+
+def show_digits(photo: str | Path, out: str | Path | None = None, *, force: bool = False) -> Path:
+    """A picture of a photograph of digits on paper, and of what a network gets of it: a box around
+    each digit, and its pixels as they are cut out; returns its path, ``NAME-digits.png`` if no
+    ``out`` is given.
+
+    Raises ImageError where nothing like a digit is in the photograph, BadArgument where ``out`` is
+    there already and ``force`` is not given.
+    """
+    path = figure_path(out, f"{Path(photo).stem}-digits.png", force)
+    found = digits.read_photo(photo)
+    pixels, scale = whole(photo, channels=3, longest=digits.LONGEST)
+    boxes = [tuple(edge / scale for edge in one.box) for one in found]
+    draw(figures.cut_out(pixels, boxes, np.stack([one.pixels[None] for one in found])), path)
     return path

@@ -84,10 +84,13 @@ def data_info(
 
 @app.command("show")
 def data_show(
-    name: Annotated[str, typer.Argument(help="A data set, or a folder of images.")],
+    name: Annotated[str, typer.Argument(help="A data set, or a folder of images; or a photo.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where the picture goes; else NAME.png.")
     ] = None,
+    digits: Annotated[
+        bool, typer.Option("--digits", help="A photo of digits on paper: draw what is cut out.")
+    ] = False,
     count: Annotated[int, typer.Option(help="How many images.")] = 32,
     seed: Annotated[int, typer.Option(help="Which ones, and how augmented.")] = 0,
     force: Annotated[
@@ -98,6 +101,9 @@ def data_show(
     """Draw a labelled batch, as it is and as training sees it."""
     from convscope import api, console
 
+    if digits:
+        typer.echo(api.show_digits(name, out, force=force))
+        return
     with console.Monitor() as emit:
         path = api.show_data(name, out, count=count, seed=seed, force=force, emit=emit)
     typer.echo(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +46,14 @@ def predict(
     invert: Annotated[
         bool, typer.Option("--invert", help="Swap dark and light: for dark ink on white paper.")
     ] = False,
+    digits: Annotated[
+        bool | None,
+        typer.Option(
+            "--digits/--no-digits",
+            help="Cut the digits out of photographs of paper, light or dark; else where a network "
+            "of digits meets what looks like one.",
+        ),
+    ] = None,
     abstain: Abstain = None,
     coverage: Annotated[
         float | None,
@@ -62,6 +71,7 @@ def predict(
     if as_json and as_csv:
         raise BadArgument("csv", "with --json", "only one form can be printed", "leave one out")
     from convscope import api, console
+    from convscope.predicting.prediction import string_of
 
     with console.Monitor() as emit:
         predictions = api.predict(
@@ -72,6 +82,7 @@ def predict(
             coverage=coverage,
             model=model,
             device=device,
+            digits=digits,
             emit=emit,
         )
     failed = [one for one in predictions if one.error]
@@ -82,19 +93,26 @@ def predict(
         width = max((len(one.top) for one in predictions), default=0)
         heads = [h for i in range(1, width + 1) for h in (f"label_{i}", f"p_{i}")]
         sets = ["prediction_set"] if coverage is not None else []
-        writer.writerow(["file", *heads, *sets, "unsure", "ood", "error"])
+        boxed = any(one.box for one in predictions)
+        writer.writerow(["file", *heads, *sets, "unsure", "ood", "error", *["box"] * boxed])
         for one in predictions:
             cells = [c for label, p in one.top for c in (label, f"{p:.6f}")]
             cells += [""] * (2 * width - len(cells))
             cells += ["|".join(one.prediction_set or ()) for _ in sets]
             cells += ["" if said is None else str(said).lower() for said in (one.unsure, one.ood)]
-            writer.writerow([one.file, *cells, one.error or ""])
+            box = [" ".join(map(str, one.box or ()))] * boxed
+            writer.writerow([one.file, *cells, one.error or "", *box])
     else:
-        for one in predictions:
-            said = [f"{label} {p:.1%}" for label, p in one.top] or ["not read"]
-            said += [f"{{{', '.join(one.prediction_set)}}}"] if one.prediction_set else []
-            said += [f"({one.marks})"] if one.marks else []
-            typer.echo(f"{one.file}: {'   '.join(said)}")
+        for file, group in itertools.groupby(predictions, lambda one: one.file):
+            rows = list(group)
+            for one in rows:
+                said = [f"{label} {p:.1%}" for label, p in one.top] or ["not read"]
+                said += [f"{{{', '.join(one.prediction_set)}}}"] if one.prediction_set else []
+                said += [f"({one.marks})"] if one.marks else []
+                at = "" if one.box is None else " [{},{} to {},{}]".format(*one.box)
+                typer.echo(f"{file}{at}: {'   '.join(said)}")
+            if len(rows) > 1 and all(one.box for one in rows):
+                typer.echo(f"{file}: {string_of(rows)}")
     for one in failed:
         typer.echo(f"error: {one.file}: {one.error}", err=True)
     if failed:

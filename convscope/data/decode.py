@@ -93,6 +93,26 @@ def decode(
     return ~pixels if invert else pixels
 
 
+def whole(
+    source: ImageSource, *, channels: int, longest: int, name: str | None = None
+) -> tuple[Pixels, float]:
+    """An image in its own shape as uint8 ``[channels,H,W]``, its longer side at most ``longest``:
+    upright, opaque on white, made smaller by the one resize where it has to be. Also how many of
+    the image's own pixels one of these is long. Takes and raises what :func:`decode` does.
+
+    >>> pixels, scale = whole(np.zeros((30, 60), np.uint8), channels=1, longest=20)
+    >>> pixels.shape, scale
+    ((1, 10, 20), 3.0)
+    """
+    name = name or (str(source) if isinstance(source, Path | str) else "the image")
+    with _explaining(name), _quiet():
+        own = (MAX_PIXELS, MAX_PIXELS)  # no JPEG is halved on the way
+        image = as_mode(_flat(source, name, own, "pad"), "L" if channels == 1 else "RGB")
+        scale = max(1.0, max(image.size) / longest)
+        width, height = (max(1, round(side / scale)) for side in image.size)
+        return fitted(image, (width, height), "stretch", resized), scale
+
+
 class Head(NamedTuple):
     """What the head of an image file says: Pillow's mode, (height, width) once it is upright."""
 

@@ -75,6 +75,39 @@ def before_after(
     return _blocks(blocks, columns)
 
 
+def cut_out(photo: np.ndarray, boxes: Sequence[Sequence[float]], images: np.ndarray) -> Figure:
+    """A photograph, uint8 [C,H,W], with numbered boxes (left, top, right, bottom), and below it
+    what was cut out of each: uint8 images [N,C,h,w], every pixel crisp.
+
+    >>> images = np.zeros((2, 1, 28, 28), np.uint8)
+    >>> boxes = [(10, 10, 30, 40), (40, 10, 60, 40)]
+    >>> len(cut_out(np.zeros((3, 60, 80), np.uint8), boxes, images).axes)
+    3
+    """
+    titles = [str(at) for at in range(1, len(boxes) + 1)]
+    [whole], small = _checked(photo[None], ["photo"]), _checked(images, titles)
+    columns = 8
+    rows = -(-len(boxes) // columns)
+    width = columns * (_CELL + _GAP)
+    tall = width * whole.shape[0] / whole.shape[1]
+    height = tall + rows * (_CELL + _LINE + _GAP) + 2 * _EDGE
+    figure = blank(figsize=(width, height), dpi=160, facecolor="white")
+    axes = figure.add_axes((0, 1 - tall / height, 1, tall / height))
+    axes.imshow(whole)
+    axes.set_axis_off()
+    for title, (left, top, right, bottom) in zip(titles, boxes, strict=True):
+        size = right - left, bottom - top
+        frame = matplotlib().patches.Rectangle((left, top), *size, fill=False, edgecolor=_MARK)
+        axes.add_patch(frame)
+        axes.annotate(title, (left, top), (0, 2), textcoords="offset points", color=_MARK)
+    for at, (title, image) in enumerate(zip(titles, small, strict=True)):
+        left = _GAP / 2 + at % columns * (_CELL + _GAP)
+        bottom = height - tall - _EDGE - (at // columns + 1) * (_CELL + _LINE + _GAP) + _GAP
+        box = (left / width, bottom / height, _CELL / width, _CELL / height)
+        _draw(figure.add_axes(box), image, title)
+    return figure
+
+
 def learning_rates(
     rates: Sequence[float],
     losses: Sequence[float],

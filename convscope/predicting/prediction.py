@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ from typing import Any
 @dataclass(frozen=True)
 class Prediction:
     """The top-k labels and probabilities of one image, the likeliest first; none of them and an
-    ``error`` for an image that could not be read.
+    ``error`` for an image that could not be read. Of a digit that was cut out of a photograph,
+    ``box`` is where: left, top, right, bottom, in pixels of the upright photograph.
 
     ``unsure`` says whether the answer is below the bound on errors that validation was held to,
     ``ood`` whether the image looks like nothing the network was trained on (and is unsure, too);
@@ -24,6 +26,7 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
     file: str = ""
     error: str | None = None
+    box: tuple[int, int, int, int] | None = None
     unsure: bool | None = None
     ood: bool | None = None
     prediction_set: tuple[str, ...] | None = None
@@ -46,8 +49,9 @@ class Prediction:
         return "unsure" if self.unsure else ""
 
     def as_json(self) -> dict[str, Any]:
-        """``{file, top: [{label, p}], unsure, ood, prediction_set, error}``."""
-        return {
+        """``{file, top: [{label, p}], unsure, ood, prediction_set, error}``, and ``box`` where
+        there is one."""
+        found = {
             "file": self.file,
             "top": [{"label": label, "p": p} for label, p in self.top],
             "unsure": self.unsure,
@@ -55,3 +59,13 @@ class Prediction:
             "prediction_set": self.prediction_set and list(self.prediction_set),
             "error": self.error,
         }
+        return found if self.box is None else {**found, "box": list(self.box)}
+
+
+def string_of(predictions: Iterable[Prediction]) -> str:
+    """The labels of predictions in a row, as of the digits of one photograph; "?" where unsure.
+
+    >>> string_of([Prediction((("4", 0.99),)), Prediction((("7", 0.4),), unsure=True)])
+    '4?'
+    """
+    return "".join("?" if one.unsure or one.error else one.label for one in predictions)

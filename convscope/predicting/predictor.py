@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope.data.digits import SIZE
 from convscope.errors import BadArgument
 from convscope.evaluation import conformal, metrics
 from convscope.evaluation.calibration import Calibration
@@ -78,10 +79,23 @@ class Predictor:
         images: NDArray[np.uint8] | Sequence[Any],
         invert: bool = False,
         emit: Emit = silent,
+        digits: bool | None = False,
     ) -> list[Input]:
         """Each image as the network takes it: see :func:`~convscope.predicting.inputs.inputs_of`.
-        Raises BadArgument for an array of another shape."""
-        return inputs_of(images, self.channels, self.size, self.fit, invert, emit)
+        Raises BadArgument for an array of another shape, and for ``digits`` where the network does
+        not take what is cut out of photographs."""
+        fits = (self.channels, self.size) == (1, (SIZE, SIZE))
+        if digits and not fits:
+            takes = f"{self.channels} x {self.size[0]} x {self.size[1]}"
+            rule = f"gives images of 1 x {SIZE} x {SIZE}, and the network takes {takes}"
+            raise BadArgument("digits", digits, rule, "leave it out")
+        if digits and (invert or isinstance(images, np.ndarray)):
+            name, value = ("invert", invert) if invert else ("images", "(an array)")
+            rule = "does not go with digits, which are cut out of photographs, dark or light"
+            raise BadArgument(name, value, rule, "leave one of them out")
+        if digits is None:
+            digits = None if fits and set(self.classes) <= set("0123456789") else False
+        return inputs_of(images, self.channels, self.size, self.fit, invert, emit, digits)
 
     def probabilities(self, images: NDArray[np.uint8], emit: Emit = silent) -> NDArray[np.float64]:
         """Calibrated probabilities float64 [N,K] of uint8 images [N,C,H,W] of the network's own
@@ -94,23 +108,28 @@ class Predictor:
         top_k: int = 5,
         invert: bool = False,
         emit: Emit = silent,
+        digits: bool | None = None,
     ) -> list[Prediction]:
-        """A prediction an image.
+        """A prediction an image; of a photograph of digits, one a digit, from left to right.
 
         ``images`` is uint8 [N,C,H,W] or [N,H,W] of the network's own size, or any mix of paths,
         bytes, Pillow images and folders, which go through the one preprocessing. An image that
-        cannot be read gets a prediction that holds its ``error``; the others go on. Raises
-        BadArgument for an array of another shape.
+        cannot be read gets a prediction that holds its ``error``; the others go on. ``digits``
+        says that images are photographs of digits on paper (:mod:`convscope.data.digits`), or that
+        none is; None leaves that to each image, where the network is one of 28x28 grey digits.
+        Raises BadArgument for an array of another shape.
         """
         if top_k < 1:
             raise BadArgument("top_k", top_k, "must be a whole number of at least 1", "try 5")
-        inputs = self.inputs(images, invert, emit)
+        inputs = self.inputs(images, invert, emit, digits)
         readable = [one.pixels for one in inputs if one.pixels is not None]
         stacked = np.stack(readable) if readable else None
         found = iter(() if stacked is None else self._predicted(self.logits(stacked, emit), top_k))
         return [
-            replace(next(found), file=name) if pixels is not None else Prediction((), name, error)
-            for name, pixels, error in inputs
+            replace(next(found), file=name, box=box)
+            if pixels is not None
+            else Prediction((), name, error, box)
+            for name, pixels, error, box in inputs
         ]
 
     def _predicted(self, logits: NDArray[np.float32], k: int) -> Iterator[Prediction]:

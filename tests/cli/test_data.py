@@ -9,6 +9,7 @@ import pytest
 from photos import image_file, photos
 from PIL import Image
 from quick import SMALL
+from written import digit, photographed, put, sheet
 
 
 def test_data_is_listed_and_described(bars, run):
@@ -53,6 +54,20 @@ def test_a_batch_is_drawn(bars, run):
         assert picture.size[0] > 300
     said = run("data", "show", "mnist")
     assert said.code == 2 and "--out mnist.png: is there already" in said.err
+
+
+def test_what_is_cut_out_of_a_photograph_is_drawn(workplace, run):
+    ink = put(put(sheet(), digit(4), 30, 10), digit(7), 40, 160)
+    Image.fromarray(photographed(ink)).convert("RGB").save("paper.jpg")
+    said = run("data", "show", "paper.jpg", "--digits")
+    assert (said.code, said.out.strip()) == (0, "paper-digits.png")
+    with Image.open("paper-digits.png") as picture:
+        assert picture.size[1] > picture.size[0] * 240 / 320  # the photograph, and more below
+    said = run("data", "show", "paper.jpg", "--digits")
+    assert said.code == 2 and "--out paper-digits.png: is there already" in said.err
+    Image.fromarray(photographed(sheet())).save("empty.jpg")
+    said = run("data", "show", "empty.jpg", "--digits")
+    assert said.code == 1 and "empty.jpg: shows no digit: there is no ink on it" in said.err
 
 
 def test_train_and_eval_tell_the_accuracy_without_copies(workplace, run):

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from quick import QUICK, SMALL
+from written import digit, photographed, put, sheet
 
 import convscope as cs
+from convscope.data import pack, sources
 from convscope.events import Progress
 
 
@@ -127,6 +129,40 @@ def test_invert_only_when_asked(bars, run):
         guess["label"] for guess in dark["top"]
     ]
     assert inverted["top"][0]["p"] == pytest.approx(dark["top"][0]["p"], rel=1e-5)
+
+
+def test_photographed_digits_are_read(workplace, run, monkeypatch):
+    whole = sources.open_data("mnist")
+    few = {
+        name: (np.array(whole.splits[name].images[:n]), np.array(whole.splits[name].labels[:n]))
+        for name, n in (("train", 3000), ("test", 200))
+    }
+    packed = pack.write_pack(workplace / "few", "mnist", whole.classes, few, "a part of MNIST")
+    ink = put(put(put(sheet(200, 400), digit(4), 30, 10), digit(7), 20, 130), digit(1), 40, 250)
+    Image.fromarray(photographed(ink)).save("paper.jpg")
+    Image.fromarray(photographed(sheet())).save("empty.jpg")
+    Image.fromarray(digit(3)).save("3.png")
+    monkeypatch.setattr(sources, "open_data", lambda *given, **named: packed)
+    cs.train("mnist", **{**QUICK, "epochs": 2}, out="a", emit=cs.silent)
+    said = run("predict", "a", "paper.jpg", "3.png", "--json")
+    found = json.loads(said.out)["results"]
+    assert [one["top"][0]["label"] for one in found] == ["4", "7", "1", "3"]
+    assert [Path(one["file"]).name for one in found] == ["paper.jpg"] * 3 + ["3.png"]
+    assert all(len(one["box"]) == 4 for one in found[:3]) and "box" not in found[3]
+    assert "1 of 2 images: taken for dark writing on paper" in said.err
+    said = run("predict", "a", "paper.jpg", "--digits", "--top-k", "1")
+    first, *_, last = said.out.splitlines()
+    at = "[{},{} to {},{}]".format(*found[0]["box"])
+    assert first.startswith(f"paper.jpg {at}: 4 ") and said.err == ""
+    assert last == "paper.jpg: 471"
+    rows = list(csv.DictReader(io.StringIO(run("predict", "a", "paper.jpg", "--csv").out)))
+    assert [row["box"] for row in rows] == [" ".join(map(str, one["box"])) for one in found[:3]]
+    said = run("predict", "a", "paper.jpg", "--no-digits")
+    assert said.out.count("paper.jpg") == 1 and "[" not in said.out and said.err == ""
+    said = run("predict", "a", "empty.jpg", "--digits")
+    assert said.code == 1 and "error: empty.jpg: shows no digit: there is no ink on it" in said.err
+    said = run("predict", "a", "paper.jpg", "--digits", "--invert")
+    assert said.code == 2 and "--invert: does not go with digits" in said.err
 
 
 def test_a_name_that_is_no_text_stops_nothing(bars, run):

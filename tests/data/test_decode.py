@@ -20,7 +20,7 @@ from pictures import as_is, encoded, grey16, picture, pixels, png
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from convscope.data import decode as decoder
-from convscope.data.decode import decode, look
+from convscope.data.decode import decode, look, whole
 from convscope.errors import BadArgument, ImageError
 
 # The real files
@@ -410,3 +410,18 @@ def test_warnings_are_dropped_and_the_filters_restored():
             images = [pool.submit(as_is_size, noisy) for _ in range(40)]
         assert all(np.array_equal(image.result(), images[0].result()) for image in images)
         assert list(warnings.filters) == before
+
+
+def test_a_whole_image_keeps_its_shape_and_is_upright():
+    large = picture(size=(400, 200))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = encoded(large.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
+    found, scale = whole(lying, channels=3, longest=100)
+    assert found.shape == (3, 50, 100) and scale == 4
+    wanted = decode(large, channels=3, size=(50, 100)).astype(int)
+    assert np.abs(found - wanted).mean() < 3
+    same, scale = whole(large, channels=1, longest=400)
+    assert scale == 1 and np.array_equal(same, as_is(large, 1))
+    with pytest.raises(ImageError, match="a.png: is no image"):
+        whole(b"no image", channels=1, longest=100, name="a.png")

@@ -12,7 +12,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from convscope.errors import BadArgument
-from convscope.insight.figures import before_after, image_grid, labelled_grids, learning_rates
+from convscope.insight.figures import (
+    before_after,
+    cut_out,
+    image_grid,
+    labelled_grids,
+    learning_rates,
+)
 
 
 def batch(n: int = 5, channels: int = 1, height: int = 6, width: int = 6) -> np.ndarray:
@@ -156,3 +162,17 @@ def test_learning_rates_are_drawn_with_what_is_suggested() -> None:
     assert low < 1.4 and 2.4 < high < 5  # what breaks away does not flatten the rest
     bare = learning_rates(rates, losses, smoothed, None).axes[0]
     assert len(bare.lines) == 2
+
+
+def test_what_was_cut_out_stands_below_the_boxes_it_was_cut_from() -> None:
+    photo, images = batch(1, 3, 60, 80)[0], batch(9)
+    boxes = [(8 * at, 10, 8 * at + 6, 30) for at in range(9)]
+    whole, *small = cut_out(photo, boxes, images).axes
+    np.testing.assert_array_equal(whole.images[0].get_array(), photo.transpose(1, 2, 0))
+    drawn = [(*patch.get_xy(), patch.get_width(), patch.get_height()) for patch in whole.patches]
+    assert drawn == [(left, 10, 6, 20) for left, *_ in boxes]
+    assert [text.get_text() for text in whole.texts] == list("123456789")
+    for axes, image in zip(small, images, strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array()[..., 0], image[0])
+        assert axes.get_position().y1 < whole.get_position().y0
+    assert small[8].get_position().y1 < small[0].get_position().y0

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from written import digit, photographed, put, sheet
 
 from convscope.data.decode import decode
 from convscope.errors import BadArgument
-from convscope.events import Progress
+from convscope.events import Notice, Progress
 from convscope.predicting.inputs import Input, inputs_of
 
 RANDOM = np.random.default_rng(3)
@@ -67,3 +68,24 @@ def test_an_array_is_taken_as_it_is(workplace):
     for wrong in (array.astype(np.float32), array[:, :, :3], array[0, 0]):
         with pytest.raises(BadArgument, match=r"must be uint8 \[N,1,4,5\]; give files or Pillow"):
             inputs_of(wrong, 1, (4, 5), "pad")
+
+
+def test_photographs_are_cut_into_their_digits():
+    ink = put(put(sheet(), digit(7), 50, 20), digit(2), 60, 170)
+    photo, clean = Image.fromarray(photographed(ink)), Image.fromarray(digit(4))
+    seven, two = inputs_of([photo], 1, (28, 28), "pad", digits=True)
+    assert (seven.name, two.name, seven.error) == ("0", "0", None)
+    assert seven.pixels.shape == (1, 28, 28) and seven.box[2] < two.box[0]
+    told: list[object] = []
+    found = inputs_of([clean, photo], 1, (28, 28), "pad", emit=told.append, digits=None)
+    assert [one.name for one in found] == ["0", "1", "1"] and found[0].box is None
+    assert np.array_equal(found[0].pixels[0], digit(4))
+    assert np.array_equal(found[1].pixels, seven.pixels) and found[2].box == two.box
+    [said] = [event.text for event in told if isinstance(event, Notice)]
+    assert said.startswith("1 of 2 images: taken for dark writing on paper") and "--no-dig" in said
+    [whole] = inputs_of([photo], 1, (28, 28), "pad", digits=False)
+    assert whole.box is None and np.array_equal(
+        whole.pixels, decode(photo, channels=1, size=(28, 28))
+    )
+    [blank] = inputs_of([Image.new("L", (90, 90), 200)], 1, (28, 28), "pad", digits=True)
+    assert blank.pixels is None and blank.error.startswith("shows no digit: there is no ink on it")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from quick import python
+from written import digit, photographed, put, sheet
 
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.evaluation.calibration import Calibration
@@ -140,6 +141,30 @@ def test_logits_that_are_no_numbers_are_refused():
 def test_it_is_pickled_with_a_provider_that_is():
     again = pickle.loads(pickle.dumps(predictor()))
     assert again.predict(IMAGES) == predictor().predict(IMAGES)
+
+
+def test_digits_are_for_networks_that_take_them():
+    ink = put(put(sheet(), digit(1), 50, 20), digit(0), 50, 170)
+    photo = Image.fromarray(photographed(ink))
+
+    def by_ink(images, emit=None) -> np.ndarray:
+        """More ink, more of a 0."""
+        return np.stack([images.sum(axis=(1, 2, 3)) / 1e4, np.full(len(images), 2.0)], axis=1)
+
+    reader = Predictor(by_ink, ("0", "1"), 1, (28, 28), "pad", 0.1)
+    for given in (None, True):
+        one, nought = reader.predict([photo], digits=given)
+        assert one.label == "1" and nought.label == "0" and one.file == nought.file == "0"
+        assert one.box[2] < nought.box[0] and one.as_json()["box"] == list(one.box)
+    [whole] = reader.predict([photo], digits=False)
+    assert whole.box is None and "box" not in whole.as_json()
+    letters = Predictor(by_ink, ("a", "b"), 1, (28, 28), "pad", 0.1)
+    assert len(letters.predict([photo])) == 1 and len(letters.predict([photo], digits=True)) == 2
+    with pytest.raises(BadArgument, match="digits=True: gives images of 1 x 28 x 28, and the netw"):
+        predictor().predict([photo], digits=True)
+    for wrong in ({"invert": True}, {"images": IMAGES}):
+        with pytest.raises(BadArgument, match="does not go with digits"):
+            reader.predict(**{"images": [photo], "digits": True, **wrong})
 
 
 WITHOUT_TORCH = """
