@@ -8,6 +8,11 @@ seeds and fonts that are the default; ``--final`` takes others. Right is one dig
 was written; wrong and sure is any other answer that is not marked as unsure. ``--whole`` shows the
 network the whole photograph, inverted, as `convscope predict --invert --no-digits` does.
 ``--sheet`` draws what the network got. RUN is of `convscope train --recipe mnist-cnn`.
+
+With ``--final`` on 2026-11-30, two cores of an AMD EPYC (family 25, model 17), by a RUN of 99.05%
+on MNIST's test images: 99 of 100 right (94.6% to 99.8%), 1 wrong and sure (a 1 of the font Aileron
+read as a 7 at 65%), none refused. The default, tuned on, the same day: 100 of 100. The final fonts
+are others; the strokes of the hand, two of three photographs, are the same, moved by another seed.
 """
 
 from __future__ import annotations

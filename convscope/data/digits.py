@@ -11,6 +11,7 @@ thicker than MNIST's is first brought near to those.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -84,8 +85,8 @@ class _Part:
 def read_photo(source: ImageSource, name: str | None = None) -> list[Digit]:
     """The digits in a photograph of paper, from left to right: what :func:`cut` gives, with boxes
     in the pixels of the upright photograph itself. Raises ImageError."""
+    name = name or (str(source) if isinstance(source, Path | str) else "the photo")
     photo, scale = whole(source, channels=1, longest=LONGEST, name=name)
-    name = name or "the photo"
     return [
         Digit(pixels, tuple(round(edge * scale) for edge in box))  # type: ignore[arg-type]
         for pixels, box in cut(photo[0], name)

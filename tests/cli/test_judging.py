@@ -18,7 +18,8 @@ from quick import QUICK, SMALL
 from written import digit, photographed, put, sheet
 
 import convscope as cs
-from convscope.data import pack, sources
+from convscope.data import sources
+from convscope.data.pack_writer import write_pack
 from convscope.events import Progress
 
 
@@ -137,7 +138,7 @@ def test_photographed_digits_are_read(workplace, run, monkeypatch):
         name: (np.array(whole.splits[name].images[:n]), np.array(whole.splits[name].labels[:n]))
         for name, n in (("train", 3000), ("test", 200))
     }
-    packed = pack.write_pack(workplace / "few", "mnist", whole.classes, few, "a part of MNIST")
+    packed = write_pack(workplace / "few", "mnist", whole.classes, few, "a part of MNIST")
     ink = put(put(put(sheet(200, 400), digit(4), 30, 10), digit(7), 20, 130), digit(1), 40, 250)
     Image.fromarray(photographed(ink)).save("paper.jpg")
     Image.fromarray(photographed(sheet())).save("empty.jpg")
