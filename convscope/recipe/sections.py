@@ -177,8 +177,13 @@ class Recipe:
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def asked(self, key: str) -> bool:
-        """Whether a value, as ``train.lr``, is typed or a recipe's, not a default."""
-        return self.origin.get(key) in ("typed", "recipe")
+        """Whether a value, as ``train.lr``, is typed, or a recipe's and not the default: the recipe
+        of a run has all values."""
+        section, name = key.split(".")
+        given, origin = getattr(self, section), self.origin.get(key)
+        return origin == "typed" or (
+            origin == "recipe" and getattr(given, name) != getattr(type(given), name)
+        )
 
     def measured(self, **values: Any) -> Recipe:
         """The same recipe with values that were found out on this machine; without its claim where
