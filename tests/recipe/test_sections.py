@@ -53,7 +53,7 @@ def test_defaults_and_remedies_keep_their_own_rules():
 def test_what_a_claim_leaves_open():
     assert {name for name, one in recipe.options().items() if not one.claimed} == {
         *("seed", "precision", "memory_format", "kernels", "device", "threads"),
-        *("checkpoint_seconds", "eval_batch"),
+        *("checkpoint_seconds", "eval_batch", "abstain"),
     }
 
 
