@@ -123,6 +123,7 @@ IMAGES = np.zeros((4, 3, 8, 8), np.uint8)
 DRAWN = {
     "image_grid": (IMAGES, "abcd"),
     "labelled_grids": ([("cats", IMAGES, "abcd")],),
+    "cut_out": (np.zeros((3, 60, 80), np.uint8), [(1, 1, 9, 9), (9, 1, 19, 9)], IMAGES[:2]),
     "before_after": (IMAGES, IMAGES, "abcd"),
     "learning_rates": (np.array([0.1, 1.0]), np.array([2.0, 1.0]), np.array([2.0, 1.0]), 0.1),
     "where_time_goes": ({"plain": {"convolution": 1.0}},),

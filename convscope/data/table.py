@@ -41,7 +41,7 @@ SUFFIXES = (".csv", ".jsonl")
 RULES = 1  # part of a pack's key: raise it when the same table comes to give another pack
 KINDS = ("image", "numbers", "class", "labels", "number", "split", "group", "skip")
 KNOWN = {"file": "image", "image": "image", "label": "class", "labels": "labels"}
-KNOWN |= {"split": "split", "group": "group"}
+KNOWN |= {"split": "split", "group": "group", "suspected": "skip"}  # as data audit writes it
 ROWS = 32  # that a thread hands over at once
 
 Row = Mapping[str, str]

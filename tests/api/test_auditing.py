@@ -95,6 +95,16 @@ def test_the_list_has_each_image_and_what_is_suspected(messy):
     assert plain["group"] == "train/cat/traincat-0.png" and plain["suspected"] == ""
 
 
+def test_a_list_that_lies_in_the_folder_is_data(messy):
+    api.audit_data("pets", only=["copies"], write="pets/labels.csv")
+    pack, whole = sources.open_data("pets/labels.csv"), sources.open_data("pets")
+    assert pack.classes == whole.classes
+    for split, part in whole.splits.items():
+        labels = dict(zip(part.files, part.labels.tolist(), strict=True))
+        listed = pack.splits[split]
+        assert dict(zip(listed.files, listed.labels.tolist(), strict=True)) == labels
+
+
 def test_likely_wrong_labels(workplace, monkeypatch):
     tints = {"blue": (60, 60, 200), "red": (200, 60, 60)}
     for at, (name, tint) in enumerate(tints.items()):
