@@ -14,12 +14,12 @@ each, a network a draw; a temperature from so many other images, and the calibra
 1,500 others: without it, with it wherever one was fitted, and with it where it is kept (never worse
 on average is the aim). Printed as a table, a line each.
 
-``bound --seeds 10``, two cores of an AMD EPYC (family 25, model 17), 2026-11-30, 390 seconds: 10 of
-10 keep to 0.2 %, at most 0.113 % of the answers are wrong; answered are 97.07 % on average (96.32 to
-97.64 %), in six of ten at least 97 %. About 1 % of the test split looks unlike training, a part of
-what is not answered; of the same inverted 7 to 44 %, of Fashion-MNIST's images 24 to 76 %.
-``temperature``, the same day, 70 seconds: ECE without one 18.1 %; from 15 images none is kept; from
-50, 100 and 200 it is kept in 20 of 20 draws, ECE 3.9, 4.0 and 3.8 %, and worse in none.
+``bound --seeds 10``, two cores of an AMD EPYC (family 25, model 17), 2026-11-30, 390 seconds: 10
+of 10 keep to 0.2 %, at most 0.113 % of the answers are wrong; answered are 97.07 % on average
+(96.32 to 97.64 %), in six of ten at least 97 %. About 1 % of the test split looks unlike training,
+a part of what is not answered; of the same inverted 7 to 44 %, of Fashion-MNIST's images 24 to
+76 %. ``temperature``, the same day, 70 seconds: ECE without one 18.1 %; from 15 images none is
+kept; from 50, 100 and 200 it is kept in 20 of 20 draws, ECE 3.9, 4.0 and 3.8 %, worse in none.
 """
 
 from __future__ import annotations
