@@ -44,9 +44,14 @@ def full(data: str | Path) -> str:
 def resolved(
     typed: Mapping[str, Any], arguments: Mapping[str, Any], base: Recipe | None, augment: bool
 ) -> Recipe:
-    """The recipe that is asked for. Raises BadArgument."""
+    """The recipe that is asked for. Raises BadArgument, too for an option that is neither the
+    recipe's nor the network's."""
     asked = spelt_out(recipes.resolve(typed, arguments, base, augment))
-    known_arguments(asked, arguments)
+    if not models.is_own(asked.model.name):
+        known = models.arguments_of(asked.model.name)
+        for name, value in arguments.items():
+            if name not in known:
+                raise models.no_argument(name, value, asked.model.name, recipes.options())
     return asked
 
 
@@ -86,16 +91,6 @@ def named(asked: Recipe, model: str | None) -> None:
 
 def short(name: str) -> str:
     return name.rpartition(":")[2]
-
-
-def known_arguments(asked: Recipe, arguments: Mapping[str, Any]) -> None:
-    """Refuse an option that is neither the recipe's nor the network's. Raises BadArgument."""
-    if models.is_own(asked.model.name):
-        return
-    known = models.arguments_of(asked.model.name)
-    for name, value in arguments.items():
-        if name not in known:
-            raise models.no_argument(name, value, asked.model.name, recipes.options())
 
 
 def figure_path(out: str | Path | None, name: str, force: bool, argument: str = "out") -> Path:

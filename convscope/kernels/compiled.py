@@ -1,11 +1,11 @@
 """What a kernel is made of: how it reads and writes memory, is compiled, kept, and run.
 
-Inside a kernel memory is read and written through plain addresses: ``look`` and ``set0`` ... read
-and write maps, which are float32 or bfloat16 and float32 in between, so that each kernel exists in
-two versions; ``get`` and ``put0`` ... read and write float32. What ``look`` and ``get`` read no
-kernel writes; ``keep0`` ... and ``hold0`` ... write a thread's own scratch, and ``kept`` and
-``held`` read that again. Each tells the compiler that it lies apart from all the others, without
-which it would check so for every few channels, or not use vectors at all.
+Inside a kernel memory is read and written through plain addresses: ``load`` and ``store0`` ... take
+maps, which are float32 or bfloat16 and float32 in between, so that each kernel exists in two
+versions; ``load_f`` and ``store_f0`` ... take float32, ``_half`` bfloat16. What these load no
+kernel stores; ``store_s0`` ... and ``store_l0`` ... write two kinds of a thread's own scratch,
+which ``load_s`` and ``load_l`` read again. Each tells the compiler that it lies apart from all the
+others, without which it would check so for every few channels, or not use vectors at all.
 
 A kernel is compiled by numba on its first use on a machine, a second or two. The machine code is
 kept, and loaded from then on by LLVM alone: numba's own cache would first set up its compiler,
@@ -218,23 +218,17 @@ if READY:
         up = builder.add(builder.add(bits, word(0x7FFF)), odd)
         return builder.trunc(builder.lshr(up, word(16)), ir.IntType(16))
 
-    # load and store take maps, in the number format of the kernel's version; _f takes float32, _s
-    # and _l two kinds of scratch memory in float32, _half bfloat16. Stores of different numbers
-    # never write to the same place.
+    stores = [_storer(types.float32, i) for i in range(_SCOPES)]  # never of the same place
     load_f, load_byte = _loader(types.float32), _loader(types.uint8)
-    store_f0, store_f1, store_f2, store_f3, store_f4, store_f5 = (
-        _storer(types.float32, i) for i in range(6)
-    )
+    store_f0, store_f1, store_f2, store_f3, store_f4, store_f5 = stores[:6]
     store_byte = _storer(types.uint8, 1)
     load, store0, store1, store2, store3 = load_f, store_f0, store_f1, store_f2, store_f3
     load_half, store_half = _loader(types.float32, half=True), _storer(types.float32, 3, half=True)
     HALF = {f"store{i}": _storer(types.float32, i, half=True) for i in range(4)}
     HALF |= {"load": _loader(types.float32, half=True), "maps": halves}
-    store_s0, store_s1, store_s2, store_s3, store_s4, store_s5 = (
-        _storer(types.float32, i) for i in range(6, 12)
-    )
+    store_s0, store_s1, store_s2, store_s3, store_s4, store_s5 = stores[6:12]
     load_s = _loader(types.float32, *range(6, 12))
-    store_l0, store_l1, store_l2, store_l3 = (_storer(types.float32, i) for i in range(12, 16))
+    store_l0, store_l1, store_l2, store_l3 = stores[12:]
     load_l0, load_l1 = _loader(types.float32, 12), _loader(types.float32, 13)
     load_l = _loader(types.float32, *range(12, 16))
     inline = njit(fastmath=EXACT, error_model="numpy", inline="always")

@@ -27,8 +27,7 @@ _correlate_one, _correlate_two = correlate(1), correlate(2)
 
 @inline
 def _frame(load, x, b, H, wide, room, o, line):
-    """Image b of x, H rows of ``wide`` numbers that ``look`` reads, into a room at o, ``line``
-    apart."""
+    """Image b of x, H rows of ``wide`` numbers, into a room at o, ``line`` apart."""
     for i in range(H):
         for e in range(wide):
             store_f0(room, o + i * line + e, load(x, (b * H + i) * wide + e))

@@ -51,10 +51,8 @@ def _layers(summary: Summary) -> str:
         shape = "–" if row.output_shape is None else " × ".join(map(str, row.output_shape))
         why = f"<small>{esc(row.why)}</small>" if row.why else ""
         cells = [esc(row.name), esc(row.kind), f"{shape}{why}"]
-        for value, sum_ in (
-            (row.parameters, whole.parameters),
-            (row.multiply_adds, whole.multiply_adds),
-        ):
+        pairs = (row.parameters, whole.parameters), (row.multiply_adds, whole.multiply_adds)
+        for value, sum_ in pairs:
             share = value / sum_ if value and sum_ and row is not whole else 0
             said = "unknown" if value is None else f"{value:,}"
             cells.append(f'<span class="share" style="--p:{share:.3f}">{said}</span>')

@@ -48,7 +48,11 @@ def receptive_field(
         try:
             rows = stack.follow(words, side)
         except BadArgument:
-            _networks(words)
+            from convscope.models import MODELS
+
+            if named := [word for word in words if word in MODELS or word.startswith("tv:")]:
+                rule = "is a network, and layers are asked for"
+                raise BadArgument("LAYERS", named[0], rule, f"write --model {named[0]}") from None
             raise
     makers = {
         ".png": lambda: drawing.fields(rows),
@@ -75,13 +79,3 @@ def _print(rows: list[ReceptiveField]) -> None:
         ))  # fmt: skip
     head = ("layer", "what it is", "units", "a unit sees", "units lie apart", "centre of the first")
     console.table(head, cells)
-
-
-def _networks(words: list[str]) -> None:
-    """Refuse networks in the place of layers. Raises BadArgument."""
-    from convscope.models import MODELS
-
-    for word in words:
-        if word in MODELS or word.startswith("tv:"):
-            rule = "is a network, and layers are asked for"
-            raise BadArgument("LAYERS", word, rule, f"write --model {word}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from convscope.errors import BadArgument
 if TYPE_CHECKING:
     from convscope.insight.reference.windows import Array
 
-FORMS = (".gif", ".png", ".html")
+free = functools.partial(shared.free, forms=(".gif", ".png", ".html"), name="lab")
 # the operators' own names of what is typed here
 TYPED = {
     "kernel_shape": "kernel", "strides": "stride", "dilations": "dilation", "pads": "padding",
@@ -56,11 +57,6 @@ def as_typed(values: dict[str, Any]) -> Iterator[None]:
             raise
         name = TYPED.get(why.argument, "input")
         raise BadArgument(name, values[why.argument], why.rule, why.remedy) from None
-
-
-def free(path: Path | None, force: bool) -> Path | None:
-    """Where the drawing goes. Raises BadArgument where something is there, or nothing can be."""
-    return shared.free(path, force, FORMS, "lab")
 
 
 def finish(

@@ -42,16 +42,22 @@ def steps_of(trace: Trace) -> list[Step]:
     made: dict[Value, int] = dict.fromkeys(trace.inputs, 0)
     held: dict[Value, frozenset[str]] = {}  # parameters that a tensor is made of, not yet counted
     clock = 0
+
+    def maker(value: Value) -> frozenset[int]:
+        """The steps that made a tensor, or changed it since."""
+        when, writer = writers.get(value.storage, (-1, frozenset()))
+        return writer if when > made.get(value, -1) else makers.get(value, frozenset())
+
     for step, ops in _called(trace, trace.root, ""):
         number = len(steps)
         if step is not None:
             steps.append(step)
             if not ops:  # such as dropout, which gives what it takes
                 taken = step.frame.inputs if step.frame else []
-                step.inputs.update(*(_maker(value, makers, made, writers) for value in taken))
+                step.inputs.update(*map(maker, taken))
         for op in ops:
             clock += 1
-            taken_from = frozenset().union(*(_maker(v, makers, made, writers) for v in op.inputs))
+            taken_from = frozenset().union(*map(maker, op.inputs))
             own = frozenset().union(*(held.get(v, v.parameters) for v in op.inputs))
             if step is not None:
                 step.inputs |= taken_from - {number}
@@ -62,15 +68,6 @@ def steps_of(trace: Trace) -> list[Step]:
             for storage in op.written:
                 writers[storage] = clock, taken_from
     return steps
-
-
-def _maker(
-    value: Value, makers: dict[Value, frozenset[int]], made: dict[Value, int],
-    writers: dict[int, tuple[int, frozenset[int]]],
-) -> frozenset[int]:  # fmt: skip
-    """The steps that made a tensor, or changed it since."""
-    when, writer = writers.get(value.storage, (-1, frozenset()))
-    return writer if when > made.get(value, -1) else makers.get(value, frozenset())
 
 
 def _called(trace: Trace, frame: Frame, path: str) -> Iterator[tuple[Step | None, list[Op]]]:

@@ -68,7 +68,7 @@ def overview(
     """
     size = (images.shape[1], images.shape[2], images.shape[3])
     notes = []
-    filters = filters_of(network)
+    layer, filters = filters_of(network) or ("", None)
     if filters is None:
         notes.append("No filters: the network has no convolution.")
     classes = tuple(range(min(num_classes, MOST)))
@@ -100,8 +100,8 @@ def overview(
             except BadArgument as why:
                 notes.append(f"No Grad-CAM: it {why.rule}; {why.remedy}.")
     return Overview(
-        filters=None if filters is None else filters[1],
-        filters_layer="" if filters is None else filters[0],
+        filters=filters,
+        filters_layer=layer,
         classes=classes,
         class_images=pixels,
         class_p=sure,

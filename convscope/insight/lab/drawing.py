@@ -78,8 +78,7 @@ def counts_growing(found: OneByOne) -> bytes:
 
 def learning(x: Array, y: Array, learnt: Learnt) -> Figure:
     """The image, the map that was wanted, what the learnt kernel makes, and the loss by step."""
-    figure, _ = _lesson(x, y, learnt)
-    return figure
+    return _lesson(x, y, learnt)[0]
 
 
 def learning_moves(x: Array, y: Array, learnt: Learnt) -> bytes:
