@@ -11,6 +11,7 @@ from torch import nn
 
 from convscope.engine import tuned_network
 from convscope.engine.linear import TunedLinear
+from convscope.engine.tuned import ATEN
 
 
 def far(one: torch.Tensor, two: torch.Tensor) -> float:
@@ -38,6 +39,14 @@ def test_every_way(algorithms, dtype, bias):
     assert far(inputs.grad, doubles.grad) < limit
     for one, two in zip(layer.parameters(), exact.parameters(), strict=True):
         assert far(one.grad, two.grad) < limit and one.grad.stride() == one.stride()
+
+
+def test_the_gradient_of_the_bias_is_a_sum_in_float32():
+    layer = TunedLinear.of(nn.Linear(3, 2), ATEN, torch.bfloat16)
+    with tuned_network.autocast("cpu", "bfloat16"):
+        y = layer(torch.ones(1001, 3))
+    y.backward(torch.ones_like(y))
+    assert y.dtype is torch.bfloat16 and layer.bias.grad.tolist() == [1001.0, 1001.0]
 
 
 def test_what_it_does_not_know_is_pytorchs():

@@ -55,6 +55,12 @@ def test_candidates_run_in_turn_and_the_fastest_is_told(clock):
     assert found.seconds() == {"a": pytest.approx(1.0), "b": pytest.approx(1.2)}
 
 
+def test_however_long_a_round_is_there_are_three_of_each(clock):
+    runs = {"a": clock.candidate("a", always(1.0)), "b": clock.candidate("b", always(1.2))}
+    found = timing.race(runs, rounds=9, far=1.5, limit=100, enough=0.5)
+    assert clock.ran == ["a", "b"] * timing.SURE and found.sure
+
+
 def test_a_disturbed_round_is_repeated_and_drops_nobody(clock):
     """The faster one is ten times as slow for its first five rounds, by others alone."""
     slow = itertools.chain([(10.0, 9.0)] * 5, always(1.0))

@@ -57,6 +57,13 @@ def test_weights_of_any_size_have_copies(shape):
     assert weights.half(part) is weights.half(part)
 
 
+@pytest.mark.parametrize("number", [1 + 1 / 256, 1 + 3 / 256], ids=["down", "up"])
+def test_a_number_halfway_between_two_is_rounded_to_even_and_keeps_its_copy(number):
+    weight = nn.Parameter(torch.full((2,), number))
+    copy = weights.half(weight)
+    assert torch.equal(copy, weight.detach().bfloat16()) and weights.kept(weight) is copy
+
+
 def test_what_no_number_tells_is_forgotten_when_an_epoch_begins(tiny, tmp_path):
     """Changed through ``data`` between two epochs, in a place that none of the samples is in."""
     if not kernels.available():
