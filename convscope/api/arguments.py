@@ -32,6 +32,8 @@ def given(
             rule = f"is a network of its own, and so is model={model}"
             raise BadArgument("layers", arguments["layers"], rule, "leave one of them out")
         model = "layers"
+    if fields.get("labels"):
+        fields["labels"] = str(absolute(Path(fields["labels"])))
     return {"data": None if data is None else full(data), "model": model} | fields, arguments
 
 
@@ -56,20 +58,24 @@ def resolved(
 
 
 def spelt_out(asked: Recipe) -> Recipe:
-    """The recipe with its folder and its image size as a run's own recipe has them."""
-    name, size = full(asked.data.name), asked.data.image_size
+    """The recipe with its folder, its table and its image size as a run's own recipe has them."""
+    name, size, labels = full(asked.data.name), asked.data.image_size, asked.data.labels
     size = f"{size}x{size}" if size.isdecimal() else size
-    return replace(asked, data=replace(asked.data, name=name, image_size=size))
+    labels = labels and str(absolute(Path(labels)))
+    return replace(asked, data=replace(asked.data, name=name, image_size=size, labels=labels))
 
 
 def opened(asked: Recipe, emit: Emit) -> Pack:
     """The data of a recipe, its images of the size that is asked for."""
-    size = asked.data.image_size
+    data, size = asked.data, asked.data.image_size
+    options: dict[str, Any] = {
+        "labels": data.labels or None, "group": data.group, "skip_bad": data.skip_bad
+    }  # fmt: skip
     if size == "auto" or asked.origin.get("data.image_size") == "measured":
-        return sources.open_data(asked.data.name, emit)
+        return sources.open_data(data.name, emit, **options)
     height, width = size.split("x")
     try:
-        return sources.open_data(asked.data.name, emit, size=(int(height), int(width)))
+        return sources.open_data(data.name, emit, size=(int(height), int(width)), **options)
     except BadArgument as why:
         if why.argument != "size":
             raise

@@ -11,7 +11,8 @@ import numpy as np
 from convscope import files
 from convscope import recipe as recipes
 from convscope.data import sources
-from convscope.data.audit import checks, heads, labels
+from convscope.data.audit import checks, heads
+from convscope.data.audit import labels as label_check
 from convscope.data.audit.copies import components
 from convscope.data.audit.descriptors import descriptors
 from convscope.data.audit.findings import CHECKS, KINDS, Audit, Finding
@@ -30,13 +31,15 @@ from convscope.report.audit import audit_page
 def audit_data(
     name: str | Path,
     *,
+    labels: str | Path | None = None,
+    skip_bad: bool = False,
     only: Sequence[str] = (),
     page: str | Path | None = None,
     write: str | Path | None = None,
     force: bool = False,
-    folds: int = labels.FOLDS,
+    folds: int = label_check.FOLDS,
     seed: int = 0,
-    embed: labels.Embed | None = None,
+    embed: label_check.Embed | None = None,
     emit: Emit = silent,
 ) -> Audit:
     """Look through a data set, or a folder of images, for what is better mended before training on
@@ -44,13 +47,13 @@ def audit_data(
     that belong together in two splits, likely wrong labels, classes of few images, odd sizes and
     modes. No image file is changed.
 
-    ``only`` names the checks: ``files``, ``copies``, ``groups``, ``labels``, ``balance``,
-    ``sizes``; what cannot be made is left out, and ``left_out`` says why, and where it was asked
-    for by name it is an error. ``page`` is written as one HTML file with the images side by side,
-    ``write`` as a CSV of all images (``file``, ``label``, ``split``, ``group``, ``suspected``), to
-    be mended by hand; neither replaces a file unless ``force`` is given. Labels are judged by a
-    classifier over ``embed``, a function of images uint8 ``[n,C,H,W]`` to vectors ``[n,d]``, on so
-    many ``folds``.
+    ``labels`` and ``skip_bad`` are those of :func:`train`. ``only`` names the checks: ``files``,
+    ``copies``, ``groups``, ``labels``, ``balance``, ``sizes``; what cannot be made is left out, and
+    ``left_out`` says why, and where it was asked for by name it is an error. ``page`` is written as
+    one HTML file with the images side by side, ``write`` as a CSV of all images (``file``,
+    ``label``, ``split``, ``group``, ``suspected``), to be mended by hand; neither replaces a file
+    unless ``force`` is given. Labels are judged by a classifier over ``embed``, a function of
+    images uint8 ``[n,C,H,W]`` to vectors ``[n,d]``, on so many ``folds``.
 
     Raises BadArgument, before anything is read, for a path that is taken; and what
     :func:`~convscope.data.sources.open_data` raises, unless files that cannot be read are why.
@@ -65,17 +68,18 @@ def audit_data(
     paths = {what: _free(what, path, force) for what, path in targets.items() if path is not None}
     if len(set(paths.values())) < len(paths):
         raise BadArgument("write", write, "is where the page goes, too", "name another file")
-    if write is not None and not sources.is_folder(name):
+    root = _root(name)
+    if write is not None and root is None:
         rule = f"lists the files of a folder, and {name} is a published data set"
         raise BadArgument("write", write, rule, "leave it out")
     if "labels" in only:
-        labels.need_libraries()
+        label_check.need_libraries()
     try:
-        pack = sources.open_data(name, emit)
+        pack = sources.open_data(name, emit, labels=labels, skip_bad=skip_bad)
     except DataError as why:
         found = _refused(name, why, emit)
     else:
-        looking = _Looking(pack, name, frozenset(only or CHECKS), bool(only), emit)
+        looking = _Looking(pack, root, frozenset(only or CHECKS), bool(only), emit)
         found, samples, groups = looking.audit(embed or descriptors, folds, seed)
         if "write" in paths:
             _written(paths.pop("write"), listing(found, samples, groups))
@@ -84,6 +88,13 @@ def audit_data(
     if "page" in paths:
         _written(paths["page"], audit_page(found).encode(errors="replace"))
     return found
+
+
+def _root(name: str | Path) -> Path | None:
+    """Where the names of a data set's files begin; None for a published one."""
+    if sources.is_table(name):
+        return absolute(Path(name)).parent
+    return absolute(Path(name)) if sources.is_folder(name) else None
 
 
 def _free(argument: str, path: str | Path, force: bool) -> Path:
@@ -118,15 +129,17 @@ class _Looking:
     """A data set that is being looked through."""
 
     def __init__(
-        self, pack: Pack, name: str | Path, wanted: frozenset[str], by_name: bool, emit: Emit
+        self, pack: Pack, root: Path | None, wanted: frozenset[str], by_name: bool, emit: Emit
     ) -> None:
         self.pack, self.wanted, self.by_name, self.emit = pack, wanted, by_name, emit
-        self.root = absolute(Path(name)) if sources.is_folder(name) else None
+        self.root = root
         self.samples = Samples(pack)
         self.left_out: dict[str, str] = {}
         self.figures: dict[str, Any] = {}
 
-    def audit(self, embed: labels.Embed, folds: int, seed: int) -> tuple[Audit, Samples, Positions]:
+    def audit(
+        self, embed: label_check.Embed, folds: int, seed: int
+    ) -> tuple[Audit, Samples, Positions]:
         """What is found; the images; for each the first one that it belongs to."""
         samples, found = self.samples, {}
         together = grouped = firsts(samples.hashes)
@@ -184,13 +197,13 @@ class _Looking:
         self.emit(Notice(f"{self.pack.name}: without the check of {check}: {text}"))
 
     def _labels(
-        self, embed: labels.Embed, groups: Positions, folds: int, seed: int
+        self, embed: label_check.Embed, groups: Positions, folds: int, seed: int
     ) -> list[Finding]:
         samples = self.samples
         try:
-            labels.need_libraries()
-            vectors = labels.embedded(samples, embed, self.emit)
-            judged = labels.out_of_fold(
+            label_check.need_libraries()
+            vectors = label_check.embedded(samples, embed, self.emit)
+            judged = label_check.out_of_fold(
                 vectors,
                 samples.labels,
                 groups,
@@ -205,7 +218,7 @@ class _Looking:
         right = float((judged.argmax(axis=1) == samples.labels).mean())
         self.figures["out_of_fold_accuracy"] = right
         try:
-            found = labels.wrong(samples, judged)
+            found = label_check.wrong(samples, judged)
         except DataError as why:
             self._leave_out("labels", why)
             return []

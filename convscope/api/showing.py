@@ -19,7 +19,7 @@ from convscope.data.augment import augment
 from convscope.data.columns import Class, as_json
 from convscope.data.decode import whole
 from convscope.data.loader import tensor_of
-from convscope.data.pack import Split, verify
+from convscope.data.pack import Split, read_meta, verify
 from convscope.data.split import statistics, strata
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
@@ -190,12 +190,20 @@ def _published(
     return [f"{said}multiply-adds."]
 
 
-def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
+def describe_data(
+    name: str | Path,
+    emit: Emit = silent,
+    *,
+    labels: str | Path | None = None,
+    skip_bad: bool = False,
+) -> dict[str, Any]:
     """A data set in figures: images a class and split, shape, mean and standard deviation of the
-    training pixels, identical images, files that are not read by their suffix; of several inputs or
-    targets these are of the first image and the first class, and ``columns`` says what each is.
-    Raises DataError where its pack is not as it was written, to the last byte."""
-    pack = sources.open_data(name, emit)
+    training pixels, identical images, files that are not read by their suffix, how many images are
+    left out (``skipped``); of several inputs or targets these are of the first image and the first
+    class, and ``columns`` says what each is. ``labels`` and ``skip_bad`` are those of
+    :func:`train`. Raises DataError where its pack is not as it was written, to the last byte."""
+    options: dict[str, Any] = {"labels": labels, "skip_bad": skip_bad}
+    pack = sources.open_data(name, emit, **options)
     if pack.folder is not None:
         verify(pack.folder)
     classes, image = pack.main_classes, pack.main_image
@@ -218,7 +226,8 @@ def describe_data(name: str | Path, emit: Emit = silent) -> dict[str, Any]:
         "mean": mean,
         "std": std,
         "duplicates": same.as_json(),
-        "unread": sources.unread(name),
+        "unread": sources.unread(name, **options),
+        "skipped": len(read_meta(pack.folder).get("skipped", ())) if pack.folder else 0,
         "fingerprint": pack.fingerprint,
         "licence": source.licence if (source := published.PUBLISHED.get(str(name))) else "",
     }
@@ -236,13 +245,15 @@ def show_data(
     name: str | Path,
     out: str | Path | None = None,
     *,
+    labels: str | Path | None = None,
+    skip_bad: bool = False,
     count: int = 32,
     seed: int = 0,
     force: bool = False,
     emit: Emit = silent,
 ) -> Path:
     """A picture of a labelled batch, as it is and as the data set's augmentation changes it;
-    returns its path.
+    returns its path. ``labels`` and ``skip_bad`` are those of :func:`train`.
 
     Raises BadArgument where ``out`` is there already and ``force`` is not given, or ``count`` is
     below 1.
@@ -251,7 +262,7 @@ def show_data(
         raise BadArgument("count", count, "must be a whole number of at least 1", "try 32")
     recipes.checked("seed", seed, recipes.options()["seed"])
     path = figure_path(out, f"{Path(full(name)).name}.png", force)
-    pack = sources.open_data(name, emit)
+    pack = sources.open_data(name, emit, labels=labels, skip_bad=skip_bad)
     train = pack.splits["train"]
     random = np.random.default_rng(seed)
     chosen = random.choice(len(train), size=min(count, len(train)), replace=False)
@@ -259,12 +270,12 @@ def show_data(
     generator = torch.Generator().manual_seed(seed)
     spec = recipes.AUGMENT_BY_DATA.get(str(name), recipes.Augment())
     changed, _ = augment(images, (), spec, generator)
-    labels = [
+    told = [
         [one.classes[label] for label in train.values[column][chosen]]
         for column, one in pack.targets.items()
         if isinstance(one, Class)
     ]
-    titles = [", ".join(row) for row in zip(*labels, strict=True)]
+    titles = [", ".join(row) for row in zip(*told, strict=True)]
     draw(figures.before_after(images.numpy(), changed.numpy(), titles), path)
     return path
 

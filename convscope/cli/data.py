@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.shared import Debug, Json, print_json
+from convscope.cli.shared import Debug, Json, LabelsTable, SkipBad, print_json
 from convscope.errors import BadArgument
 
 app = typer.Typer(
@@ -41,7 +41,9 @@ def data(context: typer.Context, as_json: Json = False, debug: Debug = False) ->
 
 @app.command("info")
 def data_info(
-    name: Annotated[str, typer.Argument(help="A data set, or a folder of images.")],
+    name: Annotated[str, typer.Argument(help="A data set, or a folder or table of images.")],
+    labels: LabelsTable = None,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -49,7 +51,7 @@ def data_info(
     from convscope import api, console
 
     with console.Monitor() as emit:
-        info = api.describe_data(name, emit)
+        info = api.describe_data(name, emit, labels=labels, skip_bad=skip_bad)
     if as_json:
         print_json(info)
         return
@@ -77,6 +79,7 @@ def data_info(
         f"{'; '.join(statistics)} (training pixels, 0 to 1)\n"
         f"identical images: {copies}\n"
         + (f"not read: {not_read}\n" if not_read else "")
+        + (f"left out: {info['skipped']:,}, listed in the pack\n" if info["skipped"] else "")
         + f"fingerprint {info['fingerprint']}\nlicence {info['licence']}",
         soft_wrap=True,
     )
@@ -88,6 +91,8 @@ def data_show(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where the picture goes; else NAME.png.")
     ] = None,
+    labels: LabelsTable = None,
+    skip_bad: SkipBad = False,
     digits: Annotated[
         bool, typer.Option("--digits", help="A photo of digits on paper: draw what is cut out.")
     ] = False,
@@ -105,13 +110,18 @@ def data_show(
         typer.echo(api.show_digits(name, out, force=force))
         return
     with console.Monitor() as emit:
-        path = api.show_data(name, out, count=count, seed=seed, force=force, emit=emit)
+        path = api.show_data(
+            name, out, labels=labels, skip_bad=skip_bad, count=count, seed=seed, force=force,
+            emit=emit,
+        )  # fmt: skip
     typer.echo(path)
 
 
 @app.command("audit")
 def data_audit(
     name: Annotated[str, typer.Argument(metavar="DATA", help="A folder of images, or a data set.")],
+    labels: LabelsTable = None,
+    skip_bad: SkipBad = False,
     only: Annotated[
         str | None,
         typer.Option(metavar="NAME,...", help="Of files, copies, groups, labels, balance, sizes."),
@@ -144,6 +154,8 @@ def data_audit(
     with console.Monitor() as emit:
         found = api.audit_data(
             name,
+            labels=labels,
+            skip_bad=skip_bad,
             only=[check.strip() for check in only.split(",")] if only else [],
             page=page,
             write=write,

@@ -76,7 +76,8 @@ def _fields() -> dict[str, Any]:
     made = {name: _option(name, *about) for name, about in JOB.items()}
     for name, of in options().items():
         if name != "data":
-            text = f"{of.help.removesuffix('.')} [default: {default_as_typed(name)}]"
+            typed = default_as_typed(name)
+            text = f"{of.help.removesuffix('.')} [default: {typed}]" if typed else of.help
             made[name] = _option(name, of.kind, of.heading, text)
     return made
 

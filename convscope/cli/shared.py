@@ -19,6 +19,11 @@ def under(heading: str, *flags: str, **more: Any) -> Any:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
+LabelsTable = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="FILE", help="A table of the folder's images, see `train`."),
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `train` made.")]
 OwnModel = Annotated[

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from convscope.errors import DataError
 
 IMAGE, LABEL = "image", "label"  # the columns of a data set of images and classes
-RESERVED = ("hashes", "files")  # which a pack keeps beside its columns
+RESERVED = ("hashes", "files", "groups")  # which a pack keeps beside its columns
 Array = npt.NDArray[Any]
 
 

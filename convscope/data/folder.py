@@ -24,10 +24,12 @@ from convscope.data import cache
 from convscope.data.columns import IMAGE, LABEL, Array, image_and_label
 from convscope.data.decode import decode, look
 from convscope.data.duplicates import input_hashes
+from convscope.data.groups import group_names
 from convscope.data.layout import (
     Layout,
     Sample,
     arranged,
+    has_test,
     not_read,
     refused,
     unread_kinds,
@@ -36,7 +38,7 @@ from convscope.data.pack import FORMAT_VERSION, Pack
 from convscope.data.pack_writer import Chunk, record_hashes
 from convscope.data.resize import Pixels, Resize, resized
 from convscope.data.scan import Scan, scan, stamp
-from convscope.data.source import Contents, Place
+from convscope.data.source import Contents, Place, changed
 from convscope.errors import DataError, ImageError
 from convscope.events import Emit, Notice, Progress
 from convscope.formatting import listed
@@ -45,7 +47,7 @@ RULES = 1  # part of a pack's key: raise it when the same files come to give ano
 LARGEST = 224  # pixels a side, unless the caller says otherwise
 GROUP, CHUNK = 32, 1_250_000  # images and bytes that a thread hands over at once
 AHEAD = 4  # groups a core that are worked on or wait to be written
-MANY = 1000  # images that are worth a compiled resize, see :func:`_resizer`
+MANY = 1000  # images that are worth a compiled resize, see :func:`resizer`
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,7 +58,8 @@ class FolderSource:
     a fifth of each class is held out.
 
     ``decode`` brings every image to ``size`` (height, width), else to the median of their own, at
-    most 224 a side, and to ``channels``, else to 1 if all files are grey and to 3 if not. Files
+    most 224 a side, and to ``channels``, else to 1 if all files are grey and to 3 if not. With
+    ``group="stem"`` files whose names tell that they belong together are held out together. Files
     that cannot be read are left out with one warning, and ``meta.json`` lists them. Raises
     BadArgument, then or later, for a folder in no known layout, or with a class that has no images,
     and DataError where no image of a class can be read, or the cache cannot take the pack.
@@ -70,17 +73,24 @@ class FolderSource:
         size: tuple[int, int] | None = None,
         channels: int | None = None,
         fit: str = "pad",
+        group: str = "auto",
     ) -> None:
         decode(np.zeros((1, 1), np.uint8), channels=channels or 3, size=size or (1, 1), fit=fit)
         self.root, self.size, self.channels, self.fit = absolute(root), size, channels, fit
-        self.name = plain_name(self.root)
+        self.name, self.by_stem = plain_name(self.root), group == "stem"
         key = f"{FORMAT_VERSION} {RULES} {size and tuple(size)} {channels} {fit}\0"
+        key += "stem\0" * self.by_stem
         digest = hashlib.sha256(key.encode() + os.fsencode(self.root)).hexdigest()
         self.place = cache.pack_folder(f"{self.name}-{digest[:10]}")
 
     @cached_property
     def _scan(self) -> Scan:
         return scan(self.root)
+
+    @property
+    def has_test(self) -> bool:
+        """Whether it has a test folder."""
+        return self.root.is_dir() and has_test(self.root, *self._scan[:2])
 
     def locate(self) -> Place:
         """See :class:`~convscope.data.source.Source`."""
@@ -111,13 +121,17 @@ class FolderSource:
     @contextlib.contextmanager
     def chunks(self, emit: Emit) -> Iterator[Contents]:
         """Each image decoded once, on every core, in the order of the layout."""
-        layout = arranged(self.root, *self._scan)
+        paths = [one.path for one in self._scan.found]
+        groups = dict(zip(paths, group_names(paths), strict=True)) if self.by_stem else None
+        layout = arranged(self.root, *self._scan, groups)
         pool = ThreadPoolExecutor(
             machine.cores()
         )  # Pillow lets go of the interpreter while it works
         try:
-            job = _Job(self.root, self.place, self.name, layout, self.fit, pool, emit)
+            job = _Job(self.root, self.place, self.name, layout, self.fit, pool, emit, groups)
             yield job.contents(self.size, self.channels, stamp(self._scan.found))
+            if stamp(scan(self.root).found) != stamp(self._scan.found):
+                raise changed(self.root)
             job.say_what_was_skipped()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -143,6 +157,7 @@ class _Job:
     fit: str
     pool: Executor
     emit: Emit
+    groups: Mapping[str, str] | None = None
     channels: int = 0
     size: tuple[int, int] = (0, 0)
     resize: Resize = resized
@@ -161,7 +176,7 @@ class _Job:
         needed = self.total * each + sum(map(len, paths)) + 100_000
         what = f"{self.name}: its pack of {self.total:,} images"
         cache.need_room(self.place, needed, what, "take smaller images (--image-size)")
-        self.resize = _resizer(self.total)
+        self.resize = resizer(self.total)
         splits = self.layout.splits
         return Contents(
             image_and_label((self.channels, *self.size), self.layout.classes, self.fit),
@@ -281,7 +296,9 @@ class _Job:
         values: dict[str, Array] = {IMAGE: images[: len(held)], LABEL: labels}
         columns = image_and_label(images.shape[1:], self.layout.classes)
         known = list(record_hashes(columns, values)), input_hashes(columns, values)
-        return Chunk(values, [sample.path for sample in held], *known), problems
+        paths = [sample.path for sample in held]
+        groups = [] if self.groups is None else [self.groups[path] for path in paths]
+        return Chunk(values, paths, *known, groups), problems
 
     def _decoded(self, sample: Sample) -> Pixels | str:
         """The pixels of an image, or what is wrong with it."""
@@ -324,7 +341,7 @@ def in_order(
         yield waiting.popleft().result()
 
 
-def _resizer(images: int) -> Resize:
+def resizer(images: int) -> Resize:
     """What resizes so many images: compiled loops, where they are there and worth a second.
 
     That is what it takes to compile them, once a machine; torch, which they come with, is not

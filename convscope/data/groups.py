@@ -9,10 +9,16 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convscope.data.duplicates import Positions
+from convscope.events import Notice
+from convscope.formatting import plural
+
+if TYPE_CHECKING:
+    from convscope.data.pack import Pack
 
 LARGEST = 20  # files of one group; more share a date or a class in their names, not a photo
 NUMBERS = 6  # numbers that a stem has at most: a date and a time
@@ -47,19 +53,69 @@ def groups(paths: Sequence[str]) -> Positions:
     [0, 1, 2, 1]
     """
     found = np.arange(len(paths))
+    for _, group in _groups(paths):
+        found[group] = group[0]
+    return found
+
+
+def group_names(paths: Sequence[str]) -> list[str]:
+    """For each file the name of its group, which other files do not change: its own path, if it is
+    alone.
+
+    >>> group_names(["cat/1.jpg", "dog/1.jpg", "dog/1-flipped.jpg", "7.jpg", "fox/7-mask.jpg"])
+    ['cat/1.jpg', 'dog/1*', 'dog/1*', '7*', '7*']
+    """
+    names = list(paths)
+    for name, group in _groups(paths):
+        folders = {paths[at].rpartition("/")[0] for at in group}
+        folder = f"{folders.pop()}/" if len(folders) == 1 else ""
+        for at in group:
+            names[at] = f"{folder}{name}*"
+    return names
+
+
+def torn(pack: Pack, held: Positions, group: str = "auto") -> Notice | None:
+    """A warning of suspected groups of which some files are learnt from and others judge, and of
+    what keeps them together; ``held`` are the training images that are held out for validation.
+    Nothing where ``group`` is "none", or where the data says itself what belongs together."""
+    files = {name: split.files for name, split in pack.splits.items()}
+    if group == "none" or any(split.groups for split in pack.splits.values() if group == "auto"):
+        return None
+    if any(some is None for some in files.values()):
+        return None
+    names = [name for some in files.values() for name in some or ()]
+    sides = np.repeat(np.arange(len(files)), [len(some or ()) for some in files.values()])
+    sides[held + np.flatnonzero(sides == [*files].index("train"))[0]] = -1
+    sets = [group for _, group in _groups(names)]
+    apart = [some for some in sets if len(set(sides[some].tolist())) > 1]
+    if not apart:
+        return None
+    one = apart[0]
+    other = next(at for at in one if sides[at] != sides[one[0]])
+    remedy = "add --group stem" if group == "auto" else "move each into one folder"
+    return Notice(
+        f"{pack.name}: files of one stem may show the same thing, and {len(apart):,} of "
+        f"{plural(len(sets), 'such set')} are torn between training and judging, such as "
+        f"{names[one[0]]} and {names[other]}, which makes figures too good: {remedy} to keep them "
+        "together, or --group none if they do not",
+        warning=True,
+    )
+
+
+def _groups(paths: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
+    """The stem and the files of each group."""
     waiting = [(1, list(range(len(paths))))]
     while waiting:
         numbers, members = waiting.pop()
         by_stem: dict[str, list[int]] = defaultdict(list)
         for at in members:
             by_stem[stem(paths[at], numbers)].append(at)
-        for same in by_stem.values():
+        for name, same in by_stem.items():
             if len(same) <= LARGEST:
                 for group in _together(paths, same):
-                    found[group] = group[0]
+                    yield name, group
             elif numbers < NUMBERS:
                 waiting.append((numbers + 1, same))
-    return found
 
 
 def _together(paths: Sequence[str], same: Sequence[int]) -> Iterator[list[int]]:

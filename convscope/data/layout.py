@@ -11,12 +11,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from convscope.data.decode import SUFFIXES
+from convscope.data.division import Units
 from convscope.data.pack import SPLITS
 from convscope.data.scan import Found, kinds
 from convscope.errors import BadArgument
@@ -28,6 +31,7 @@ FOLDERS = {
     **{"val": "val", "valid": "val", "validation": "val"},
 }
 ByClass = dict[str, list[str]]  # paths
+TEST = 0.2  # share that is held out for testing where files do not say
 BESIDE = {".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".md", ".html", ".pdf", ".log", ".npy"}
 
 
@@ -45,6 +49,15 @@ class Layout:
     classes: tuple[str, ...]
     splits: dict[str, list[Sample]]
     remarks: list[Notice]
+
+
+def has_test(root: Path, found: Sequence[Found], folders: Sequence[str]) -> bool:
+    """Whether a folder has a test folder with class folders of its own. Raises BadArgument where
+    that is not clear."""
+    tops = _split_folders(root, found, folders)
+    return any(
+        path.count("/") > 1 for path, _, _ in found if path.startswith(f"{tops.get('test')}/")
+    )
 
 
 def unread_kinds(
@@ -79,10 +92,15 @@ def not_read(counts: dict[str, int]) -> Notice | None:
 
 
 def arranged(
-    root: Path, found: Sequence[Found], folders: Sequence[str], others: Sequence[str] = ()
+    root: Path,
+    found: Sequence[Found],
+    folders: Sequence[str],
+    others: Sequence[str] = (),
+    groups: Mapping[str, str] | None = None,
 ) -> Layout:
-    """The classes and splits of what :func:`scan` found. Raises BadArgument, naming the folder,
-    where it is in no known layout or a class has no image.
+    """The classes and splits of what :func:`scan` found; ``groups`` are those of files that are on
+    one side, by path. Raises BadArgument, naming the folder, where it is in no known layout or a
+    class has no image.
 
     >>> found = [Found(f"{name}/{n}.png", 99, 0) for name in ("cat", "dog") for n in (1, 2, 3)]
     >>> layout = arranged(Path("pets"), found, ["cat", "dog"])
@@ -108,7 +126,10 @@ def arranged(
         if name.lower() in FOLDERS
     ]
     if "test" not in files:
-        files["train"], files["test"] = _halves(files["train"], top)
+        halves = (
+            _halves(files["train"], top) if groups is None else _grouped(files["train"], groups)
+        )
+        files["train"], files["test"] = halves
         if not files["test"]:
             remedy = "add images, or a test folder"
             raise refused(root, "has one image a class, and none to hold out as test", remedy)
@@ -272,6 +293,16 @@ def _halves(train: ByClass, top: str) -> tuple[ByClass, ByClass]:
         name: [path for path in paths if path not in chosen[name]] for name, paths in train.items()
     }
     return left, {name: sorted(paths) for name, paths in chosen.items() if paths}
+
+
+def _grouped(train: ByClass, groups: Mapping[str, str]) -> tuple[ByClass, ByClass]:
+    """The same, where the files of a group are on one side."""
+    paths = [path for some in train.values() for path in some]
+    labels = np.repeat(np.arange(len(train)), [len(some) for some in train.values()])
+    test = {paths[at] for at in Units.of([groups[p] for p in paths], [labels]).held_out(TEST)}
+    left = {name: [path for path in some if path not in test] for name, some in train.items()}
+    held = {name: [path for path in some if path in test] for name, some in train.items()}
+    return left, {name: some for name, some in held.items() if some}
 
 
 def held_out(paths: Sequence[str], below: str = "") -> set[str]:

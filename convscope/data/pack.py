@@ -3,7 +3,8 @@
 A pack is a folder: ``<split>-<column>.npy`` ``[N,...]`` for each column (of images and classes:
 ``image``, uint8 ``[N,C,H,W]``, and ``label``, int64 ``[N]``) and ``<split>-hashes.npy`` (uint64
 ``[N]``, by which identical records are found) for each split, ``<split>-files.json`` where each
-record has files of its own, and ``meta.json``, which says what they must be. It is written as the
+record has files of its own, ``<split>-groups.json`` where records are to stay together, and
+``meta.json``, which says what they must be. It is written as the
 records come (:mod:`convscope.data.pack_writer`) and read where they lie, so that it may be larger
 than memory.
 """
@@ -41,12 +42,14 @@ class Split:
     """The columns of a split by name, ``[N,...]`` each, memory-mapped, copied on write.
 
     What the system will not promise copies of, such as an array larger than memory, is read-only.
+    ``listing`` and ``grouping`` are what :attr:`files` and :attr:`groups` give, or where it is.
     """
 
     columns: Columns
     values: Mapping[str, Array]
-    listing: Path | None = None
+    listing: Path | tuple[str, ...] | None = None
     kept: Hashes | None = None
+    grouping: Path | tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
@@ -87,12 +90,22 @@ class Split:
     @cached_property
     def files(self) -> tuple[str, ...] | None:
         """The file of each record, with "/" between its folders; None where they have none."""
-        if self.listing is None:
-            return None
-        folder = self.listing.parent
-        found = files.read_json(self.listing, lambda text: damaged(text, folder))
+        return self._listed(self.listing)
+
+    @cached_property
+    def groups(self) -> tuple[str, ...] | None:
+        """The group of each record, whose records are to be on one side; None where each is
+        alone."""
+        return self._listed(self.grouping)
+
+    def _listed(self, where: Path | tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """What a file lists, a name a record. Raises DataError."""
+        if not isinstance(where, Path):
+            return where
+        found = files.read_json(where, lambda text: damaged(text, where.parent))
         if not isinstance(found, list) or len(found) != len(self):
-            raise damaged(f"{self.listing}: does not name {len(self):,} files", folder)
+            what = where.stem.rpartition("-")[2]
+            raise damaged(f"{where}: does not name {len(self):,} {what}", where.parent)
         return tuple(map(str, found))
 
 
@@ -259,21 +272,24 @@ def check(columns: Columns, splits: Mapping[str, Mapping[str, Array]], name: str
 
 
 def file_name(split: str, part: str) -> str:
-    """The name of the file that holds a split's column, hashes or files."""
-    return f"{split}-{part}.{'json' if part == 'files' else 'npy'}"
+    """The name of the file that holds a split's column, hashes, files or groups."""
+    return f"{split}-{part}.{'json' if part in ('files', 'groups') else 'npy'}"
 
 
 def _beside(
     folder: Path, split: str, described: Mapping[str, Any]
-) -> tuple[Path | None, Hashes | None]:
-    """The list of the records' files and their hashes, where these are there; DataError unless
-    they have their sizes."""
-    listing = folder / file_name(split, "files") if "files" in described else None
-    if listing is not None:
-        _check_size(listing, described["files"])
-    if "hashes" not in described:
-        return listing, None
-    return listing, _open_array(folder / file_name(split, "hashes"), described["hashes"])
+) -> tuple[Path | None, Hashes | None, Path | None]:
+    """The list of the records' files, their hashes and the list of their groups, where these are
+    there; DataError unless they have their sizes."""
+    lists: list[Path | None] = [None, None]
+    for at, part in enumerate(("files", "groups")):
+        if part in described:
+            lists[at] = path = folder / file_name(split, part)
+            _check_size(path, described[part])
+    kept = None
+    if "hashes" in described:
+        kept = _open_array(folder / file_name(split, "hashes"), described["hashes"])
+    return lists[0], kept, lists[1]
 
 
 def _check_size(path: Path, described: Mapping[str, Any]) -> None:

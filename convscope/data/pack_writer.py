@@ -33,13 +33,15 @@ Splits = Mapping[str, tuple[Array, Array]]  # images and labels
 
 
 class Chunk(NamedTuple):
-    """Some records of a split: the columns by name, ``[n,...]`` each, the file of each record, and
-    what :func:`record_hashes` and ``input_hashes`` give, where that is known already."""
+    """Some records of a split: the columns by name, ``[n,...]`` each, the file of each record,
+    what :func:`record_hashes` and ``input_hashes`` give, where that is known already, and the group
+    of each record."""
 
     values: Mapping[str, Array]
     files: Sequence[str] = ()
     hashes: Sequence[bytes] = ()
     input_hashes: Hashes | None = None
+    groups: Sequence[str] = ()
 
 
 def fingerprint(splits: Splits) -> str:
@@ -179,7 +181,7 @@ def _write_split(
     the hash of every record."""
     hashes: list[bytes] = []
     same: list[Hashes] = []
-    names: list[str] = []
+    names: dict[str, list[str]] = {"files": [], "groups": []}
     small: dict[str, list[Array]] = {n: [] for n, one in columns.items() if not one.is_input}
     with contextlib.ExitStack() as stack:
         files_of = {
@@ -195,7 +197,8 @@ def _write_split(
                 growing.add(values[n])
             for n, kept in small.items():
                 kept.append(values[n])
-            names += chunk.files
+            names["files"] += chunk.files
+            names["groups"] += chunk.groups
             hashes += chunk.hashes or record_hashes(columns, values)
             known = chunk.input_hashes
             same.append(input_hashes(columns, values) if known is None else known)
@@ -205,10 +208,11 @@ def _write_split(
         path = folder / file_name(split, part)
         path.write_bytes(_head(content.shape, content.dtype) + content.tobytes())
         described[part] = _described(path, content.shape, str(content.dtype), files.sha256(path))
-    if names:
-        path = folder / file_name(split, "files")
-        path.write_text(json.dumps(names, indent=0), encoding="ascii")  # \u for all but ASCII
-        described["files"] = _described(path, (len(names),), "str", files.sha256(path))
+    for part, listed in names.items():
+        if listed:
+            path = folder / file_name(split, part)
+            path.write_text(json.dumps(listed, indent=0), encoding="ascii")  # \u for all but ASCII
+            described[part] = _described(path, (len(listed),), "str", files.sha256(path))
     return described, hashes
 
 

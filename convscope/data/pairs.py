@@ -35,6 +35,7 @@ class PairsSource:
 
     name = "mnist-pairs"
     too_large = False
+    has_test = True
 
     def __init__(self) -> None:
         self.place = cache.pack_folder(f"{self.name}-{FORMAT_VERSION}-{RULES}")

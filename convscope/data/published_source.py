@@ -46,6 +46,7 @@ class PublishedSource:
     """A published data set, from the first complete copy there is, else from its publisher."""
 
     too_large = True
+    has_test = True
 
     def __init__(self, name: str, download: bool = True) -> None:
         self.name, self.download, self.published = name, download, PUBLISHED[name]

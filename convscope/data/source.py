@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from convscope.data.columns import Columns
 from convscope.data.pack import Pack
 from convscope.data.pack_writer import Chunk
+from convscope.errors import DataError
 from convscope.events import Emit, Notice
 
 
@@ -39,6 +40,14 @@ class Contents:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
+def changed(where: Path) -> DataError:
+    """The error for files that were changed while they were read."""
+    return DataError(
+        f"{where}: its files were changed while they were packed, so that the pack may hold some "
+        "of both; start again once nothing writes to them"
+    )
+
+
 class Source(Protocol):
     """A data set as its files hold it; ``place`` is the folder of its pack. Without ``too_large``
     it may be held in memory where the cache cannot take it."""
@@ -54,6 +63,10 @@ class Source(Protocol):
     @property
     def too_large(self) -> bool:
         """Whether it may only be read from a pack."""
+
+    @property
+    def has_test(self) -> bool:
+        """Whether its files say which records are for testing, so that none had to be held out."""
 
     def locate(self) -> Place:
         """Where its records would come from now; nothing is read, fetched or written. Raises

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from convscope.data import cache
 from convscope.data.folder import FolderSource
@@ -15,8 +16,9 @@ from convscope.data.pack import Pack
 from convscope.data.pairs import PairsSource
 from convscope.data.published import PUBLISHED
 from convscope.data.published_source import PackagedSource, PublishedSource
+from convscope.data.rows import SUFFIXES
 from convscope.data.source import Place, Source
-from convscope.data.table import SUFFIXES, TableSource
+from convscope.data.table import TableSource
 from convscope.errors import BadArgument, nearest
 from convscope.events import Emit, silent
 
@@ -28,22 +30,19 @@ def open_data(
     name: str | Path,
     emit: Emit = silent,
     download: bool = True,
-    *,
-    size: tuple[int, int] | None = None,
-    channels: int | None = None,
-    fit: str = "pad",
+    **options: Any,
 ) -> Pack:
     """The pack of a data set, made in the cache on first use and again when its files change.
 
-    ``name`` is a published data set or a folder; ``size`` (height, width), ``channels`` and ``fit``
-    are for folders, see :class:`~convscope.data.folder.FolderSource`. A pack whose files have gone
-    is used as it is. Raises BadArgument for an unknown name, and DataError where the data is
-    nowhere to be had, is damaged, or cannot be written to the cache.
+    ``name`` is a published data set, a folder or a table; ``options`` are those of
+    :func:`source_of`. A pack whose files have gone is used as it is. Raises BadArgument for an
+    unknown name, and DataError where the data is nowhere to be had, is damaged, or cannot be
+    written to the cache.
 
     >>> open_data("mnist").splits["test"].images.shape  # doctest: +SKIP
     (10000, 1, 28, 28)
     """
-    return cache.opened(source_of(name, download, size, channels, fit), emit)
+    return cache.opened(source_of(name, download, **options), emit)
 
 
 def source_of(
@@ -52,13 +51,30 @@ def source_of(
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     fit: str = "pad",
+    labels: str | Path | None = None,
+    group: str = "auto",
+    skip_bad: bool = False,
 ) -> Source:
-    """The source that a name means. Raises BadArgument for an unknown name, and for options that a
-    published data set does not have."""
+    """The source that a name means.
+
+    ``size`` (height, width), ``channels`` and ``fit`` are for one's own images, see
+    :class:`~convscope.data.folder.FolderSource`; ``labels`` is the table of a folder's images,
+    ``group`` says which of them stay together, and ``skip_bad`` leaves out rows that cannot be
+    used, see :class:`~convscope.data.table.TableSource`. Raises BadArgument for an unknown name,
+    and for options that the data does not have.
+    """
     if is_table(name):
-        return TableSource(Path(name), size, channels, fit)
+        if labels:
+            rule = f"is for a folder, and {name} is a table itself"
+            raise BadArgument("labels", labels, rule, "leave one of them out")
+        return TableSource(Path(name), size, channels, fit, None, group, skip_bad)
     if is_folder(name):
-        return FolderSource(Path(name), size, channels, fit)
+        if labels and not is_table(labels):
+            rule = "is no table of image files"
+            raise BadArgument("labels", labels, rule, f"name a file in {', '.join(SUFFIXES)}")
+        if labels:
+            return TableSource(Path(labels), size, channels, fit, Path(name), group, skip_bad)
+        return FolderSource(Path(name), size, channels, fit, group)
     name = str(name)
     if name not in NAMED:
         remedy = f"{nearest(name, NAMED)}; a folder of images is named by its path"
@@ -72,6 +88,14 @@ def source_of(
         if value is not None and value != own:
             rule = f"is for folders; {name} has {argument} {own}"
             raise BadArgument(argument, value, rule, "leave it out")
+    for argument, given, nothing in (
+        ("labels", labels, (None, "")),
+        ("group", group, ("auto", "none")),
+        ("skip_bad", skip_bad, (False,)),
+    ):
+        if given not in nothing:
+            rule = f"is for your own images, and {name} is published"
+            raise BadArgument(argument, given, rule, "leave it out")
     if name == PairsSource.name:
         return PairsSource()
     return (PackagedSource if name in PACKAGED else PublishedSource)(name, download)
@@ -101,10 +125,10 @@ def is_table(name: str | Path) -> bool:
     return Path(name).suffix.lower() in SUFFIXES and not Path(name).is_dir()
 
 
-def unread(name: str | Path) -> dict[str, int]:
+def unread(name: str | Path, **options: Any) -> dict[str, int]:
     """How many files in the class folders of a folder of images are of a kind that is not read, by
-    their suffix; none for a published data set."""
-    source = source_of(name)
+    their suffix; none for other data."""
+    source = source_of(name, **options)
     return source.unread() if isinstance(source, FolderSource) else {}
 
 

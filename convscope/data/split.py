@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.data.columns import Class
+from convscope.data.columns import Class, Labels
+from convscope.data.division import Units
 from convscope.data.duplicates import firsts
 from convscope.data.loader import stratified
 from convscope.data.pack import Pack, Split
@@ -37,17 +38,25 @@ class Part:
 def held_out(asked: Recipe, pack: Pack, begun: Sequence[int] | None = None) -> NDArray[np.int64]:
     """Which training images are validation's; none where the data has a split of its own for it.
 
-    Identical images are on one side. ``begun`` is what a run that goes on was begun with: where
-    that is the split that copies were once torn apart by, it stands. Raises BadArgument where data
-    with a split of its own is to be split by a share that was typed.
+    Identical images are on one side, and so are those of a group. What has files is drawn by
+    hashes of their names (:class:`~convscope.data.division.Units`), so that an image stays on its
+    side when others come and go; a published data set by its order. ``begun`` is what a run that
+    goes on was begun with: where that is a split as it was once drawn, it stands. Raises
+    BadArgument where data with a split of its own is to be split by a share that was typed.
     """
     if "val" not in pack.splits:
         train, share, seed = pack.splits["train"], asked.data.val, asked.data.split_seed
-        of = strata(train)
-        drawn = stratified(of, share, seed, firsts(train.hashes) if share else None)
+        of, first = strata(train), firsts(train.hashes) if share else None
+        names = train.groups or train.files
+        if names is None:
+            drawn = stratified(of, share, seed, first)
+        else:
+            drawn = Units.of(names, class_targets(train), seed, first).held_out(share)
         if begun is not None and list(begun) != drawn.tolist():
-            apart = stratified(of, share, seed)
-            return apart if list(begun) == apart.tolist() else drawn
+            for copies in (first, None):  # as they were once drawn
+                former = stratified(of, share, seed, copies)
+                if list(begun) == former.tolist():
+                    return former
         return drawn
     for name in ("val", "split_seed"):
         if asked.origin.get(f"data.{name}") == "typed":
@@ -58,6 +67,12 @@ def held_out(asked: Recipe, pack: Pack, begun: Sequence[int] | None = None) -> N
                 "leave it out",
             )
     return np.empty(0, np.int64)
+
+
+def class_targets(split: Split) -> list[NDArray[Any]]:
+    """The values of the targets that are classes or labels; all in one class, if there are none."""
+    found = [split.values[n] for n, one in split.columns.items() if isinstance(one, Class | Labels)]
+    return found or [np.zeros(len(split), np.int64)]
 
 
 def validation(pack: Pack, val: NDArray[np.int64]) -> Split:

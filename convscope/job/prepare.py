@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convscope import devices, kernels, models, trial
-from convscope.data import augment, duplicates
+from convscope.data import augment, duplicates, groups
 from convscope.data.columns import Image
 from convscope.data.duplicates import Duplicates
 from convscope.data.loader import Loader, tensor_of, to_input
@@ -168,7 +168,8 @@ def prepare(
             f"validation, {len(pack.splits['test']):,} to judge"
         )
     )
-    if (notice := twice.notice(name)) is not None:
+    notices = twice.notice(name), groups.torn(pack, held, asked.data.group)
+    for notice in filter(None, notices):
         emit(notice)
     device = devices.of(asked.train.device)
     if device == "cpu" and (why := kernels.odd()):

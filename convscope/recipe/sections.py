@@ -28,6 +28,10 @@ OR_OFF = at_least(0, "a finite number >= 0 (0: off)")
 SIZE = Rule(
     lambda v: bool(re.fullmatch(r"auto|[1-9]\d*(x[1-9]\d*)?", v)), "auto, N or HxW in pixels"
 )
+LABELS = Rule(
+    lambda v: not v or v.lower().endswith((".csv", ".jsonl", ".parquet")),
+    "a .csv, .jsonl or .parquet file",
+)
 KERNELS = Rule(
     lambda v: v in ("auto", "plain", "fused") or "=" in v,
     "auto (measured), plain (PyTorch's own) or fused",
@@ -40,6 +44,11 @@ class Data:
     """What is learnt from."""
 
     name: str = _data("mnist", "A data set by name, or a folder of images.")
+    labels: str = _data("", "A table of the folder's images: file, label, split, group.",
+        LABELS, "try labels.csv, as data audit --write makes it")
+    group: str = _data("auto", "Which images stay together: {values} (auto: as a table says).",
+        one_of("auto", "stem", "none"), "try stem: 7.jpg and 7-mask.jpg are of one group")
+    skip_bad: bool = _data(False, "Leave out rows of a table that cannot be used.")
     val: float = _data(0.1, "Share held out for validation; 0 trains on everything.",
         below(1, "a share of the training data, {range}"), "try 0.1")
     split_seed: int = _data(0, "Seed of that split.", at_least(0), "try 0")

@@ -13,12 +13,13 @@ import torch
 from convscope import models
 from convscope import recipe as recipes
 from convscope.api import arguments
+from convscope.data.folder import absolute
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
 from convscope.insight import anatomy
 from convscope.job.prepare import build
-from convscope.recipe import Recipe
+from convscope.recipe import Data, Recipe
 from convscope.studies import grid
 from convscope.studies.grid import Grid, Setting, Study
 
@@ -93,6 +94,8 @@ def plan(
     """The runs that :func:`convscope.sweep` trains where it is asked for the same. Raises
     BadArgument for a setting that cannot be built."""
     place = None if data is None else arguments.full(data)
+    if options.get("labels"):
+        options["labels"] = str(absolute(Path(options["labels"])))
     given = {"data": place, **options, "augment": None if augment else False}
     given |= QUICK if quick else {}
     shared = {name: value for name, value in given.items() if value is not None}
@@ -148,7 +151,7 @@ def _wanted(
 def _runs(wanted: Study, emit: Emit) -> Iterator[PlannedRun]:
     """Every run, seed by seed, so that a sweep that is stopped has as many of each setting; their
     recipes are checked and their networks built, without values, to see that they fit."""
-    packs: dict[tuple[str, str], Pack] = {}
+    packs: dict[Data, Pack] = {}
     checked: dict[tuple[int, str], PlannedRun] = {}
     for seed in wanted.seeds:
         for index, part in enumerate(wanted.parts):
@@ -165,7 +168,7 @@ def _checked(
     index: int,
     setting: Setting,
     options: Mapping[str, Any],
-    packs: dict[tuple[str, str], Pack],
+    packs: dict[Data, Pack],
     emit: Emit,
 ) -> PlannedRun:
     of_the_run = {k: v for k, v in options.items() if k not in NOT_A_RUNS}
@@ -176,10 +179,9 @@ def _checked(
         options.get("augment", True),
     )
     arguments.named(known, options.get("model"))
-    where = known.data.name, known.data.image_size
-    if where not in packs:
-        packs[where] = arguments.opened(known, emit)
-    pack = packs[where]
+    if known.data not in packs:
+        packs[known.data] = arguments.opened(known, emit)
+    pack = packs[known.data]
     with torch.device("cpu" if models.is_own(known.model.name) else "meta"):
         network = build(known, pack)
     work = anatomy.summarise(
