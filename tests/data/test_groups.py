@@ -1,8 +1,12 @@
 """Files that belong together are told by their names, and numbering accuses nobody."""
 
 import pytest
+from photos import image_file
 
-from convscope.data.groups import LARGEST, augmented, groups, stem
+from convscope.data import split
+from convscope.data.groups import LARGEST, augmented, groups, stem, torn
+from convscope.data.sources import open_data
+from convscope.recipe import resolve
 
 
 def together(*paths: str) -> list[list[str]]:
@@ -59,3 +63,31 @@ def test_what_too_many_share_is_no_photo():
 def test_stems_and_marks():
     assert stem("x/.jpg") == "" and stem("x/___.png") == "___"
     assert augmented("x/Aug-3.png") == "aug-" and augmented("x/august-3.png") == ""
+
+
+def test_torn_groups_are_named_with_the_flag_that_keeps_them_together(tmp_path):
+    for name in ("mask", "bare"):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        for n in range(12):
+            file = f"{n}{'-with-mask' * (name == 'mask')}.png"
+            (tmp_path / "p" / name / file).write_bytes(
+                image_file(n + 50 * (name == "mask"), (6, 6))
+            )
+    pack = open_data(tmp_path / "p")
+    held = split.held_out(resolve({"val": 0.2}), pack)
+    notice = torn(pack, held)
+    sides = {f: s for s, one in pack.splits.items() for f in one.files}
+    sides |= {pack.splits["train"].files[at]: "val" for at in held}
+    apart = sum(sides[f"bare/{n}.png"] != sides[f"mask/{n}-with-mask.png"] for n in range(12))
+    assert notice.warning and f"and {apart} of 12 such sets are torn between" in notice.text
+    assert "add --group stem to keep them together" in notice.text and 0 < apart < 12
+    assert torn(pack, held, "none") is None
+
+    whole = open_data(tmp_path / "p", group="stem")
+    held = split.held_out(resolve({"val": 0.2}), whole)
+    assert torn(whole, held) is None and torn(whole, held, "stem") is None
+    sides = {f: s for s, one in whole.splits.items() for f in one.files}
+    sides |= {whole.splits["train"].files[at]: "val" for at in held}
+    for n in range(12):
+        assert sides[f"bare/{n}.png"] == sides[f"mask/{n}-with-mask.png"]
+    assert set(sides.values()) == {"train", "val", "test"}

@@ -91,3 +91,26 @@ def test_copies_are_held_out_together_unless_a_run_was_begun_otherwise(tiny):
     assert np.array_equal(split.held_out(asked, pack, apart.tolist()), apart)
     assert np.array_equal(split.held_out(asked, pack, held.tolist()), held)
     assert np.array_equal(split.held_out(asked, pack, [1, 2, 3]), held)  # which the job refuses
+
+
+def test_what_has_files_is_drawn_by_their_names_and_groups(tiny):
+    """As a published data set was drawn before, by its order, a run that was begun so goes on."""
+    train = tiny.splits["train"]
+    names = tuple(f"{n}.png" for n in range(len(train)))
+
+    def pack(order, **more):
+        values = {name: one[order] for name, one in train.values.items()}
+        listing = tuple(names[n] for n in order)
+        return replace(tiny, splits={"train": Split(train.columns, values, listing, **more)})
+
+    asked = resolve({"val": 0.2})
+    plain = pack(np.arange(240))
+    held = split.held_out(asked, plain)
+    order = np.random.default_rng(0).permutation(240)
+    assert {order[n] for n in split.held_out(asked, pack(order))} == set(held)
+    formerly = split.held_out(asked, tiny)
+    assert not np.array_equal(held, formerly)
+    assert np.array_equal(split.held_out(asked, plain, formerly.tolist()), formerly)
+    groups = tuple(str(n // 4) for n in range(240))
+    grouped = split.held_out(asked, pack(np.arange(240), grouping=groups))
+    assert set(np.bincount(grouped // 4, minlength=60)) == {0, 4}
