@@ -170,7 +170,7 @@ def _short(name: str) -> str:
 def _kind(path: Path, argument: str, name: str) -> str:
     """What a column of this name in the header is. Raises BadArgument."""
     short, _, kind = (part.strip() for part in name.partition(":"))
-    kind = kind or KNOWN.get(short, "")
+    kind = kind or KNOWN.get(short.lower(), "")
     if kind not in KINDS:
         rule = f"does not say what its column {short or '(without a name)'} is"
         remedy = f"write {short or 'name'}:KIND in the header, of {', '.join(KINDS)}"
