@@ -425,3 +425,11 @@ def test_a_whole_image_keeps_its_shape_and_is_upright():
     assert scale == 1 and np.array_equal(same, as_is(large, 1))
     with pytest.raises(ImageError, match="a.png: is no image"):
         whole(b"no image", channels=1, longest=100, name="a.png")
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_a_bitmap_of_a_byte_a_pixel_is_grey_as_pillow_has_it(mode):
+    image = picture().convert("L") if mode == "L" else picture().convert("P")
+    found = decode(encoded(image, "BMP"), channels=1, size=image.size[::-1])
+    assert found.shape == (1, *image.size[::-1])
+    assert np.array_equal(found[0], np.asarray(image.convert("L")))

@@ -16,6 +16,7 @@ from PIL import Image
 from convscope import files, machine
 from convscope.data import folder as folders
 from convscope.data import resample
+from convscope.data import table as tables
 from convscope.data.decode import decode
 from convscope.data.folder import FolderSource
 from convscope.data.pack import read_meta, verify
@@ -447,3 +448,38 @@ def test_a_damaged_pack_is_named_with_its_remedy(tmp_path):
     ):
         open_data(root)
     assert read_meta(pack.folder)["source"] == str(root)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("how", ["another", "gone", "more"])
+def test_a_folder_that_changes_while_it_is_packed_is_an_error(tmp_path, monkeypatch, listed, how):
+    root = photos(tmp_path / "photos", count=4)
+    files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    table = tmp_path / "l.csv"
+    table.write_text("\n".join(["file,label", *(f"{f},{f[:3]}" for f in files)]))
+    options = {"labels": table} if listed else {}
+    if listed and how == "more":  # which a list does not name
+        pytest.skip("not of a list")
+
+    def slowly(path, **named):
+        if "002" in str(path):
+            if how == "gone":
+                (root / "cat" / "003.png").unlink(missing_ok=True)
+            else:
+                place = root / "cat" / ("000.png" if how == "another" else "new.png")
+                place.write_bytes(image_file(99))
+        return decode(path, **named)
+
+    for room in (folders, tables):
+        monkeypatch.setattr(room, "decode", slowly)
+    with pytest.raises(DataError, match="changed while they were packed.*start again once nothing"):
+        opened(root, **options)
+    monkeypatch.undo()
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "cache"))
+    if listed and how == "gone":
+        with pytest.raises(DataError, match=r"names cat/003\.png, which is not there"):
+            opened(root, **options)
+        return
+    pack, _ = opened(root, **options)
+    there = sum(len(split) for split in pack.splits.values())
+    assert there == len(list(root.rglob("*.png")))
