@@ -11,6 +11,7 @@ from convscope import files, models
 from convscope import recipe as recipes
 from convscope.data import sources
 from convscope.data.folder import absolute
+from convscope.data.folds import fold_of
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument
 from convscope.events import Emit
@@ -71,15 +72,19 @@ def opened(asked: Recipe, emit: Emit) -> Pack:
     options: dict[str, Any] = {
         "labels": data.labels or None, "group": data.group, "skip_bad": data.skip_bad
     }  # fmt: skip
-    if size == "auto" or asked.origin.get("data.image_size") == "measured":
-        return sources.open_data(data.name, emit, **options)
-    height, width = size.split("x")
+    if size != "auto" and asked.origin.get("data.image_size") != "measured":
+        height, width = size.split("x")
+        options["size"] = int(height), int(width)
     try:
-        return sources.open_data(data.name, emit, size=(int(height), int(width)), **options)
+        pack = sources.open_data(data.name, emit, **options)
     except BadArgument as why:
         if why.argument != "size":
             raise
         raise BadArgument("image_size", size, why.rule, why.remedy) from None
+    if not data.fold:
+        return pack
+    own_test = sources.has_test(pack, data.name, **options)
+    return fold_of(pack, data.fold, data.split_seed, own_test)
 
 
 def named(asked: Recipe, model: str | None) -> None:

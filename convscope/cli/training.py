@@ -45,6 +45,10 @@ def train(
     no_look: Annotated[
         bool, under("Run", "--no-look", help="Leave the inside of the network out of the report.")
     ] = False,
+    k_fold: Annotated[
+        int | None,
+        under("Run", metavar="K", help="Judge every image: K runs, each on a fold it never saw."),
+    ] = None,
     find_lr: Annotated[
         bool,
         under(
@@ -68,13 +72,19 @@ def train(
         )
     of_a_run: dict[str, Any] = {
         "resume": resume, "check": check, "time_budget": time_budget, "max_memory": max_memory,
-        "log": log, "profile": profile, "no_look": no_look,
+        "log": log, "profile": profile, "no_look": no_look, "k_fold": k_fold,
     }  # fmt: skip
     if find_lr:
         for name, value in of_a_run.items():
             if value:
                 raise BadArgument(name, value, "is for a run, not for --find-lr", "leave it out")
         _find_lr(data, force, as_json, {"out": out, **fields})
+        return
+    if k_fold is not None:
+        for name, value in of_a_run.items():
+            if value and name not in ("k_fold", "resume", "no_look"):
+                raise BadArgument(name, value, "is for one run, not for --k-fold", "leave it out")
+        _cross_validate(data, as_json, {"k_fold": k_fold, "out": out, "resume": resume, **fields})
         return
     if force:
         raise BadArgument(
@@ -84,6 +94,7 @@ def train(
     from convscope.console import Monitor
 
     of_a_run["look"] = not of_a_run.pop("no_look")
+    del of_a_run["k_fold"]
     missed: TargetMissed | None = None
     try:
         with Monitor() as emit:
@@ -112,6 +123,23 @@ def _find_lr(data: str | None, force: bool, as_json: bool, options: dict[str, An
         f"tried         {len(found.rates)} rates, {found.rates[0]:.1e} to {found.rates[-1]:.1e}\n"
         f"figure        {found.figure}"
     )
+
+
+def _cross_validate(data: str | None, as_json: bool, options: dict[str, Any]) -> None:
+    from convscope import console
+    from convscope.studies import folds
+
+    try:
+        with console.Monitor() as emit:
+            found = folds.cross_validate(data, emit=emit, **options)
+    except KeyboardInterrupt as why:
+        typer.echo("stopped; the same command with --out and --resume goes on", err=True)
+        raise typer.Exit(getattr(why, "exit_code", 130)) from None
+    if as_json:
+        print_json(found.as_json())
+        return
+    console.table(folds.COLUMNS, map(folds.cells, found.figures["folds"]))
+    typer.echo(f"accuracy      {folds.in_words(found.figures)}\npage          {found.page}")
 
 
 def _print_run(run: Run, seconds: float, as_json: bool) -> None:

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from convscope.data.audit.copies import components
+from convscope.data.columns import Array, Class, Columns, Labels
 from convscope.data.duplicates import Positions
+
+
+def class_targets(columns: Columns, values: Mapping[str, Array]) -> list[Array]:
+    """The values of the targets that are classes or labels; all in one class, if there are none."""
+    found = [values[name] for name, one in columns.items() if isinstance(one, Class | Labels)]
+    return found or [np.zeros(len(next(iter(values.values()))), np.int64)]
 
 
 @dataclass(frozen=True)

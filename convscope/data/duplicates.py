@@ -127,7 +127,8 @@ class Duplicates:
 
     def notice(self, name: str) -> Notice | None:
         """What there is to say of them before a training; a warning where more than ``ALARM`` of
-        the test images have been seen in training, or of all images have two labels."""
+        the test images have been seen in training, or of all images judge and are learnt from, or
+        have two labels."""
         size = "{} x {}".format(*self.size)
         kinds = {
             "test_in_train": "test images that are training images, too",
@@ -149,7 +150,8 @@ class Duplicates:
         return Notice(
             f"{name}: identical pixel for pixel at {size}: {'; '.join(said)}"
             + leaked * bool(self.test_in_train),
-            warning=self.test_in_train > ALARM * self.test or self.two_labels > ALARM * self.images,
+            warning=self.test_in_train > ALARM * self.test
+            or max(self.val_in_train, self.two_labels) > ALARM * self.images,
         )
 
 

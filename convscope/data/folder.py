@@ -184,7 +184,7 @@ class _Job:
             {split: self._chunks(split) for split in splits},
             now,
             _text(self.root),
-            {"skipped": self.skipped},
+            {"skipped": self.skipped, "own_test": self.layout.own_test},
         )
 
     def say_what_was_skipped(self) -> None:

@@ -44,11 +44,13 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """The classes of a folder, the samples of each split, and what its user should know."""
+    """The classes of a folder, the samples of each split, what its user should know, and whether
+    the test split is the folder's own."""
 
     classes: tuple[str, ...]
     splits: dict[str, list[Sample]]
     remarks: list[Notice]
+    own_test: bool
 
 
 def has_test(root: Path, found: Sequence[Found], folders: Sequence[str]) -> bool:
@@ -125,7 +127,8 @@ def arranged(
         for name in (classes if not tops else ())
         if name.lower() in FOLDERS
     ]
-    if "test" not in files:
+    own_test = "test" in files
+    if not own_test:
         halves = (
             _halves(files["train"], top) if groups is None else _grouped(files["train"], groups)
         )
@@ -150,7 +153,7 @@ def arranged(
         for split in SPLITS
         if split in files
     }
-    return Layout(tuple(classes), splits, remarks)
+    return Layout(tuple(classes), splits, remarks, own_test)
 
 
 def _passed_over(root: Path, place: str, count: int, tops: dict[str, str]) -> Notice:

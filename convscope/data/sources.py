@@ -12,7 +12,7 @@ from typing import Any
 
 from convscope.data import cache
 from convscope.data.folder import FolderSource
-from convscope.data.pack import Pack
+from convscope.data.pack import Pack, read_meta
 from convscope.data.pairs import PairsSource
 from convscope.data.published import PUBLISHED
 from convscope.data.published_source import PackagedSource, PublishedSource
@@ -130,6 +130,12 @@ def unread(name: str | Path, **options: Any) -> dict[str, int]:
     their suffix; none for other data."""
     source = source_of(name, **options)
     return source.unread() if isinstance(source, FolderSource) else {}
+
+
+def has_test(pack: Pack, name: str | Path, **options: Any) -> bool:
+    """Whether the test split of the pack of a data set is its own, and not held out here."""
+    kept = read_meta(pack.folder).get("own_test") if pack.folder is not None else True
+    return bool(source_of(name, **options).has_test if kept is None else kept)
 
 
 def locate(name: str | Path) -> Place:

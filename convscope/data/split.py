@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.data.columns import Class, Labels
-from convscope.data.division import Units
+from convscope.data.columns import Class
+from convscope.data.division import Units, class_targets
 from convscope.data.duplicates import firsts
 from convscope.data.loader import stratified
 from convscope.data.pack import Pack, Split
@@ -51,7 +51,9 @@ def held_out(asked: Recipe, pack: Pack, begun: Sequence[int] | None = None) -> N
         if names is None:
             drawn = stratified(of, share, seed, first)
         else:
-            drawn = Units.of(names, class_targets(train), seed, first).held_out(share)
+            drawn = Units.of(
+                names, class_targets(train.columns, train.values), seed, first
+            ).held_out(share)
         if begun is not None and list(begun) != drawn.tolist():
             for copies in (first, None):  # as they were once drawn
                 former = stratified(of, share, seed, copies)
@@ -67,12 +69,6 @@ def held_out(asked: Recipe, pack: Pack, begun: Sequence[int] | None = None) -> N
                 "leave it out",
             )
     return np.empty(0, np.int64)
-
-
-def class_targets(split: Split) -> list[NDArray[Any]]:
-    """The values of the targets that are classes or labels; all in one class, if there are none."""
-    found = [split.values[n] for n, one in split.columns.items() if isinstance(one, Class | Labels)]
-    return found or [np.zeros(len(split), np.int64)]
 
 
 def validation(pack: Pack, val: NDArray[np.int64]) -> Split:

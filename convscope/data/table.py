@@ -189,7 +189,7 @@ class TableSource:
 
             counts = {split: len(rows) for split, rows in splits.items()}
             chunks = {split: stream(split) for split in splits}
-            about = {"skipped": skipped}
+            about = {"skipped": skipped, "own_test": bool(table.of_kind("split"))}
             yield Contents(columns, counts, chunks, stamp, str(self.path), about)
         if self._stamp() != stamp:
             raise changed(self.path)

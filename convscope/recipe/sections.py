@@ -32,6 +32,14 @@ LABELS = Rule(
     lambda v: not v or v.lower().endswith((".csv", ".jsonl", ".parquet")),
     "a .csv, .jsonl or .parquet file",
 )
+
+
+def _is_fold(text: str) -> bool:
+    found = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text)
+    return not text or (found is not None and int(found[1]) <= int(found[2]) > 1)
+
+
+FOLD = Rule(_is_fold, "I/K, the I-th of K folds, of 2 or more")
 KERNELS = Rule(
     lambda v: v in ("auto", "plain", "fused") or "=" in v,
     "auto (measured), plain (PyTorch's own) or fused",
@@ -49,6 +57,8 @@ class Data:
     group: str = _data("auto", "Which images stay together: {values} (auto: as a table says).",
         one_of("auto", "stem", "none"), "try stem: 7.jpg and 7-mask.jpg are of one group")
     skip_bad: bool = _data(False, "Leave out rows of a table that cannot be used.")
+    fold: str = _data("", "Judge one of K folds by the others: {values}; see --k-fold.",
+        FOLD, "try 1/5")
     val: float = _data(0.1, "Share held out for validation; 0 trains on everything.",
         below(1, "a share of the training data, {range}"), "try 0.1")
     split_seed: int = _data(0, "Seed of that split.", at_least(0), "try 0")

@@ -89,7 +89,7 @@ def sweep(
     cannot be built.
     """
     folder = None if out is None else Path(out)
-    begun = _begun(folder, resume)
+    going_on = begun(folder, resume)
     planned = plan(  # everything that can be refused is refused here
         data,
         vary=vary,
@@ -103,7 +103,7 @@ def sweep(
         **options,
     )
     wanted, spec = planned.study, planned.as_json()
-    if begun and folder is not None:
+    if going_on and folder is not None:
         _same(folder, spec)
     else:
         folder = run.create(study or "sweep", planned.name, folder, Path("runs")).path
@@ -144,16 +144,17 @@ def preview(data: str | Path | None = None, **asked: Any) -> list[dict[str, Any]
     ]
 
 
-def _begun(folder: Path | None, resume: bool) -> bool:
-    """Whether the folder holds a sweep, to be gone on with. Raises BadArgument."""
+def begun(folder: Path | None, resume: bool, name: str = "sweep.json", what: str = "sweep") -> bool:
+    """Whether the folder holds a sweep, or other runs of one question, as its file of this ``name``
+    tells, to be gone on with. Raises BadArgument."""
     if resume and folder is None:
-        rule = "needs the folder of the sweep to go on with"
+        rule = f"needs the folder of the {what} to go on with"
         raise BadArgument("resume", True, rule, "add out=DIR (--out DIR)")
-    begun = folder is not None and (folder / "sweep.json").exists()
-    if begun and not resume:
-        rule = "holds a sweep already"
+    there = folder is not None and (folder / name).exists()
+    if there and not resume:
+        rule = f"holds a {what} already"
         raise BadArgument("out", folder, rule, "add resume (--resume), or name another folder")
-    return begun
+    return there
 
 
 def _same(folder: Path, spec: Mapping[str, Any]) -> None:
@@ -194,7 +195,7 @@ def _run_all(folder: Path, planned: PlannedSweep, emit: Emit) -> list[dict[str, 
         try:
             if fresh:
                 api.train(
-                    out=place.path, resume=True, look=False, emit=_quieter(emit), **one.options
+                    out=place.path, resume=True, look=False, emit=quieter(emit), **one.options
                 )
             found = {**_figures(place, one), "run": str(place.path.relative_to(folder))}
             found |= {name: _measured(name, place, one, emit) for name in part.measures}
@@ -208,7 +209,7 @@ def _run_all(folder: Path, planned: PlannedSweep, emit: Emit) -> list[dict[str, 
     return rows
 
 
-def _quieter(emit: Emit) -> Emit:
+def quieter(emit: Emit) -> Emit:
     """The epochs and progress of a run, and of its notices only the warnings."""
 
     def pass_on(event: Event) -> None:
