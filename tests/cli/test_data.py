@@ -102,3 +102,19 @@ def test_a_folder_is_looked_through(workplace, run):
     assert said.code == 2 and "--page a.html: is there already" in said.err
     said = run("data", "audit", "pets", "--only", "labls")
     assert said.code == 2 and "--only labls: is no check; did you mean labels" in said.err
+
+
+def test_a_list_of_labels_is_described_drawn_and_looked_through(workplace, run):
+    photos(workplace / "pets", ("cat", "dog"), count=5)
+    lines = [f"{kind}/{n:03}.png,{'ab'[n % 2]}" for kind in ("cat", "dog") for n in range(5)]
+    (workplace / "l.csv").write_text("\n".join(["file,label", *lines, "gone.png,a"]))
+    info = json.loads(run("data", "info", "pets", "--labels", "l.csv", "--skip-bad", "--json").out)
+    assert info["classes"] == ["a", "b"] and info["skipped"] == 1
+    assert "left out: 1" in run("data", "info", "pets", "--labels", "l.csv", "--skip-bad").out
+    words = ["data", "show", "pets", "--labels", "l.csv", "--out", "a.png"]
+    said = run(*words)
+    assert said.code == 1 and "line 12: names gone.png" in said.err
+    assert run(*words, "--skip-bad").out.strip() == "a.png"
+    words = ["pets", "--labels", "l.csv", "--skip-bad", "--only", "copies", "--json"]
+    found = json.loads(run("data", "audit", *words).out)
+    assert found["images"] == 10

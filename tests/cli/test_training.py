@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from photos import photos
 from quick import SMALL, convscope
 
 from convscope.api import Metrics
@@ -122,3 +123,20 @@ def test_numbers_of_a_run_are_plain_json(bars, run):
         assert row["val_loss"] is None
     assert isinstance(json.loads(Path("a/metrics.json").read_text())["accuracy"], float)
     assert np.isfinite(json.loads(Path("a/model.json").read_text())["temperature"])
+
+
+def test_folds_of_a_list_are_judged_one_after_another(workplace, run):
+    photos(workplace / "pets", ("cat", "dog"), count=6, size=(6, 6))
+    lines = [f"{kind}/{n:03}.png,{kind}" for kind in ("cat", "dog") for n in range(6)]
+    Path("l.csv").write_text("\n".join(["file,label", *lines, "gone.png,cat"]))
+    words = ["train", "./pets", "--labels", "l.csv", "--k-fold", "2", *SMALL, "--out", "cv"]
+    said = run(*words)
+    assert said.code == 1 and "line 14: names gone.png, which is not there" in said.err
+    said = run(*words, "--skip-bad", "--json")
+    found = json.loads(said.out)
+    assert found["n"] == 12 and [one["n"] for one in found["folds"]] == [6, 6]
+    assert found["cross_validation"] == "cv" and len(found["accuracy_ci95"]) == 2
+    said = run(*words, "--skip-bad", "--resume")
+    assert "page          cv/README.md" in said.out and "of 12 images (95% interval" in said.out
+    said = run(*words, "--time-budget", "9s")
+    assert said.code == 2 and "--time-budget 9s: is for one run, not for --k-fold" in said.err
