@@ -16,7 +16,7 @@ import math
 import os
 import posixpath
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -139,13 +139,14 @@ def read_table(path: Path, argument: str = "data") -> Table:
         rule = f"has two columns of a name: {listed(header)}"
         raise BadArgument(argument, path, rule, "rename one")
     rows: list[Row] = []
+    short = {name: _short(name) for name in header}
     table = Table(path, argument, kinds, rows, [line for line, _ in found])
     said: dict[str, tuple[str, int]] = {}  # column -> what its first value is, and where
     for at, (_, values) in enumerate(found):
         row = dict.fromkeys(kinds, "")
         for name, value in values.items():
             if name is not None:
-                row[_short(name)] = _cell(table, at, _short(name), value, said)
+                row[short[name]] = _cell(table, at, short[name], value, said)
         rows.append(row)
         if None in values:
             rule = f"has {values[None]} cells where the header has {len(header)}"
@@ -304,10 +305,10 @@ def labels_in(cell: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def find_files(table: Table, base: Path) -> None:
-    """Hold the names in the rows against the files that are there: plainly written, and with the
-    suffix of the one file of that name where a row leaves it out. Marks the rows of others, and
-    those that name a file which another row has."""
+def find_files(table: Table, base: Path, known: Container[str] = ()) -> None:
+    """Hold the names in the rows against the files that are there (some are ``known`` to be):
+    plainly written, and with the suffix of the one file of that name where a row leaves it out.
+    Marks the rows of others, and those that name a file which another row has."""
     images = table.of_kind("image")
     alone = len(images) == 1 and not table.of_kind("numbers")
     listings: dict[str, dict[str, list[str]]] = {}
@@ -317,7 +318,7 @@ def find_files(table: Table, base: Path) -> None:
             if not row[name]:
                 continue
             file = posixpath.normpath(row[name])
-            rule = _missing(base, file)
+            rule = "" if file in known else _missing(base, file)
             if rule and posixpath.splitext(file)[1].lower() not in decode.SUFFIXES:
                 folder, _, last = file.rpartition("/")
                 if folder not in listings:

@@ -110,8 +110,14 @@ class TableSource:
         are to be predicted."""
         table = rows.read_table(self.path, self.argument)
         table, unlabelled = table.without_unlabelled()
-        rows.find_files(table, self.base)
+        rows.find_files(table, self.base, self._scanned)
         return *table.usable(self.skip_bad), unlabelled
+
+    @cached_property
+    def _scanned(self) -> dict[str, tuple[int, int]]:
+        """Bytes and time of change (ns) of the images below ``root``, by path."""
+        found = [] if self.root is None or not self.root.is_dir() else scan(self.root).found
+        return {path: (size, changed) for path, size, changed in found if changed}
 
     @property
     def _table(self) -> Table:
@@ -133,29 +139,27 @@ class TableSource:
         if self.root is not None:
             names = {row[name] for row in table.rows for name in table.of_kind("image")}
             names |= {file for file, _ in bad}
-            if more := [one.path for one in scan(self.root).found if one.path not in names]:
+            if more := [path for path in self._scanned if path not in names]:
                 text = f"{plural(len(more), 'image')} in no row of {self.path.name} left out"
                 emit(Notice(f"{self.name}: {text}: {listed(more, most=3)}", warning=True))
-        return self._stamp()
+        return self._stamp(self._scanned)
 
-    def _stamp(self) -> dict[str, Any]:
-        """What the files are like now."""
+    def _stamp(self, known: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+        """What the files are like, those that are not ``known`` as they are now."""
         found = hashlib.sha256(self.path.read_bytes())
         table = self._table
+        images = table.of_kind("image")
         for row in table.rows:
-            for name in table.of_kind("image"):
-                try:
-                    info = os.stat(os.path.join(self.base, row[name]))  # noqa: PTH116, PTH118
-                    found.update(f"{info.st_size} {info.st_mtime_ns}\n".encode())
-                except OSError:  # gone since the table was read
-                    found.update(b"gone\n")
+            for name in images:
+                size, changed = known.get(row[name]) or _size_and_change(self.base, row[name])
+                found.update(b"%d %d\n" % (size, changed))
         return {"rows": len(table.rows), "digest": found.hexdigest()}
 
     @contextlib.contextmanager
     def chunks(self, emit: Emit) -> Iterator[Contents]:
         """The rows in their order, their images decoded on every core."""
         table, bad, _ = self._read
-        stamp = self._stamp()
+        stamp = self._stamp(self._scanned)
         targets, cells = _targets(table)
         together = self._groups(table)
         splits = _splits(table, targets, cells, together, self.name, emit)
@@ -191,7 +195,7 @@ class TableSource:
             chunks = {split: stream(split) for split in splits}
             about = {"skipped": skipped, "own_test": bool(table.of_kind("split"))}
             yield Contents(columns, counts, chunks, stamp, str(self.path), about)
-        if self._stamp() != stamp:
+        if self._stamp({}) != stamp:
             raise changed(self.path)
         if unread := skipped[len(bad) :]:
             named = listed([f"{path} ({problem})" for path, problem in unread], most=3)
@@ -275,6 +279,15 @@ class _Decoding:
             name=file,
             resize=self.resize,
         )
+
+
+def _size_and_change(base: Path, file: str) -> tuple[int, int]:
+    """Bytes and time of change (ns) of a file now; of one that is gone (-1, 0)."""
+    try:
+        info = os.stat(os.path.join(base, file))  # noqa: PTH116, PTH118
+    except OSError:
+        return -1, 0
+    return info.st_size, info.st_mtime_ns
 
 
 def _looked(path: Path) -> tuple[int, tuple[int, int]] | None:
