@@ -52,7 +52,8 @@ def train(
 ) -> Run:
     """Train a network, judge it once on the test split, and write its run folder.
 
-    ``data`` is a data set by name, or a folder of images. ``options`` are the recipe's fields
+    ``data`` is a data set by name, a folder of images, or a table of them; ``labels="l.csv"`` is a
+    list of a folder's images (:mod:`convscope.data.rows`). ``options`` are the recipe's fields
     (``epochs``, ``lr``, ``batch_size``, ``shift`` ...) and the network's own arguments
     (``kernel_size``, ``widths``); ``layers="c5-16 bn relu mp2 flatten fc"`` is a network in one
     line (see :mod:`convscope.models.layers`). With ``resume`` and ``out`` a run that was stopped

@@ -75,31 +75,42 @@ def group_names(paths: Sequence[str]) -> list[str]:
 
 
 def torn(pack: Pack, held: Positions, group: str = "auto") -> Notice | None:
-    """A warning of suspected groups of which some files are learnt from and others judge, and of
-    what keeps them together; ``held`` are the training images that are held out for validation.
-    Nothing where ``group`` is "none", or where the data says itself what belongs together."""
-    files = {name: split.files for name, split in pack.splits.items()}
-    if group == "none" or any(split.groups for split in pack.splits.values() if group == "auto"):
+    """A warning of groups of which some files are learnt from and others judge: those that the data
+    says, else those that names suggest, with what keeps them together. ``held`` are the training
+    images that are held out for validation; with ``group`` "none" there are no groups."""
+    splits = list(pack.splits.values())
+    if group == "none" or any(split.files is None for split in splits):
         return None
-    if any(some is None for some in files.values()):
-        return None
-    names = [name for some in files.values() for name in some or ()]
-    sides = np.repeat(np.arange(len(files)), [len(some or ()) for some in files.values()])
-    sides[held + np.flatnonzero(sides == [*files].index("train"))[0]] = -1
-    sets = [group for _, group in _groups(names)]
+    names = [name for split in splits for name in split.files or ()]
+    sides = np.repeat(np.arange(len(splits)), [len(split) for split in splits])
+    sides[held + np.flatnonzero(sides == [*pack.splits].index("train"))[0]] = -1
+    said = [name for split in splits for name in split.groups or ()]
+    by_stem = group == "stem" or not said
+    sets = [some for _, some in _groups(names)] if by_stem else _same(said)
     apart = [some for some in sets if len(set(sides[some].tolist())) > 1]
     if not apart:
         return None
     one = apart[0]
     other = next(at for at in one if sides[at] != sides[one[0]])
-    remedy = "add --group stem" if group == "auto" else "move each into one folder"
-    return Notice(
-        f"{pack.name}: files of one stem may show the same thing, and {len(apart):,} of "
-        f"{plural(len(sets), 'such set')} are torn between training and judging, such as "
-        f"{names[one[0]]} and {names[other]}, which makes figures too good: {remedy} to keep them "
-        "together, or --group none if they do not",
-        warning=True,
+    text = (
+        f"{len(apart):,} of {plural(len(sets), 'group')} of images are torn between training and "
+        f"judging, such as {names[one[0]]} and {names[other]}, which makes figures too good: "
     )
+    if not by_stem:
+        text += "write one split for all rows of a group"
+    elif group == "stem":
+        text += "they have one stem, and are in two split folders; move them into one"
+    else:
+        text += "they have one stem; --group stem keeps such together, --group none if they are not"
+    return Notice(f"{pack.name}: {text}", warning=True)
+
+
+def _same(groups: Sequence[str]) -> list[list[int]]:
+    """The positions of each group of several."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for at, name in enumerate(groups):
+        found[name].append(at)
+    return [some for some in found.values() if len(some) > 1]
 
 
 def _groups(paths: Sequence[str]) -> Iterator[tuple[str, list[int]]]:

@@ -73,8 +73,8 @@ def test_suspected_groups_are_named_before_the_training(workplace, events):
         path.rename(path.with_stem(f"{path.stem}-with-mask"))
     cs.train("./p", **OF_LISTS, out="a", emit=emit)
     [said] = [text for text in warnings_in(seen) if "stem" in text]
-    assert "of 20 such sets are torn between training and judging" in said
-    assert "add --group stem to keep them together" in said
+    assert "of 20 groups of images are torn between training and judging" in said
+    assert "--group stem keeps such together" in said
     seen.clear()
     run = cs.train("./p", **OF_LISTS, group="stem", out="b", emit=emit)
     assert not [text for text in warnings_in(seen) if "stem" in text]

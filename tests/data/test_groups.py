@@ -1,5 +1,6 @@
 """Files that belong together are told by their names, and numbering accuses nobody."""
 
+import numpy as np
 import pytest
 from photos import image_file
 
@@ -79,8 +80,8 @@ def test_torn_groups_are_named_with_the_flag_that_keeps_them_together(tmp_path):
     sides = {f: s for s, one in pack.splits.items() for f in one.files}
     sides |= {pack.splits["train"].files[at]: "val" for at in held}
     apart = sum(sides[f"bare/{n}.png"] != sides[f"mask/{n}-with-mask.png"] for n in range(12))
-    assert notice.warning and f"and {apart} of 12 such sets are torn between" in notice.text
-    assert "add --group stem to keep them together" in notice.text and 0 < apart < 12
+    assert notice.warning and f"{apart} of 12 groups of images are torn between" in notice.text
+    assert "one stem; --group stem keeps such together" in notice.text and 0 < apart < 12
     assert torn(pack, held, "none") is None
 
     whole = open_data(tmp_path / "p", group="stem")
@@ -91,3 +92,17 @@ def test_torn_groups_are_named_with_the_flag_that_keeps_them_together(tmp_path):
     for n in range(12):
         assert sides[f"bare/{n}.png"] == sides[f"mask/{n}-with-mask.png"]
     assert set(sides.values()) == {"train", "val", "test"}
+
+
+def test_groups_of_a_list_that_are_in_two_splits_are_named(tmp_path):
+    lines = ["file,label,split,group"]
+    for n in range(6):
+        (tmp_path / f"{n}.png").write_bytes(image_file(n, (6, 6)))
+        lines.append(f"{n}.png,{'ab'[n % 2]},{'test' if n > 3 else 'train'},{'xyyyzz'[n]}")
+    (tmp_path / "l.csv").write_text("\n".join(lines))
+    pack, nothing = open_data(tmp_path / "l.csv"), np.empty(0, np.int64)
+    assert torn(pack, nothing) is None
+    (tmp_path / "l.csv").write_text("\n".join(lines).replace("3.png,b,train", "3.png,b,test"))
+    notice = torn(open_data(tmp_path / "l.csv"), nothing)
+    assert "1 of 2 groups of images are torn" in notice.text and "1.png and 3.png" in notice.text
+    assert notice.text.endswith("write one split for all rows of a group") and notice.warning
