@@ -31,13 +31,13 @@ import torch
 from convscope.data import duplicates, groups, split
 from convscope.data.sources import open_data
 from convscope.recipe import Recipe
-began = time.perf_counter()
+began, busy = time.perf_counter(), time.process_time()
 pack = open_data(sys.argv[1], **({"labels": sys.argv[2]} if len(sys.argv) > 2 else {}))
-opened = time.perf_counter()
+opened, busy = time.perf_counter(), time.process_time() - busy
 held = split.held_out(Recipe(), pack)
 duplicates.found_in(pack), groups.torn(pack, held)
 counts = {name: len(one) for name, one in pack.splits.items()}
-print(json.dumps([opened - began, time.perf_counter() - opened, counts]))
+print(json.dumps([opened - began, busy, time.perf_counter() - opened, counts]))
 """
 
 
@@ -61,8 +61,9 @@ def write(root: Path) -> None:
     (root / "labels.csv").write_text("\n".join(lines) + "\n")
 
 
-def start(cache: Path, *given: Path) -> tuple[float, float, dict[str, int]]:
-    """Seconds to the opened pack, seconds that a training looks at it, and its counts."""
+def start(cache: Path, *given: Path) -> tuple[float, float, float, dict[str, int]]:
+    """Seconds to the opened pack, of all cores' time for it, and that a training looks at it; and
+    its counts."""
     done = subprocess.run(
         [sys.executable, "-c", START, *map(str, given)],
         env={**os.environ, "CONVSCOPE_CACHE": str(cache)},
@@ -70,8 +71,8 @@ def start(cache: Path, *given: Path) -> tuple[float, float, dict[str, int]]:
         text=True,
         check=True,
     )
-    opened, looked, counts = json.loads(done.stdout)
-    return opened, looked, counts
+    opened, busy, looked, counts = json.loads(done.stdout)
+    return opened, busy, looked, counts
 
 
 def measured(root: Path, repeats: int) -> list[dict[str, object]]:
@@ -81,12 +82,12 @@ def measured(root: Path, repeats: int) -> list[dict[str, object]]:
     for _ in range(repeats):
         for name, arguments in given.items():
             with tempfile.TemporaryDirectory(dir=root) as cache:
-                first, _, counts = start(Path(cache), *arguments)
-                second, looked, _ = start(Path(cache), *arguments)
+                first, packing, _, counts = start(Path(cache), *arguments)
+                second, again, looked, _ = start(Path(cache), *arguments)
             assert counts == {"train": 50_000, "test": 10_000}, counts
-            found[name].append([first, second, looked])
+            found[name].append([first, packing, second, again, looked])
             print(f"{name}: pack {first:.1f} s, second start {second:.2f} s", file=sys.stderr)
-    columns = ("pack", "second_start", "look_before_training")
+    columns = ("pack", "pack_cpu", "second_start", "second_start_cpu", "look_before_training")
     return [
         {
             "what": name,
@@ -111,8 +112,9 @@ def main() -> None:
         load = [*before, *os.getloadavg()]
     for row in rows:
         print(
-            f"{row['what']:7} pack {row['pack']:6.1f} s   second start {row['second_start']:5.2f} s"
-            f"   look before training {row['look_before_training']:5.2f} s"
+            f"{row['what']:7} pack {row['pack']:.1f} s (processors {row['pack_cpu']:.1f} s)   "
+            f"second start {row['second_start']:.2f} s ({row['second_start_cpu']:.2f} s)   "
+            f"look before training {row['look_before_training']:.2f} s"
         )
     print(f"load {load[0]:.1f} before, {load[3]:.1f} after, {os.cpu_count()} cores")
     if asked.json:

@@ -86,3 +86,8 @@ def test_a_label_of_one_image_is_learnt_whatever_the_seed():
         units = Units.of([f"{n}" for n in range(20)], [np.arange(20) % 2, tags], seed)
         chosen = units.held_out(0.3)
         assert 4 not in chosen and tags[chosen, 2].any()
+
+
+def test_what_is_left_over_of_each_class_is_dealt_evenly():
+    names, labels = [f"{n}.png" for n in range(120)], np.repeat(np.arange(20), 6)
+    assert np.bincount(Units.of(names, [labels]).folds(5)).tolist() == [24] * 5
