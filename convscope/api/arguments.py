@@ -33,8 +33,8 @@ def given(
             rule = f"is a network of its own, and so is model={model}"
             raise BadArgument("layers", arguments["layers"], rule, "leave one of them out")
         model = "layers"
-    if fields.get("labels"):
-        fields["labels"] = str(absolute(Path(fields["labels"])))
+    if fields.get("labels") is not None:
+        fields["labels"] = full_table(fields["labels"])
     return {"data": None if data is None else full(data), "model": model} | fields, arguments
 
 
@@ -42,6 +42,11 @@ def full(data: str | Path) -> str:
     """A folder or table by its full path, so that a run finds it from everywhere."""
     own = sources.is_folder(data) or sources.is_table(data)
     return str(absolute(Path(data)) if own else data)
+
+
+def full_table(labels: str | Path) -> str:
+    """A table of a folder's images by its full path; "none" stays."""
+    return str(labels) if str(labels) == "none" else str(absolute(Path(labels)))
 
 
 def resolved(
@@ -62,16 +67,16 @@ def spelt_out(asked: Recipe) -> Recipe:
     """The recipe with its folder, its table and its image size as a run's own recipe has them."""
     name, size, labels = full(asked.data.name), asked.data.image_size, asked.data.labels
     size = f"{size}x{size}" if size.isdecimal() else size
-    labels = labels and str(absolute(Path(labels)))
-    return replace(asked, data=replace(asked.data, name=name, image_size=size, labels=labels))
+    data = replace(asked.data, name=name, image_size=size, labels=full_table(labels))
+    return replace(asked, data=data)
 
 
 def opened(asked: Recipe, emit: Emit) -> Pack:
     """The data of a recipe, its images of the size that is asked for."""
     data, size = asked.data, asked.data.image_size
-    options: dict[str, Any] = {
-        "labels": data.labels or None, "group": data.group, "skip_bad": data.skip_bad
-    }  # fmt: skip
+    options: dict[str, Any] = {"group": data.group, "skip_bad": data.skip_bad}
+    if data.labels != "none":
+        options["labels"] = data.labels
     if size != "auto" and asked.origin.get("data.image_size") != "measured":
         height, width = size.split("x")
         options["size"] = int(height), int(width)
@@ -81,7 +86,7 @@ def opened(asked: Recipe, emit: Emit) -> Pack:
         if why.argument != "size":
             raise
         raise BadArgument("image_size", size, why.rule, why.remedy) from None
-    if not data.fold:
+    if data.fold == "none":
         return pack
     own_test = sources.has_test(pack, data.name, **options)
     return fold_of(pack, data.fold, data.split_seed, own_test)

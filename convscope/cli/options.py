@@ -76,8 +76,7 @@ def _fields() -> dict[str, Any]:
     made = {name: _option(name, *about) for name, about in JOB.items()}
     for name, of in options().items():
         if name != "data":
-            typed = default_as_typed(name)
-            text = f"{of.help.removesuffix('.')} [default: {typed}]" if typed else of.help
+            text = f"{of.help.removesuffix('.')} [default: {default_as_typed(name)}]"
             made[name] = _option(name, of.kind, of.heading, text)
     return made
 

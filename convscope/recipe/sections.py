@@ -29,17 +29,17 @@ SIZE = Rule(
     lambda v: bool(re.fullmatch(r"auto|[1-9]\d*(x[1-9]\d*)?", v)), "auto, N or HxW in pixels"
 )
 LABELS = Rule(
-    lambda v: not v or v.lower().endswith((".csv", ".jsonl", ".parquet")),
-    "a .csv, .jsonl or .parquet file",
+    lambda v: v == "none" or v.lower().endswith((".csv", ".jsonl", ".parquet")),
+    "none, or a .csv, .jsonl or .parquet file",
 )
 
 
 def _is_fold(text: str) -> bool:
     found = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text)
-    return not text or (found is not None and int(found[1]) <= int(found[2]) > 1)
+    return text == "none" or (found is not None and int(found[1]) <= int(found[2]) > 1)
 
 
-FOLD = Rule(_is_fold, "I/K, the I-th of K folds, of 2 or more")
+FOLD = Rule(_is_fold, "none, or I/K, the I-th of K folds, of 2 or more")
 KERNELS = Rule(
     lambda v: v in ("auto", "plain", "fused") or "=" in v,
     "auto (measured), plain (PyTorch's own) or fused",
@@ -52,12 +52,12 @@ class Data:
     """What is learnt from."""
 
     name: str = _data("mnist", "A data set by name, or a folder of images.")
-    labels: str = _data("", "A table of the folder's images: file, label, split, group.",
-        LABELS, "try labels.csv, as data audit --write makes it")
+    labels: str = _data("none", "A table of the folder's images: file, label, split, group.",
+        LABELS, "try labels.csv")
     group: str = _data("auto", "Which images stay together: {values} (auto: as a table says).",
-        one_of("auto", "stem", "none"), "try stem: 7.jpg and 7-mask.jpg are of one group")
+        one_of("auto", "stem", "none"), "try stem")
     skip_bad: bool = _data(False, "Leave out rows of a table that cannot be used.")
-    fold: str = _data("", "Judge one of K folds by the others: {values}; see --k-fold.",
+    fold: str = _data("none", "Judge one of K folds by the others: {values}; see --k-fold.",
         FOLD, "try 1/5")
     val: float = _data(0.1, "Share held out for validation; 0 trains on everything.",
         below(1, "a share of the training data, {range}"), "try 0.1")

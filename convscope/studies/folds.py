@@ -91,7 +91,7 @@ def cross_validate(
     if isinstance(k_fold, bool) or not isinstance(k_fold, int) or not 2 <= k_fold <= 9999:
         rule = "must be how many folds, a whole number of at least 2"
         raise BadArgument("k_fold", k_fold, rule, "try 5")
-    if options.get("fold"):
+    if options.get("fold", "none") not in (None, "none"):
         rule = "is one fold, and k_fold (--k-fold) trains all of them"
         raise BadArgument("fold", options["fold"], rule, "leave one of them out")
     folder = None if out is None else Path(out)

@@ -13,7 +13,6 @@ import torch
 from convscope import models
 from convscope import recipe as recipes
 from convscope.api import arguments
-from convscope.data.folder import absolute
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
@@ -94,8 +93,8 @@ def plan(
     """The runs that :func:`convscope.sweep` trains where it is asked for the same. Raises
     BadArgument for a setting that cannot be built."""
     place = None if data is None else arguments.full(data)
-    if options.get("labels"):
-        options["labels"] = str(absolute(Path(options["labels"])))
+    if options.get("labels") is not None:
+        options["labels"] = arguments.full_table(options["labels"])
     given = {"data": place, **options, "augment": None if augment else False}
     given |= QUICK if quick else {}
     shared = {name: value for name, value in given.items() if value is not None}

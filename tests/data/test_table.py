@@ -350,3 +350,10 @@ def test_a_lone_label_is_learnt_from(tmp_path):
         pack, events = opened(tmp_path / "photos", labels=path)
         assert f"cat/00{rare}.png" in (pack.splits["train"].files or ())
         assert any("test has no image of rare" in one for one in notices(events))
+
+
+def test_classes_that_are_one_number_have_one_order(tmp_path):
+    names = [f"{'0' * n}7" for n in range(6)]
+    rows = [f"cat/00{n}.png,{name}" for n, name in enumerate(names)]
+    path = listed_photos(tmp_path, ["file,label", *rows, "dog/000.png,8", "dog/001.png,8"])
+    assert open_data(tmp_path / "photos", labels=path).classes == (*sorted(names), "8")
