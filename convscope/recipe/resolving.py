@@ -10,6 +10,7 @@ from convscope.errors import BadArgument, nearest
 from convscope.recipe.rules import checked
 from convscope.recipe.sections import (
     AUGMENT_BY_DATA,
+    AUGMENT_BY_NAME,
     SECTIONS,
     Augment,
     Recipe,
@@ -22,12 +23,13 @@ def resolve(
     typed: Mapping[str, Any],
     model_arguments: Mapping[str, Any] | None = None,
     recipe: Recipe | None = None,
-    augment: bool = True,
+    augment: bool | str = True,
 ) -> Recipe:
     """What the user typed over a recipe over the defaults, every value checked.
 
     ``typed`` has flat names (``epochs``, ``lr``, ``shift``, ``data``, ``model``; None is 'not
-    typed'). ``augment=False`` switches off whatever augmentation is not typed. Raises BadArgument.
+    typed'). ``augment`` names what stands for the augmentation that is not typed: ``none`` or
+    False, ``light``, ``strong``; True leaves it to recipe and data. Raises BadArgument.
 
     >>> r = resolve({"epochs": 2, "optimizer": "sgd"})
     >>> r.train.epochs, r.origin["train.epochs"], r.train.lr, r.origin["train.lr"]
@@ -40,6 +42,7 @@ def resolve(
     data_name = given["data"].get("name", base.data.name)
     fallback: dict[str, Any] = {s: kind() for s, kind in SECTIONS.items()}
     fallback["augment"] = AUGMENT_BY_DATA.get(data_name, Augment())
+    policy = None if augment is True else augmentation(augment or "none", data_name)
     for section, kind in SECTIONS.items():
         merged: dict[str, Any] = {}
         for flat, option in options().items():
@@ -49,8 +52,8 @@ def resolve(
             of_base = getattr(getattr(base, section), name)
             if name in given[section]:
                 merged[name], origin[key] = checked(flat, given[section][name], option), "typed"
-            elif section == "augment" and not augment:
-                merged[name], origin[key] = option.default, "typed"
+            elif section == "augment" and policy is not None:
+                merged[name], origin[key] = getattr(policy, name), "typed"
             elif key in base.origin or of_base != option.default:
                 merged[name] = checked(f"[{section}] {name}", of_base, option)
                 origin[key] = "recipe"
@@ -74,6 +77,25 @@ def resolve(
     return replace(resolved, claim=recipe.claim if _same_arithmetic(resolved, as_claimed) else None)
 
 
+def augmentation(name: str, data: str) -> Augment:
+    """What a name stands for: ``light`` is the own augmentation of a data set that has one, else
+    for photos, and ``strong`` is TrivialAugment besides. Raises BadArgument.
+
+    >>> augmentation("light", "mnist").shift, augmentation("light", "photos/").flip
+    (1, True)
+    """
+    if name not in AUGMENT_BY_NAME:
+        remedy = nearest(str(name), AUGMENT_BY_NAME)
+        raise BadArgument("augment", name, "must be none, light or strong", remedy)
+    own = AUGMENT_BY_DATA.get(data)
+    if name == "none" or own is None:
+        return AUGMENT_BY_NAME[name]
+    if name == "strong" and not own.flip:
+        rule = f"turns images by up to 135 degrees, which makes a 9 of a 6 in {data}"
+        raise BadArgument("augment", name, rule, "try light, or --randaugment 2")
+    return replace(own, trivialaugment=name == "strong")
+
+
 def _by_section(typed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What was typed, by section and field. Raises BadArgument for an unknown name."""
     given: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
@@ -94,7 +116,9 @@ USED: dict[str, tuple[Callable[[Recipe], object], str]] = {
     "padding": (
         lambda r: any(
             getattr(r.augment, name)
-            for name in ("shift", "rotate", "scale", "shear", "crop", "randaugment")
+            for name in (
+                *("shift", "rotate", "scale", "shear", "crop", "randaugment", "trivialaugment"),
+            )
         ),
         "where nothing is moved",
     ),

@@ -138,6 +138,8 @@ class Augment:
         up_to(10, "0 to 10 operations an image"), "try 2")
     magnitude: int = _augment(9, "Their strength, 0 to 30.",
         up_to(30, "a whole number, 0 to 30"), "try 9")
+    trivialaugment: bool = _augment(
+        False, "One random operation of random strength an image (TrivialAugment Wide).")
     cutout: int = _augment(0, "Side of a blacked-out square, in pixels.", PIXELS, "try 8")
     erase: float = _augment(0.0, "Probability of a random rectangle of noise.",
         up_to(1, "a probability, {range}"), "try 0.25")
@@ -214,6 +216,13 @@ AUGMENT_BY_DATA: dict[str, Augment] = {
     "fashion-mnist": Augment(shift=2, flip=True),
     "cifar10": Augment(shift=4, flip=True),
     "cifar100": Augment(shift=4, flip=True),
+}
+
+# Augmentation by name. Photos keep their class when they are mirrored and a little is cut off.
+AUGMENT_BY_NAME: dict[str, Augment] = {
+    "none": Augment(),
+    "light": Augment(crop=0.7, flip=True),
+    "strong": Augment(crop=0.7, flip=True, trivialaugment=True),
 }
 
 

@@ -67,7 +67,7 @@ def sweep(
     seeds: int | Sequence[int] | None = None,
     model: str | None = None,
     recipe: str | Path | None = None,
-    augment: bool = True,
+    augment: bool | str = True,
     out: str | Path | None = None,
     resume: bool = False,
     quick: bool = False,

@@ -1,0 +1,47 @@
+"""What a recipe leaves open where the data are one's own, and what is said of it: defaults that
+suit the data, under whatever was typed or stands in a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+from convscope.data import sources
+from convscope.data.columns import Image
+from convscope.data.pack import Pack
+from convscope.events import Emit, Notice
+from convscope.recipe import AUGMENT_BY_NAME, Augment, Recipe
+
+
+def suited(asked: Recipe, pack: Pack, emit: Emit) -> Recipe:
+    """The recipe of a new run on these data. Each value that it changes was a default, and is one
+    still; a :class:`~convscope.events.Notice` says what it became and why. Published data keep
+    their own defaults."""
+    if not (sources.is_folder(asked.data.name) or sources.is_table(asked.data.name)):
+        return asked
+    return _augmented(asked, pack, emit)
+
+
+def _augmented(asked: Recipe, pack: Pack, emit: Emit) -> Recipe:
+    """Colour images, which are photos as a rule, get the augmentation ``light``."""
+    images = [one for one in pack.inputs.values() if isinstance(one, Image)]
+    if any(image.channels != 3 for image in images):
+        return asked
+    light, given = AUGMENT_BY_NAME["light"], asked.augment
+    if given.alternating_flip:
+        light = replace(light, flip=False)
+    names = [f.name for f in fields(Augment) if asked.origin.get(f"augment.{f.name}") == "default"]
+    changed = {
+        name: getattr(light, name)
+        for name in names
+        if getattr(light, name) != getattr(given, name)
+    }
+    if not changed:
+        return asked
+    how = {"crop": "a random part of at least 70 % of the area", "flip": "mirrored or not"}
+    emit(
+        Notice(
+            f"colour images: learnt from as augmented, each {' and '.join(map(how.get, changed))} "
+            "(--aug light; --no-flip where left is not right, --aug strong for more, --aug none)"
+        )
+    )
+    return replace(asked, augment=replace(given, **changed))
