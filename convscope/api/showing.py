@@ -14,8 +14,8 @@ from torch import nn
 from convscope import files, models, run
 from convscope import recipe as recipes
 from convscope.api.arguments import draw, figure_path, fresh, full
-from convscope.data import digits, duplicates, published, sources
 from convscope.data import augment as augmentation
+from convscope.data import digits, duplicates, published, sources
 from convscope.data.columns import Class, as_json
 from convscope.data.decode import whole
 from convscope.data.loader import tensor_of

@@ -214,7 +214,7 @@ def find_lr(
     name = f"{Path(asked.data.name).name}-{short(asked.model.name)}-lr.png"
     path = figure_path(out, name, force)
     pack = opened(asked, emit)
-    asked = suited(asked, pack, emit)
+    asked = suited(asked, pack, silent)
     with machine.at_work(asked.train.threads):
         job = prepare(asked, pack, emit)
         if asked.train.memory_format != "auto":

@@ -31,7 +31,8 @@ FLAGS = {
 JOB: dict[str, tuple[type, str, str]] = {  # no field of a recipe -> type, heading, help
     "recipe": (str, NETWORK, "A recipe by name (see `recipes`) or a .toml file."),
     "augment": (
-        str, AUGMENTATION,
+        str,
+        AUGMENTATION,
         "none, light (flip, small crop) or strong (TrivialAugment besides), under what is typed "
         "[default: the data set's own; light for your own colour images]",
     ),

@@ -71,6 +71,7 @@ def resolve(
     values["train"] = _completed(values["train"], origin)
     resolved = Recipe(**values, origin=origin)
     _used(resolved, given)
+    _counted_once(resolved.train)
     if recipe is None or recipe.claim is None:
         return resolved
     as_claimed = resolve({}, {}, replace(recipe, claim=None))
@@ -111,6 +112,10 @@ def _by_section(typed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 USED: dict[str, tuple[Callable[[Recipe], object], str]] = {
     "split_seed": (lambda r: r.data.val, "with val=0"),
     "abstain": (lambda r: r.data.val, "with val=0"),
+    "keep": (
+        lambda r: r.train.keep == "best" or not r.train.early_stopping,
+        "with early_stopping, which keeps the best",
+    ),
     "nesterov": (lambda r: r.train.optimizer == "sgd" and r.train.momentum, "without momentum"),
     "magnitude": (lambda r: r.augment.randaugment, "without randaugment"),
     "padding": (
@@ -131,6 +136,16 @@ def _used(resolved: Recipe, given: Mapping[str, Mapping[str, Any]]) -> None:
         typed = given[options()[name].section]
         if name in typed and not is_used(resolved):
             raise BadArgument(name, typed[name], f"is not used {otherwise}", "leave it out")
+
+
+def _counted_once(train: Train) -> None:
+    """Refuse to make up for rare classes twice. Raises BadArgument."""
+    names = ("class_weights", "logit_adjustment", "sampler")
+    on = [(n, getattr(train, n)) for n in names if getattr(train, n) != getattr(Train, n)]
+    if len(on) > 1:
+        (first, its), (second, value) = on[:2]
+        rule = f"makes up for rare classes, and so does {first}={its}: they would count twice"
+        raise BadArgument(second, value, rule, "leave one of them out")
 
 
 def _argument(key: str) -> bool:

@@ -79,6 +79,15 @@ class Train:
         below(1, "a share of all steps, {range}"), "try 0.25", by=("schedule", WARMUP_BY_SCHEDULE))
     label_smoothing: float = _train(
         0.0, "Share of a target that goes to all classes.", below(1), "try 0.1")
+    class_weights: str = _train("none",
+        "{values}; auto: rare classes count more in the loss, by inverse frequency.",
+        one_of("none", "auto"), "try auto")
+    logit_adjustment: float = _train(
+        0.0, "So much of each class's log frequency joins its logit in the loss; 0 is off.",
+        OR_OFF, "try 1")
+    sampler: str = _train("shuffle",
+        "{values}: every image once an epoch, or each class as often.",
+        one_of("shuffle", "balanced"), "try balanced")
     clip_grad: float = _train(0.0, "Largest norm of a gradient; 0 is off.", OR_OFF, "try 1")
     ema: float = _train(
         0.0, "Decay of the weights' moving average, which is judged and kept; 0 is off.",
@@ -87,6 +96,9 @@ class Train:
         0, "End after so many epochs without a better validation loss, and keep the best weights; "
         "0 is off.",
         at_least(0, "a whole number of epochs, 0: off"), "try 5")
+    keep: str = _train("last",
+        "Which weights are kept: {values} on validation; small data of one's own: best.",
+        one_of("last", "best"), "try best")
     steps: int = _train(
         0, "End after so many steps, whatever the epochs have left; 0 is whole epochs.",
         at_least(0, "a whole number of at least 0 (0: whole epochs)"), "try 1000")
@@ -109,6 +121,11 @@ class Train:
         at_least(0, "a whole number of at least 0 (0: all cores)"), "try 0")
     checkpoint_seconds: float = _machine(60.0, "At most so much work is lost to a power cut.",
         FINITE, "try 60")
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of the epoch with the lowest validation loss are kept."""
+        return self.keep == "best" or self.early_stopping > 0
 
 
 @dataclass(frozen=True)

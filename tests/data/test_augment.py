@@ -54,7 +54,9 @@ def test_bytes_and_floats_agree(spec):
     )
     apart = (one - two * 255).abs()
     assert float(two.min()) >= 0 and float(two.max()) <= 1
-    if not (spec.randaugment or spec.trivialaugment) or steps == 0:  # posterize and the like make a great step of a small
+    if (
+        not (spec.randaugment or spec.trivialaugment) or steps == 0
+    ):  # posterize and the like make a great step of a small
         assert float(apart.max()) < 0.51 + steps
     else:
         assert float(apart.median()) < 1.5

@@ -68,8 +68,11 @@ def test_randaugment_does_what_torchvision_does_image_by_image(magnitude, channe
 @pytest.mark.parametrize("channels", [1, 3])
 def test_trivialaugment_does_what_torchvision_does_image_by_image(channels):
     theirs = TrivialAugmentWide()
-    named = {"shear-x": "ShearX", "shear-y": "ShearY", "translate-x": "TranslateX",
-             "translate-y": "TranslateY", "saturation": "Color", "autocontrast": "AutoContrast"}  # fmt: skip
+    named = {
+        **{"shear-x": "ShearX", "shear-y": "ShearY", "saturation": "Color"},
+        **{"translate-x": "TranslateX", "translate-y": "TranslateY"},
+        "autocontrast": "AutoContrast",
+    }
     y, x = np.mgrid[:40, :45]
     smooth = 90 + 60 * np.sin(x / 6 + np.arange(channels)[:, None, None]) + 2 * y
     images = torch.from_numpy(smooth.astype(np.uint8)).repeat(600, 1, 1, 1)

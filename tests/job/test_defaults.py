@@ -9,6 +9,7 @@ from listening import notices
 from photos import opened, photos
 
 from convscope.api.arguments import given, resolved
+from convscope.job import defaults
 from convscope.job.defaults import suited
 from convscope.recipe import AUGMENT_BY_NAME, Augment
 
@@ -20,6 +21,15 @@ def own(request, tmp_path_factory):
     """A folder of images, its pack, and whether they are in colour."""
     folder = photos(tmp_path_factory.mktemp("own"), mode=request.param)
     return folder, opened(folder)[0], request.param == "RGB"
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """A folder of 200 images to learn from, and its pack."""
+    folder = tmp_path_factory.mktemp("few")
+    photos(folder / "train", count=100, classes=("cat", "dog"), size=(8, 8))
+    photos(folder / "test", count=1, classes=("cat", "dog"), size=(8, 8))
+    return folder, opened(folder)[0]
 
 
 def asked(data, augment=True, **typed):
@@ -56,6 +66,33 @@ def test_what_is_typed_stands(own, augment, typed, wanted, events):
     for name, value in typed.items():
         assert getattr(recipe.augment, name) == value
         assert recipe.origin[f"augment.{name}"] == "typed"
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ({}, "best"),
+        ({"keep": "last"}, "last"),
+        ({"early_stopping": 3}, "last"),
+        ({"val": 0.1}, "last"),  # 20 images tell no epoch from another
+        ({"val": 0}, "last"),
+    ],
+)
+def test_few_images_keep_the_best_weights(few, typed, kept, events):
+    folder, pack = few
+    seen, emit = events
+    recipe = suited(asked(folder, **{"val": 0.3} | typed), pack, emit)
+    assert recipe.train.keep == kept
+    said = [text for text in notices(seen) if "--keep last" in text]
+    assert len(said) == (kept == "best")
+    if said:
+        assert said[0].startswith("140 images are few") and "The 60 images of validation" in said[0]
+
+
+def test_many_images_keep_the_last_weights(few, events, monkeypatch):
+    folder, pack = few
+    monkeypatch.setattr(defaults, "SMALL", 140)
+    assert suited(asked(folder, val=0.3), pack, events[1]).train.keep == "last"
 
 
 def test_published_data_keep_their_own_defaults(own, events):
