@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from convscope import api, notebook
 from convscope.events import Emit, EpochEnd, Event, Notice, Progress, silent
 from convscope.formatting import duration
+from convscope.studies import learning_curve as curves
 from convscope.studies import sweep as studies
 
 P = ParamSpec("P")
@@ -150,3 +151,4 @@ evaluate = _watched(api.evaluate, "Judging")
 explain = _watched(api.explain, "Explaining")
 find_lr = _watched(api.find_lr, "Searching for a learning rate")
 sweep = _watched(studies.sweep, "A sweep")
+learning_curve = _watched(curves.learning_curve, "A learning curve")

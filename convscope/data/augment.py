@@ -6,8 +6,8 @@ CPU wherever the images are, so that a seed means the same everywhere. :func:`au
 recipe asks for in this order: flip or alternating flip, shift, warp (crop, then scale, shear and
 rotate; :mod:`convscope.data.warp`), colour (brightness, contrast and saturation, then hue),
 randaugment or trivialaugment, cutout, erase, mixup or cutmix. :func:`draw` makes its beginning a
-part of copying a batch from its source. What is off draws no random numbers, so switching it on changes what those
-after it draw. The number of threads changes nothing.
+part of copying a batch from its source. What is off draws no random numbers, so switching it on
+changes what those after it draw. The number of threads changes nothing.
 """
 
 from __future__ import annotations

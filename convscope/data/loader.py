@@ -111,6 +111,21 @@ def stratified(
     return np.flatnonzero(chosen[first])
 
 
+def nested(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+    """Indices, ascending, of a seeded ``share`` of each class, of at least one image; those of a
+    smaller share are among those of a larger one.
+
+    >>> few, more = (nested(np.arange(100) % 2, share, seed=0) for share in (0.1, 0.3))
+    >>> len(few), len(more), bool(np.isin(few, more).all())
+    (10, 30, True)
+    """
+    random, chosen = np.random.default_rng(seed_of(seed, 1)), []
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        chosen.append(members[: max(1, round(share * len(members)))])
+    return np.sort(np.concatenate(chosen))
+
+
 def balanced(labels: Tensor, generator: torch.Generator) -> Tensor:
     """As many positions as there are labels [N], shuffled: of each class that occurs N/K, or one
     more, which is drawn; each of its records as often as the others, or once more.

@@ -17,9 +17,9 @@ from convscope import devices, kernels, models, trial
 from convscope.data import augment, duplicates
 from convscope.data.columns import Image
 from convscope.data.duplicates import Duplicates
-from convscope.data.loader import Loader, tensor_of, to_input
+from convscope.data.loader import Loader, nested, tensor_of, to_input
 from convscope.data.pack import Pack, Split
-from convscope.data.split import held_out, statistics, validation
+from convscope.data.split import held_out, statistics, strata, validation
 from convscope.engine import choice
 from convscope.engine.tuned_network import FORMATS
 from convscope.errors import BadArgument
@@ -157,7 +157,7 @@ def prepare(
         raise BadArgument(name, getattr(asked.train, name), rule, "leave one of them out")
     if asked.asked("train.abstain"):
         selective.check(asked.train.abstain, len(judged))
-    indices = torch.from_numpy(np.setdiff1d(np.arange(len(train)), held))
+    indices = torch.from_numpy(_learnt(asked, train, held))
     name = Path(asked.data.name).name
     emit(
         Notice(
@@ -219,6 +219,14 @@ def build(asked: Recipe, pack: Pack) -> nn.Module:
     """The network of a recipe for some data, as its seed makes it. Raises BadArgument."""
     name, arguments = asked.model.name, asked.model.arguments
     return models.build_for(name, pack.columns, arguments, asked.model.shared_trunk)
+
+
+def _learnt(asked: Recipe, train: Split, held: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The training records that are learnt from: those not held out, or a share of each class."""
+    indices = np.setdiff1d(np.arange(len(train)), held)
+    if asked.data.share < 1:
+        indices = indices[nested(strata(train)[indices], asked.data.share, asked.train.seed)]
+    return indices
 
 
 def _counted(loader: Loader, train: Train, emit: Emit) -> None:

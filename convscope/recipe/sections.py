@@ -43,6 +43,8 @@ class Data:
     val: float = _data(0.1, "Share held out for validation; 0 trains on everything.",
         below(1, "a share of the training data, {range}"), "try 0.1")
     split_seed: int = _data(0, "Seed of that split.", at_least(0), "try 0")
+    share: float = _data(1.0, "Share of each class's training images that is learnt from.",
+        Rule(lambda v: 0 < v <= 1, "a share, 0 < {name} <= 1"), "try 0.5")
     image_size: str = _data("auto", "Size that a folder's images are brought to: {values}.",
         SIZE, "try 64 or 48x64")
     normalise: bool = _data(

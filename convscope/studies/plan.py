@@ -99,7 +99,7 @@ def plan(
     wanted = _wanted(study, vary, shared, _seeds(seeds, quick))
     if quick:
         wanted = replace(wanted, question=f"{wanted.question} {NOTHING}".strip())
-    return PlannedSweep(wanted, shared, tuple(_runs(wanted, emit)))
+    return PlannedSweep(wanted, shared, tuple(runs_of(wanted, emit)))
 
 
 def _seeds(seeds: int | Sequence[int] | None, quick: bool) -> tuple[int, ...] | None:
@@ -145,7 +145,7 @@ def _wanted(
     return wanted
 
 
-def _runs(wanted: Study, emit: Emit) -> Iterator[PlannedRun]:
+def runs_of(wanted: Study, emit: Emit) -> Iterator[PlannedRun]:
     """Every run, seed by seed, so that a sweep that is stopped has as many of each setting; their
     recipes are checked and their networks built, without values, to see that they fit."""
     packs: dict[tuple[str, str], Pack] = {}

@@ -89,7 +89,7 @@ def sweep(
     cannot be built.
     """
     folder = None if out is None else Path(out)
-    begun = _begun(folder, resume)
+    begun = begun_in(folder, resume)
     planned = plan(  # everything that can be refused is refused here
         data,
         vary=vary,
@@ -102,16 +102,9 @@ def sweep(
         emit=emit,
         **options,
     )
-    wanted, spec = planned.study, planned.as_json()
-    if begun and folder is not None:
-        _same(folder, spec)
-    else:
-        folder = run.create(study or "sweep", planned.name, folder, Path("runs")).path
-        files.write_json(folder / "sweep.json", spec)
+    wanted = planned.study
+    folder, rows = train_all(planned, folder, begun, study or "sweep", emit)
     count = len(planned.runs), len(wanted.seeds)
-    each = f"{plural(count[0], 'run')}, {plural(count[1], 'seed')} a setting"
-    emit(Notice(f"{wanted.title}: {each}, into {folder}"))
-    rows = _run_all(folder, planned, emit)
     parts = analyse_all(wanted, rows)
     page.write(folder, wanted, parts)
     results = {"title": wanted.title, "rows": rows, "parts": [part.as_json() for part in parts]}
@@ -144,7 +137,7 @@ def preview(data: str | Path | None = None, **asked: Any) -> list[dict[str, Any]
     ]
 
 
-def _begun(folder: Path | None, resume: bool) -> bool:
+def begun_in(folder: Path | None, resume: bool) -> bool:
     """Whether the folder holds a sweep, to be gone on with. Raises BadArgument."""
     if resume and folder is None:
         rule = "needs the folder of the sweep to go on with"
@@ -154,6 +147,23 @@ def _begun(folder: Path | None, resume: bool) -> bool:
         rule = "holds a sweep already"
         raise BadArgument("out", folder, rule, "add resume (--resume), or name another folder")
     return begun
+
+
+def train_all(
+    planned: PlannedSweep, folder: Path | None, begun: bool, kind: str, emit: Emit
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Train what is planned, or what is left of it where it was ``begun``; its folder, named by its
+    ``kind`` where none is given, and a row a run. Raises BadArgument where another was begun
+    there."""
+    wanted, spec = planned.study, planned.as_json()
+    if begun and folder is not None:
+        _same(folder, spec)
+    else:
+        folder = run.create(kind, planned.name, folder, Path("runs")).path
+        files.write_json(folder / "sweep.json", spec)
+    each = f"{plural(len(planned.runs), 'run')}, {plural(len(wanted.seeds), 'seed')} a setting"
+    emit(Notice(f"{wanted.title}: {each}, into {folder}"))
+    return folder, _run_all(folder, planned, emit)
 
 
 def _same(folder: Path, spec: Mapping[str, Any]) -> None:

@@ -114,12 +114,13 @@ def check(loader: Loader, train: Train) -> None:
     for name in names:
         value = getattr(train, name)
         for target in loader.targets:
-            if not isinstance(loader.columns[target], Class):
+            column = loader.columns[target]
+            if not isinstance(column, Class):
                 rule = f"goes with targets that are a class, and {target} is none"
                 raise BadArgument(name, value, rule, "leave it out")
             if not bool((counts := class_counts(loader, target)).all()):
-                classes, at = loader.columns[target].classes, int(counts.argmin())
-                rule = f"needs an image of every class to learn from, and {classes[at]} has none"
+                none = column.classes[int(counts.argmin())]
+                rule = f"needs an image of every class to learn from, and {none} has none"
                 raise BadArgument(name, value, rule, "add one, or leave it out")
         if name == "sampler" and len(loader.targets) > 1:
             rule = f"goes with one target, and there are {len(loader.targets)}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
-from convscope.data.loader import Loader, balanced, seed_of, stratified, tensor_of, to_input
+from convscope.data.loader import Loader, balanced, nested, seed_of, stratified, tensor_of, to_input
 from convscope.recipe import Augment
 
 
@@ -54,6 +56,17 @@ def test_going_on_in_the_middle_gives_the_same_batches(start):
     for one, two in zip(whole, rest, strict=True):
         assert torch.equal(one.inputs["image"], two.inputs["image"])
         assert torch.equal(one.targets["label"], two.targets["label"])
+
+
+def test_shares_of_the_images_are_nested_and_of_each_class_alike():
+    labels = np.repeat(np.arange(3), [200, 40, 3])
+    found = [nested(labels, share, seed=4) for share in (0.125, 0.25, 0.5, 1.0)]
+    assert [np.bincount(labels[some]).tolist() for some in found] == [
+        *([25, 5, 1], [50, 10, 1], [100, 20, 2], [200, 40, 3]),
+    ]
+    for few, more in pairwise(found):
+        assert np.isin(few, more).all() and (np.diff(more) > 0).all()
+    assert not np.array_equal(found[1], nested(labels, 0.25, seed=5))
 
 
 def test_balanced_batches_draw_each_class_as_often():
