@@ -134,7 +134,8 @@ def balanced(labels: Tensor, generator: torch.Generator) -> Tensor:
     >>> len(drawn), (drawn == 5).sum().item()
     (6, 3)
     """
-    by_class = labels.argsort(stable=True).split(labels.unique(return_counts=True)[1].tolist())
+    sizes = torch.bincount(labels)
+    by_class = torch.split(labels.argsort(stable=True), sizes[sizes > 0].tolist())
     whole, left = divmod(len(labels), len(by_class))
     counts = torch.full((len(by_class),), whole)
     counts[torch.randperm(len(by_class), generator=generator)[:left]] += 1

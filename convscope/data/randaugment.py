@@ -167,7 +167,7 @@ def _sharpened(
 
     smooth = vision.adjust_sharpness(images, 0.0).to(torch.float32)
     sharper = smooth.lerp(images.to(torch.float32), _along(1 + reach.factor * strengths, images))
-    return sharper.clamp_(0, 255).to(torch.uint8)
+    return torch.clamp(sharper, 0, 255).to(torch.uint8)
 
 
 def _posterized(
@@ -175,7 +175,7 @@ def _posterized(
 ) -> Tensor:
     """The lowest bits of each pixel off."""
     off = (reach.bits * strengths.abs()).round().to(torch.int64)
-    return images & _along((0xFF << off & 0xFF).to(torch.uint8), images)
+    return torch.bitwise_and(images, _along((0xFF << off & 0xFF).to(torch.uint8), images))
 
 
 def _solarized(

@@ -159,7 +159,8 @@ def learning_curve(
     """
     figure = blank(figsize=(7, 4.2), dpi=120, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
-    axes.fill_between(along, *zip(*band, strict=True), color=_LINE_COLOUR, alpha=0.15, linewidth=0)
+    low, high = zip(*band, strict=True)
+    axes.fill_between(along, low, high, color=_LINE_COLOUR, alpha=0.15, linewidth=0)
     inside = [(x, y) for x, y in zip(along, heights, strict=True) if x <= images[-1]]
     beyond = [(x, y) for x, y in zip(along, heights, strict=True) if x >= inside[-1][0]]
     for points, style in ((inside, "-"), (beyond, "--")):

@@ -62,7 +62,7 @@ def _augmented(asked: Recipe, pack: Pack, emit: Emit) -> Recipe:
     how = {"crop": "a random part of at least 70 % of the area", "flip": "mirrored or not"}
     emit(
         Notice(
-            f"colour images: learnt from as augmented, each {' and '.join(map(how.get, changed))} "
+            f"colour images: augmented for training, {' and '.join(how[n] for n in changed)} "
             "(--aug light; --no-flip where left is not right, --aug strong for more, --aug none)"
         )
     )

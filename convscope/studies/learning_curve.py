@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SHARES = tuple(Fraction(1, parts) for parts in (8, 4, 2, 1))
 DRAWS = 500  # of the bootstrap
 FURTHER = 2  # times the images there are: further than that nothing is said
-EXPONENTS = np.geomspace(0.05, 2, 60)
+EXPONENTS = np.geomspace(0.05, 2, 120)
 TENTH = 0.9  # of today's error
 
 Array = NDArray[np.float64]
@@ -63,7 +63,8 @@ class Curve:
 
     def at(self, images: float) -> float:
         """The error of the power law with so many images."""
-        return self.floor + self.scale * (images / self.images[-1]) ** -self.exponent
+        fallen: float = (images / self.images[-1]) ** -self.exponent
+        return self.floor + self.scale * fallen
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,11 @@ def learning_curve(
     folder = None if out is None else Path(out)
     begun = begun_in(folder, resume)
     place = None if data is None else arguments.full(data)
-    given = {"data": place, "model": model, "recipe": None if recipe is None else str(recipe)}
+    given: dict[str, Any] = {
+        "data": place,
+        "model": model,
+        "recipe": None if recipe is None else str(recipe),
+    }
     given |= {**options, "augment": None if augment is True else augment}
     planned = _planned({k: v for k, v in given.items() if v is not None}, seeds, emit)
     folder, rows = train_all(planned, folder, begun, "learning-curve", emit)
@@ -230,7 +235,7 @@ def _analysed(folder: Path, rows: Sequence[Mapping[str, Any]], pack: Pack) -> Le
             column.classes[met[k - 1]] if k else "",
             tuple((sizes[met[k - 1]] if k else total).tolist()),
             tuple(errors[0, k].tolist()),
-            *law[:, 0, k].tolist(),
+            **dict(zip(("scale", "exponent", "floor"), law[:, 0, k].tolist(), strict=True)),
             twice=float(twice[0, k]),
             twice_ci95=(float(edges[0, k]), float(edges[1, k])),
             most=float(most[k - 1]) if k else None,
@@ -259,8 +264,9 @@ def bootstrap(wrong: NDArray[np.bool_], starts: NDArray[Any], counts: NDArray[An
     _, seeds, n = wrong.shape
     first, many = np.repeat(starts, counts), np.repeat(counts, counts)
     found = []
+    which: NDArray[Any] = np.arange(n)
+    runs: NDArray[Any] = np.arange(seeds)
     for draw in range(1 + DRAWS):
-        which, runs = np.arange(n), np.arange(seeds)
         if draw:
             which = first + (random.random(n) * many).astype(np.int64)
             runs = random.integers(0, seeds, seeds)
@@ -299,7 +305,8 @@ def fit(sizes: Array, errors: Array) -> Array:
 def error_at(law: Array, size: float) -> Array:
     """The error of power laws [3,...] at a share of the most images."""
     scale, exponent, floor = law
-    return floor + scale * size**-exponent
+    found: Array = floor + scale * size**-exponent
+    return found
 
 
 def sentences(whole: Curve, classes: Sequence[Curve], falls: bool) -> list[str]:

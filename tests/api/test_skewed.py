@@ -41,7 +41,7 @@ def rare(workplace, monkeypatch):
     return pack
 
 
-FEW = {**QUICK, "epochs": 2, "augment": False, "val": 0.2}
+FEW = {**QUICK, "epochs": 2, "augment": False, "val": 0.2, "threads": 1, "look": False}
 
 
 def test_weights_are_in_the_train_loss_alone_and_it_says_so(rare, events):

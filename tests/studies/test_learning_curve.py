@@ -43,7 +43,7 @@ def test_the_sum_of_squares_is_not_above_scipys():
         off = [
             float(((one[2] + one[0] * SIZES ** -one[1] - some) ** 2).sum()) for one in (law, theirs)
         ]
-        assert off[0] <= off[1] * 1.02 + 1e-7
+        assert off[0] <= off[1] * 1.02 + 5e-7
     assert (laws[[0, 2]] >= 0).all()
 
 
