@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.events import silent as silent
     from convscope.predicting.prediction import Prediction as Prediction
     from convscope.studies.folds import CrossValidation as CrossValidation
+    from convscope.studies.learning_curve import LearningCurve as LearningCurve
     from convscope.studies.sweep import Sweep as Sweep
     from convscope.trained import Trained as Trained
     from convscope.trained import load as load
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.watched import evaluate as evaluate
     from convscope.watched import explain as explain
     from convscope.watched import find_lr as find_lr
+    from convscope.watched import learning_curve as learning_curve
     from convscope.watched import sweep as sweep
     from convscope.watched import train as train
 
@@ -64,9 +66,10 @@ _NAMES = {  # what the interpreter reads; a test holds the two to each other
     "convscope.events": "EpochEnd Look Notice Progress silent",
     "convscope.predicting.prediction": "Prediction",
     "convscope.studies.folds": "CrossValidation",
+    "convscope.studies.learning_curve": "LearningCurve",
     "convscope.studies.sweep": "Sweep",
     "convscope.trained": "Trained load",
-    "convscope.watched": "cross_validate evaluate explain find_lr sweep train",
+    "convscope.watched": "cross_validate evaluate explain find_lr learning_curve sweep train",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -19,6 +19,7 @@ from convscope import api, notebook
 from convscope.events import Emit, EpochEnd, Event, Notice, Progress, silent
 from convscope.formatting import duration
 from convscope.studies import folds
+from convscope.studies import learning_curve as curves
 from convscope.studies import sweep as studies
 
 P = ParamSpec("P")
@@ -152,3 +153,4 @@ explain = _watched(api.explain, "Explaining")
 find_lr = _watched(api.find_lr, "Searching for a learning rate")
 sweep = _watched(studies.sweep, "A sweep")
 cross_validate = _watched(folds.cross_validate, "Cross-validation")
+learning_curve = _watched(curves.learning_curve, "A learning curve")

@@ -128,7 +128,8 @@ def _records_of(pack: Pack, place: RunFolder, split: str) -> Split:
     if split == "val" and not val.size:
         raise BadArgument("split", split, "is empty: the run was trained with val=0", "try test")
     train = pack.splits["train"]
-    return part(train, val if split == "val" else np.setdiff1d(np.arange(len(train)), val))
+    learnt = begun.get("learnt", np.setdiff1d(np.arange(len(train)), val))
+    return part(train, val if split == "val" else np.array(learnt, dtype=np.int64))
 
 
 def predict(

@@ -1,4 +1,4 @@
-"""`convscope sweep` and `convscope claims`."""
+"""`convscope sweep`, `convscope learning-curve` and `convscope claims`."""
 
 from __future__ import annotations
 
@@ -96,6 +96,42 @@ def sweep(
         print_json(done.as_json())
         return
     console.study(done.parts)
+    typer.echo(f"page          {done.page}")
+
+
+@with_fields
+def learning_curve(
+    data: DataName = None,
+    seeds: Annotated[
+        int, under("Run", help="How many; with several the band holds their spread.")
+    ] = 1,
+    out: Annotated[
+        Path | None, under("Run", metavar="DIR", help="Its folder; else runs/learning-curve-...")
+    ] = None,
+    resume: Annotated[bool, under("Run", "--resume", help="Go on with the one in --out.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+    **fields: Any,
+) -> None:
+    """Train on 1/8, 1/4, 1/2 and all images: what more of them promise, and of which class."""
+    from convscope import console
+    from convscope.studies import learning_curve as curves
+
+    asked: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    try:
+        with console.Monitor() as emit:
+            done = curves.learning_curve(
+                data, seeds=seeds, out=out, resume=resume, emit=emit, **asked
+            )
+    except KeyboardInterrupt as why:
+        typer.echo("stopped; the same command with --out and --resume goes on", err=True)
+        raise typer.Exit(getattr(why, "exit_code", 130)) from None
+    if as_json:
+        print_json(done.as_json())
+        return
+    console.table(done.columns, done.rows)
+    for sentence in done.sentences:
+        typer.echo(f"- {sentence}")
     typer.echo(f"page          {done.page}")
 
 

@@ -142,6 +142,42 @@ def learning_rates(
     return figure
 
 
+def learning_curve(
+    images: Sequence[int],
+    errors: Sequence[float],
+    along: Sequence[float],
+    heights: Sequence[float],
+    band: Sequence[tuple[float, float]],
+    y_label: str,
+) -> Figure:
+    """Errors after training on so many images, the line through them, and its band; dashed where it
+    goes beyond what was measured.
+
+    >>> figure = learning_curve([1, 2], [0.4, 0.3], [1, 2, 4], [0.4, 0.3, 0.2], [(0, 1)] * 3, "e")
+    >>> figure.axes[0].get_xscale()
+    'log'
+    """
+    figure = blank(figsize=(7, 4.2), dpi=120, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    low, high = zip(*band, strict=True)
+    axes.fill_between(along, low, high, color=_LINE_COLOUR, alpha=0.15, linewidth=0)
+    inside = [(x, y) for x, y in zip(along, heights, strict=True) if x <= images[-1]]
+    beyond = [(x, y) for x, y in zip(along, heights, strict=True) if x >= inside[-1][0]]
+    for points, style in ((inside, "-"), (beyond, "--")):
+        axes.plot(*zip(*points, strict=True), style, color=_LINE_COLOUR, linewidth=1.6)
+    axes.plot(images, errors, "o", color=_MARK)
+    axes.set_xscale("log")
+    axes.set_xticks([*images, 2 * images[-1]], [f"{n:,}" for n in (*images, 2 * images[-1])])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(matplotlib().ticker.PercentFormatter(1.0, decimals=None))
+    axes.set_xlabel("training images", color=_INK)
+    axes.set_ylabel(y_label, color=_INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=_QUIET)
+    return figure
+
+
 def where_time_goes(steps: Mapping[str, Mapping[str, float]]) -> Figure:
     """A bar for each way of running the same training step, divided by kind of work.
 

@@ -17,9 +17,9 @@ from convscope import devices, kernels, models, trial
 from convscope.data import augment, duplicates, groups
 from convscope.data.columns import Image
 from convscope.data.duplicates import Duplicates
-from convscope.data.loader import Loader, tensor_of, to_input
+from convscope.data.loader import Loader, nested, tensor_of, to_input
 from convscope.data.pack import Pack, Split
-from convscope.data.split import held_out, statistics, validation
+from convscope.data.split import held_out, statistics, strata, validation
 from convscope.engine import choice
 from convscope.engine.tuned_network import FORMATS
 from convscope.errors import BadArgument
@@ -29,8 +29,8 @@ from convscope.events import Emit, Event, Notice, Progress
 from convscope.formatting import decimal_size
 from convscope.models.joined import Joined, NumberHead, normalisers
 from convscope.models.parts import InitialisedFromImages, is_ours
-from convscope.recipe import Recipe
-from convscope.training import memory
+from convscope.recipe import Recipe, Train
+from convscope.training import losses, memory
 from convscope.training.losses import losses_of
 from convscope.training.rehearsal import Rehearsal
 
@@ -151,16 +151,13 @@ def prepare(
     twice = duplicates.found_in(pack)
     let_go()
     judged = validation(pack, held)
-    if asked.train.early_stopping and not len(judged):
-        raise BadArgument(
-            "early_stopping",
-            asked.train.early_stopping,
-            "needs a validation split, and there is none with val=0",
-            "leave one of them out",
-        )
+    if asked.train.keeps_best and not len(judged):
+        name = "early_stopping" if asked.train.early_stopping else "keep"
+        rule = "needs a validation split, and there is none with val=0"
+        raise BadArgument(name, getattr(asked.train, name), rule, "leave one of them out")
     if asked.asked("train.abstain"):
         selective.check(asked.train.abstain, len(judged))
-    indices = torch.from_numpy(np.setdiff1d(np.arange(len(train)), held))
+    indices = torch.from_numpy(_learnt(asked, train, held))
     name = Path(asked.data.name).name
     emit(
         Notice(
@@ -196,7 +193,9 @@ def prepare(
         asked.augment,
         device,
         torch.contiguous_format,
+        asked.train.sampler,
     )
+    _counted(loader, asked.train, emit)
     if asked.train.steps and asked.origin.get("train.epochs") == "default":
         asked = asked.measured(epochs=math.ceil(asked.train.steps / len(loader.sizes())))
     job = Job(
@@ -221,6 +220,21 @@ def build(asked: Recipe, pack: Pack) -> nn.Module:
     """The network of a recipe for some data, as its seed makes it. Raises BadArgument."""
     name, arguments = asked.model.name, asked.model.arguments
     return models.build_for(name, pack.columns, arguments, asked.model.shared_trunk)
+
+
+def _learnt(asked: Recipe, train: Split, held: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The training records that are learnt from: those not held out, or a share of each class."""
+    indices = np.setdiff1d(np.arange(len(train)), held)
+    if asked.data.share < 1:
+        indices = indices[nested(strata(train)[indices], asked.data.share, asked.train.seed)]
+    return indices
+
+
+def _counted(loader: Loader, train: Train, emit: Emit) -> None:
+    """Check, and say, how rare classes are made up for. Raises BadArgument."""
+    losses.check(loader, train)
+    if said := losses.said(loader, train):
+        emit(Notice(said))
 
 
 def _initialise(

@@ -38,6 +38,8 @@ def begin(job: Job, place: RunFolder) -> None:
         "train": len(job.loader.indices),
         "val": job.val.tolist(),
     }
+    if recipe.data.share < 1:
+        begun["learnt"] = job.loader.indices.tolist()
     if not place.split.exists():
         files.write_json(place.split, begun)
         return

@@ -85,7 +85,7 @@ def plan(
     vary: Mapping[str, Sequence[Any] | Mapping[str, Any]] | Iterable[str] = (),
     study: str | None = None,
     seeds: int | Sequence[int] | None = None,
-    augment: bool = True,
+    augment: bool | str = True,
     quick: bool = False,
     emit: Emit = silent,
     **options: Any,
@@ -95,13 +95,13 @@ def plan(
     place = None if data is None else arguments.full(data)
     if options.get("labels") is not None:
         options["labels"] = arguments.full_table(options["labels"])
-    given = {"data": place, **options, "augment": None if augment else False}
+    given = {"data": place, **options, "augment": None if augment is True else augment}
     given |= QUICK if quick else {}
     shared = {name: value for name, value in given.items() if value is not None}
     wanted = _wanted(study, vary, shared, _seeds(seeds, quick))
     if quick:
         wanted = replace(wanted, question=f"{wanted.question} {NOTHING}".strip())
-    return PlannedSweep(wanted, shared, tuple(_runs(wanted, emit)))
+    return PlannedSweep(wanted, shared, tuple(runs_of(wanted, emit)))
 
 
 def _seeds(seeds: int | Sequence[int] | None, quick: bool) -> tuple[int, ...] | None:
@@ -147,7 +147,7 @@ def _wanted(
     return wanted
 
 
-def _runs(wanted: Study, emit: Emit) -> Iterator[PlannedRun]:
+def runs_of(wanted: Study, emit: Emit) -> Iterator[PlannedRun]:
     """Every run, seed by seed, so that a sweep that is stopped has as many of each setting; their
     recipes are checked and their networks built, without values, to see that they fit."""
     packs: dict[Data, Pack] = {}

@@ -67,7 +67,7 @@ def sweep(
     seeds: int | Sequence[int] | None = None,
     model: str | None = None,
     recipe: str | Path | None = None,
-    augment: bool = True,
+    augment: bool | str = True,
     out: str | Path | None = None,
     resume: bool = False,
     quick: bool = False,
@@ -102,16 +102,9 @@ def sweep(
         emit=emit,
         **options,
     )
-    wanted, spec = planned.study, planned.as_json()
-    if going_on and folder is not None:
-        _same(folder, spec)
-    else:
-        folder = run.create(study or "sweep", planned.name, folder, Path("runs")).path
-        files.write_json(folder / "sweep.json", spec)
+    wanted = planned.study
+    folder, rows = train_all(planned, folder, going_on, study or "sweep", emit)
     count = len(planned.runs), len(wanted.seeds)
-    each = f"{plural(count[0], 'run')}, {plural(count[1], 'seed')} a setting"
-    emit(Notice(f"{wanted.title}: {each}, into {folder}"))
-    rows = _run_all(folder, planned, emit)
     parts = analyse_all(wanted, rows)
     page.write(folder, wanted, parts)
     results = {"title": wanted.title, "rows": rows, "parts": [part.as_json() for part in parts]}
@@ -155,6 +148,23 @@ def begun(folder: Path | None, resume: bool, name: str = "sweep.json", what: str
         rule = f"holds a {what} already"
         raise BadArgument("out", folder, rule, "add resume (--resume), or name another folder")
     return there
+
+
+def train_all(
+    planned: PlannedSweep, folder: Path | None, going_on: bool, kind: str, emit: Emit
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Train what is planned, or what is left of it where it is ``going_on``; its folder, named by its
+    ``kind`` where none is given, and a row a run. Raises BadArgument where another was begun
+    there."""
+    wanted, spec = planned.study, planned.as_json()
+    if going_on and folder is not None:
+        _same(folder, spec)
+    else:
+        folder = run.create(kind, planned.name, folder, Path("runs")).path
+        files.write_json(folder / "sweep.json", spec)
+    each = f"{plural(len(planned.runs), 'run')}, {plural(len(wanted.seeds), 'seed')} a setting"
+    emit(Notice(f"{wanted.title}: {each}, into {folder}"))
+    return folder, _run_all(folder, planned, emit)
 
 
 def _same(folder: Path, spec: Mapping[str, Any]) -> None:
@@ -224,7 +234,7 @@ def _figures(place: RunFolder, one: PlannedRun) -> dict[str, Any]:
     found = place.read_metrics()
     epochs = [json.loads(line) for line in place.history.read_text("utf-8").splitlines()]
     judged = epochs[-1]
-    if one.recipe.train.early_stopping:
+    if place.read_recipe().train.keeps_best:
         judged = min(epochs, key=lambda epoch: epoch["val_loss"])
     return {
         "accuracy": found["accuracy"],

@@ -1,4 +1,4 @@
-"""`convscope sweep` as a stranger types it."""
+"""`convscope sweep` and `convscope learning-curve` as a stranger types them."""
 
 from __future__ import annotations
 
@@ -53,3 +53,14 @@ def test_a_wrong_sweep_says_what_is_wrong(run, workplace):
         said = run("sweep", *words)
         assert said.code == 2 and says in said.err, said.err
     assert not Path("runs").exists()
+
+
+def test_a_learning_curve_says_what_more_images_promise(bars, run):
+    words = ["learning-curve", "mnist", *SMALL, "--out", "curve"]
+    said = run(*words)
+    assert said.code == 0 and "234" in said.out
+    assert said.out.endswith("page          curve/README.md\n")
+    found = json.loads(run(*words, "--resume", "--json").out)
+    assert found["learning_curve"] == "curve" and found["whole"]["images"] == [30, 60, 117, 234]
+    assert [one["name"] for one in found["classes"]] == ["flat", "upright", "spot"]
+    assert all(f"- {sentence}\n" in said.out for sentence in found["sentences"])
