@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope import devices, run
-from convscope.evaluation import calibration, conformal, metrics, predictions
+from convscope.evaluation import calibration, conformal, metrics, predictions, selective
 from convscope.events import Emit, silent
 from convscope.models import store
 from convscope.models.parts import Classifier
@@ -107,7 +107,12 @@ def load(
     _ = trained.network  # what is damaged is found here
     if abstain is None and coverage is None:
         return trained
-    logits, labels = calibration.read(place.validation)
+    held = info["data"].get("val", 0)
+    if abstain is not None:
+        selective.check(abstain, held)
+    if coverage is not None:
+        conformal.check(coverage, held)
+    logits, labels = calibration.read(place.validation, len(trained.classes))
     if abstain is not None:
         bounded = trained.calibration.bounded(logits, labels, abstain)
         trained = replace(trained, abstain=bounded.selective)

@@ -16,6 +16,7 @@ from convscope.evaluation import metrics, selective
 from convscope.evaluation.ood import OutOfDistribution, detector
 from convscope.evaluation.scaling import Scaling, scale
 from convscope.evaluation.selective import Selective
+from convscope.formatting import plural
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -139,12 +140,13 @@ def write(path: Path, logits: Logits, labels: Labels) -> None:
     files.write_whole(path, save(tensors))
 
 
-def read(path: Path) -> tuple[Logits, Labels]:
-    """Logits and labels of the validation images. Raises RunError, naming the file."""
+def read(path: Path, k: int) -> tuple[Logits, Labels]:
+    """Logits float32 [n,k] and labels [n] of the validation images, as :func:`write` left them, of
+    ``k`` classes. Raises RunError, naming the file."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    anew = "write it anew with: convscope eval RUN --abstain 0.05"
+    anew = "write it anew with: convscope eval RUN --split val"
     remedy = f"remove it, and {anew}"
     try:
         found = load(path.read_bytes())
@@ -155,6 +157,9 @@ def read(path: Path) -> tuple[Logits, Labels]:
         raise RunError(f"{path}: cannot be read ({why.strerror}); {remedy}") from None
     except (SafetensorError, KeyError) as why:
         raise RunError(f"{path}: is damaged ({why}); {remedy}") from None
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise RunError(f"{path}: is damaged (no logits [n,k] and labels [n]); {remedy}")
+    kinds = (logits.dtype, labels.dtype) == (np.float32, np.int64)
+    fits = kinds and labels.ndim == 1 and logits.shape == (len(labels), k)
+    if not fits or not ((labels >= 0) & (labels < k)).all() or not np.isfinite(logits).all():
+        rule = f"no finite logits [n,{k}] and labels [n] of {plural(k, 'class', 'classes')}"
+        raise RunError(f"{path}: is damaged ({rule}); {remedy}")
     return logits, labels

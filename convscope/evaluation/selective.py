@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convscope.errors import BadArgument
+from convscope.events import Notice
 from convscope.formatting import plural
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class Selective:
         lowest = math.inf if self.threshold is None else self.threshold
         below: Hits = confidence < lowest
         return below
+
+    @property
+    def notice(self) -> Notice | None:
+        """That there is no threshold, where there is none; a warning if the bound was asked for."""
+        return Notice(self.said, warning=self.asked) if self.threshold is None else None
 
     @property
     def said(self) -> str:

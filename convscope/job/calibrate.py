@@ -41,7 +41,7 @@ def calibrate(
     calibration.write(place.validation, outputs[main], truth[main])
     if found.scaling is not None and found.scaling.n < scaling.FEWEST:
         job.emit(Notice(found.scaling.said))
-    if found.selective is not None and found.selective.threshold is None:
-        job.emit(Notice(found.selective.said, warning=asked))
+    if found.selective is not None and (notice := found.selective.notice) is not None:
+        job.emit(notice)
     others = {n: scaling.scale(outputs[n], truth[n]).temperature for n in classes if n != main}
     return found, {main: found.temperature, **others}

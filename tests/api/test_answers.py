@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from listening import notices
+from listening import notices, warnings_in
 from quick import QUICK
 
 import convscope as cs
@@ -27,7 +27,7 @@ def test_what_training_finds_is_what_predictions_say(bars):
     run = cs.train("mnist", **HALF, abstain=0.04)
     kept, said = info()["abstain"], run.metrics.abstain
     assert (kept["error"], kept["n"], kept["asked"]) == (0.04, 120, True)
-    logits, labels = calibration.read(RunFolder(run.path).validation)
+    logits, labels = calibration.read(RunFolder(run.path).validation, 3)
     p = cs.load("a").calibration.confidence(logits)
     found = selective.select(p, logits.argmax(1) == labels, 0.04, asked=True)
     assert found.as_json() == kept and kept["threshold"] is not None
@@ -58,6 +58,26 @@ def test_too_few_images_are_refused_before_anything_is_written(bars):
     assert not Path("a").exists()
 
 
+def test_a_bound_that_nothing_keeps_is_said_wherever_it_was_asked_for(bars, events):
+    cs.train("mnist", **{**HALF, "epochs": 1, "lr": 0.0001})
+    seen, emit = events
+    cs.predict("a", [], abstain=0.05, emit=emit)
+    cs.evaluate("a", "val", abstain=0.05, emit=emit)
+    assert len(warnings_in(seen)) == 2 and all(
+        said.startswith("every answer is unsure: on 120") for said in warnings_in(seen)
+    )
+
+
+def test_what_takes_validation_images_says_that_there_are_none(bars, events):
+    cs.train("mnist", **{**HALF, "val": 0, "epochs": 1})
+    seen, emit = events
+    cs.predict("a", [], emit=emit)
+    assert "not known of this run, which has no validation images" in notices(seen)[0]
+    for asked in ({"abstain": 0.1}, {"coverage": 0.8}):
+        with pytest.raises(BadArgument, match="validation images.*and there are 0; "):
+            cs.load("a", **asked)
+
+
 def test_few_images_claim_nothing_and_say_so(bars, events):
     seen, emit = events
     cs.train("mnist", **QUICK, out="a", emit=emit)
@@ -72,7 +92,8 @@ def test_few_images_claim_nothing_and_say_so(bars, events):
     del seen[:]
     Path("photos").mkdir()
     cs.predict("a", ["photos"], emit=emit)
-    assert "unsure is said of no answer: which answers are unsure is not known" in notices(seen)[0]
+    assert notices(seen)[0].startswith("which answers are unsure is not known: an error of at m")
+    assert not warnings_in(seen)
 
 
 def test_another_bound_is_kept_by_a_look_at_the_test_split_alone(bars):
@@ -109,14 +130,17 @@ def test_prediction_sets(bars):
         )
         sizes.append(np.mean([len(one.prediction_set) for one in guesses]))
     assert sizes == sorted(sizes) and sizes[-1] > 1
+    lowest = cs.load("a", coverage=0.8).set_threshold
     Path("a/validation.safetensors").unlink()
-    with pytest.raises(RunError, match="validation.safetensors: is not there"):
+    with pytest.raises(RunError, match="is not there; write it anew with: .*eval RUN --split val"):
         cs.load("a", coverage=0.8)
+    before = cs.evaluate("a", "val")["test_looks"]
+    assert (cs.load("a", coverage=0.8).set_threshold, before) == (lowest, 1)
 
 
 def test_a_run_of_an_older_version_claims_nothing_until_it_is_asked(bars, events):
     cs.train("mnist", **HALF)
-    new, logits = info(), calibration.read(Path("a/validation.safetensors"))[0]
+    new, logits = info(), calibration.read(Path("a/validation.safetensors"), 3)[0]
     old = {k: v for k, v in new.items() if k not in ("scaling", "abstain", "ood")}
     Path("a/model.json").write_text(json.dumps(old))
     Path("a/validation.safetensors").unlink()
@@ -127,11 +151,14 @@ def test_a_run_of_an_older_version_claims_nothing_until_it_is_asked(bars, events
     assert cs.Run(Path("a")).metrics.abstain is None
     [one] = cs.load("a").predict(bars.splits["test"].images[:1])
     assert (one.unsure, one.ood) == (None, None)
+    seen, emit = events
+    cs.predict("a", [], emit=emit)
+    assert notices(seen)[0].endswith("of this run; find it with: convscope eval a --abstain 0.05")
     cs.evaluate("a")
     assert "before" in Path("a/report.html").read_text()
     cs.evaluate("a", abstain=0.1)
     np.testing.assert_allclose(
-        calibration.read(Path("a/validation.safetensors"))[0], logits, atol=1e-5
+        calibration.read(Path("a/validation.safetensors"), 3)[0], logits, atol=1e-5
     )
     [one] = cs.load("a").predict(bars.splits["test"].images[:1])
     assert one.unsure is not None and info()["abstain"]["error"] == 0.1

@@ -66,13 +66,25 @@ def test_logits_are_kept_to_the_bit(tmp_path):
     logits, labels = drawn(40, 0)
     path = tmp_path / "validation.safetensors"
     calibration.write(path, logits[:, ::-1], labels)
-    again, named = calibration.read(path)
+    again, named = calibration.read(path, 3)
     assert (again == logits[:, ::-1]).all() and (named == labels).all()
     assert (again.dtype, named.dtype) == (np.float32, np.int64)
     for content in (path.read_bytes()[:-9], b"", b"x" * 100):
         path.write_bytes(content)
         with pytest.raises(RunError, match="validation.safetensors: is damaged"):
-            calibration.read(path)
+            calibration.read(path, 3)
     path.unlink()
-    with pytest.raises(RunError, match="is not there; .*convscope eval RUN --abstain"):
-        calibration.read(path)
+    with pytest.raises(RunError, match="is not there; .*convscope eval RUN --split val"):
+        calibration.read(path, 3)
+
+
+def test_logits_of_another_run_are_no_logits(tmp_path):
+    logits, labels = drawn(40, 0)
+    path, spoilt = tmp_path / "validation.safetensors", np.where(logits > 9, np.nan, logits)
+    for wrong, of, k in (
+        (logits, labels, 4), (logits, labels - 1, 3), (logits, labels + 1, 3), (spoilt, labels, 3),
+        (logits[:9], labels, 3), (logits, labels[:, None], 3),
+    ):  # fmt: skip
+        calibration.write(path, wrong, of)
+        with pytest.raises(RunError, match=rf"is damaged \(no finite logits \[n,{k}\] and labels"):
+            calibration.read(path, k)
