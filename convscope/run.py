@@ -49,7 +49,13 @@ CALIBRATED: Mapping[str, Any] = {  # what older runs lack, and is null where it 
         **{"error": NUMBER, "n": int, "threshold": MAYBE},
         **{"answered": int, "wrong": int, "asked": bool},
     },
-    "ood": {"score": str, "threshold": NUMBER, "n": int, "auroc": dict, "caught": dict},
+    "ood": {
+        "score": frozenset({"energy", "max_softmax"}),
+        "threshold": NUMBER,
+        "n": int,
+        "auroc": dict,
+        "caught": dict,
+    },
 }
 METRICS: Mapping[str, Any] = {
     "split": str,
@@ -94,7 +100,8 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """Architecture, class names, preprocessing, temperature, versions, data fingerprint."""
+        """Architecture, class names, preprocessing, versions, data fingerprint; temperature, and
+        what else validation says of the answers."""
         return self.path / "model.json"
 
     @property
@@ -162,6 +169,9 @@ class RunFolder:
         for key, kinds in CALIBRATED.items():
             if found.get(key) is not None:
                 checked(self.model, found[key], kinds, f"{key} is no")
+        if (by_target := found.get("temperatures")) is not None:  # where there are several columns
+            kinds = dict.fromkeys(by_target, NUMBER) if isinstance(by_target, dict) else {}
+            checked(self.model, by_target, kinds, "temperatures is no")
         return found
 
     def read_metrics(self) -> dict[str, Any]:
@@ -219,7 +229,8 @@ class RunFolder:
 
 
 def checked(path: Path, value: Any, wanted: Mapping[str, Any], at: str = "") -> dict[str, Any]:
-    """A table that holds every wanted key with a value of its kind; a kind may be a table of kinds.
+    """A table that holds every wanted key with a value of its kind; a kind may be a table of kinds,
+    or a set of words.
 
     Raises RunError naming the file and the key.
     """
@@ -229,7 +240,13 @@ def checked(path: Path, value: Any, wanted: Mapping[str, Any], at: str = "") -> 
         item = value.get(key, ...)
         if isinstance(kind, Mapping):
             checked(path, item if item is not ... else {}, kind, f"{key} is no")
-        elif not isinstance(item, kind) or (isinstance(item, float) and not math.isfinite(item)):
+        elif isinstance(kind, frozenset) and isinstance(item, str) and item in kind:
+            continue
+        elif (
+            isinstance(kind, frozenset)
+            or not isinstance(item, kind)
+            or (isinstance(item, float) and not math.isfinite(item))
+        ):
             found = "is not there" if item is ... else f"is {item!r:.40}"
             raise RunError(f"{path}: was edited or damaged ({key} {found}); {ANEW}")
     return value

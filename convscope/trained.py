@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope import devices, run
-from convscope.evaluation import calibration, conformal, metrics, predictions
+from convscope.evaluation import calibration, conformal, metrics, predictions, selective
 from convscope.events import Emit, silent
 from convscope.models import store
 from convscope.models.parts import Classifier
@@ -60,7 +60,8 @@ class TorchProvider:
 
 @dataclass(frozen=True)
 class Trained(Predictor):
-    """A trained network with its class names, preprocessing and temperature."""
+    """A trained network with its class names, its preprocessing, and what validation says of its
+    answers."""
 
     logits: TorchProvider
 
@@ -94,7 +95,7 @@ def load(
 
     ``abstain`` bounds the error of the answers that are not unsure, instead of the bound that the
     run has; with a ``coverage`` each prediction has a conformal set of classes that holds the right
-    one as often. Both are found on the validation images, whose logits the run keeps.
+    one at least as often. Both are found on the validation images, whose logits the run keeps.
 
     Raises RunError for a missing, cut or edited file, BadArgument where ``model`` is needed, the
     device is not there, or there are too few validation images for what is asked.
@@ -107,12 +108,15 @@ def load(
     _ = trained.network  # what is damaged is found here
     if abstain is None and coverage is None:
         return trained
-    logits, labels = calibration.read(place.validation)
+    held = info["data"].get("val", 0)
     if abstain is not None:
-        bounded = trained.calibration.bounded(logits, labels, abstain)
-        trained = replace(trained, abstain=bounded.selective)
+        selective.check(abstain, held)
     if coverage is not None:
-        calibrated = metrics.softmax(logits, trained.temperature)
-        lowest = conformal.threshold(calibrated, labels, coverage)
+        conformal.check(coverage, held)
+    logits, labels = calibration.read(place.validation, len(trained.classes))
+    if abstain is not None:
+        trained = replace(trained, calibration=trained.calibration.bounded(logits, labels, abstain))
+    if coverage is not None:
+        lowest = conformal.threshold(metrics.softmax(logits), labels, coverage)
         trained = replace(trained, set_threshold=lowest)
     return trained

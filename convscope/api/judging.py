@@ -48,8 +48,8 @@ def evaluate(
     Each look at the test split is counted in ``metrics.json``, in the model card and in the report,
     which are written anew, as is ``predictions.csv``, before it is shown. ``abstain`` bounds the
     error of the answers that are not unsure; on the test split the run keeps it, and predictions go
-    by it from then on. Raises BadArgument, RunError, and DataError where the data are not those the
-    run was made with.
+    by it from then on. The logits of validation are written if they are not there. Raises
+    BadArgument, RunError, and DataError where the data are not those the run was made with.
     """
     if split not in ("train", "val", "test"):
         raise BadArgument("split", split, "must be train, val or test", "try test")
@@ -83,8 +83,13 @@ def evaluate(
             if not place.validation.exists():  # a run of an older version
                 held = _records_of(pack, place, "val")
                 calibration.write(place.validation, outputs_of(held)[main], held.targets[main])
-            calibrated = calibrated.bounded(*calibration.read(place.validation), abstain)
+            known = calibration.read(place.validation, len(pack.main_classes))
+            calibrated = calibrated.bounded(*known, abstain)
+            if calibrated.selective is not None and calibrated.selective.notice is not None:
+                emit(calibrated.selective.notice)
         outputs = outputs_of(records)
+    if split == "val" and not place.validation.exists():
+        calibration.write(place.validation, outputs[main], records.targets[main])
     temperatures = info.get("temperatures") or {main: calibrated.temperature}
     found = {
         "split": split,
@@ -149,11 +154,14 @@ def predict(
     :func:`convscope.load` for ``abstain`` and ``coverage``."""
     trained = load(path, model=model, device=device, abstain=abstain, coverage=coverage)
     found = trained.predict(list(images), top_k, invert, emit, digits)
-    if not trained.calibration.known:
-        why = "the run does not say from which top probability on its answers keep to an error"
-        if trained.abstain is not None:
-            why = trained.abstain.said
-        emit(Notice(f"unsure is said of no answer: {why}"))
+    bound = trained.calibration.selective
+    if bound is None:
+        held = run.find(Path(path)).read_model()["data"].get("val", 0)
+        remedy = f"; find it with: convscope eval {path} --abstain 0.05"
+        remedy = remedy if held else ", which has no validation images"
+        emit(Notice(f"which answers are unsure is not known of this run{remedy}"))
+    elif bound.notice is not None:
+        emit(bound.notice)
     return found
 
 

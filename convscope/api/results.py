@@ -10,6 +10,7 @@ from typing import Any
 
 from convscope import notebook
 from convscope.errors import RunError
+from convscope.evaluation import targets
 from convscope.formatting import balanced, percent
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
@@ -41,8 +42,8 @@ class Metrics:
     duplicates: dict[str, Any] | None = None  # as runs have it since they are counted
     targets: dict[str, Any] | None = None  # where there are several
     all_right: float | None = None  # and of how many records every class and label is
-    loss_calibrated: float | None = None  # where validation says it
-    abstain: dict[str, Any] | None = None
+    loss_calibrated: float | None = None  # after the temperature; as runs have it since then
+    abstain: dict[str, Any] | None = None  # where validation says it
     ood: dict[str, Any] | None = None
 
     @classmethod
@@ -115,9 +116,11 @@ def _judged(values: Mapping[str, Any]) -> list[str]:
     if said := balanced(values):
         first, _, rest = said.partition(" ")
         lines = [f"is its balanced accuracy {rest}", f"{values['accuracy']:.2%} {text}"]
+    several = targets.lines(values)
     return [
         notebook.figure(first),
         *map(notebook.line, lines),
+        *([notebook.facts(several)] if several else []),
         notebook.facts(
             [
                 ("cross-entropy", f"{values['loss']:.4f}"),

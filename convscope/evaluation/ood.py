@@ -4,12 +4,11 @@ by its logits."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convscope.errors import RunError
 from convscope.evaluation import metrics
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     Flags = Bool[np.ndarray, " n"]
     Images = UInt8[np.ndarray, "n c h w"]
 
-FALSE_ALARMS = 0.01  # of the images that are like those of training, so many are taken for others
+FALSE_ALARMS = 0.01  # of images like those of training, at most so many are taken for others
 FEWEST = 99  # validation images that such a share takes
 MOST = 100  # validation images that outliers are made of
 TILES = 4  # along each side
@@ -74,27 +73,27 @@ OUTLIERS: dict[str, Callable[[Images, np.random.Generator], Images]] = {
 }
 
 
-def count(n: int, most: int = MOST) -> int:
+def count(n: int) -> int:
     """How many outliers of each kind there are to judge for ``n`` validation images.
 
-    >>> count(50), count(6000), count(6000, 8)
-    (0, 100, 8)
+    >>> count(50), count(6000)
+    (0, 100)
     """
-    return min(n, most, MOST) if n >= FEWEST else 0
+    return min(n, MOST) if n >= FEWEST else 0
 
 
 def outliers(images: Images, number: int) -> Iterator[Images]:
-    """So many images [number,C,H,W] like none of these, made of some of them, for each kind of
-    :data:`OUTLIERS`: light and dark swapped, a 4 x 4 grid of tiles shuffled, noise."""
-    step = max(1, len(images) // number)
-    some, random = np.array(images[::step][:number]), np.random.default_rng(0)
+    """So many images [number,C,H,W] like none of these, made of some of them, spread over all, for
+    each kind of :data:`OUTLIERS`: light and dark swapped, a 4 x 4 grid of tiles shuffled, noise."""
+    spread = np.linspace(0, len(images) - 1, number).astype(np.int64)
+    some, random = np.array(images[spread]), np.random.default_rng(0)
     return (make(some, random) for make in OUTLIERS.values())
 
 
 @dataclass(frozen=True)
 class OutOfDistribution:
     """An image whose ``score`` is below the ``threshold`` looks like nothing the network was
-    trained on; so does 1 % of what is like it.
+    trained on; so does at most 1 % of what is like it.
 
     The score is energy, unless max-softmax tells ``n`` validation images from outliers as well:
     ``auroc`` has the mean area under the curve of each, ``caught`` the share of each kind of
@@ -107,20 +106,6 @@ class OutOfDistribution:
     auroc: Mapping[str, float]
     caught: Mapping[str, float]
 
-    @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> OutOfDistribution:
-        """As a ``model.json`` keeps it. Raises RunError for a score that there is not."""
-        if kept["score"] not in SCORES:
-            raise RunError(
-                f"model.json: was edited, or is newer than this convscope: its ood score "
-                f"{kept['score']!r} is none of {', '.join(SCORES)}"
-            )
-        return cls(**{one.name: kept[one.name] for one in fields(cls)})
-
-    def as_json(self) -> dict[str, Any]:
-        """Its fields by name."""
-        return asdict(self)
-
     def flags(self, logits: Logits) -> Flags:
         """Which images look like nothing it was trained on."""
         below: Flags = SCORES[self.score](logits) < self.threshold
@@ -131,8 +116,9 @@ class OutOfDistribution:
         """In a sentence, what the score is worth."""
         shares = ", ".join(f"{share:.0%} {kind}" for kind, share in self.caught.items())
         return (
-            f"{self.score.replace('_', '-')} tells what looks like nothing it was trained on: 1% "
-            f"of images like those of validation, and of images that it was shown changed {shares}"
+            f"{self.score.replace('_', '-')} tells what looks like nothing it was trained on: at "
+            f"most 1% of images like those of validation, and of images that it was shown changed "
+            f"{shares}"
         )
 
 

@@ -4,13 +4,13 @@ of the others keeps to a bound."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convscope.errors import BadArgument
+from convscope.events import Notice
 from convscope.formatting import plural
 
 if TYPE_CHECKING:
@@ -70,15 +70,6 @@ class Selective:
     wrong: int
     asked: bool = False
 
-    @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> Selective:
-        """As a ``model.json`` keeps it."""
-        return cls(**{one.name: kept[one.name] for one in fields(cls)})
-
-    def as_json(self) -> dict[str, Any]:
-        """Its fields by name."""
-        return asdict(self)
-
     @property
     def known(self) -> bool:
         """Whether it can be said of an answer that it is unsure."""
@@ -91,13 +82,20 @@ class Selective:
         return below
 
     @property
+    def notice(self) -> Notice | None:
+        """That there is no threshold, where there is none; a warning if the bound was asked for."""
+        return Notice(self.said, warning=self.asked) if self.threshold is None else None
+
+    @property
     def said(self) -> str:
         """In a sentence, which answers are unsure."""
         bound = f"an error of at most {100 * self.error:g}% at 95% confidence"
         if self.threshold is not None:
+            nines = -math.floor(math.log10(max(1 - self.threshold, 1e-16)))
+            lowest = f"{self.threshold:.{max(4, nines + 1)}g}"
             return (
-                f"answers are unsure below a top probability of {self.threshold:.4g}; the others "
-                f"keep to {bound}: of {self.n:,} validation images {self.answered:,} are answered, "
+                f"answers are unsure below a top probability of {lowest}; the others keep to "
+                f"{bound}: of {self.n:,} validation images {self.answered:,} are answered, "
                 f"{self.wrong:,} of them wrongly"
             )
         then = "every answer is unsure" if self.asked else "which answers are unsure is not known"

@@ -111,7 +111,6 @@ def _by_section(typed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 # typed field -> (is it used?, when it is not)
 USED: dict[str, tuple[Callable[[Recipe], object], str]] = {
     "split_seed": (lambda r: r.data.val or r.data.fold != "none", "with val=0"),
-    "abstain": (lambda r: r.data.val, "with val=0"),
     "keep": (
         lambda r: r.train.keep == "best" or not r.train.early_stopping,
         "with early_stopping, which keeps the best",

@@ -24,11 +24,13 @@ OUTLIERS = [np.random.default_rng(9).normal(size=(100, 3)).astype(np.float32)] *
 
 def test_all_of_it_on_a_split():
     found = calibrate(*drawn(900, 0), OUTLIERS, 0.02, asked=True)
-    assert found.temperature > 1.5 and found.known and found.ood is not None
+    assert found.temperature > 1.5 and found.selective.known and found.ood is not None
     logits, labels = drawn(3000, 1)
-    said, unsure = found.measure(logits, labels), found.unsure(logits)
-    flags = found.ood.flags(logits)
+    said, of = found.measure(logits, labels), found.answers(logits)
+    unsure, flags = of.unsure, found.ood.flags(logits)
     p = metrics.softmax(logits, found.temperature).max(1)
+    assert (of.ood == flags).all() and (of.p.max(1) == p).all()
+    assert (of.confidence == np.where(flags, -1, p)).all()
     assert (unsure == flags | (p < found.selective.threshold)).all()
     assert flags[~unsure].sum() == 0 < (flags & (p >= found.selective.threshold)).sum()
     wrong = (logits.argmax(1) != labels)[~unsure]
@@ -41,14 +43,15 @@ def test_all_of_it_on_a_split():
     assert said["loss_calibrated"] == pytest.approx(
         metrics.cross_entropy(logits, labels, found.temperature)
     )
-    assert Calibration.of(json.loads(json.dumps(found.as_json()))) == found
+    kept = json.loads(json.dumps(found.as_json()))
+    assert Calibration.of(kept | {"abstain": kept["abstain"] | {"later": 1}}) == found
 
 
 def test_an_older_run_knows_its_temperature_alone():
     found = Calibration.of({"temperature": 1.5})
-    assert found == Calibration(1.5) and not found.known
+    assert found == Calibration(1.5)
     logits, labels = drawn(50, 0)
-    assert found.unsure(logits) is None
+    assert (found.answers(logits).unsure, found.answers(logits).ood) == (None, None)
     said = found.measure(logits, labels)
     assert (said["abstain"], said["ood"]) == (None, None)
 
@@ -56,7 +59,7 @@ def test_an_older_run_knows_its_temperature_alone():
 def test_another_bound_takes_its_images():
     logits, labels = drawn(100, 0)
     found = calibrate(logits, labels, None, 0.02, asked=False)
-    assert not found.known
+    assert not found.selective.known
     with pytest.raises(BadArgument, match="abstain=0.02: an error of at most 2% takes 149"):
         found.bounded(logits, labels, 0.02)
     assert found.bounded(logits, labels, 0.1).selective.error == 0.1
@@ -66,13 +69,25 @@ def test_logits_are_kept_to_the_bit(tmp_path):
     logits, labels = drawn(40, 0)
     path = tmp_path / "validation.safetensors"
     calibration.write(path, logits[:, ::-1], labels)
-    again, named = calibration.read(path)
+    again, named = calibration.read(path, 3)
     assert (again == logits[:, ::-1]).all() and (named == labels).all()
     assert (again.dtype, named.dtype) == (np.float32, np.int64)
     for content in (path.read_bytes()[:-9], b"", b"x" * 100):
         path.write_bytes(content)
         with pytest.raises(RunError, match="validation.safetensors: is damaged"):
-            calibration.read(path)
+            calibration.read(path, 3)
     path.unlink()
-    with pytest.raises(RunError, match="is not there; .*convscope eval RUN --abstain"):
-        calibration.read(path)
+    with pytest.raises(RunError, match="is not there; .*convscope eval RUN --split val"):
+        calibration.read(path, 3)
+
+
+def test_logits_of_another_run_are_no_logits(tmp_path):
+    logits, labels = drawn(40, 0)
+    path, spoilt = tmp_path / "validation.safetensors", np.where(logits > 9, np.nan, logits)
+    for wrong, of, k in (
+        (logits, labels, 4), (logits, labels - 1, 3), (logits, labels + 1, 3), (spoilt, labels, 3),
+        (logits[:9], labels, 3), (logits, labels[:, None], 3),
+    ):  # fmt: skip
+        calibration.write(path, wrong, of)
+        with pytest.raises(RunError, match=rf"is damaged \(no finite logits \[n,{k}\] and labels"):
+            calibration.read(path, k)

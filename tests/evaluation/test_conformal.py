@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -42,8 +44,17 @@ def test_too_few_images_are_refused(coverage):
     n = conformal.needed(coverage)
     p, labels = drawn(n, np.random.default_rng(0))
     assert conformal.threshold(p, labels, coverage) == p[np.arange(n), labels].min()
-    with pytest.raises(BadArgument, match=rf"takes {n} validation images, and there are {n - 1}"):
+    with pytest.raises(BadArgument, match=rf"takes {n} validation images?, and there are {n - 1}"):
         conformal.threshold(p[1:], labels[1:], coverage)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 19, 24, 98])
+def test_what_it_tells_to_ask_for_is_borne(n):
+    with pytest.raises(BadArgument, match="or train with more") as why:
+        conformal.check(0.999, n)
+    conformal.check(float(re.search(r"--set (\S+)\)", str(why.value))[1]), n)
+    with pytest.raises(BadArgument, match="and there are 0; train with more of them"):
+        conformal.check(0.1, 0)
 
 
 @pytest.mark.parametrize("coverage", [0, 1, 95, float("nan")])
