@@ -14,6 +14,7 @@ from convscope.data.folder import absolute
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument
 from convscope.events import Emit
+from convscope.models import pretrained
 from convscope.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -56,24 +57,28 @@ def resolved(
 
 
 def spelt_out(asked: Recipe) -> Recipe:
-    """The recipe with its folder and its image size as a run's own recipe has them."""
+    """The recipe with its folder, its image size and its start as a run's own recipe has them."""
     name, size = full(asked.data.name), asked.data.image_size
     size = f"{size}x{size}" if size.isdecimal() else size
-    return replace(asked, data=replace(asked.data, name=name, image_size=size))
+    data = replace(asked.data, name=name, image_size=size)
+    train = replace(asked.train, start=pretrained.full(asked.train.start))
+    return replace(asked, data=data, train=train)
 
 
 def opened(asked: Recipe, emit: Emit) -> Pack:
     """The data of a recipe, its images of the size that is asked for."""
-    size = asked.data.image_size
-    if size == "auto" or asked.origin.get("data.image_size") == "measured":
-        return sources.open_data(asked.data.name, emit)
-    height, width = size.split("x")
+    size, mode = asked.data.image_size, asked.data.resize_mode
+    how: dict[str, Any] = {} if mode == "auto" else {"fit": mode}
+    if size != "auto" and (how or asked.origin.get("data.image_size") != "measured"):
+        height, width = size.split("x")
+        how["size"] = int(height), int(width)
     try:
-        return sources.open_data(asked.data.name, emit, size=(int(height), int(width)))
+        return sources.open_data(asked.data.name, emit, **how)
     except BadArgument as why:
-        if why.argument != "size":
+        names = {"size": ("image_size", size), "fit": ("resize_mode", mode)}
+        if why.argument not in names:
             raise
-        raise BadArgument("image_size", size, why.rule, why.remedy) from None
+        raise BadArgument(*names[why.argument], why.rule, why.remedy) from None
 
 
 def named(asked: Recipe, model: str | None) -> None:

@@ -22,7 +22,11 @@ TEN = (
     *("model", "recipe", "epochs", "batch_size", "optimizer", "lr", "augment", "time_budget"),
     *("seed", "out"),
 )
-FLAGS = {"batch_size": ("--batch-size", "-b"), "optimizer": ("--optimizer", "--opt")}
+FLAGS = {
+    "batch_size": ("--batch-size", "-b"),
+    "optimizer": ("--optimizer", "--opt"),
+    "start": ("--from",),
+}
 JOB: dict[str, tuple[type, str, str]] = {  # no field of a recipe -> type, heading, help
     "recipe": (str, NETWORK, "A recipe by name (see `recipes`) or a .toml file."),
     "augment": (bool, AUGMENTATION, "The data set's own, or none but what is typed [default: on]"),

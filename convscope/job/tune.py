@@ -35,6 +35,8 @@ def tune(job: Job, begun: bool = False) -> Job:
     """The job with nothing left to choose; where a run of its recipe was ``begun`` before, every
     value stands. Its pace is held against what was measured. Raises BadArgument for limits that
     cannot be kept."""
+    if job.head is not None and job.head.whole:
+        return _nothing_left(job)
     limits, batch = job.limits, next(job.loader.epoch(0)).first(job.probed)
     loss = functools.partial(mean_loss, losses_of(job.loader, job.recipe.train))
     patience = min(choice.PATIENCE, HASTE * (limits.seconds or math.inf))
@@ -55,6 +57,15 @@ def tune(job: Job, begun: bool = False) -> Job:
     if limits.seconds is not None:
         job = replace(job, recipe=_within_time(job, limits.seconds))
     return job
+
+
+def _nothing_left(job: Job) -> Job:
+    """The job where the last layer is all that learns: no step is left to be fast."""
+    plain = {"precision": "float32", "memory_format": "channels_last", "kernels": "plain"}
+    train = job.recipe.train
+    left = {name: value for name, value in plain.items() if getattr(train, name) == "auto"}
+    recipe = job.recipe.measured(**left)
+    return replace(job.laid_out(recipe.train.memory_format), recipe=recipe, engine=job.model)
 
 
 def _measured_step(job: Job, chosen: Choice) -> float | None:

@@ -1,0 +1,151 @@
+"""What a training begins from, and what that makes of the options that were not typed."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from convscope.data import folder, sources
+from convscope.data.decode import look
+from convscope.data.scan import scan
+from convscope.errors import BadArgument, ImageError
+from convscope.events import Emit, Notice
+from convscope.models import is_own, pretrained
+from convscope.models.pretrained import PUBLISHED, NotInstalled, Weights
+from convscope.recipe import Recipe
+
+NETWORK = next(iter(PUBLISHED))  # the one that photos get
+LOOKED = 64  # files whose heads are read
+PASS = 32  # images, so that what a step of fine-tuning keeps of them fits into memory
+SIDE = 64  # pixels, from which on images are photos
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Images in colour in a folder: how many, and their median (height, width)."""
+
+    count: int
+    size: tuple[int, int]
+
+
+def settle(asked: Recipe, emit: Emit) -> Recipe:
+    """The recipe with its start settled, and with what that makes of the options that are neither
+    typed nor a recipe's; what was settled, and why, is told in a notice.
+
+    Raises BadArgument for a start that is not there, or that the network cannot take.
+    """
+    start, name = asked.train.start, asked.model.name
+    free = asked.origin.get("model.name", "default") == "default"
+    photos = photos_in(asked.data.name) if start in ("auto", "imagenet") else None
+    if start == "auto":
+        if photos is None or not (free or name in PUBLISHED):
+            return _from_scratch(asked)
+        start = "imagenet"
+    if start == "none":
+        return _from_scratch(asked)
+    try:
+        weights = pretrained.find(start, NETWORK if free and start == "imagenet" else name)
+    except NotInstalled as why:
+        if asked.train.start != "auto":
+            raise
+        emit(
+            Notice(
+                f"{_count(photos)}: training from scratch, as ImageNet's weights are not here; "
+                f"photos gain much by them: {why.remedy}",
+                warning=True,
+            )
+        )
+        return _from_scratch(asked)
+    return _begun(asked, weights, photos, free, emit)
+
+
+def photos_in(data: str) -> Photos | None:
+    """The photos in a folder of images, None where it has none: images in colour, of 64 pixels or
+    more along the longer side in the median. Some files' heads are read, no pixel."""
+    if not sources.is_folder(data):
+        return None
+    root = folder.absolute(Path(data))
+    if not root.is_dir():
+        return None
+    paths = [one.path for one in scan(root).found]
+    found = []
+    for path in paths[:: max(1, len(paths) // LOOKED)]:
+        try:
+            found.append(look(root / path))
+        except ImageError:
+            continue
+    if not found or max(channels for channels, _ in found) == 1:
+        return None
+    height, width = (
+        int(statistics.median_low(side)) for side in zip(*(s for _, s in found), strict=True)
+    )
+    if max(height, width) < SIDE:
+        return None
+    return Photos(len(paths), (height, width))
+
+
+def _count(photos: Photos | None) -> str:
+    if photos is None:
+        return "images"
+    height, width = photos.size
+    return f"{photos.count:,} images in colour, about {height} x {width}"
+
+
+def _from_scratch(asked: Recipe) -> Recipe:
+    if asked.train.freeze != "none":
+        rule = "is not used where training starts from scratch"
+        raise BadArgument(
+            "freeze", asked.train.freeze, rule, "leave it out, or add --from imagenet"
+        )
+    return asked.measured(start="none")
+
+
+def _begun(
+    asked: Recipe, weights: Weights, photos: Photos | None, free: bool, emit: Emit
+) -> Recipe:
+    """The recipe of a training that begins with these weights."""
+    same = asked.model.name == weights.model
+    if (free and not same) or (same and not asked.model.arguments):
+        origin = {**asked.origin, "model.name": "measured"}
+        origin |= {f"model.{name}": "measured" for name in weights.arguments}
+        network = replace(asked.model, name=weights.model, arguments=dict(weights.arguments))
+        asked = replace(asked, model=network, origin=origin, claim=None)
+    wanted: dict[str, Any] = {"start": weights.start}
+    if sources.is_folder(asked.data.name):
+        height, width = weights.size
+        wanted |= {"image_size": f"{height}x{width}", "resize_mode": weights.fit}
+    if weights.start == "imagenet":
+        wanted |= {"freeze": "features", "batch_size": PASS, "eval_batch": PASS}
+    where = {name: recipe_key(name) for name in wanted}
+    taken = {
+        name: value
+        for name, value in wanted.items()
+        if name == "start" or asked.origin.get(where[name], "default") == "default"
+    }
+    settled = asked.measured(**taken)
+    own = "" if is_own(weights.model) else f"; network {settled.model.name}"
+    how = settled.data
+    emit(
+        Notice(
+            f"{_count(photos) + ': ' if photos else ''}begins from {weights.said}{own}"
+            + (f"; images {how.image_size}, {how.resize_mode}" if "image_size" in taken else "")
+            + (f"; {settled.train.freeze} frozen" if settled.train.freeze != "none" else "")
+            + (" (--freeze none fine-tunes," if "freeze" in taken else " (")
+            + (" " if "freeze" in taken else "")
+            + "--from none trains from scratch)"
+        )
+    )
+    return settled
+
+
+def recipe_key(flat: str) -> str:
+    """An option as a recipe's origins have it.
+
+    >>> recipe_key("lr"), recipe_key("flip"), recipe_key("model")
+    ('train.lr', 'augment.flip', 'model.name')
+    """
+    from convscope.recipe import options
+
+    return f"{options()[flat].section}.{options()[flat].name}"

@@ -1,0 +1,167 @@
+"""A linear probe: multinomial logistic regression on features that stay as they are, fitted to its
+optimum by L-BFGS, its L2 penalty chosen on validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from convscope.data.loader import stratified
+from convscope.evaluation import metrics
+
+# Of the mean cross-entropy plus penalty / 2 times the squared weights of standardised features.
+PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4)
+WORSE = 2  # penalties in a row after the best, and the search ends
+FEW = 50  # images of validation, below which the penalty is chosen by cross-validation
+FOLDS = 5
+STEPS = 100  # of L-BFGS at most
+
+Features = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A linear layer, ``weight`` [K,F] and ``bias`` [K], and the ``penalty`` that it was fitted
+    with; ``chosen`` says how that was chosen."""
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    penalty: float
+    chosen: str
+
+    def logits(self, features: Features) -> NDArray[np.float32]:
+        """Raw logits [N,K] of features [N,F].
+
+        >>> Probe(np.eye(2, dtype="f"), np.ones(2, "f"), 1.0, "").logits(np.eye(2, dtype="f"))
+        array([[2., 1.], [1., 2.]], dtype=float32)
+        """
+        found: NDArray[np.float32] = features @ self.weight.T + self.bias
+        return found
+
+
+def fit(
+    features: Features, labels: Labels, classes: int, val: Features, val_labels: Labels
+) -> Probe:
+    """The probe of features [N,F] and their labels [N]; its penalty is the one with the smallest
+    cross-entropy on ``val``, or, where that has few images, over five folds of the images.
+
+    >>> x, y = np.repeat(np.eye(3, dtype="f"), 60, 0), np.arange(180) // 60
+    >>> fit(x, y, 3, x, y).logits(np.eye(3, dtype="f")).argmax(1)
+    array([0, 1, 2])
+    """
+    basis = _Basis.of(features)
+    x = basis(features)
+    if len(val) >= FEW:
+        losses, chosen = _losses(basis, x, labels, val, val_labels, classes), "on validation"
+    else:
+        losses, chosen = _folded(features, labels, classes), f"over {FOLDS} folds"
+    penalty = PENALTIES[int(np.argmin(losses))]
+    weight, bias = basis.undone(*_optimum(x, labels, classes, penalty, basis.spread))
+    return Probe(weight, bias, penalty, chosen)
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """Features brought to mean 0 and deviation 1, then turned to their R <= min(N, F) principal
+    axes, along which they have the variances ``spread``: a sum of squares stays what it was, the
+    search knows how long each axis is, and no weight lies where no image does."""
+
+    mean: Features
+    turn: Features  # [F,R], each feature's deviation undone
+    spread: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: Features) -> _Basis:
+        mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
+        std = features.std(axis=0, dtype=np.float64)
+        inverse = np.divide(1.0, std, out=np.zeros_like(std), where=std > 1e-6)
+        x = (features - mean) * inverse.astype(np.float32)
+        few = len(x) < x.shape[1]  # of the two products the smaller one says all
+        product = (x @ x.T if few else x.T @ x).astype(np.float64) / len(x)
+        spread, axes = np.linalg.eigh(product)
+        there = spread > 1e-6 * spread[-1]
+        spread, axes = spread[there], axes[:, there]
+        if few:
+            axes = x.T @ axes / np.sqrt(len(x) * spread)
+        turn = (inverse[:, None] * axes).astype(np.float32)
+        return cls(mean, turn, spread)
+
+    def __call__(self, features: Features) -> Features:
+        found: Any = (features - self.mean) @ self.turn
+        return np.asarray(found, np.float32)
+
+    def undone(self, weight: Features, bias: Features) -> tuple[Features, Features]:
+        """The same linear layer for features as they are."""
+        weight = weight @ self.turn.T
+        return weight, bias - weight @ self.mean
+
+
+def _folded(features: Features, labels: Labels, classes: int) -> list[float]:
+    """Cross-entropy by penalty, summed over the images of five folds."""
+    total, left = np.zeros(len(PENALTIES)), np.arange(len(labels))
+    for fold in range(FOLDS):
+        last = fold == FOLDS - 1
+        out = left if last else left[stratified(labels[left], 1 / (FOLDS - fold), fold)]
+        left, within = np.setdiff1d(left, out), np.setdiff1d(np.arange(len(labels)), out)
+        if len(out) and len(np.unique(labels[within])) > 1:
+            basis = _Basis.of(features[within])
+            x, y = basis(features[within]), labels[within]
+            losses = _losses(basis, x, y, features[out], labels[out], classes)
+            total += np.array(losses) * len(out)
+    return total.tolist()
+
+
+def _losses(
+    basis: _Basis, x: Features, labels: Labels, val: Features, val_labels: Labels, classes: int
+) -> list[float]:
+    """Cross-entropy on ``val`` by penalty, from the largest on, each fit begun where the one before
+    it ended; where it rises for the second time, what is left is not tried."""
+    losses, val, start = list[float](), basis(val), None
+    for penalty in PENALTIES:
+        start = _optimum(x, labels, classes, penalty, basis.spread, start)
+        logits = val @ start[0].T + start[1]
+        losses.append(metrics.cross_entropy(logits, val_labels))
+        if len(losses) - 1 - int(np.argmin(losses)) == WORSE:
+            break
+    return losses + [np.inf] * (len(PENALTIES) - len(losses))
+
+
+def _optimum(
+    x: Features,
+    labels: Labels,
+    classes: int,
+    penalty: float,
+    spread: NDArray[np.float64],
+    start: tuple[Features, Features] | None = None,
+) -> tuple[Features, Features]:
+    """Weight [K,F] and bias [K] of least mean cross-entropy plus penalty / 2 times the sum of the
+    squared weights (Bishop 2006, eq. 4.108), sought in units in which every axis is about as
+    curved: its curvature is at most ``spread`` / 2 + penalty (Boehning 1992)."""
+    from scipy.optimize import minimize
+
+    width, unit = x.shape[1], 1 / np.sqrt(spread / classes + penalty)
+    inputs, targets = torch.from_numpy(x), torch.from_numpy(labels)
+    sure = torch.nn.functional.one_hot(targets, classes)
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weight = flat[: classes * width].reshape(classes, width) * unit
+        bias = torch.from_numpy(flat[classes * width :])
+        logits = (inputs @ torch.from_numpy(weight).float().T).double() + bias  # [N,K]
+        value = torch.nn.functional.cross_entropy(logits, targets).item()
+        error = (logits.softmax(1) - sure) / len(x)
+        slope = ((error.float().T @ inputs).numpy() + penalty * weight) * unit
+        value += penalty / 2 * float(np.square(weight).sum())
+        return value, np.concatenate([slope.ravel(), error.sum(0).numpy()])
+
+    first = np.zeros(classes * (width + 1))
+    if start is not None:
+        first = np.concatenate([(start[0] / unit).ravel(), start[1]])
+    options = {"maxiter": STEPS, "gtol": 1e-5, "ftol": 1e-8}
+    found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options).x
+    weight = found[: classes * width].reshape(classes, width) * unit
+    return weight.astype(np.float32), found[classes * width :].astype(np.float32)
