@@ -19,7 +19,11 @@ from convscope.recipe import Recipe
 NETWORK = next(iter(PUBLISHED))  # the one that photos get
 LOOKED = 64  # files whose heads are read
 PASS = 32  # images, so that what a step of fine-tuning keeps of them fits into memory
-SIDE = 64  # pixels, from which on images are photos
+SIDE, SMALL = 64, 5000  # from so many pixels on images are photos; fewer images gain at any size
+ENOUGH = 600  # photos, from which on fine-tuning gains by more than validation errs
+TUNED = {"freeze": "stage:4", "epochs": 6, "keep": "best"}  # what photos are fine-tuned with
+LR = {"adamw": 5e-4, "adam": 5e-4, "sgd": 5e-3}  # from trained weights, which a higher one destroys
+STEERED = ("epochs", "steps", "lr")  # typed, and fine-tuning is asked for
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,12 @@ def _begun(
         height, width = weights.size
         wanted |= {"image_size": f"{height}x{width}", "resize_mode": weights.fit}
     if weights.start == "imagenet":
-        wanted |= {"freeze": "features", "batch_size": PASS, "eval_batch": PASS}
+        steered = any(asked.origin.get(f"train.{name}") == "typed" for name in STEERED)
+        fine = steered or (photos is not None and photos.count >= ENOUGH)
+        wanted |= {"batch_size": PASS, "eval_batch": PASS}
+        wanted |= TUNED if fine else {"freeze": "features"}
+    if wanted.get("freeze", asked.train.freeze) != "features":
+        wanted["lr"] = LR[asked.train.optimizer]
     where = {name: recipe_key(name) for name in wanted}
     taken = {
         name: value

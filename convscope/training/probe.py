@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from convscope.data.loader import stratified
 from convscope.evaluation import metrics
 
-# Of the mean cross-entropy plus penalty / 2 times the squared weights of standardised features.
+# Of the mean cross-entropy plus penalty / 2 times the squared weights of features whose variance is
+# 1 in the mean.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4)
 WORSE = 2  # penalties in a row after the best, and the search ends
 FEW = 50  # images of validation, below which the penalty is chosen by cross-validation
 FOLDS = 5
 STEPS = 100  # of L-BFGS at most
+SMALL = 3e7  # multiply-adds a pass, for which one thread does: on a busy machine two wait in vain
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -67,20 +69,22 @@ def fit(
 
 @dataclass(frozen=True)
 class _Basis:
-    """Features brought to mean 0 and deviation 1, then turned to their R <= min(N, F) principal
-    axes, along which they have the variances ``spread``: a sum of squares stays what it was, the
-    search knows how long each axis is, and no weight lies where no image does."""
+    """Features brought to mean 0, all of them to a variance of 1 in the mean, then turned to their
+    R <= min(N, F) principal axes, along which they have the variances ``spread``: a sum of squares
+    stays what it was, the search knows how long each axis is, and no weight lies where no image
+    does. A feature that varies little stays small: brought to deviation 1 each, those of
+    EfficientNet-Lite0 of 20 photos a class told 73.8 % of trashnet, as they are 75.0 %."""
 
     mean: Features
-    turn: Features  # [F,R], each feature's deviation undone
+    turn: Features  # [F,R], the deviation undone
     spread: NDArray[np.float64]
 
     @classmethod
     def of(cls, features: Features) -> _Basis:
         mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-        std = features.std(axis=0, dtype=np.float64)
-        inverse = np.divide(1.0, std, out=np.zeros_like(std), where=std > 1e-6)
-        x = (features - mean) * inverse.astype(np.float32)
+        x = features - mean
+        std = float(np.sqrt(np.square(x, dtype=np.float64).mean())) or 1.0
+        x /= std
         few = len(x) < x.shape[1]  # of the two products the smaller one says all
         product = (x @ x.T if few else x.T @ x).astype(np.float64) / len(x)
         spread, axes = np.linalg.eigh(product)
@@ -88,7 +92,7 @@ class _Basis:
         spread, axes = spread[there], axes[:, there]
         if few:
             axes = x.T @ axes / np.sqrt(len(x) * spread)
-        turn = (inverse[:, None] * axes).astype(np.float32)
+        turn = (axes / std).astype(np.float32)
         return cls(mean, turn, spread)
 
     def __call__(self, features: Features) -> Features:
@@ -162,6 +166,12 @@ def _optimum(
     if start is not None:
         first = np.concatenate([(start[0] / unit).ravel(), start[1]])
     options = {"maxiter": STEPS, "gtol": 1e-5, "ftol": 1e-8}
-    found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options).x
+    threads = torch.get_num_threads()
+    if x.size * classes < SMALL:
+        torch.set_num_threads(1)
+    try:
+        found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options).x
+    finally:
+        torch.set_num_threads(threads)
     weight = found[: classes * width].reshape(classes, width) * unit
     return weight.astype(np.float32), found[classes * width :].astype(np.float32)
