@@ -26,7 +26,7 @@ from rich.text import Text
 
 from convscope.events import EpochEnd, Event, Notice
 from convscope.events import Progress as Done
-from convscope.formatting import answers, decimals, duration, p_value, percent, plural
+from convscope.formatting import answers, balanced, decimals, duration, p_value, percent, plural
 
 if TYPE_CHECKING:
     from convscope.data.audit.findings import Audit
@@ -153,7 +153,7 @@ def cells(end: EpochEnd) -> list[str]:
     """An epoch as a row below :data:`EPOCH`."""
     return [
         f"{end.epoch}/{end.epochs}",
-        f"{end.train_loss:.4f}",
+        f"{end.train_loss:.4f} {end.counted}".strip(),
         percent(end.train_accuracy),
         decimals(end.val_loss),
         percent(end.val_accuracy),
@@ -199,6 +199,8 @@ def figures(values: Mapping[str, Any]) -> None:
     """Print the figures of a run on a split: the headline, then a row a class."""
     low, high = values["accuracy_ci95"]
     console, ratios = out(), ("precision", "recall", "f1")
+    if text := balanced(values):
+        console.print(f"{values['split']} balanced accuracy {text}", style="bold")
     console.print(
         f"{values['split']} accuracy {values['accuracy']:.2%} "
         f"(95% interval {low:.2%} to {high:.2%}, {values['n']:,} images)",

@@ -38,7 +38,9 @@ class Look:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """One line of ``history.jsonl``; ``val_*`` are None without a validation split."""
+    """One line of ``history.jsonl``; ``val_*`` are None without a validation split. ``counted`` is
+    what the train loss is where it does not count every image alike: weighted, adjusted or
+    balanced."""
 
     epoch: int
     epochs: int
@@ -49,6 +51,7 @@ class EpochEnd:
     lr: float
     seconds: float
     images_per_second: float
+    counted: str = ""
 
 
 @dataclass(frozen=True)

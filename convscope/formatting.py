@@ -123,6 +123,24 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
+def balanced(found: Mapping[str, Any]) -> str:
+    """In words, the balanced accuracy of ``metrics.json`` where its classes are skewed and it
+    leads; else nothing.
+
+    >>> found = {"skewed": True, "balanced_accuracy": 0.75, "balanced_accuracy_ci95": [0.62, 0.88]}
+    >>> balanced({**found, "per_class": [{"support": 90}, {"support": 10}]})
+    '75.00% (95% interval 62.00% to 88.00%: the mean recall of 2 classes of 10 to 90 images)'
+    """
+    if not found.get("skewed"):
+        return ""
+    low, high = found["balanced_accuracy_ci95"]
+    sizes = [row["support"] for row in found["per_class"] if row["support"]]
+    return (
+        f"{found['balanced_accuracy']:.2%} (95% interval {low:.2%} to {high:.2%}: the mean recall "
+        f"of {len(sizes)} classes of {min(sizes):,} to {max(sizes):,} images)"
+    )
+
+
 def answers(found: Mapping[str, Any], n: int) -> str:
     """In words, what ``metrics.json`` has of the answers to ``n`` images.
 

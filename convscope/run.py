@@ -66,6 +66,7 @@ METRICS: Mapping[str, Any] = {
     "eval_seconds": NUMBER,
     "images_per_second": NUMBER,
 }
+BALANCED: Mapping[str, Any] = {"balanced_accuracy": NUMBER, "balanced_accuracy_ci95": list}
 SPLIT: Mapping[str, Any] = {
     "fingerprint": str,
     "digest": str,
@@ -165,7 +166,8 @@ class RunFolder:
 
     def read_metrics(self) -> dict[str, Any]:
         """``metrics.json``, checked likewise. Raises RunError."""
-        return self._read(self.metrics, METRICS)
+        found = self._read(self.metrics, METRICS)
+        return checked(self.metrics, found, BALANCED) if found.get("skewed") else found
 
     def read_split(self) -> dict[str, Any]:
         """``split.json``, checked likewise. Raises RunError."""

@@ -26,6 +26,7 @@ SPECS = {
     "saturation": Augment(saturation=0.5),
     "hue": Augment(hue=0.3),
     "randaugment": Augment(randaugment=2, magnitude=15),
+    "trivialaugment": Augment(trivialaugment=True),
     "cutout": Augment(cutout=4),
     "erase": Augment(erase=0.5),
     "mixup": Augment(mixup=0.8),

@@ -43,7 +43,7 @@ def full(data: str | Path) -> str:
 
 
 def resolved(
-    typed: Mapping[str, Any], arguments: Mapping[str, Any], base: Recipe | None, augment: bool
+    typed: Mapping[str, Any], arguments: Mapping[str, Any], base: Recipe | None, augment: bool | str
 ) -> Recipe:
     """The recipe that is asked for. Raises BadArgument, too for an option that is neither the
     recipe's nor the network's."""

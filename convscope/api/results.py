@@ -10,7 +10,7 @@ from typing import Any
 
 from convscope import notebook
 from convscope.errors import RunError
-from convscope.formatting import percent
+from convscope.formatting import balanced, percent
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
 
@@ -35,6 +35,9 @@ class Metrics:
     train_seconds: float
     eval_seconds: float
     images_per_second: float
+    balanced_accuracy: float | None = None  # as runs have it since it is measured
+    balanced_accuracy_ci95: tuple[float, float] | None = None
+    skewed: bool = False  # whether it leads
     duplicates: dict[str, Any] | None = None  # as runs have it since they are counted
     targets: dict[str, Any] | None = None  # where there are several
     all_right: float | None = None  # and of how many records every class and label is
@@ -46,8 +49,9 @@ class Metrics:
     def of(cls, values: Mapping[str, Any]) -> Metrics:
         """From the JSON. Raises RunError where it was edited."""
         try:
-            low, high = values["accuracy_ci95"]
-            return cls(**{**values, "accuracy_ci95": (low, high)})
+            names = [name for name in values if name.endswith("_ci95")]
+            pairs = {name: (low, high) for name in names for low, high in [values[name]]}
+            return cls(**{**values, **pairs})
         except (TypeError, ValueError, KeyError) as why:
             raise RunError(f"metrics.json was edited or damaged: {why}") from None
 
@@ -103,12 +107,17 @@ class Evaluation(dict[str, Any]):
 def _judged(values: Mapping[str, Any]) -> list[str]:
     """The figures on a split, as a notebook shows them."""
     low, high = values["accuracy_ci95"]
+    text = (
+        f"of {values['n']:,} {values['split']} images are right (95 % interval {low:.2%} to "
+        f"{high:.2%})"
+    )
+    first, lines = f"{values['accuracy']:.2%}", [text]
+    if said := balanced(values):
+        first, _, rest = said.partition(" ")
+        lines = [f"is its balanced accuracy {rest}", f"{values['accuracy']:.2%} {text}"]
     return [
-        notebook.figure(f"{values['accuracy']:.2%}"),
-        notebook.line(
-            f"of {values['n']:,} {values['split']} images are right (95 % interval {low:.2%} to "
-            f"{high:.2%})"
-        ),
+        notebook.figure(first),
+        *map(notebook.line, lines),
         notebook.facts(
             [
                 ("cross-entropy", f"{values['loss']:.4f}"),

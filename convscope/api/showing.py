@@ -14,8 +14,8 @@ from torch import nn
 from convscope import files, models, run
 from convscope import recipe as recipes
 from convscope.api.arguments import draw, figure_path, fresh, full
+from convscope.data import augment as augmentation
 from convscope.data import digits, duplicates, published, sources
-from convscope.data.augment import augment
 from convscope.data.columns import Class, as_json
 from convscope.data.decode import whole
 from convscope.data.loader import tensor_of
@@ -24,6 +24,7 @@ from convscope.data.split import statistics, strata
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
 from convscope.insight import anatomy, figures
+from convscope.job.defaults import suited
 from convscope.models import store, tv
 from convscope.shipping import script as scripts
 
@@ -238,11 +239,12 @@ def show_data(
     *,
     count: int = 32,
     seed: int = 0,
+    augment: bool | str = True,
     force: bool = False,
     emit: Emit = silent,
 ) -> Path:
-    """A picture of a labelled batch, as it is and as the data set's augmentation changes it;
-    returns its path.
+    """A picture of a labelled batch, as it is and as training changes it, by the augmentation that
+    it has or that is named (``augment``: see :func:`convscope.train`); returns its path.
 
     Raises BadArgument where ``out`` is there already and ``force`` is not given, or ``count`` is
     below 1.
@@ -251,14 +253,16 @@ def show_data(
         raise BadArgument("count", count, "must be a whole number of at least 1", "try 32")
     recipes.checked("seed", seed, recipes.options()["seed"])
     path = figure_path(out, f"{Path(full(name)).name}.png", force)
+    asked = recipes.resolve({"data": full(name)}, augment=augment)
     pack = sources.open_data(name, emit)
     train = pack.splits["train"]
     random = np.random.default_rng(seed)
     chosen = random.choice(len(train), size=min(count, len(train)), replace=False)
     images = torch.from_numpy(_side_by_side(train, chosen))
     generator = torch.Generator().manual_seed(seed)
-    spec = recipes.AUGMENT_BY_DATA.get(str(name), recipes.Augment())
-    changed, _ = augment(images, (), spec, generator)
+    spec = suited(asked, pack, silent).augment
+    augmentation.check(spec, (images.shape[2], images.shape[3]), images.shape[1])
+    changed, _ = augmentation.augment(images, (), spec, generator)
     labels = [
         [one.classes[label] for label in train.values[column][chosen]]
         for column, one in pack.targets.items()

@@ -24,6 +24,7 @@ from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
 from convscope.job import preflight
 from convscope.job.complete import complete
+from convscope.job.defaults import suited
 from convscope.job.prepare import Limits, prepare
 from convscope.job.probe import probe
 from convscope.job.tune import tune, write_profile
@@ -41,7 +42,7 @@ def train(
     recipe: str | Path | Recipe | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    augment: bool = True,
+    augment: bool | str = True,
     check: bool = False,
     time_budget: float | str | None = None,
     max_memory: int | str | None = None,
@@ -57,7 +58,9 @@ def train(
     ``data`` is a data set by name, or a folder of images. ``options`` are the recipe's fields
     (``epochs``, ``lr``, ``batch_size``, ``shift`` ...) and the network's own arguments
     (``kernel_size``, ``widths``); ``layers="c5-16 bn relu mp2 flatten fc"`` is a network in one
-    line (see :mod:`convscope.models.layers`). With ``resume`` and ``out`` a run that was stopped
+    line (see :mod:`convscope.models.layers`). ``augment`` is ``none`` (or False), ``light`` or
+    ``strong``, under what is typed of it; else a data set has its own, and one's own colour images
+    ``light``. With ``resume`` and ``out`` a run that was stopped
     goes on, to the same weights to the bit; one that is finished is returned as it is; one that
     never began begins. With ``check`` the recipe's claim is held against the result.
 
@@ -108,6 +111,8 @@ def train(
         _unfitted(asked, limits)
         run.check_free(folder, RUNS)
     pack = opened(asked, emit)
+    if place is None:
+        asked = suited(asked, pack, emit)
     with machine.at_work(asked.train.threads), board.Board(emit) as told:
         val = place.read_split()["val"] if place is not None and place.split.exists() else None
         job = tune(probe(prepare(asked, pack, told, limits, val)), begun=place is not None)
@@ -192,7 +197,7 @@ def find_lr(
     model: str | None = None,
     recipe: str | Path | Recipe | None = None,
     out: str | Path | None = None,
-    augment: bool = True,
+    augment: bool | str = True,
     force: bool = False,
     emit: Emit = silent,
     **options: Any,
@@ -211,6 +216,7 @@ def find_lr(
     name = f"{Path(asked.data.name).name}-{short(asked.model.name)}-lr.png"
     path = figure_path(out, name, force)
     pack = opened(asked, emit)
+    asked = suited(asked, pack, silent)
     with machine.at_work(asked.train.threads):
         job = prepare(asked, pack, emit)
         if asked.train.memory_format != "auto":

@@ -93,6 +93,9 @@ def data_show(
     ] = False,
     count: Annotated[int, typer.Option(help="How many images.")] = 32,
     seed: Annotated[int, typer.Option(help="Which ones, and how augmented.")] = 0,
+    augment: Annotated[
+        str | None, typer.Option("--augment", "--aug", help="none, light or strong; else as train.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a picture that is there.")
     ] = False,
@@ -105,7 +108,9 @@ def data_show(
         typer.echo(api.show_digits(name, out, force=force))
         return
     with console.Monitor() as emit:
-        path = api.show_data(name, out, count=count, seed=seed, force=force, emit=emit)
+        path = api.show_data(
+            *(name, out), count=count, seed=seed, augment=augment or True, force=force, emit=emit
+        )
     typer.echo(path)
 
 

@@ -26,10 +26,18 @@ FLAGS = {
     "batch_size": ("--batch-size", "-b"),
     "optimizer": ("--optimizer", "--opt"),
     "start": ("--from",),
+    "augment": ("--augment", "--aug"),
+    "no_augment": ("--no-augment",),
 }
 JOB: dict[str, tuple[type, str, str]] = {  # no field of a recipe -> type, heading, help
     "recipe": (str, NETWORK, "A recipe by name (see `recipes`) or a .toml file."),
-    "augment": (bool, AUGMENTATION, "The data set's own, or none but what is typed [default: on]"),
+    "augment": (
+        str,
+        AUGMENTATION,
+        "none, light (flip, small crop) or strong (TrivialAugment besides), under what is typed "
+        "[default: the data set's own; light for your own colour images]",
+    ),
+    "no_augment": (bool, AUGMENTATION, "The same as --aug none"),
 }
 KINDS = {"int": int, "float": float, "bool": bool, "str": str}  # as a builder has them
 SIZES = {  # several numbers, as a builder has them -> how they are written, between them, example
@@ -108,7 +116,7 @@ def _arguments() -> dict[str, Any]:
 
 def _with(command: Callable[..., Any], wanted: dict[str, Any]) -> Callable[..., Any]:
     """Give a command options, by name and annotation. It gets sizes as numbers, and augmentation
-    unless it was switched off."""
+    by one name, True where none is typed."""
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     made = [
@@ -123,7 +131,12 @@ def _with(command: Callable[..., Any], wanted: dict[str, Any]) -> Callable[..., 
             if kind in SIZES and typed[name] is not None:
                 typed[name] = numbers(name, typed[name], kind)
         if "augment" in typed:
-            typed["augment"] = typed["augment"] is not False
+            off, name = typed.pop("no_augment"), typed["augment"]
+            if off and name not in (None, "none"):
+                rule = "cannot be given together with --no-augment, which is none"
+                raise BadArgument("augment", name, rule, "leave one of them out")
+            none = off or name == "none"
+            typed["augment"] = False if none else True if name is None else name
         return command(**typed)
 
     called.__signature__ = signature.replace(parameters=[*own, *made])  # type: ignore[attr-defined]

@@ -120,14 +120,16 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
         return
     from convscope.console import without_copies
     from convscope.evaluation.targets import in_words
-    from convscope.formatting import answers
+    from convscope.formatting import answers, balanced
 
     figures = run.metrics
     low, high = figures.accuracy_ci95
     without = without_copies(figures.duplicates)
     several = figures.targets or {}
+    leading = balanced(vars(figures))
     typer.echo(
-        f"test accuracy {figures.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, "
+        (f"balanced      {leading}\n" if leading else "")
+        + f"test accuracy {figures.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, "
         f"{figures.n:,} images)\n"
         + "".join(f"{name:13} {in_words(one)}\n" for name, one in several.items())
         + (f"all of them   {figures.all_right:.2%} right\n" if several else "")

@@ -5,8 +5,8 @@ and type, in rows (contiguous), and what goes in is left as it is. Random number
 CPU wherever the images are, so that a seed means the same everywhere. :func:`augment` does what a
 recipe asks for in this order: flip or alternating flip, shift, warp (crop, then scale, shear and
 rotate; :mod:`convscope.data.warp`), colour (brightness, contrast and saturation, then hue),
-randaugment, cutout, erase, mixup or cutmix. :func:`draw` makes its beginning a part of copying
-a batch from its source. What is off draws no random numbers, so switching it on changes what those
+randaugment or trivialaugment, cutout, erase, mixup or cutmix. :func:`draw` makes its beginning a
+part of copying a batch from its source. What is off draws no random numbers, so switching it on changes what those
 after it draw. The number of threads changes nothing.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from convscope.data.colour import colour
 from convscope.data.flip_shift_cutout import cutout, drawn
 from convscope.data.mixing import erase, mixed
-from convscope.data.randaugment import randaugment
+from convscope.data.randaugment import randaugment, trivialaugment
 from convscope.data.warp import warp
 from convscope.errors import BadArgument
 from convscope.recipe import Augment
@@ -59,6 +59,8 @@ def augment(
         images = colour(images, spec, generator)
     if spec.randaugment:
         images = randaugment(images, spec.randaugment, spec.magnitude, generator, spec.padding)
+    if spec.trivialaugment:
+        images = trivialaugment(images, generator, spec.padding)
     if spec.cutout and not early:
         images = cutout(images, spec.cutout, generator)
     if spec.erase:
@@ -102,7 +104,8 @@ def _early(spec: Augment) -> int:
     """The pixels of a cutout that nothing comes before but shift and flip; else 0."""
     warped = spec.crop or spec.rotate or spec.scale or spec.shear
     coloured = spec.brightness or spec.contrast or spec.saturation or spec.hue
-    return 0 if warped or coloured or spec.randaugment else spec.cutout
+    drawn = spec.randaugment or spec.trivialaugment
+    return 0 if warped or coloured or drawn else spec.cutout
 
 
 def check(spec: Augment, image_size: tuple[int, int], channels: int | None = None) -> None:
@@ -123,6 +126,9 @@ def check(spec: Augment, image_size: tuple[int, int], channels: int | None = Non
         raise BadArgument(
             "alternating_flip", True, "takes the place of flip", "leave one of them out"
         )
+    if spec.randaugment and spec.trivialaugment:
+        rule = "draws an image's operation, and so does randaugment"
+        raise BadArgument("trivialaugment", True, rule, "leave one of them out")
     for name, share in (("saturation", spec.saturation), ("hue", spec.hue)):
         if share and channels == 1:
             raise BadArgument(name, share, "needs colour, and these images are grey", "try 0")

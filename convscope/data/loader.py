@@ -111,6 +111,26 @@ def stratified(
     return np.flatnonzero(chosen[first])
 
 
+def balanced(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """As many positions as there are labels [N], shuffled: of each class that occurs N/K, or one
+    more, which is drawn; each of its records as often as the others, or once more.
+
+    >>> drawn = balanced(torch.tensor([0, 0, 0, 0, 0, 1]), torch.Generator().manual_seed(0))
+    >>> len(drawn), (drawn == 5).sum().item()
+    (6, 3)
+    """
+    by_class = labels.argsort(stable=True).split(labels.unique(return_counts=True)[1].tolist())
+    whole, left = divmod(len(labels), len(by_class))
+    counts = torch.full((len(by_class),), whole)
+    counts[torch.randperm(len(by_class), generator=generator)[:left]] += 1
+    drawn = []
+    for members, count in zip(by_class, counts.tolist(), strict=True):
+        often, more = divmod(count, len(members))
+        some = members[torch.randperm(len(members), generator=generator)[:more]]
+        drawn += [members.repeat(often), some]
+    return torch.cat(drawn)[torch.randperm(len(labels), generator=generator)]
+
+
 def tensor_of(array: NDArray[Any]) -> Tensor:
     """The tensor over an array, which may be read-only: nobody writes to it."""
     with warnings.catch_warnings():
@@ -140,7 +160,8 @@ def to_input(
 
 @dataclass(frozen=True)
 class Loader:
-    """Batches of a split, in an order that is a function of (seed, epoch) alone.
+    """Batches of a split, in an order that is a function of (seed, epoch) alone: every record once
+    an epoch (``shuffle``), or each class of its one target equally often (``balanced``).
 
     ``inputs`` (images uint8 [N,C,H,W], numbers float32 [N,d]) and ``targets`` [N,...] by the names
     of their ``columns`` may be memory maps larger than memory; ``indices`` says which records
@@ -159,6 +180,7 @@ class Loader:
     augment: Augment
     device: str = "cpu"
     memory_format: torch.memory_format = torch.channels_last
+    sampler: str = "shuffle"
 
     @property
     def classes(self) -> int | None:
@@ -186,9 +208,7 @@ class Loader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from its step ``start`` on: the same ones whether it began there
         or before."""
-        order = torch.Generator().manual_seed(seed_of(self.seed, epoch))
-        shuffled = self.indices[torch.randperm(len(self.indices), generator=order)]
-        batches = torch.split(shuffled, self.sizes())[start:]
+        batches = torch.split(self.indices[self._order(epoch)], self.sizes())[start:]
         left = rest(self.augment)
         drawn = (
             self._drawn(chosen, epoch, seed, left)
@@ -203,6 +223,14 @@ class Loader:
                 {name: batch[name] for name in self.inputs},
                 {name: batch[name] for name in self.targets},
             )
+
+    def _order(self, epoch: int) -> Tensor:
+        """Places in ``indices`` [N] in the order of an epoch."""
+        generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
+        if self.sampler == "balanced":
+            (labels,) = self.targets.values()
+            return balanced(labels[self.indices], generator)
+        return torch.randperm(len(self.indices), generator=generator)
 
     def _on_device(self, name: str, value: Tensor) -> Tensor:
         if name in self.inputs and value.dtype is torch.uint8:

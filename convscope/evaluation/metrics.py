@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # shapes for the reader and the type checker; jaxtyping is no
     Hits = Bool[np.ndarray, " n"]
     Confusion = Int[np.ndarray, "k k"]
 
+SKEWED = 3  # times as many images of one class as of another: then balanced accuracy leads
 COLDEST, HOTTEST = 0.01, 100.0  # the temperatures fit_temperature may return
 
 
@@ -136,6 +137,36 @@ def per_class(confusion: Confusion, classes: Sequence[str]) -> list[dict[str, An
     ]
 
 
+def balanced_accuracy(confusion: Confusion) -> tuple[float, tuple[float, float]]:
+    """The mean recall of the classes that occur, and where it lies at 95 %.
+
+    The interval is made of those of the recalls (:func:`wilson_interval`) by their distances from
+    them, as root mean squares (Zou & Donner 2008, Statistics in Medicine 27:1693).
+
+    >>> share, (low, high) = balanced_accuracy(np.array([[90, 0], [5, 5]]))
+    >>> share, round(low, 3), round(high, 3)
+    (0.75, 0.618, 0.882)
+    """
+    rows = [(int(row[i]), int(row.sum())) for i, row in enumerate(np.asarray(confusion))]
+    met = [(hits, n, *wilson_interval(hits, n)) for hits, n in rows if n]
+    if not met:
+        raise ConvscopeError("confusion: counts no image; count at least one")
+    share = sum(hits / n for hits, n, _, _ in met) / len(met)
+    below = math.hypot(*(hits / n - low for hits, n, low, _ in met)) / len(met)
+    above = math.hypot(*(high - hits / n for hits, n, _, high in met)) / len(met)
+    return share, (share - below, share + above)
+
+
+def skewed(confusion: Confusion) -> bool:
+    """Whether one class that occurs has at least :data:`SKEWED` times the images of another.
+
+    >>> skewed(np.array([[90, 0], [5, 5]])), skewed(np.array([[20, 0], [5, 5]]))
+    (True, False)
+    """
+    sizes = [int(n) for n in np.asarray(confusion).sum(axis=1) if n]
+    return max(sizes, default=0) >= SKEWED * min(sizes, default=1)
+
+
 def reliability(confidence: TopProbabilities, correct: Hits, bins: int = 15) -> list[Bin]:
     """How often images of each top probability are right: a reliability diagram's equal bins.
 
@@ -233,10 +264,14 @@ def measure(
         )
     confusion = confusion_matrix(logits, labels)
     correct = int(confusion.trace())
+    balanced, interval = balanced_accuracy(confusion)
     return {
         "n": n,
         "accuracy": correct / n,
         "accuracy_ci95": list(wilson_interval(correct, n)),
+        "balanced_accuracy": balanced,
+        "balanced_accuracy_ci95": list(interval),
+        "skewed": skewed(confusion),
         "loss": cross_entropy(logits, labels),
         "ece": ece(softmax(logits, temperature), labels),
         "ece_raw": ece(softmax(logits), labels),

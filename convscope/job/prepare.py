@@ -32,8 +32,8 @@ from convscope.models import pretrained, surgery
 from convscope.models.joined import Joined, NumberHead, normalisers
 from convscope.models.parts import Classifier, InitialisedFromImages, is_ours
 from convscope.models.pretrained import Weights
-from convscope.recipe import Recipe
-from convscope.training import memory
+from convscope.recipe import Recipe, Train
+from convscope.training import losses, memory
 from convscope.training.losses import losses_of
 from convscope.training.rehearsal import Rehearsal
 
@@ -217,7 +217,9 @@ def prepare(
         asked.augment,
         device,
         torch.contiguous_format,
+        asked.train.sampler,
     )
+    _counted(loader, asked.train, emit)
     if asked.train.steps and asked.origin.get("train.epochs") == "default":
         asked = asked.measured(epochs=math.ceil(asked.train.steps / len(loader.sizes())))
     job = Job(
@@ -241,15 +243,12 @@ def prepare(
 
 def _unwatched(asked: Recipe) -> Recipe:
     """The recipe where nothing is held out for validation. Raises BadArgument."""
-    if asked.origin.get("train.early_stopping") == "measured":
-        return asked.measured(early_stopping=0)
-    if asked.train.early_stopping:
-        raise BadArgument(
-            "early_stopping",
-            asked.train.early_stopping,
-            "needs a validation split, and there is none with val=0",
-            "leave one of them out",
-        )
+    if asked.origin.get("train.keep") == "measured":
+        asked = asked.measured(keep="last")
+    if asked.train.keeps_best:
+        name = "early_stopping" if asked.train.early_stopping else "keep"
+        rule = "needs a validation split, and there is none with val=0"
+        raise BadArgument(name, getattr(asked.train, name), rule, "leave one of them out")
     return asked
 
 
@@ -270,6 +269,13 @@ def _begun(model: nn.Module, asked: Recipe, pack: Pack) -> Weights:
     surgery.keep_statistics(model)
     surgery.freeze(model, asked.train.freeze, pack.main_image.size)
     return weights
+
+
+def _counted(loader: Loader, train: Train, emit: Emit) -> None:
+    """Check, and say, how rare classes are made up for. Raises BadArgument."""
+    losses.check(loader, train)
+    if said := losses.said(loader, train):
+        emit(Notice(said))
 
 
 def _initialise(

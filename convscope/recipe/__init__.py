@@ -11,6 +11,7 @@ from __future__ import annotations
 from convscope.recipe.resolving import resolve as resolve
 from convscope.recipe.rules import checked as checked
 from convscope.recipe.sections import AUGMENT_BY_DATA as AUGMENT_BY_DATA
+from convscope.recipe.sections import AUGMENT_BY_NAME as AUGMENT_BY_NAME
 from convscope.recipe.sections import LR_BY_OPTIMIZER as LR_BY_OPTIMIZER
 from convscope.recipe.sections import SECTIONS as SECTIONS
 from convscope.recipe.sections import Augment as Augment

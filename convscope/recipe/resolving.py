@@ -10,6 +10,7 @@ from convscope.errors import BadArgument, nearest
 from convscope.recipe.rules import checked
 from convscope.recipe.sections import (
     AUGMENT_BY_DATA,
+    AUGMENT_BY_NAME,
     SECTIONS,
     Augment,
     Recipe,
@@ -22,12 +23,13 @@ def resolve(
     typed: Mapping[str, Any],
     model_arguments: Mapping[str, Any] | None = None,
     recipe: Recipe | None = None,
-    augment: bool = True,
+    augment: bool | str = True,
 ) -> Recipe:
     """What the user typed over a recipe over the defaults, every value checked.
 
     ``typed`` has flat names (``epochs``, ``lr``, ``shift``, ``data``, ``model``; None is 'not
-    typed'). ``augment=False`` switches off whatever augmentation is not typed. Raises BadArgument.
+    typed'). ``augment`` names what stands for the augmentation that is not typed: ``none`` or
+    False, ``light``, ``strong``; True leaves it to recipe and data. Raises BadArgument.
 
     >>> r = resolve({"epochs": 2, "optimizer": "sgd"})
     >>> r.train.epochs, r.origin["train.epochs"], r.train.lr, r.origin["train.lr"]
@@ -40,6 +42,7 @@ def resolve(
     data_name = given["data"].get("name", base.data.name)
     fallback: dict[str, Any] = {s: kind() for s, kind in SECTIONS.items()}
     fallback["augment"] = AUGMENT_BY_DATA.get(data_name, Augment())
+    policy = None if augment is True else augmentation(augment or "none", data_name)
     for section, kind in SECTIONS.items():
         merged: dict[str, Any] = {}
         for flat, option in options().items():
@@ -49,8 +52,8 @@ def resolve(
             of_base = getattr(getattr(base, section), name)
             if name in given[section]:
                 merged[name], origin[key] = checked(flat, given[section][name], option), "typed"
-            elif section == "augment" and not augment:
-                merged[name], origin[key] = option.default, "typed"
+            elif section == "augment" and policy is not None:
+                merged[name], origin[key] = getattr(policy, name), "typed"
             elif key in base.origin or of_base != option.default:
                 merged[name] = checked(f"[{section}] {name}", of_base, option)
                 origin[key] = "recipe"
@@ -68,10 +71,30 @@ def resolve(
     values["train"] = _completed(values["train"], origin)
     resolved = Recipe(**values, origin=origin)
     _used(resolved, given)
+    _counted_once(resolved.train)
     if recipe is None or recipe.claim is None:
         return resolved
     as_claimed = resolve({}, {}, replace(recipe, claim=None))
     return replace(resolved, claim=recipe.claim if _same_arithmetic(resolved, as_claimed) else None)
+
+
+def augmentation(name: str, data: str) -> Augment:
+    """What a name stands for: ``light`` is the own augmentation of a data set that has one, else
+    for photos, and ``strong`` is TrivialAugment besides. Raises BadArgument.
+
+    >>> augmentation("light", "mnist").shift, augmentation("light", "photos/").flip
+    (1, True)
+    """
+    if name not in AUGMENT_BY_NAME:
+        remedy = nearest(str(name), AUGMENT_BY_NAME)
+        raise BadArgument("augment", name, "must be none, light or strong", remedy)
+    own = AUGMENT_BY_DATA.get(data)
+    if name == "none" or own is None:
+        return AUGMENT_BY_NAME[name]
+    if name == "strong" and not own.flip:
+        rule = f"turns images by up to 135 degrees, which makes a 9 of a 6 in {data}"
+        raise BadArgument("augment", name, rule, "try light, or --randaugment 2")
+    return replace(own, trivialaugment=name == "strong")
 
 
 def _by_section(typed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -89,12 +112,18 @@ def _by_section(typed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 USED: dict[str, tuple[Callable[[Recipe], object], str]] = {
     "split_seed": (lambda r: r.data.val, "with val=0"),
     "abstain": (lambda r: r.data.val, "with val=0"),
+    "keep": (
+        lambda r: r.train.keep == "best" or not r.train.early_stopping,
+        "with early_stopping, which keeps the best",
+    ),
     "nesterov": (lambda r: r.train.optimizer == "sgd" and r.train.momentum, "without momentum"),
     "magnitude": (lambda r: r.augment.randaugment, "without randaugment"),
     "padding": (
         lambda r: any(
             getattr(r.augment, name)
-            for name in ("shift", "rotate", "scale", "shear", "crop", "randaugment")
+            for name in (
+                *("shift", "rotate", "scale", "shear", "crop", "randaugment", "trivialaugment"),
+            )
         ),
         "where nothing is moved",
     ),
@@ -107,6 +136,16 @@ def _used(resolved: Recipe, given: Mapping[str, Mapping[str, Any]]) -> None:
         typed = given[options()[name].section]
         if name in typed and not is_used(resolved):
             raise BadArgument(name, typed[name], f"is not used {otherwise}", "leave it out")
+
+
+def _counted_once(train: Train) -> None:
+    """Refuse to make up for rare classes twice. Raises BadArgument."""
+    names = ("class_weights", "logit_adjustment", "sampler")
+    on = [(n, getattr(train, n)) for n in names if getattr(train, n) != getattr(Train, n)]
+    if len(on) > 1:
+        (first, its), (second, value) = on[:2]
+        rule = f"makes up for rare classes, and so does {first}={its}: they would count twice"
+        raise BadArgument(second, value, rule, "leave one of them out")
 
 
 def _argument(key: str) -> bool:

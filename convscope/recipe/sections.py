@@ -91,6 +91,15 @@ class Train:
         below(1, "a share of all steps, {range}"), "try 0.25", by=("schedule", WARMUP_BY_SCHEDULE))
     label_smoothing: float = _train(
         0.0, "Share of a target that goes to all classes.", below(1), "try 0.1")
+    class_weights: str = _train("none",
+        "{values}; auto: rare classes count more in the loss, by inverse frequency.",
+        one_of("none", "auto"), "try auto")
+    logit_adjustment: float = _train(
+        0.0, "So much of each class's log frequency joins its logit in the loss; 0 is off.",
+        OR_OFF, "try 1")
+    sampler: str = _train("shuffle",
+        "{values}: every image once an epoch, or each class as often.",
+        one_of("shuffle", "balanced"), "try balanced")
     clip_grad: float = _train(0.0, "Largest norm of a gradient; 0 is off.", OR_OFF, "try 1")
     ema: float = _train(
         0.0, "Decay of the weights' moving average, which is judged and kept; 0 is off.",
@@ -99,6 +108,9 @@ class Train:
         0, "End after so many epochs without a better validation loss, and keep the best weights; "
         "0 is off.",
         at_least(0, "a whole number of epochs, 0: off"), "try 5")
+    keep: str = _train("last",
+        "Which weights are kept: {values} on validation; small data of one's own: best.",
+        one_of("last", "best"), "try best")
     steps: int = _train(
         0, "End after so many steps, whatever the epochs have left; 0 is whole epochs.",
         at_least(0, "a whole number of at least 0 (0: whole epochs)"), "try 1000")
@@ -126,6 +138,11 @@ class Train:
     def started(self) -> bool:
         """Whether it begins from other weights than those that its seed makes."""
         return self.start not in ("auto", "none")
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of the epoch with the lowest validation loss are kept."""
+        return self.keep == "best" or self.early_stopping > 0
 
 
 @dataclass(frozen=True)
@@ -155,6 +172,8 @@ class Augment:
         up_to(10, "0 to 10 operations an image"), "try 2")
     magnitude: int = _augment(9, "Their strength, 0 to 30.",
         up_to(30, "a whole number, 0 to 30"), "try 9")
+    trivialaugment: bool = _augment(
+        False, "One random operation of random strength an image (TrivialAugment Wide).")
     cutout: int = _augment(0, "Side of a blacked-out square, in pixels.", PIXELS, "try 8")
     erase: float = _augment(0.0, "Probability of a random rectangle of noise.",
         up_to(1, "a probability, {range}"), "try 0.25")
@@ -234,6 +253,13 @@ AUGMENT_BY_DATA: dict[str, Augment] = {
     "fashion-mnist": Augment(shift=2, flip=True),
     "cifar10": Augment(shift=4, flip=True),
     "cifar100": Augment(shift=4, flip=True),
+}
+
+# Augmentation by name. Photos keep their class when they are mirrored and a little is cut off.
+AUGMENT_BY_NAME: dict[str, Augment] = {
+    "none": Augment(),
+    "light": Augment(crop=0.7, flip=True),
+    "strong": Augment(crop=0.7, flip=True, trivialaugment=True),
 }
 
 

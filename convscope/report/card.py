@@ -8,7 +8,7 @@ from typing import Any
 
 from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.targets import in_words
-from convscope.formatting import answers, listed, plural
+from convscope.formatting import answers, balanced, listed, plural
 from convscope.report.run_files import RunFiles, count_text, digits_for, looks, value_text
 
 
@@ -81,7 +81,8 @@ model-index:
 
 # {network} on {dataset}
 
-An image classifier of {len(run.classes)} classes with {model["parameters"]:,} parameters. It gets \
+An image classifier of {len(run.classes)} classes with {model["parameters"]:,} parameters. \
+{_balanced(run)}It gets \
 {accuracy} of {n:,} {split} images right (95 % interval {interval}).
 
 ## Model details
@@ -125,7 +126,7 @@ The {split} split was looked at {looks(m["test_looks"])}; \
 | figure | value |
 |---|---|
 | accuracy | {accuracy} of {n:,} ({n - run.wrong:,} right) |
-| 95 % interval (Wilson) | {interval} |
+| 95 % interval (Wilson) | {interval} |{_recall(run)}
 | cross-entropy of the raw logits | {m["loss"]:.4f} |
 | expected calibration error, 15 bins | {100 * m["ece"]:.2f} % \
 (before temperature scaling {100 * m["ece_raw"]:.2f} %) |
@@ -174,6 +175,22 @@ def _answers(run: RunFiles) -> str:
     """The row of the answers that are not unsure."""
     found = run.metrics.get("abstain")
     return f"\n| answers | {answers(found, run.metrics['n'])} |" if found else ""
+
+
+def _balanced(run: RunFiles) -> str:
+    """Balanced accuracy, where it leads."""
+    said, split = balanced(run.metrics), _md(run.metrics["split"])
+    return f"Its balanced accuracy on the {split} split is {said}. " if said else ""
+
+
+def _recall(run: RunFiles) -> str:
+    """The row of the balanced accuracy, of runs that have it."""
+    m, digits = run.metrics, digits_for(run.metrics["n"])
+    if "balanced_accuracy" not in m:
+        return ""
+    low, high = (f"{100 * share:.{digits}f} %" for share in m["balanced_accuracy_ci95"])
+    share = f"{100 * m['balanced_accuracy']:.{digits}f} %"
+    return f"\n| balanced accuracy (mean recall) | {share} (95 % interval {low} to {high}) |"
 
 
 def _copies(run: RunFiles) -> str:

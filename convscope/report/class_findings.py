@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from statistics import NormalDist
 
-from convscope.evaluation.metrics import wilson_interval
+import numpy as np
+
+from convscope.evaluation.metrics import SKEWED, balanced_accuracy, skewed, wilson_interval
 from convscope.formatting import listed, plural
 from convscope.report.evidence import Evidence, Finding, points
 from convscope.report.run_files import digits_for, looks, percent
@@ -15,8 +17,31 @@ NAMED = 3  # of several that are equal
 
 def class_findings(seen: Evidence) -> list[Finding]:
     """Which classes are mixed up, which are the hardest, and of which nothing is known."""
-    found = [_mixed(seen), _weakest(seen), _missing(seen)]
+    found = [_skewed(seen), _mixed(seen), _weakest(seen), _missing(seen)]
     return [finding for finding in found if finding is not None]
+
+
+def _skewed(seen: Evidence) -> Finding | None:
+    """An accuracy that common classes make and rare ones do not reach."""
+    counts = np.asarray(seen.confusion)
+    share, (_, high) = balanced_accuracy(counts)
+    if not skewed(counts) or high >= seen.right / seen.n:
+        return None
+    sizes = {name: sum(row) for name, row in zip(seen.classes, seen.confusion, strict=True)}
+    rare, common = min((n, name) for name, n in sizes.items() if n), max(sizes.values())
+    flags = "--class-weights auto, --sampler balanced or --logit-adjustment 1"
+    return Finding(
+        "skewed",
+        f"Rare classes fare worse than common ones: {percent(seen.right / seen.n, 1)} of all "
+        f"images are right, and {percent(share, 1)} of a class, on average over classes (balanced "
+        f"accuracy), which have from {rare[0]:,} ({rare[1]}) to {common:,} test images.",
+        f"one class has at least {SKEWED} times the test images of another, and accuracy is above "
+        "the 95 % interval of balanced accuracy, that of each recall (Wilson's) put together (Zou "
+        "& Donner 2008)",
+        f"More images of {rare[1]} would help most."
+        if seen.counted
+        else f"Let rare classes count more: {flags}.",
+    )
 
 
 def _mixed(seen: Evidence) -> Finding | None:

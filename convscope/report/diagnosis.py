@@ -192,7 +192,7 @@ def validation(seen: Evidence) -> Finding | None:
 
 def overfitting(seen: Evidence) -> Finding | None:
     """A validation loss that went up again while that of training went down."""
-    if not seen.judged or len(seen.history) < 3:
+    if not seen.comparable or len(seen.history) < 3:
         return None
     losses = [float(epoch["val_loss"]) for epoch in seen.history]
     best = losses.index(min(losses))
@@ -203,7 +203,8 @@ def overfitting(seen: Evidence) -> Finding | None:
     learnt = float(last["train_loss"]) < float(at["train_loss"])
     if best > len(losses) - 3 or not risen or not learnt or low <= 0:
         return None
-    saved = f" Early stopping kept epoch {at['epoch']}." if seen.patience else ""
+    saved = f" Epoch {at['epoch']} was kept." if seen.best else ""
+    saved = f" Early stopping kept epoch {at['epoch']}." if seen.patience else saved
     return Finding(
         "overfitting",
         f"It overfits: after epoch {at['epoch']} the validation loss rose from {losses[best]:.3f} "
@@ -219,7 +220,7 @@ def overfitting(seen: Evidence) -> Finding | None:
 
 def memorising(seen: Evidence) -> Finding | None:
     """Most of the error on validation is not there on training images."""
-    if not seen.judged or not seen.train or overfitting(seen) is not None:
+    if not seen.comparable or overfitting(seen) is not None:
         return None
     gap, low, high = _gap(seen)
     error = 1 - float(seen.kept["val_accuracy"])
@@ -238,7 +239,7 @@ def memorising(seen: Evidence) -> Finding | None:
 
 def underfitting(seen: Evidence) -> Finding | None:
     """As wrong on what it learnt from as on new images."""
-    if not seen.judged or not seen.train:
+    if not seen.comparable:
         return None
     train, val = float(seen.kept["train_accuracy"]), float(seen.kept["val_accuracy"])
     _, _, high = _gap(seen)
@@ -259,13 +260,13 @@ def underfitting(seen: Evidence) -> Finding | None:
 
 def balanced(seen: Evidence) -> Finding | None:
     """Nothing that speaks of overfitting, where it would be seen."""
-    if not seen.judged or not seen.train:
+    if not seen.comparable:
         return None
     if any(rule(seen) for rule in (guessing, validation, overfitting, memorising, underfitting)):
         return None
     losses = [float(epoch["val_loss"]) for epoch in seen.history]
     gap, low, high = _gap(seen)
-    if losses[-1] > 1.05 * min(losses) and not seen.patience:
+    if losses[-1] > 1.05 * min(losses) and not (seen.patience or seen.best):
         return None
     return Finding(
         "balanced",

@@ -30,8 +30,10 @@ class Evidence:
     """What is looked at. ``train`` and ``val`` count images; ``confusion`` [true][predicted] counts
     those of the test split, ``confidence`` is the mean probability of what was said of them.
 
-    ``patience`` is that of early stopping, 0 without: then the epoch of the lowest validation loss
-    is kept, else the last. ``duplicates`` is that of ``metrics.json``, empty where a run has none.
+    ``patience`` is that of early stopping, 0 without. With it, or ``best``, the weights of the
+    epoch of the lowest validation loss are kept, else the last. ``counted`` is that of
+    :class:`~convscope.events.EpochEnd`. ``duplicates`` is that of ``metrics.json``, empty where a
+    run has none.
     """
 
     history: Sequence[Epoch]
@@ -43,6 +45,8 @@ class Evidence:
     lr: float | None = None
     augmented: bool = False
     patience: int = 0
+    best: bool = False
+    counted: str = ""
     duplicates: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -63,9 +67,14 @@ class Evidence:
     @property
     def kept(self) -> Epoch:
         """The epoch whose weights were kept."""
-        if self.patience and self.judged:
+        if (self.patience or self.best) and self.judged:
             return min(self.history, key=lambda epoch: float(epoch["val_loss"]))
         return self.history[-1]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether accuracy in training and on validation counts the same share of each class."""
+        return self.judged and self.train > 0 and self.counted != "balanced"
 
     @property
     def annealed(self) -> bool:
@@ -90,6 +99,8 @@ def evidence(run: RunFiles, confidence: float | None) -> Evidence:
         lr=float(lr) if isinstance(lr, int | float) and not isinstance(lr, bool) else None,
         augmented=run.augmented,
         patience=patience,
+        best=train.get("keep") == "best",
+        counted=str(run.history[-1].get("counted", "")) if run.history else "",
         duplicates=run.duplicates,
     )
 

@@ -37,6 +37,13 @@ from convscope.report.run_files import (
 )
 
 ADVICE = 3  # things to do next that are named
+COUNTED = {  # what a train loss counts otherwise than that of validation
+    "weighted": "The train loss weighs each class by how rare it is; validation does not.",
+    "adjusted": "The train loss is that of logits adjusted by how frequent their class is; "
+    "validation's is not.",
+    "balanced": "Train figures are of images of which each class was drawn equally often; those of "
+    "validation are of its images as they are.",
+}
 
 
 def page(
@@ -54,7 +61,7 @@ def page(
     confusion = Confusion(run, rows, images)
     sections = [
         *([("targets", "Targets", _targets(run))] if "targets" in run.metrics else []),
-        ("curves", "Training", _curves(run, found)),
+        ("curves", "Training", _curves(run, found, seen)),
         ("confusion", "Confusion", confusion.html() + _told(wrong, "What goes wrong")),
         ("mistakes", "Worst mistakes", confusion.worst()),
         ("classes", "Classes", _classes(run)),
@@ -112,12 +119,15 @@ def _headline(
 ) -> str:
     m, data, machine = run.metrics, run.model["data"], run.model["machine"]
     digits = digits_for(m["n"])
-    low, high = m["accuracy_ci95"]
+    leads = "balanced_accuracy" if m.get("skewed") else "accuracy"
+    low, high = m[f"{leads}_ci95"]
+    leading = f"{esc(m['split'])} {leads.replace('_', ' ')}"
     classes = (name for name, one in (m.get("targets") or {}).items() if one["kind"] == "class")
     of = "".join(f" of {esc(name)}" for name in [*classes][:1])
     train = data.get("train")
     on = f"{count_text(train)} images of " if isinstance(train, int) else ""
     cells = {
+        **({"Accuracy": percent(m["accuracy"], digits)} if m.get("skewed") else {}),
         "Right": f"{m['n'] - run.wrong:,} of {m['n']:,}",
         f"Looks at the {esc(m['split'])} split": f"{m['test_looks']:,}",
         "Cross-entropy": f"{m['loss']:.4f}",
@@ -129,8 +139,8 @@ def _headline(
         f'<p class="lede">Trained for {plural(len(run.history), "epoch")} on {on}{esc(run.data)} '
         f"in {duration(m['train_seconds'])}, {esc(_when(run.model['created']))}, on "
         f"{esc(machine.get('processor', 'an unnamed processor'))}.</p>\n"
-        f'<div class="headline">\n<div class="score"><p class="label">{esc(m["split"])} accuracy'
-        f'{of}</p>\n<p class="accuracy">{percent(m["accuracy"], digits)}</p>\n'
+        f'<div class="headline">\n<div class="score"><p class="label">{leading}'
+        f'{of}</p>\n<p class="accuracy">{percent(m[leads], digits)}</p>\n'
         f'<p class="interval">95\u202f% interval {100 * low:.{digits}f} to '
         f"{percent(high, digits)}</p>{facts(cells.items())}</div>\n"
         f'<div class="verdict">{_verdict(found, wrong, seen)}</div>\n</div>\n</header>\n'
@@ -176,7 +186,7 @@ def _told(found: Sequence[Finding], title: str) -> str:
     return f'<ul class="told" aria-label="{title}">{items}</ul>\n' if found else ""
 
 
-def _curves(run: RunFiles, found: Sequence[Finding]) -> str:
+def _curves(run: RunFiles, found: Sequence[Finding], seen: Evidence) -> str:
     def lines(figure: str, scale: float = 1.0) -> list[Line]:
         found = []
         for name, css in (("train", "train"), ("validation", "val")):
@@ -196,6 +206,12 @@ def _curves(run: RunFiles, found: Sequence[Finding]) -> str:
             else "; validation is judged at its end."
         )
     ]
+    if seen.counted in COUNTED:
+        notes.append(COUNTED[seen.counted])
+    if seen.best or seen.patience:
+        notes.append(
+            f"The weights of epoch {seen.kept['epoch']} were kept, the best on validation."
+        )
     if run.smoothing:
         notes.append(f"The train loss counts labels smoothed by {run.smoothing:g}.")
     if all(epoch["val_loss"] is None for epoch in run.history):

@@ -85,7 +85,7 @@ def plan(
     vary: Mapping[str, Sequence[Any] | Mapping[str, Any]] | Iterable[str] = (),
     study: str | None = None,
     seeds: int | Sequence[int] | None = None,
-    augment: bool = True,
+    augment: bool | str = True,
     quick: bool = False,
     emit: Emit = silent,
     **options: Any,
@@ -93,7 +93,7 @@ def plan(
     """The runs that :func:`convscope.sweep` trains where it is asked for the same. Raises
     BadArgument for a setting that cannot be built."""
     place = None if data is None else arguments.full(data)
-    given = {"data": place, **options, "augment": None if augment else False}
+    given = {"data": place, **options, "augment": None if augment is True else augment}
     given |= QUICK if quick else {}
     shared = {name: value for name, value in given.items() if value is not None}
     wanted = _wanted(study, vary, shared, _seeds(seeds, quick))

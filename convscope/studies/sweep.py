@@ -67,7 +67,7 @@ def sweep(
     seeds: int | Sequence[int] | None = None,
     model: str | None = None,
     recipe: str | Path | None = None,
-    augment: bool = True,
+    augment: bool | str = True,
     out: str | Path | None = None,
     resume: bool = False,
     quick: bool = False,
@@ -223,7 +223,7 @@ def _figures(place: RunFolder, one: PlannedRun) -> dict[str, Any]:
     found = place.read_metrics()
     epochs = [json.loads(line) for line in place.history.read_text("utf-8").splitlines()]
     judged = epochs[-1]
-    if one.recipe.train.early_stopping:
+    if place.read_recipe().train.keeps_best:
         judged = min(epochs, key=lambda epoch: epoch["val_loss"])
     return {
         "accuracy": found["accuracy"],

@@ -74,7 +74,7 @@ class State:
     def of(cls, model: nn.Module, optimizer: Optimizer, train: Train) -> State:
         """A run before its first step."""
         average, best = (
-            copy.deepcopy(model) if on else None for on in (train.ema, train.early_stopping)
+            copy.deepcopy(model) if on else None for on in (train.ema, train.keeps_best)
         )
         return cls(model, optimizer, average, best)
 

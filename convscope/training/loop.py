@@ -26,7 +26,7 @@ from convscope.recipe import Train
 from convscope.run import RunFolder
 from convscope.training import checkpoint, optim
 from convscope.training.checkpoint import Position, State
-from convscope.training.losses import Losses, by_target, loss_sum, losses_of
+from convscope.training.losses import Losses, by_target, counted, loss_sum, losses_of
 from convscope.training.pace import Pace
 
 Validate = Callable[[nn.Module], tuple[float | None, float | None]]  # -> (loss, accuracy)
@@ -159,13 +159,15 @@ def _end_epoch(at: Position, state: State, train: Train, lr: float, validate: Va
         lr,
         at.epoch_seconds,
         at.seen / max(at.epoch_seconds, 1e-9),
+        counted(train),
     )
     at.history.append(asdict(end))
-    if train.early_stopping and val_loss is not None:
+    if train.keeps_best and val_loss is not None:
         if at.best_loss is None or val_loss < at.best_loss:
             at.best_loss, at.best_epoch = val_loss, at.epoch
             state.remember()
-        at.stopped = at.epoch - at.best_epoch >= train.early_stopping
+        waited = at.epoch - at.best_epoch
+        at.stopped = 0 < train.early_stopping <= waited
     at.epoch, at.step, at.loss_sum, at.correct, at.seen = at.epoch + 1, 0, 0.0, 0, 0
     at.epoch_seconds = 0.0
     return end

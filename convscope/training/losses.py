@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from convscope import devices
 from convscope.data.columns import Class, Column, Labels, Number, outputs_of
 from convscope.data.loader import Batch, Loader
+from convscope.errors import BadArgument
 from convscope.evaluation import metrics
 from convscope.evaluation.targets import main_target
 from convscope.recipe import Train
@@ -25,6 +27,9 @@ class Loss:
     """The loss of one target: cross-entropy of a class, binary cross-entropy of
     labels (their mean), squared error of a number, in units of its standard deviation, ``scale``.
 
+    ``weights`` [K] are those of the classes. ``prior`` [K] is added to the logits of a class, as
+    they are in the loss alone (logit adjustment: Menon et al. 2021, arXiv 2007.07314, equation 10).
+
     >>> loss = Loss(Class(("cat", "dog")))
     >>> round(float(loss.sum(torch.zeros(2, 2), torch.tensor([0, 1]))), 4)  # 2 ln 2
     1.3863
@@ -33,6 +38,8 @@ class Loss:
     column: Column
     smoothing: float = 0.0
     scale: float = 1.0
+    weights: Tensor | None = None
+    prior: Tensor | None = None
 
     @property
     def width(self) -> int:
@@ -44,7 +51,11 @@ class Loss:
         outputs = outputs.float()
         if isinstance(self.column, Class):
             found = functional.cross_entropy(
-                outputs, target, reduction="sum", label_smoothing=self.smoothing
+                outputs if self.prior is None else outputs + self.prior,
+                target,
+                weight=self.weights,
+                reduction="sum",
+                label_smoothing=self.smoothing,
             )
         elif isinstance(self.column, Labels):
             found = functional.binary_cross_entropy_with_logits(
@@ -62,6 +73,9 @@ class Loss:
 
 
 Losses = Mapping[str, Loss]
+BALANCING = {  # what makes up for rare classes -> what a loss is then
+    "class_weights": "weighted", "logit_adjustment": "adjusted", "sampler": "balanced",
+}  # fmt: skip
 
 
 def losses_of(loader: Loader, train: Train) -> Losses:
@@ -74,8 +88,74 @@ def losses_of(loader: Loader, train: Train) -> Losses:
         if isinstance(column, Number):
             spread = loader.targets[name][loader.indices].double().std(correction=0)
             scale = float(spread) or 1.0
-        found[name] = Loss(column, smoothing=train.label_smoothing, scale=scale)
+        weights = prior = None
+        if isinstance(column, Class):
+            counts = class_counts(loader, name)  # of classes that all occur: see check
+            if train.class_weights == "auto":  # 1 for the mean image
+                weights = devices.sent(counts.sum() / len(counts) / counts, loader.device)
+            if train.logit_adjustment:
+                shares = train.logit_adjustment * (counts / counts.sum()).log()
+                prior = devices.sent(shares, loader.device)
+        found[name] = Loss(column, train.label_smoothing, scale, weights, prior)
     return found
+
+
+def class_counts(loader: Loader, name: str) -> Tensor:
+    """How many records of each class there are to learn from, float [K]."""
+    classes = outputs_of(loader.columns[name])
+    labels = loader.targets[name][loader.indices]
+    return torch.bincount(labels, minlength=classes).to(torch.float32)
+
+
+def check(loader: Loader, train: Train) -> None:
+    """Refuse to make up for rare classes where a target has none, or a class no image. Raises
+    BadArgument."""
+    names = [name for name in BALANCING if getattr(train, name) != getattr(Train, name)]
+    for name in names:
+        value = getattr(train, name)
+        for target in loader.targets:
+            if not isinstance(loader.columns[target], Class):
+                rule = f"goes with targets that are a class, and {target} is none"
+                raise BadArgument(name, value, rule, "leave it out")
+            if not bool((counts := class_counts(loader, target)).all()):
+                classes, at = loader.columns[target].classes, int(counts.argmin())
+                rule = f"needs an image of every class to learn from, and {classes[at]} has none"
+                raise BadArgument(name, value, rule, "add one, or leave it out")
+        if name == "sampler" and len(loader.targets) > 1:
+            rule = f"goes with one target, and there are {len(loader.targets)}"
+            raise BadArgument(name, value, rule, "try class_weights=auto")
+
+
+def said(loader: Loader, train: Train) -> str:
+    """What making up for rare classes does to the figures of training, in a sentence; nothing where
+    that is not asked for."""
+    if not (word := counted(train)):
+        return ""
+    main = main_target(loader.columns)
+    column, counts = loader.columns[main], class_counts(loader, main)
+    assert isinstance(column, Class)
+    common, rare = int(counts.argmax()), int(counts.argmin())
+    names = column.classes
+    mean = float(counts.mean())
+    how = {
+        "weighted": f"an image counts {mean / counts[common]:.2f} times ({names[common]}) to "
+        f"{mean / counts[rare]:.2f} times ({names[rare]}) in the train loss",
+        "adjusted": f"logits have {train.logit_adjustment:g} times the log frequency of their "
+        "class added in the train loss",
+        "balanced": f"each class is drawn about {mean:,.0f} times an epoch, of which "
+        f"{names[rare]} has {counts[rare]:,.0f} images",
+    }
+    return f"{how[word]}; validation counts every image once"
+
+
+def counted(train: Train) -> str:
+    """What the loss of training counts otherwise than that of validation does, in a word; nothing
+    where it counts every image alike, once.
+
+    >>> counted(Train()), counted(Train(class_weights="auto"))
+    ('', 'weighted')
+    """
+    return next((w for n, w in BALANCING.items() if getattr(train, n) != getattr(Train, n)), "")
 
 
 def by_target(found: Any, targets: Mapping[str, Any]) -> Mapping[str, Tensor]:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from quick import SMALL, convscope
 
+from convscope import recipe
 from convscope.api import Metrics
 
 
@@ -26,6 +27,18 @@ def test_a_learning_rate_is_found_and_drawn(bars, run):
     found = json.loads(run(*words, "--json", "--force").out)
     assert set(found) == {"suggestion", "rates", "losses", "smoothed", "figure"}
     assert found["figure"] == "mnist-mlp-lr.png" and not Path("runs").exists()
+
+
+def test_augmentation_by_name(bars, run):
+    names = {"a": ["--aug", "light"], "b": ["--no-augment"], "c": ["--augment", "none"], "d": []}
+    shifts = {}
+    for out, words in names.items():
+        assert run("train", "mnist", *SMALL, "--out", out, *words).code == 0
+        found = recipe.of_run(Path(out))
+        shifts[out] = found.augment.shift, found.origin["augment.shift"]
+    assert shifts == {"a": (1, "typed"), "b": (0, "typed"), "c": (0, "typed"), "d": (1, "default")}
+    said = run("train", "mnist", *SMALL, "--aug", "light", "--no-augment")
+    assert said.code == 2 and "--augment light: cannot be given together with --no-" in said.err
 
 
 def test_train_says_accuracy_seconds_and_report(bars, run, workplace):

@@ -54,7 +54,9 @@ def test_bytes_and_floats_agree(spec):
     )
     apart = (one - two * 255).abs()
     assert float(two.min()) >= 0 and float(two.max()) <= 1
-    if not spec.randaugment or steps == 0:  # posterize and the like make a great step of a small
+    if (
+        not (spec.randaugment or spec.trivialaugment) or steps == 0
+    ):  # posterize and the like make a great step of a small
         assert float(apart.max()) < 0.51 + steps
     else:
         assert float(apart.median()) < 1.5
@@ -98,7 +100,7 @@ def test_every_field_does_something(images):
         base, values = Augment(), {"int": [2], "float": [0.5], "bool": [True]}.get(str(field.type))
         if field.name == "magnitude":
             base, values = Augment(randaugment=2), [30]
-        for using in ("shift", "rotate", "randaugment"):
+        for using in ("shift", "rotate", "randaugment", "trivialaugment"):
             if field.name == "padding":
                 base, values = Augment(**{using: 4}), ["edge", "reflect"]
             for value in values:
@@ -121,6 +123,8 @@ def test_what_the_images_cannot_bear_is_refused():
     rule = "alternating_flip=True: takes the place of flip; leave one of them out"
     with pytest.raises(BadArgument, match=rule):
         augment.check(Augment(flip=True, alternating_flip=True), (28, 28))
+    with pytest.raises(BadArgument, match="trivialaugment=True: draws an image's operation, and"):
+        augment.check(Augment(randaugment=1, trivialaugment=True), (28, 28))
     augment.check(Augment(shift=8, cutout=8, alternating_flip=True), (9, 11), 1)
     augment.check(Augment(hue=0.1, saturation=0.1, flip=True), (9, 11), 3)
     augment.check(Augment(hue=0.1, saturation=0.1, shift=8, padding="reflect"), (9, 11))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from convscope.data.loader import Loader, seed_of, stratified, tensor_of, to_input
+from convscope.data.loader import Loader, balanced, seed_of, stratified, tensor_of, to_input
 from convscope.recipe import Augment
 
 
@@ -51,6 +51,45 @@ def test_going_on_in_the_middle_gives_the_same_batches(start):
     whole = list(loader(spec=spec).epoch(2))[start:]
     rest = list(loader(spec=spec).epoch(2, start))
     assert len(rest) == 5 - start
+    for one, two in zip(whole, rest, strict=True):
+        assert torch.equal(one.inputs["image"], two.inputs["image"])
+        assert torch.equal(one.targets["label"], two.targets["label"])
+
+
+def test_balanced_batches_draw_each_class_as_often():
+    labels = torch.tensor([0] * 90 + [1] * 7 + [2] * 6)
+    images = torch.zeros(103, 1, 4, 4, dtype=torch.uint8)
+    batches = Loader.of_images(
+        images, labels, torch.arange(103), 10, 0, Augment(), classes=3, sampler="balanced"
+    )
+    counts = []
+    for epoch in range(6):
+        drawn = torch.cat([batch.targets["label"] for batch in batches.epoch(epoch)])
+        counts.append(torch.bincount(drawn, minlength=3).tolist())
+        assert sorted(counts[-1]) == [34, 34, 35] and batches.sizes() == [10] * 10 + [3]
+    assert len({tuple(one) for one in counts}) > 1  # whose turn it is to have one more is drawn
+
+
+def test_balanced_batches_use_the_images_of_a_class_evenly():
+    labels = torch.tensor([0] * 90 + [1] * 7 + [2] * 6)
+    drawn = balanced(labels, torch.Generator().manual_seed(1))
+    times = torch.bincount(drawn, minlength=103)
+    assert times[:90].max() == 1 and set(times[90:97].tolist()) <= {4, 5}
+    assert set(times[97:].tolist()) <= {5, 6}
+    again = balanced(labels, torch.Generator().manual_seed(1))
+    other = balanced(labels, torch.Generator().manual_seed(2))
+    assert torch.equal(drawn, again) and not torch.equal(drawn, other)
+
+
+@pytest.mark.parametrize("start", [1, 3])
+def test_balanced_batches_go_on_in_the_middle(start):
+    images = torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1).expand(40, 1, 4, 4)
+    labels = (torch.arange(40) > 34).long()
+    batches = Loader.of_images(
+        images, labels, torch.arange(40), 8, 3, Augment(shift=1), classes=2, sampler="balanced"
+    )
+    whole, rest = list(batches.epoch(2))[start:], list(batches.epoch(2, start))
+    assert len(whole) == len(rest) == 5 - start
     for one, two in zip(whole, rest, strict=True):
         assert torch.equal(one.inputs["image"], two.inputs["image"])
         assert torch.equal(one.targets["label"], two.targets["label"])

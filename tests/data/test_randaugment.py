@@ -1,4 +1,4 @@
-"""RandAugment on whole batches, against torchvision's operations image by image."""
+"""RandAugment and TrivialAugment on whole batches, held against torchvision image by image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from batches import PAD, drawn, seeded
-from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import InterpolationMode, TrivialAugmentWide
 from torchvision.transforms.v2 import functional as vision
 
 from convscope.data import randaugment
@@ -63,6 +63,41 @@ def test_randaugment_does_what_torchvision_does_image_by_image(magnitude, channe
         name, worst = randaugment.OPERATIONS[key // 2], (result.int() - wanted.int()).abs().max()
         cut = 2 if name in ("contrast", "saturation") else 1  # theirs cuts off, greys even twice
         assert int(worst) <= cut, (name, key, int(worst))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_trivialaugment_does_what_torchvision_does_image_by_image(channels):
+    theirs = TrivialAugmentWide()
+    named = {
+        **{"shear-x": "ShearX", "shear-y": "ShearY", "saturation": "Color"},
+        **{"translate-x": "TranslateX", "translate-y": "TranslateY"},
+        "autocontrast": "AutoContrast",
+    }
+    y, x = np.mgrid[:40, :45]
+    smooth = 90 + 60 * np.sin(x / 6 + np.arange(channels)[:, None, None]) + 2 * y
+    images = torch.from_numpy(smooth.astype(np.uint8)).repeat(600, 1, 1, 1)
+    images[::2] = drawn(300, channels, 40, 45) // 2 + 40
+    found = randaugment.trivialaugment(images, seeded(11))
+    keys = torch.randint(14 * 62, (600,), generator=seeded(11))
+    assert len(set((keys // 62).tolist())) == 14 and len(set((keys % 62).tolist())) == 62
+    for image, result, key in zip(images, found, keys.tolist(), strict=True):
+        name, strength, sign = randaugment.OPERATIONS[key // 62], key % 62 // 2, key % 2 * 2 - 1
+        their_name = named.get(name, name.capitalize())
+        magnitudes, signed = theirs._AUGMENTATION_SPACE[their_name]
+        given = magnitudes(31, 40, 45)
+        if their_name.startswith("Translate"):
+            sign = -sign  # of reading, and of moving: against each other
+        amount = 0.0 if given is None else round(float(given[strength]), 5)  # a whole 16 is 16
+        amount *= sign if signed else 1
+        wanted = theirs._apply_image_or_video_transform(
+            image, their_name, amount, InterpolationMode.BILINEAR, {torch.Tensor: None}
+        )
+        apart = (result.int() - wanted.int()).abs()
+        if name == "solarize":  # their thresholds are off by a rounding where they are whole
+            apart = apart[image != 255 - 8.5 * strength]
+        # theirs cuts off where ours rounds, greys even twice
+        cut = {"contrast": 2, "saturation": 2}.get(name, 1)
+        assert int(apart.max()) <= cut, (name, key, int(apart.max()))
 
 
 def test_randaugment_goes_on_with_what_it_has(images):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -34,6 +35,39 @@ sets = st.integers(1, 40).flatmap(
         )
     )
 )
+
+
+@given(sets)
+@settings(max_examples=40, deadline=None)
+def test_balanced_accuracy_is_scikit_learns(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = drawn
+    share, (low, high) = metrics.balanced_accuracy(metrics.confusion_matrix(logits, labels))
+    with warnings.catch_warnings():  # of classes that are said and never occur
+        warnings.simplefilter("ignore")
+        assert share == pytest.approx(sk.balanced_accuracy_score(labels, logits.argmax(1)))
+    assert low <= share <= high
+
+
+def test_the_interval_of_balanced_accuracy_holds_what_it_says() -> None:
+    random, held = np.random.default_rng(0), 0
+    sizes, recalls = np.array([200, 40, 12]), np.array([0.97, 0.8, 0.6])
+    for _ in range(1000):
+        hits = random.binomial(sizes, recalls)
+        confusion = np.diag(hits)
+        confusion[:, 0] += sizes - hits  # of the first class, more than there are; sums are right
+        confusion[0] = [hits[0], sizes[0] - hits[0], 0]
+        _, (low, high) = metrics.balanced_accuracy(confusion)
+        held += low <= recalls.mean() <= high
+    assert 0.93 < held / 1000 < 0.98
+
+
+def test_balanced_accuracy_is_of_the_classes_that_occur() -> None:
+    share, _ = metrics.balanced_accuracy(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 2]]))
+    assert share == pytest.approx((0.75 + 1) / 2)
+    assert metrics.skewed(np.array([[6, 0], [0, 2]])) and not metrics.skewed(np.diag([5, 2]))
+    assert not metrics.skewed(np.diag([5, 0]))
+    with pytest.raises(ConvscopeError, match="confusion: counts no image"):
+        metrics.balanced_accuracy(np.zeros((2, 2), int))
 
 
 def test_log_softmax_is_stable_and_softmax_sums_to_one() -> None:

@@ -109,6 +109,28 @@ def test_what_the_optimiser_decides():
     assert recipe.resolve({"schedule": "constant"}).train.warmup == 0
 
 
+def test_augmentation_by_name_stands_under_what_is_typed():
+    strong = recipe.resolve({"data": "cifar10", "shift": 2}, augment="strong")
+    assert strong.augment == Augment(shift=2, flip=True, trivialaugment=True)
+    assert {strong.origin[f"augment.{name}"] for name in ("shift", "hue")} == {"typed"}
+    assert recipe.resolve({"data": "mnist"}, augment="light").augment == Augment(shift=1)
+    assert recipe.resolve({"data": "cifar10"}, augment="none").augment == Augment()
+    base = recipe.parse("[augment]\nrotate = 10", "x.toml")
+    assert recipe.resolve({}, {}, base, augment="light").augment.rotate == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("strongest", "augment=strongest: must be none, light or strong; did you mean strong?"),
+        ("strong", "augment=strong: turns images by up to 135 .* 9 of a 6 in mnist; try light"),
+    ],
+)
+def test_a_name_that_means_no_augmentation_is_refused(name, text):
+    with pytest.raises(BadArgument, match=text):
+        recipe.resolve({"data": "mnist"}, augment=name)
+
+
 def test_no_augmentation_means_none_but_what_is_typed():
     assert recipe.resolve({"data": "cifar10"}, augment=False).augment == Augment()
     assert recipe.resolve({"shift": 3}, augment=False).augment == Augment(shift=3)

@@ -87,6 +87,29 @@ def test_overfitting_is_not_told_without_that(evidence):
     assert "overfitting" not in said(evidence)
 
 
+RARE = [[940, 10], [30, 20]]
+
+
+def test_rare_classes_that_fare_worse_are_named_with_the_flags_that_help():
+    found = {one.name: one for one in class_findings(seen(confusion=RARE))}["skewed"]
+    assert "96.0\u202f% of all images are right, and 69.5\u202f% of a class" in found.text
+    assert "from 50 (dog) to 950 test images" in found.text
+    assert found.advice.startswith("Let rare classes count more: --class-weights auto, --sampler b")
+    done = class_findings(seen(confusion=RARE, counted="weighted"))
+    assert done[0].advice == "More images of dog would help most."
+
+
+@pytest.mark.parametrize("matrix", [[[940, 10], [1, 49]], [[400, 10], [90, 60]], [[6, 0], [1, 1]]])
+def test_rare_classes_that_do_as_well_or_are_not_rare_are_not_named(matrix):
+    assert "skewed" not in {one.name for one in class_findings(seen(confusion=matrix))}
+
+
+def test_training_figures_of_balanced_batches_are_not_held_against_validation():
+    memorised = {"train_accuracy": 0.99, "val_accuracy": 0.88}
+    assert "memorising" in said(seen(**memorised))
+    assert "memorising" not in said(seen(**memorised, counted="balanced"))
+
+
 def test_early_stopping_kept_the_best_epoch_and_the_sentence_says_so():
     found = said(seen(FALLING, BACK_UP, train_accuracy=0.99, patience=3))["overfitting"]
     assert found.text.endswith("Early stopping kept epoch 3.")
