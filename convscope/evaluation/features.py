@@ -51,7 +51,7 @@ def features_of(
     memory-mapped, or computed now and kept there under ``key``, whole or not at all. A cache that
     cannot be written is said, and done without.
     """
-    path = files.cache_root() / "features" / f"{key}.npy"
+    path = _place(key)
     if (found := _kept(path, len(images))) is not None:
         return found
     blocks: list[NDArray[np.float32]] = []
@@ -74,6 +74,15 @@ def features_of(
     if not blocks:
         blocks = list(_blocks(network, images, device, emit, stage))
     return np.concatenate(blocks)
+
+
+def kept(key: str, count: int) -> bool:
+    """Whether the features of so many images are in the cache under ``key``."""
+    return _kept(_place(key), count) is not None
+
+
+def _place(key: str) -> Path:
+    return files.cache_root() / "features" / f"{key}.npy"
 
 
 def _kept(path: Path, count: int) -> NDArray[np.float32] | None:

@@ -12,16 +12,18 @@ from convscope.data.decode import look
 from convscope.data.scan import scan
 from convscope.errors import BadArgument, ImageError
 from convscope.events import Emit, Notice
+from convscope.formatting import plural
 from convscope.models import is_own, pretrained
 from convscope.models.pretrained import PUBLISHED, NotInstalled, Weights
-from convscope.recipe import Recipe
+from convscope.recipe import Recipe, Train
 
 NETWORK = next(iter(PUBLISHED))  # the one that photos get
 LOOKED = 64  # files whose heads are read
 PASS = 32  # images, so that what a step of fine-tuning keeps of them fits into memory
 SIDE, SMALL = 64, 5000  # from so many pixels on images are photos; fewer images gain at any size
 ENOUGH = 600  # photos, from which on fine-tuning gains by more than validation errs
-TUNED = {"freeze": "stage:4", "epochs": 6, "keep": "best"}  # what photos are fine-tuned with
+PASSES = 30_000  # images in all that fine-tuning learns from, in 2 to 10 epochs
+TUNED = {"freeze": "stage:4", "keep": "best", "layer_decay": 0.9, "label_smoothing": 0.1}
 LR = {"adamw": 5e-4, "adam": 5e-4, "sgd": 5e-3}  # from trained weights, which a higher one destroys
 STEERED = ("epochs", "steps", "lr")  # typed, and fine-tuning is asked for
 
@@ -66,8 +68,9 @@ def settle(asked: Recipe, emit: Emit) -> Recipe:
 
 
 def photos_in(data: str) -> Photos | None:
-    """The photos in a folder of images, None where it has none: images in colour, of 64 pixels or
-    more along the longer side in the median. Some files' heads are read, no pixel."""
+    """The photos in a folder of images, None where it has none: images in colour that are few, or
+    of 64 pixels or more along the longer side in the median. Some files' heads are read, no
+    pixel."""
     if not sources.is_folder(data):
         return None
     root = folder.absolute(Path(data))
@@ -85,7 +88,7 @@ def photos_in(data: str) -> Photos | None:
     height, width = (
         int(statistics.median_low(side)) for side in zip(*(s for _, s in found), strict=True)
     )
-    if max(height, width) < SIDE:
+    if max(height, width) < SIDE and len(paths) > SMALL:
         return None
     return Photos(len(paths), (height, width))
 
@@ -124,7 +127,10 @@ def _begun(
         steered = any(asked.origin.get(f"train.{name}") == "typed" for name in STEERED)
         fine = steered or (photos is not None and photos.count >= ENOUGH)
         wanted |= {"batch_size": PASS, "eval_batch": PASS}
-        wanted |= TUNED if fine else {"freeze": "features"}
+        wanted |= {"freeze": "features"}
+        if fine:
+            count = photos.count if photos is not None else PASSES
+            wanted |= TUNED | {"epochs": min(10, max(2, PASSES // count))}
     if wanted.get("freeze", asked.train.freeze) != "features":
         wanted["lr"] = LR[asked.train.optimizer]
     where = {name: recipe_key(name) for name in wanted}
@@ -140,13 +146,21 @@ def _begun(
         Notice(
             f"{_count(photos) + ': ' if photos else ''}begins from {weights.said}{own}"
             + (f"; images {how.image_size}, {how.resize_mode}" if "image_size" in taken else "")
-            + (f"; {settled.train.freeze} frozen" if settled.train.freeze != "none" else "")
-            + (" (--freeze none fine-tunes," if "freeze" in taken else " (")
-            + (" " if "freeze" in taken else "")
-            + "--from none trains from scratch)"
+            + f"; {_plan(settled.train)} (--from none trains from scratch)"
         )
     )
     return settled
+
+
+def _plan(train: Train) -> str:
+    """What learns of a network that begins from other weights, in words."""
+    if train.freeze == "features":
+        return "the last layer is fitted to its features, all else stays (--freeze none fine-tunes)"
+    part = "all layers" if train.freeze == "none" else f"what comes after {train.freeze}"
+    epochs = plural(train.epochs, "epoch")
+    best = ", the best on validation kept" if train.keep == "best" else ""
+    last = "the last layer is fitted first"
+    return f"{last}, then {part} learns for {epochs} at {train.lr:g}{best} (--freeze features: not)"
 
 
 def recipe_key(flat: str) -> str:

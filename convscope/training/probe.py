@@ -46,8 +46,22 @@ class Probe:
         return found
 
 
+@dataclass(frozen=True)
+class Balance:
+    """How rare classes are made up for: the ``weights`` of the classes [K], and the ``prior`` [K]
+    that is added to their logits as they are in the loss alone."""
+
+    weights: NDArray[np.float32] | None = None
+    prior: NDArray[np.float32] | None = None
+
+
 def fit(
-    features: Features, labels: Labels, classes: int, val: Features, val_labels: Labels
+    features: Features,
+    labels: Labels,
+    classes: int,
+    val: Features,
+    val_labels: Labels,
+    balance: Balance = Balance(),
 ) -> Probe:
     """The probe of features [N,F] and their labels [N]; its penalty is the one with the smallest
     cross-entropy on ``val``, or, where that has few images, over five folds of the images.
@@ -59,11 +73,13 @@ def fit(
     basis = _Basis.of(features)
     x = basis(features)
     if len(val) >= FEW:
-        losses, chosen = _losses(basis, x, labels, val, val_labels, classes), "on validation"
+        losses = _losses(basis, x, labels, val, val_labels, classes, balance)
+        chosen = "on validation"
     else:
-        losses, chosen = _folded(features, labels, classes), f"over {FOLDS} folds"
+        losses, chosen = _folded(features, labels, classes, balance), f"over {FOLDS} folds"
     penalty = PENALTIES[int(np.argmin(losses))]
-    weight, bias = basis.undone(*_optimum(x, labels, classes, penalty, basis.spread))
+    found = _optimum(x, labels, classes, penalty, basis.spread, balance=balance)
+    weight, bias = basis.undone(*found)
     return Probe(weight, bias, penalty, chosen)
 
 
@@ -105,7 +121,7 @@ class _Basis:
         return weight, bias - weight @ self.mean
 
 
-def _folded(features: Features, labels: Labels, classes: int) -> list[float]:
+def _folded(features: Features, labels: Labels, classes: int, balance: Balance) -> list[float]:
     """Cross-entropy by penalty, summed over the images of five folds."""
     total, left = np.zeros(len(PENALTIES)), np.arange(len(labels))
     for fold in range(FOLDS):
@@ -115,19 +131,25 @@ def _folded(features: Features, labels: Labels, classes: int) -> list[float]:
         if len(out) and len(np.unique(labels[within])) > 1:
             basis = _Basis.of(features[within])
             x, y = basis(features[within]), labels[within]
-            losses = _losses(basis, x, y, features[out], labels[out], classes)
+            losses = _losses(basis, x, y, features[out], labels[out], classes, balance)
             total += np.array(losses) * len(out)
     return total.tolist()
 
 
 def _losses(
-    basis: _Basis, x: Features, labels: Labels, val: Features, val_labels: Labels, classes: int
+    basis: _Basis,
+    x: Features,
+    labels: Labels,
+    val: Features,
+    val_labels: Labels,
+    classes: int,
+    balance: Balance,
 ) -> list[float]:
     """Cross-entropy on ``val`` by penalty, from the largest on, each fit begun where the one before
     it ended; where it rises for the second time, what is left is not tried."""
     losses, val, start = list[float](), basis(val), None
     for penalty in PENALTIES:
-        start = _optimum(x, labels, classes, penalty, basis.spread, start)
+        start = _optimum(x, labels, classes, penalty, basis.spread, start, balance)
         logits = val @ start[0].T + start[1]
         losses.append(metrics.cross_entropy(logits, val_labels))
         if len(losses) - 1 - int(np.argmin(losses)) == WORSE:
@@ -142,6 +164,7 @@ def _optimum(
     penalty: float,
     spread: NDArray[np.float64],
     start: tuple[Features, Features] | None = None,
+    balance: Balance = Balance(),
 ) -> tuple[Features, Features]:
     """Weight [K,F] and bias [K] of least mean cross-entropy plus penalty / 2 times the sum of the
     squared weights (Bishop 2006, eq. 4.108), sought in units in which every axis is about as
@@ -151,13 +174,21 @@ def _optimum(
     width, unit = x.shape[1], 1 / np.sqrt(spread / classes + penalty)
     inputs, targets = torch.from_numpy(x), torch.from_numpy(labels)
     sure = torch.nn.functional.one_hot(targets, classes)
+    share = (
+        torch.ones(len(x))
+        if balance.weights is None
+        else torch.from_numpy(balance.weights)[targets]
+    )
+    share = (share / len(x)).double()
+    prior = 0.0 if balance.prior is None else torch.from_numpy(balance.prior)
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weight = flat[: classes * width].reshape(classes, width) * unit
         bias = torch.from_numpy(flat[classes * width :])
-        logits = (inputs @ torch.from_numpy(weight).float().T).double() + bias  # [N,K]
-        value = torch.nn.functional.cross_entropy(logits, targets).item()
-        error = (logits.softmax(1) - sure) / len(x)
+        logits = (inputs @ torch.from_numpy(weight).float().T).double() + bias + prior  # [N,K]
+        likely = logits.log_softmax(1)
+        value = -float(share @ likely.gather(1, targets[:, None])[:, 0])
+        error = (likely.exp() - sure) * share[:, None]
         slope = ((error.float().T @ inputs).numpy() + penalty * weight) * unit
         value += penalty / 2 * float(np.square(weight).sum())
         return value, np.concatenate([slope.ravel(), error.sum(0).numpy()])
