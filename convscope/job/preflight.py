@@ -23,7 +23,8 @@ PASS = 32  # images, so that what a step of fine-tuning keeps of them fits into 
 SIDE, SMALL = 64, 5000  # from so many pixels on images are photos; fewer images gain at any size
 ENOUGH = 600  # photos, from which on fine-tuning gains by more than validation errs
 PASSES = 30_000  # images in all that fine-tuning learns from, in 2 to 10 epochs
-TUNED = {"freeze": "stage:4", "keep": "best", "layer_decay": 0.9, "label_smoothing": 0.1}
+TOP = "stage:4"  # of EfficientNet-Lite, after which come four fifths of its weights
+TUNED = {"layer_decay": 0.9, "label_smoothing": 0.1}
 LR = {"adamw": 5e-4, "adam": 5e-4, "sgd": 5e-3}  # from trained weights, which a higher one destroys
 STEERED = ("epochs", "steps", "lr")  # typed, and fine-tuning is asked for
 
@@ -123,16 +124,18 @@ def _begun(
     if sources.is_folder(asked.data.name):
         height, width = weights.size
         wanted |= {"image_size": f"{height}x{width}", "resize_mode": weights.fit}
-    if weights.start == "imagenet":
-        steered = any(asked.origin.get(f"train.{name}") == "typed" for name in STEERED)
-        fine = steered or (photos is not None and photos.count >= ENOUGH)
+    freeze, published = asked.train.freeze, weights.start == "imagenet"
+    if published:
         wanted |= {"batch_size": PASS, "eval_batch": PASS}
-        wanted |= {"freeze": "features"}
-        if fine:
-            count = photos.count if photos is not None else PASSES
+        if asked.origin.get("train.freeze", "default") == "default":
+            steered = any(asked.origin.get(f"train.{name}") == "typed" for name in STEERED)
+            enough = photos is not None and photos.count >= ENOUGH
+            freeze = wanted["freeze"] = TOP if steered or enough else "features"
+    if freeze != "features":
+        wanted |= {"lr": LR[asked.train.optimizer], "keep": "best"}
+        if published:
+            count = PASSES if photos is None else photos.count
             wanted |= TUNED | {"epochs": min(10, max(2, PASSES // count))}
-    if wanted.get("freeze", asked.train.freeze) != "features":
-        wanted["lr"] = LR[asked.train.optimizer]
     where = {name: recipe_key(name) for name in wanted}
     taken = {
         name: value
