@@ -9,6 +9,7 @@ from typing import Any
 
 from convscope.data import folder, sources
 from convscope.data.decode import look
+from convscope.data.layout import FOLDERS
 from convscope.data.scan import scan
 from convscope.errors import BadArgument, ImageError
 from convscope.events import Emit, Notice
@@ -78,6 +79,7 @@ def photos_in(data: str) -> Photos | None:
     if not root.is_dir():
         return None
     paths = [one.path for one in scan(root).found]
+    paths = [path for path in paths if FOLDERS.get(path.split("/")[0].lower()) != "test"] or paths
     found = []
     for path in paths[:: max(1, len(paths) // LOOKED)]:
         try:
