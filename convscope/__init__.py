@@ -43,11 +43,14 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.events import Notice as Notice
     from convscope.events import Progress as Progress
     from convscope.events import silent as silent
+    from convscope.models.surgery import cut as cut
+    from convscope.models.surgery import join as join
     from convscope.predicting.prediction import Prediction as Prediction
     from convscope.studies.folds import CrossValidation as CrossValidation
     from convscope.studies.learning_curve import LearningCurve as LearningCurve
     from convscope.studies.sweep import Sweep as Sweep
     from convscope.trained import Trained as Trained
+    from convscope.trained import embed as embed
     from convscope.trained import load as load
     from convscope.watched import cross_validate as cross_validate
     from convscope.watched import evaluate as evaluate
@@ -64,11 +67,12 @@ _NAMES = {  # what the interpreter reads; a test holds the two to each other
     "TargetMissed TrainingError",
     "convscope.evaluation.compare": "Comparison",
     "convscope.events": "EpochEnd Look Notice Progress silent",
+    "convscope.models.surgery": "cut join",
     "convscope.predicting.prediction": "Prediction",
     "convscope.studies.folds": "CrossValidation",
     "convscope.studies.learning_curve": "LearningCurve",
     "convscope.studies.sweep": "Sweep",
-    "convscope.trained": "Trained load",
+    "convscope.trained": "Trained embed load",
     "convscope.watched": "cross_validate evaluate explain find_lr learning_curve sweep train",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

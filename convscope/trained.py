@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope import devices, run
+from convscope.errors import BadArgument, ImageError
 from convscope.evaluation import calibration, conformal, metrics, predictions, selective
 from convscope.events import Emit, silent
-from convscope.models import store
+from convscope.models import store, surgery
 from convscope.models.parts import Classifier
 from convscope.predicting.inputs import Input
 from convscope.predicting.predictor import Predictor
@@ -81,6 +82,33 @@ class Trained(Predictor):
         given = np.asarray(images) if isinstance(images, Tensor) else images
         return super().inputs(given, invert, emit, digits)
 
+    def embed(
+        self,
+        images: NDArray[np.uint8] | Tensor | Sequence[Any],
+        invert: bool = False,
+        emit: Emit = silent,
+    ) -> NDArray[np.float32]:
+        """What the last layer gets of each image, float32 [N,F]; ``images`` as for ``predict``.
+
+        Raises ImageError for an image that cannot be read, BadArgument for a network whose logits
+        no linear layer gives.
+        """
+        network = surgery.backbone(self.network)
+        if network is None:
+            rule = "gives its logits by a convolution, so that there are no features before them"
+            raise BadArgument("run", self.logits.place.path, rule, "cut(model, LAYER) gives maps")
+        found = self.inputs(images, invert, emit)
+        if unread := next((one for one in found if one.pixels is None), None):
+            raise ImageError(unread.name, str(unread.error), "leave it out")
+        return predictions.logits_of(
+            network,
+            np.stack([one.pixels for one in found if one.pixels is not None]),
+            device=network.normalise.mean.device,
+            memory_format=self.logits.memory_format,
+            emit=emit,
+            stage="embed",
+        )
+
 
 def load(
     path: str | Path,
@@ -120,3 +148,20 @@ def load(
         lowest = conformal.threshold(metrics.softmax(logits), labels, coverage)
         trained = replace(trained, set_threshold=lowest)
     return trained
+
+
+def embed(
+    path: str | Path,
+    images: NDArray[np.uint8] | Tensor | Sequence[Any],
+    *,
+    model: str | None = None,
+    device: str = "cpu",
+) -> NDArray[np.float32]:
+    """What the last layer of a run's network gets of each image, float32 [N,F].
+
+    Raises as :func:`load` and :meth:`Trained.embed`.
+
+    >>> embed("runs/a", ["cat.jpg"]).shape  # doctest: +SKIP
+    (1, 1280)
+    """
+    return load(path, model=model, device=device).embed(images)

@@ -15,6 +15,7 @@ from convscope.data.folds import fold_of
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument
 from convscope.events import Emit
+from convscope.models import pretrained
 from convscope.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -64,28 +65,33 @@ def resolved(
 
 
 def spelt_out(asked: Recipe) -> Recipe:
-    """The recipe with its folder, its table and its image size as a run's own recipe has them."""
+    """The recipe with its folder, its table, its image size and its start as a run's own recipe has
+    them."""
     name, size, labels = full(asked.data.name), asked.data.image_size, asked.data.labels
     size = f"{size}x{size}" if size.isdecimal() else size
     data = replace(asked.data, name=name, image_size=size, labels=full_table(labels))
-    return replace(asked, data=data)
+    train = replace(asked.train, start=pretrained.full(asked.train.start))
+    return replace(asked, data=data, train=train)
 
 
 def opened(asked: Recipe, emit: Emit) -> Pack:
     """The data of a recipe, its images of the size that is asked for."""
-    data, size = asked.data, asked.data.image_size
+    data, size, mode = asked.data, asked.data.image_size, asked.data.resize_mode
     options: dict[str, Any] = {"group": data.group, "skip_bad": data.skip_bad}
     if data.labels != "none":
         options["labels"] = data.labels
-    if size != "auto" and asked.origin.get("data.image_size") != "measured":
+    if mode != "auto":
+        options["fit"] = mode
+    if size != "auto" and (mode != "auto" or asked.origin.get("data.image_size") != "measured"):
         height, width = size.split("x")
         options["size"] = int(height), int(width)
     try:
         pack = sources.open_data(data.name, emit, **options)
     except BadArgument as why:
-        if why.argument != "size":
+        names = {"size": ("image_size", size), "fit": ("resize_mode", mode)}
+        if why.argument not in names:
             raise
-        raise BadArgument("image_size", size, why.rule, why.remedy) from None
+        raise BadArgument(*names[why.argument], why.rule, why.remedy) from None
     if data.fold == "none":
         return pack
     own_test = sources.has_test(pack, data.name, **options)

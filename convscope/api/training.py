@@ -22,9 +22,11 @@ from convscope.api.results import LearningRate, Run
 from convscope.errors import BadArgument, ConvscopeError, TargetMissed
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
+from convscope.job import preflight
 from convscope.job.complete import complete
 from convscope.job.defaults import suited
 from convscope.job.prepare import Limits, prepare
+from convscope.job.probe import probe
 from convscope.job.tune import tune, write_profile
 from convscope.recipe import Recipe
 from convscope.training import budget, finder, memory
@@ -104,7 +106,7 @@ def train(
             return _checked(Run(place.path), check)
     else:
         place = None
-        asked = resolved(typed, arguments, base, augment)
+        asked = preflight.settle(resolved(typed, arguments, base, augment), emit)
         named(asked, model)
         _claimed(asked, check)
         _unfitted(asked, limits)
@@ -114,7 +116,7 @@ def train(
         asked = suited(asked, pack, emit)
     with machine.at_work(asked.train.threads), board.Board(emit) as told:
         val = place.read_split()["val"] if place is not None and place.split.exists() else None
-        job = tune(prepare(asked, pack, told, limits, val), begun=place is not None)
+        job = tune(probe(prepare(asked, pack, told, limits, val)), begun=place is not None)
         if profile:
             refuse_profile(job.loader.device)
         if place is None:  # everything that can be refused was refused before this
@@ -210,7 +212,7 @@ def find_lr(
     already and ``force`` is not given, DataError and TrainingError.
     """
     base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
-    asked = resolved(*given(data, model, options), base, augment)
+    asked = preflight.settle(resolved(*given(data, model, options), base, augment), emit)
     named(asked, model)
     name = f"{Path(asked.data.name).name}-{short(asked.model.name)}-lr.png"
     path = figure_path(out, name, force)

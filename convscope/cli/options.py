@@ -25,6 +25,7 @@ TEN = (
 FLAGS = {
     "batch_size": ("--batch-size", "-b"),
     "optimizer": ("--optimizer", "--opt"),
+    "start": ("--from",),
     "augment": ("--augment", "--aug"),
     "no_augment": ("--no-augment",),
 }

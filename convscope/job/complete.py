@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -15,14 +16,16 @@ from convscope import report
 from convscope.data.pack import Pack, Split
 from convscope.errors import RunError, text_of
 from convscope.evaluation import predictions
+from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Notice
 from convscope.insight import anatomy
 from convscope.job import run_metadata
 from convscope.job.calibrate import calibrate
-from convscope.job.prepare import Job
+from convscope.job.prepare import Head, Job
 from convscope.models.parts import Classifier
 from convscope.run import RunFolder
 from convscope.training import losses, memory
+from convscope.training.checkpoint import Position
 from convscope.training.loop import fit
 
 if TYPE_CHECKING:
@@ -58,7 +61,12 @@ def _go_through(job: Job, place: RunFolder) -> None:
         return losses.judged(job.recipe.train, job.loader, found, job.judged.targets)
 
     counts = val, job.finally_judged
-    at = fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, counts)
+    at = _begun(job.head)
+    if job.head is not None and job.head.whole:
+        job.emit(job.head.end)
+        place.write_history(at.history)
+    else:
+        at = fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, counts, at)
     if job.engine is not job.model:  # a buffer that forward put in another's place
         job.model.load_state_dict(job.engine.state_dict())
     if not place.metrics.exists():
@@ -66,6 +74,31 @@ def _go_through(job: Job, place: RunFolder) -> None:
     write_pages(place, job.model.cpu(), job.pack, job.emit, job.limits.unseen)
     if job.limits.memory is not None:
         memory.trim()  # the end of a process that imported torch takes 120 MB once more
+
+
+def _begun(head: Head | None) -> Position:
+    """Where a run stands before its first step; the whole of one that only fits its head."""
+    if head is None:
+        return Position()
+    end = head.end
+    if head.whole:
+        return Position(epoch=1, train_seconds=end.seconds, history=[asdict(end)])
+    return Position(best_loss=end.val_loss, best_epoch=-1)
+
+
+def _judged(job: Job, split: Split, stage: str) -> dict[str, NDArray[Any]]:
+    """What the network gives of a split: of validation and of the test split from features that
+    were computed once, where these do not change."""
+    if job.head is not None and job.head.whole:
+        found = None
+        if split is job.pack.splits["test"]:
+            found = job.head.features("test")
+        elif split is job.judged:
+            apart = "val" in job.pack.splits
+            found = job.head.features("val") if apart else job.head.features("train")[job.val]
+        if found is not None:
+            return {main_target(job.pack.columns): job.head.logits(found)}
+    return _outputs(job, job.engine, split, stage)
 
 
 def _outputs(job: Job, model: nn.Module, split: Split, stage: str) -> dict[str, NDArray[Any]]:
@@ -86,13 +119,13 @@ def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, A
     """Calibrate on validation, then look at the test split, once."""
 
     def validate(split: Split) -> dict[str, NDArray[Any]]:
-        return _outputs(job, job.engine, split, "validate")
+        return _judged(job, split, "validate")
 
     calibration, temperatures = calibrate(job, place, validate)
     run_metadata.save_model(job, place, calibration, temperatures)
     began = time.perf_counter()
     test = job.pack.splits["test"]
-    found = _outputs(job, job.engine, test, "judge")
+    found = _judged(job, test, "judge")
     took = time.perf_counter() - began
     predictions.write_predictions(
         place.predictions, found, test.targets, job.pack.columns, temperatures, names=test.files

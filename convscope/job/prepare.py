@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,10 +26,12 @@ from convscope.engine.tuned_network import FORMATS
 from convscope.errors import BadArgument
 from convscope.evaluation import ood, selective
 from convscope.evaluation.targets import main_target
-from convscope.events import Emit, Event, Notice, Progress
+from convscope.events import Emit, EpochEnd, Event, Notice, Progress
 from convscope.formatting import decimal_size
+from convscope.models import pretrained, surgery
 from convscope.models.joined import Joined, NumberHead, normalisers
-from convscope.models.parts import InitialisedFromImages, is_ours
+from convscope.models.parts import Classifier, InitialisedFromImages, is_ours
+from convscope.models.pretrained import Weights
 from convscope.recipe import Recipe, Train
 from convscope.training import losses, memory
 from convscope.training.losses import losses_of
@@ -38,6 +41,7 @@ TWINS = 12  # times the weights: copies that the probe of number formats works o
 FEW = 32  # images that it works with at most where memory is bounded
 LOOK = 6.0  # seconds that a look into the network takes at most, near enough
 PATIENT = 20  # times that, and a time budget allows for it
+TRIED = 2  # images a pass of the trial where no step follows
 SEEN = 5000  # training images that a layer is initialised from
 
 
@@ -66,6 +70,17 @@ class Limits:
         return f"Left out, as {why}: see convscope explain."
 
 
+class Head(NamedTuple):
+    """A last layer as it was fitted to features: the ``end`` of that as of an epoch, the
+    ``features`` of a split by its name, float32 [N,F], their ``logits``; ``whole`` where nothing
+    is to be trained beside it."""
+
+    end: EpochEnd
+    features: Callable[[str], NDArray[np.float32]]
+    logits: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    whole: bool
+
+
 @dataclass(frozen=True)
 class Job:
     """A recipe with its data and its network; each stage gives it back with more of it decided.
@@ -88,6 +103,17 @@ class Job:
     emit: Emit
     let_go: Callable[[], None]
     probed: int | None = None
+    weights: Weights | None = None
+    head: Head | None = None
+
+    @property
+    def only_last_learns(self) -> bool:
+        """Whether it begins from other weights, and all but a last linear layer stays so."""
+        if self.weights is None:
+            return False
+        name, last = surgery.output_layer(self.model)
+        learning = (one for one, p in self.model.named_parameters() if p.requires_grad)
+        return isinstance(last, nn.Linear) and all(one.startswith(f"{name}.") for one in learning)
 
     @property
     def outliers(self) -> int:
@@ -151,10 +177,7 @@ def prepare(
     twice = duplicates.found_in(pack)
     let_go()
     judged = validation(pack, held)
-    if asked.train.keeps_best and not len(judged):
-        name = "early_stopping" if asked.train.early_stopping else "keep"
-        rule = "needs a validation split, and there is none with val=0"
-        raise BadArgument(name, getattr(asked.train, name), rule, "leave one of them out")
+    asked = asked if len(judged) else _unwatched(asked)
     if asked.asked("train.abstain"):
         selective.check(asked.train.abstain, len(judged))
     indices = torch.from_numpy(_learnt(asked, train, held))
@@ -176,10 +199,12 @@ def prepare(
     model = build(asked, pack)
     inputs = {name: tensor_of(values) for name, values in train.inputs.items()}
     targets = {name: torch.from_numpy(values) for name, values in train.targets.items()}
-    if asked.data.normalise:
-        for name, layer in normalisers(model, inputs).items():
-            layer.set(*statistics(inputs[name], indices, let_go))
-    _initialise(model, inputs, targets, indices)
+    weights = _begun(model, asked, pack) if asked.train.started else None
+    if weights is None:
+        if asked.data.normalise:
+            for name, layer in normalisers(model, inputs).items():
+                layer.set(*statistics(inputs[name], indices, let_go))
+        _initialise(model, inputs, targets, indices)
     model.to(device)
     size = "{}x{}".format(*pack.main_image.size)
     asked = asked.measured(device=device, threads=torch.get_num_threads(), image_size=size)
@@ -210,10 +235,22 @@ def prepare(
         loader=loader,
         emit=frugally,
         let_go=let_go,
+        weights=weights,
     )
     if limits.memory is not None:
         job = replace(job, probed=_probed(job, limits.memory))
     return replace(job, recipe=_tried(job))
+
+
+def _unwatched(asked: Recipe) -> Recipe:
+    """The recipe where nothing is held out for validation. Raises BadArgument."""
+    if asked.origin.get("train.keep") == "measured":
+        asked = asked.measured(keep="last")
+    if asked.train.keeps_best:
+        name = "early_stopping" if asked.train.early_stopping else "keep"
+        rule = "needs a validation split, and there is none with val=0"
+        raise BadArgument(name, getattr(asked.train, name), rule, "leave one of them out")
+    return asked
 
 
 def build(asked: Recipe, pack: Pack) -> nn.Module:
@@ -228,6 +265,19 @@ def _learnt(asked: Recipe, train: Split, held: NDArray[np.int64]) -> NDArray[np.
     if asked.data.share < 1:
         indices = indices[nested(strata(train)[indices], asked.data.share, asked.train.seed)]
     return indices
+
+
+def _begun(model: nn.Module, asked: Recipe, pack: Pack) -> Weights:
+    """What a network begins from, once it has it, and is frozen as the recipe says. Raises
+    BadArgument, also for data of several inputs or targets."""
+    if not isinstance(model, Classifier):
+        rule = "is for data of one image and one class"
+        raise BadArgument("start", asked.train.start, rule, "leave it out")
+    weights = pretrained.find(asked.train.start, asked.model.name)
+    pretrained.begin(model, weights)
+    surgery.keep_statistics(model)
+    surgery.freeze(model, asked.train.freeze, pack.main_image.size)
+    return weights
 
 
 def _counted(loader: Loader, train: Train, emit: Emit) -> None:
@@ -280,7 +330,8 @@ def _tried(job: Job) -> Recipe:
     asked, pack, train = job.recipe, job.pack, job.recipe.train
     judged = len(job.judged), job.outliers, len(pack.splits["test"])
     passes = trial.Passes.of(job.loader.sizes(), train.micro_batch, judged, train.eval_batch)
-    passes = passes if job.probed is None else passes.at_most(job.probed)
+    most = TRIED if job.only_last_learns else job.probed
+    passes = passes if most is None else passes.at_most(most)
     batch, losses = next(job.loader.epoch(0)), losses_of(job.loader, train)
     rebuild = functools.partial(build, asked, pack)
     return trial.hold(job.model, asked, batch, losses, passes, rebuild, job.emit)

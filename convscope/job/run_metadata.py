@@ -35,6 +35,7 @@ def begin(job: Job, place: RunFolder) -> None:
         "digest": pack.digest,
         "recipe_sha256": files.sha256(place.recipe),
         "source_sha256": _architecture(job).get("source_sha256"),
+        "start_sha256": job.weights and job.weights.sha256,
         "train": len(job.loader.indices),
         "val": job.val.tolist(),
     }
@@ -48,10 +49,11 @@ def begin(job: Job, place: RunFolder) -> None:
     for key, what in (
         ("recipe_sha256", f"{place.recipe} was edited"),
         ("source_sha256", f"{recipe.model.name} was edited"),
+        ("start_sha256", f"the weights of {recipe.train.start} were changed"),
         ("digest", f"the images of {pack.name} are in another order"),
         ("val", "the validation split is another"),
     ):
-        if before[key] != begun[key]:
+        if before.get(key) != begun[key]:
             raise RunError(
                 f"{place.path}: cannot go on as it was begun: {what} since; put it back as it "
                 "was, or train anew into another folder"
@@ -95,6 +97,7 @@ def save_model(
         },
         **calibration.as_json(),
         **({"temperatures": dict(temperatures)} if several else {}),
+        "start": job.weights and {"from": job.weights.said, "sha256": job.weights.sha256},
         "parameters": sum(p.numel() for p in job.model.parameters()),
         "versions": machine.versions(),
         "machine": machine.describe(),

@@ -21,6 +21,7 @@ from convscope.events import Notice
 from convscope.formatting import decimal_size, duration
 from convscope.insight import figures
 from convscope.job.prepare import LOOK, Job
+from convscope.job.probe import only_fitted
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
 from convscope.training import budget, memory
@@ -35,6 +36,8 @@ def tune(job: Job, begun: bool = False) -> Job:
     """The job with nothing left to choose; where a run of its recipe was ``begun`` before, every
     value stands. Its pace is held against what was measured. Raises BadArgument for limits that
     cannot be kept."""
+    if job.head is not None and job.head.whole:
+        return _nothing_left(job)
     limits, batch = job.limits, next(job.loader.epoch(0)).first(job.probed)
     loss = functools.partial(mean_loss, losses_of(job.loader, job.recipe.train))
     patience = min(choice.PATIENCE, HASTE * (limits.seconds or math.inf))
@@ -53,8 +56,23 @@ def tune(job: Job, begun: bool = False) -> Job:
 
         job = replace(job, emit=Watch(job.emit, step, job.loader.batch_size, drop))
     if limits.seconds is not None:
-        job = replace(job, recipe=_within_time(job, limits.seconds))
+        fitted = _within_time(job, limits.seconds)
+        if fitted is None and job.head is not None:
+            said = "no step of fine-tuning fits into the time budget: the fitted last layer is all"
+            job.emit(Notice(said, warning=True))
+            recipe = only_fitted(chosen.recipe.measured(freeze="features"))
+            return _nothing_left(replace(job, recipe=recipe, head=job.head._replace(whole=True)))
+        job = replace(job, recipe=fitted or job.recipe)
     return job
+
+
+def _nothing_left(job: Job) -> Job:
+    """The job where the last layer is all that learns: no step is left to be fast."""
+    plain = {"precision": "float32", "memory_format": "channels_last", "kernels": "plain"}
+    train = job.recipe.train
+    left = {name: value for name, value in plain.items() if getattr(train, name) == "auto"}
+    recipe = job.recipe.measured(**left)
+    return replace(job.laid_out(recipe.train.memory_format), recipe=recipe, engine=job.model)
 
 
 def _measured_step(job: Job, chosen: Choice) -> float | None:
@@ -89,8 +107,9 @@ def _within_memory(job: Job, bound: int, begun: bool) -> Recipe:
     return job.recipe.measured(micro_batch=size, eval_batch=judged)
 
 
-def _within_time(job: Job, seconds: float) -> Recipe:
-    """The recipe with as many steps as let the whole job end within ``seconds``."""
+def _within_time(job: Job, seconds: float) -> Recipe | None:
+    """The recipe with as many steps as let the whole job end within ``seconds``; None where none
+    does, and a fitted last layer can be kept. Raises BadArgument where there is none."""
     limits = job.limits
     deadline = limits.began + seconds * budget.AIM
     epoch = len(job.loader.sizes())
@@ -98,6 +117,8 @@ def _within_time(job: Job, seconds: float) -> Recipe:
     prices = budget.measure(job.rehearsal(), room, len(job.judged), job.finally_judged)
     room = deadline - time.perf_counter()
     steps = budget.fit(room - (0 if limits.unseen else LOOK), epoch, prices)
+    if not steps and job.head is not None:
+        return None
     if not steps:
         least = prices.step + prices.end + prices.final
         gone = time.perf_counter() - limits.began

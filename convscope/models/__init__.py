@@ -20,6 +20,7 @@ from convscope.errors import BadArgument, bare, nearest
 from convscope.formatting import listed
 from convscope.models import tv
 from convscope.models.densenet import densenet, densenet40
+from convscope.models.efficientnet_lite import efficientnet_lite0, efficientnet_lite2
 from convscope.models.inception import inception
 from convscope.models.joined import Normalised, joined
 from convscope.models.layers import layers
@@ -44,6 +45,8 @@ MODELS: dict[str, Callable[..., Classifier]] = {
     "densenet": densenet,
     "wide_resnet": wide_resnet,
     "record": record,
+    "efficientnet_lite0": efficientnet_lite0,
+    "efficientnet_lite2": efficientnet_lite2,
     "layers": layers,
 }
 

@@ -40,6 +40,11 @@ def _is_fold(text: str) -> bool:
 
 
 FOLD = Rule(_is_fold, "none, or I/K, the I-th of K folds, of 2 or more")
+START = Rule(bool, "auto, none, imagenet, a run folder or tv:NAME:FILE")
+FREEZE = Rule(
+    lambda v: bool(re.fullmatch(r"none|features|stem|stage:[1-9]\d*", v)),
+    "none, stem, stage:N or features",
+)
 KERNELS = Rule(
     lambda v: v in ("auto", "plain", "fused") or "=" in v,
     "auto (measured), plain (PyTorch's own) or fused",
@@ -66,6 +71,8 @@ class Data:
         Rule(lambda v: 0 < v <= 1, "a share, 0 < {name} <= 1"), "try 0.5")
     image_size: str = _data("auto", "Size that a folder's images are brought to: {values}.",
         SIZE, "try 64 or 48x64")
+    resize_mode: str = _data("auto", "How a folder's images are brought to it: {values}.",
+        one_of("auto", "pad", "crop", "stretch"), "try crop")
     normalise: bool = _data(
         True, "Bring each channel's training pixels to mean 0, deviation 1, or leave them 0 to 1.")
 
@@ -84,6 +91,11 @@ class Model:
 class Train:
     """How it is fitted; None is what the optimiser and the schedule make of it, until resolved."""
 
+    start: str = _network("auto", "Weights to begin from: {values}.", START, "try imagenet")
+    freeze: str = _network("none", "What stays as it began: {values}.", FREEZE, "try features")
+    layer_decay: float = _train(
+        1.0, "The learning rate of a layer as a share of that of the next one; 1: all have one.",
+        Rule(lambda v: 0 < v <= 1, "a share, 0 < {name} <= 1"), "try 0.8")
     epochs: int = _train(5, "Passes over the training images.", at_least(1), "try 5")
     batch_size: int = _train(100, "Images a step.", at_least(1), "try 100")
     optimizer: str = _train("adamw", "{values}.", one_of(*LR_BY_OPTIMIZER), "try adamw")
@@ -142,6 +154,11 @@ class Train:
         at_least(0, "a whole number of at least 0 (0: all cores)"), "try 0")
     checkpoint_seconds: float = _machine(60.0, "At most so much work is lost to a power cut.",
         FINITE, "try 60")
+
+    @property
+    def started(self) -> bool:
+        """Whether it begins from other weights than those that its seed makes."""
+        return self.start not in ("auto", "none")
 
     @property
     def keeps_best(self) -> bool:
@@ -233,16 +250,19 @@ class Recipe:
         'measured'
         """
         changed: dict[str, dict[str, Any]] = {}
-        for name, value in values.items():
-            section = options()[name].section
+        for flat, value in values.items():
+            section, name = options()[flat].section, options()[flat].name
             if value != getattr(getattr(self, section), name):
                 changed.setdefault(section, {})[name] = value
         names = [(section, name) for section, found in changed.items() for name in found]
         origin = {**self.origin, **{f"{s}.{name}": "measured" for s, name in names}}
         parts = {s: replace(getattr(self, s), **found) for s, found in changed.items()}
-        same = not any(options()[name].claimed for _, name in names if name != "image_size")
+        of = {(one.section, one.name): one for one in options().values()}
+        same = not any(of[one].claimed for one in names if one not in SETTLED)
         return replace(self, **parts, claim=self.claim if same else None, origin=origin)
 
+
+SETTLED = {("data", "image_size"), ("train", "start")}  # by the data, as a claim takes them to be
 
 SECTIONS: dict[str, type] = {"data": Data, "model": Model, "train": Train, "augment": Augment}
 

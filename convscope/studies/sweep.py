@@ -153,8 +153,8 @@ def begun(folder: Path | None, resume: bool, name: str = "sweep.json", what: str
 def train_all(
     planned: PlannedSweep, folder: Path | None, going_on: bool, kind: str, emit: Emit
 ) -> tuple[Path, list[dict[str, Any]]]:
-    """Train what is planned, or what is left of it where it is ``going_on``; its folder, named by its
-    ``kind`` where none is given, and a row a run. Raises BadArgument where another was begun
+    """Train what is planned, or what is left of it where it is ``going_on``; its folder, named by
+    its ``kind`` where none is given, and a row a run. Raises BadArgument where another was begun
     there."""
     wanted, spec = planned.study, planned.as_json()
     if going_on and folder is not None:

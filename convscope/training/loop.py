@@ -41,10 +41,12 @@ def fit(
     run: RunFolder,
     emit: Emit,
     judged: tuple[int, int] = (0, 0),
+    begun: Position | None = None,
 ) -> Position:
-    """Train ``model`` in place, from the run's latest checkpoint if it has one, to the recipe's
-    last step; it ends with the weights to keep (the last, their average, or the best on
-    validation). ``judged`` says how many images are judged after each epoch, and after training.
+    """Train ``model`` in place, from the run's latest checkpoint if it has one, else from where it
+    is ``begun``, to the recipe's last step; it ends with the weights to keep (the last, their
+    average, or the best on validation). ``judged`` says how many images are judged after each
+    epoch, and after training.
 
     Saves at the end of each epoch and whenever ``checkpoint_seconds`` have passed since the last
     save. Raises TrainingError where loss or weights are no longer numbers, which is noticed within
@@ -54,7 +56,7 @@ def fit(
     at = checkpoint.restore(run.checkpoints, state, emit)
     if at is not None:
         emit(Notice(f"resumed at epoch {at.epoch + 1}, step {at.step}"))
-    at = at or Position()
+    at = at or begun or Position()
     run.write_history(at.history)
     losses, steps = losses_of(loader, train), len(loader.sizes())  # of an epoch
     total, first = optim.total_steps(train, steps), at.epoch * steps + at.step
@@ -112,7 +114,7 @@ def update(
 ) -> None:
     """One step of training, after ``done`` of them, on a batch; ``seed`` is that of dropout."""
     for group in state.optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["share"]
     devices.seed(seed, sums.device)
     state.optimizer.zero_grad()
     with devices.arithmetic(sums.device, train.precision):

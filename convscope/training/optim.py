@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from convscope import kernels
 from convscope.engine import weights
+from convscope.models import surgery
 from convscope.recipe import Train
 
 
@@ -82,7 +83,7 @@ class Optimizer:
 
     def __init__(self, kind: str, groups: list[dict[str, Any]], **defaults: Any) -> None:
         self.kind = kind
-        self.param_groups = [{**defaults, **group} for group in groups]
+        self.param_groups = [{"share": 1.0, **defaults, **group} for group in groups]
         self.state: dict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.count = torch.zeros(())  # steps of Adam
         self.compiled: bool | None = None
@@ -120,8 +121,10 @@ class Optimizer:
     def _step(self) -> None:
         adam = self.kind != "sgd"
         self._count()
-        rows, decays, kept, stale = [], [], [], []
+        kept, stale = [], []
+        alike: dict[float, tuple[list[Any], list[float]]] = {}  # rate -> rows, decays
         for group in self.param_groups:
+            rows, decays = alike.setdefault(group["lr"], ([], []))
             moments = ["exp_avg", "exp_avg_sq"] if adam else ["momentum_buffer"]
             moments = moments if adam or group["momentum"] else []
             decay = group["weight_decay"]
@@ -146,23 +149,28 @@ class Optimizer:
                 kept.append(gradient)  # until the kernel has run
                 if adam:
                     state["step"] = self.count
+        if adam and kept:
+            self.count += 1
+        for lr, (rows, decays) in alike.items():
+            self._move(lr, rows, decays)
+        if stale:
+            copies, moved = map(list, zip(*stale, strict=True))
+            torch._foreach_copy_(copies, moved)
+
+    def _move(self, lr: float, rows: list[Any], decays: list[float]) -> None:
+        """One pass over the parameters that have this rate, if there are any."""
         if not rows:
             return
         table, group = torch.tensor(rows, dtype=torch.int64), self.param_groups[0]
-        if adam:
-            self.count += 1
+        if self.kind != "sgd":
             done, (one, two) = float(self.count), group["betas"]
-            by = [group["lr"], one, two, group["eps"], self.kind == "adamw"]
+            by = [lr, one, two, group["eps"], self.kind == "adamw"]
             by += [1 - one**done, 1 - two**done, *decays]
             kernels.adam(table, torch.tensor(by, dtype=torch.float64), len(rows))
         else:
             shares = [group["momentum"], 1.0] if group["nesterov"] else [1.0, 0.0]
-            by = [group["lr"], group["momentum"], *shares, *decays]
+            by = [lr, group["momentum"], *shares, *decays]
             kernels.sgd(table, torch.tensor(by, dtype=torch.float64), len(rows))
-
-        if stale:
-            copies, moved = map(list, zip(*stale, strict=True))
-            torch._foreach_copy_(copies, moved)
 
     def _count(self) -> None:
         """Count on from the steps of a restored state; from then on all parameters count together,
@@ -177,17 +185,26 @@ class Optimizer:
 
 def optimizer(model: nn.Module, train: Train) -> Optimizer:
     """The recipe's optimiser; weight decay acts on weights and spares biases and normalisation (1-d
-    parameters)."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+    parameters), and the rate of a group is its ``share`` of the recipe's."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    depth = surgery.depths(model) if train.layer_decay < 1 else dict.fromkeys(trained, 0)
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": train.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [
+                p for n, p in trained.items() if depth[n] == layer and (p.ndim > 1) == heavy
+            ],
+            "weight_decay": train.weight_decay if heavy else 0.0,
+            "share": train.layer_decay**layer,
+        }
+        for layer in sorted({depth[name] for name in trained})
+        for heavy in (True, False)
     ]
     groups = [group for group in groups if group["params"]]
-    alike = all(p.dtype is torch.float32 for p in trained)
+    alike = all(p.dtype is torch.float32 for p in trained.values())
     if train.precision == "bfloat16" and alike and not (train.micro_batch or train.clip_grad):
-        for parameter in groups[0]["params"]:
-            parameter.grad_dtype = None  # any
+        for parameter in trained.values():
+            if parameter.ndim > 1:
+                parameter.grad_dtype = None  # any
     momentum = train.momentum or 0.0
     if train.optimizer == "sgd":
         nesterov = train.nesterov and momentum > 0

@@ -22,9 +22,9 @@ SMALLEST = {  # of a family: what is tested in every run; the whole ones are slo
     "densenet": {"depth": 10, "growth": 4},
     "wide_resnet": {"depth": 10, "width": 1},
 }
-WHOLE = ("preact_resnet20", "densenet40", *SMALLEST)
+WHOLE = ("preact_resnet20", "densenet40", "efficientnet_lite2", *SMALLEST)
 NETWORKS = [
-    *((name, SMALLEST.get(name, {}), ()) for name in MODELS if name not in WHOLE[:2]),
+    *((name, SMALLEST.get(name, {}), ()) for name in MODELS if name not in WHOLE[:3]),
     ("layers", {"layers": "c3x2-6s2 [ bn gelu c3-6g2 ]+ ap2 drop0.1 c1-9 gmp flatten fc"}, ()),
     ("tv:squeezenet1_1", {"small_stem": True}, ()),
     *((name, {}, pytest.mark.slow) for name in WHOLE),

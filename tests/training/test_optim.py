@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from convscope import kernels
 from convscope.engine import weights
+from convscope.models import build
 from convscope.recipe import Train
 from convscope.training import optim
 
@@ -175,3 +178,38 @@ def test_a_step_of_pytorchs_own_optimiser_makes_copies_stale(monkeypatch):
     optimizer.step()
     assert torch.equal(weights.half(layer.weight), layer.weight.detach().bfloat16())
     assert not torch.equal(weights.half(layer.weight), before)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("kind", ["momentum", "adamw"])
+def test_a_layer_has_a_share_of_the_rate_of_the_next_one(kind, compiled):
+    """Held against one optimiser of PyTorch's a layer."""
+    torch.manual_seed(0)
+    network = build("cnn", 3, 1, (12, 12), {"widths": [2, 3]})
+    for name in ("features.0", "features.4"):  # before batch norm: its gradient is rounding alone
+        network.get_submodule(name).bias.requires_grad_(False)
+    other = copy.deepcopy(network)
+    train = Train(lr=0.05, layer_decay=0.5, weight_decay=0.1, nesterov=False, **KINDS[kind])
+    ours = optim.optimizer(network, train)
+    ours.compiled = compiled
+    theirs = []
+    shares = {"features.0": 0.25, "features.1": 0.25, "features.4": 0.5, "features.5": 0.5}
+    for name, share in (shares | {"head.1": 1.0}).items():
+        layer = other.get_submodule(name)
+        for parameter in (layer.weight, layer.bias):
+            decay = 0.1 if parameter.ndim > 1 else 0.0
+            kinds = {"momentum": torch.optim.SGD, "adamw": torch.optim.AdamW}
+            more = {"momentum": 0.9} if kind == "momentum" else {}
+            theirs.append(kinds[kind]([parameter], lr=0.05 * share, weight_decay=decay, **more))
+    images = torch.rand(4, 1, 12, 12)
+    for _ in range(3):
+        for group in ours.param_groups:
+            group["lr"] = train.lr * group["share"]
+        for model, optimizers in ((network, [ours]), (other, theirs)):
+            for one in optimizers:
+                one.zero_grad()
+            model(images).square().sum().backward()
+            for one in optimizers:
+                one.step()
+    for mine, wanted in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-5)

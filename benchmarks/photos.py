@@ -1,0 +1,196 @@
+"""Photos of one's own: what training makes of a folder of them by its defaults.
+
+    python benchmarks/photos.py folder FOLDER [--seeds 5] [--budget 3m] [--each 20] [--fastai]
+    python benchmarks/photos.py small [--draws 20] [--images 60]
+    python benchmarks/photos.py reuse [--draws 20] [--images 10]
+
+``folder``: class folders, split 70/13/17 anew for each seed, and `convscope train` of them as a
+command of its own, within a time budget, or with so many training photos a class (``--each``): test
+accuracy and seconds in all, then the same command again, which finds the features in the cache.
+``--fastai`` trains the same network from the same weights by fastai's ``fine_tune``, as its
+documentation does (`pip install fastai`), for as many epochs as take three times as long.
+``small``: three classes of CIFAR-10, 60 images each, learnt from as they are by default and
+without a start from trained weights. ``reuse``: ten images a class of MNIST, learnt from with the
+features of a network of Fashion-MNIST frozen, and from scratch, with one and the same augmentation
+and rate; the ratio of their errors is that of the means, its interval a bootstrap over the draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import convscope as cs
+
+SHARES = 0.70, 0.13  # of training and validation
+
+
+def divided(folder: Path, seed: int, each: int, out: Path) -> None:
+    """Links to the photos of a folder, divided into train, val and test at random."""
+    random = np.random.default_rng(seed)
+    files = [one for one in sorted(folder.glob("*/*")) if one.is_file()]
+    files = [files[n] for n in random.permutation(len(files))]
+    first, second = (round(len(files) * share) for share in (SHARES[0], sum(SHARES)))
+    parts = {"train": files[:first], "val": files[first:second], "test": files[second:]}
+    if each:
+        known = {one.parent.name for one in files}
+        some = [f for name in known for f in [f for f in files if f.parent.name == name][:each]]
+        parts = {"train": some, "test": [f for f in files if f not in set(some)]}
+    for split, found in parts.items():
+        for one in found:
+            place = out / split / one.parent.name / one.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(one.resolve())
+
+
+def folder(path: Path, seeds: int, budget: str | None, each: int, fastai: bool) -> None:
+    """Print accuracy and seconds, a line a seed."""
+    print("seed accuracy seconds again" + (" fastai epochs seconds" if fastai else ""))
+    rows = []
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as place:
+            photos = Path(place) / "photos"
+            divided(path, seed, each, photos)
+            command = [sys.executable, "-m", "convscope", "train", str(photos), "--seed", str(seed)]
+            command += ["--time-budget", budget] if budget else []
+            taken = []
+            for out in ("a", "b"):
+                began = time.perf_counter()
+                told = [*command, "--out", f"{place}/{out}"]
+                done = subprocess.run(told, check=False, capture_output=True, text=True)
+                taken.append(time.perf_counter() - began)
+                if done.returncode:
+                    raise SystemExit(done.stderr)
+            run = cs.evaluate(f"{place}/a", emit=cs.silent)
+            row = [run["accuracy"], *taken]
+            if fastai:
+                row += by_fastai(photos, seed, 3 * taken[0])
+            rows.append(row)
+            print(seed, *(f"{value:.4g}" for value in row), flush=True)
+    print("mean", *(f"{value:.4g}" for value in np.mean(rows, axis=0)))
+
+
+def by_fastai(photos: Path, seed: int, room: float) -> list[float]:
+    """Test accuracy, epochs and seconds of fastai's ``fine_tune`` of the same network."""
+    import torch
+    from fastai.vision import all as fv
+    from torch import nn
+
+    from convscope.models import pretrained
+
+    def learner() -> fv.Learner:
+        fv.set_seed(seed)
+        network = pretrained.whole("efficientnet_lite0")
+        body = nn.Sequential(network.normalise, network.features)
+        return fv.Learner(
+            data,
+            nn.Sequential(body, fv.create_head(1280, data.c)),
+            metrics=fv.accuracy,
+            splitter=lambda model: [fv.params(model[0]), fv.params(model[1])],
+            path=photos,
+        )
+
+    data = fv.ImageDataLoaders.from_folder(
+        photos,
+        train="train",
+        valid="val",
+        bs=32,
+        item_tfms=fv.Resize(224, method="squish"),
+        batch_tfms=fv.aug_transforms(),
+        num_workers=0,
+        device=torch.device("cpu"),
+    )
+    times = [0.0]
+    for epochs in (1, 2):  # each with the one of a frozen body before it
+        one, began = learner(), time.perf_counter()
+        with one.no_bar(), one.no_logging():
+            one.fine_tune(epochs)
+        times.append(time.perf_counter() - began)
+    epochs = max(1, int((room - times[1]) / (times[2] - times[1])) + 1)
+    one, began = learner(), time.perf_counter()
+    with one.no_bar(), one.no_logging():
+        one.fine_tune(epochs)
+        taken = time.perf_counter() - began
+        files = fv.get_image_files(photos / "test")
+        logits, _ = one.get_preds(dl=data.test_dl(files))
+    found = [data.vocab[int(y)] for y in logits.argmax(1)]
+    right = [name == file.parent.name for name, file in zip(found, files, strict=True)]
+    return [float(np.mean(right)), float(epochs), taken]
+
+
+def small(draws: int, images: int) -> None:
+    """Print the error of three classes of small images by both starts, a line a draw."""
+    pack = cs.open_data("cifar10")
+    train, test = pack.splits["train"], pack.splits["test"]
+    errors = []
+    for draw in range(draws):
+        random = np.random.default_rng(draw)
+        kinds = random.choice(10, 3, replace=False)
+        with tempfile.TemporaryDirectory() as place:
+            for split, part, count in (("train", train, images), ("test", test, 200)):
+                for kind in kinds:
+                    chosen = random.choice(np.flatnonzero(part.labels == kind), count, False)
+                    where = Path(place) / "photos" / split / pack.classes[kind]
+                    where.mkdir(parents=True)
+                    for n in chosen:
+                        Image.fromarray(part.images[n].transpose(1, 2, 0)).save(where / f"{n}.png")
+            row = [
+                1 - cs.train(f"{place}/photos", out=f"{place}/{start}", start=start, seed=draw,
+                             look=False, emit=cs.silent).metrics.accuracy
+                for start in ("auto", "none")
+            ]  # fmt: skip
+        errors.append(row)
+        print(draw, *(f"{value:.4f}" for value in row), flush=True)
+    _ratio(np.array(errors))
+
+
+def reuse(draws: int, images: int) -> None:
+    """Print the error on MNIST with and without features of Fashion-MNIST, a line a draw."""
+    errors = []
+    common = {"val": 0, "share": images / 6000, "shift": 1, "lr": 0.002, "epochs": 60}
+    common |= {"batch_size": 20, "look": False, "emit": cs.silent}
+    with tempfile.TemporaryDirectory() as place:
+        cs.train("fashion-mnist", out=f"{place}/fashion", epochs=5, look=False, emit=cs.silent)
+        for draw in range(draws):
+            other = {"start": f"{place}/fashion", "freeze": "none", "layer_decay": 0.5}
+            row = [
+                1 - cs.train("mnist", out=f"{place}/{draw}-{n}", seed=draw, **common, **more)
+                .metrics.accuracy
+                for n, more in enumerate((other, {"start": "none"}))
+            ]  # fmt: skip
+            errors.append(row)
+            print(draw, *(f"{value:.4f}" for value in row), flush=True)
+    _ratio(np.array(errors))
+
+
+def _ratio(errors: NDArray[np.float64]) -> None:
+    random = np.random.default_rng(0)
+    drawn = errors[random.integers(0, len(errors), (10_000, len(errors)))].mean(axis=1)
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    first, second = errors.mean(axis=0)
+    print(f"mean {first:.4f} {second:.4f}, ratio {first / second:.3f} ({low:.3f} to {high:.3f})")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    one = verbs.add_parser("folder")
+    one.add_argument("path", type=Path)
+    one.add_argument("--seeds", type=int, default=5)
+    one.add_argument("--budget")
+    one.add_argument("--each", type=int, default=0)
+    one.add_argument("--fastai", action="store_true")
+    for verb, count in (("small", 60), ("reuse", 10)):
+        one = verbs.add_parser(verb)
+        one.add_argument("--draws", type=int, default=20)
+        one.add_argument("--images", type=int, default=count)
+    given = vars(parser.parse_args())
+    {"folder": folder, "small": small, "reuse": reuse}[given.pop("verb")](**given)

@@ -1,0 +1,179 @@
+"""What a training begins from, and what that makes of the options that were not typed."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from convscope.data import folder, sources
+from convscope.data.decode import look
+from convscope.data.layout import FOLDERS
+from convscope.data.scan import scan
+from convscope.errors import BadArgument, ImageError
+from convscope.events import Emit, Notice
+from convscope.formatting import plural
+from convscope.models import is_own, pretrained
+from convscope.models.pretrained import PUBLISHED, NotInstalled, Weights
+from convscope.recipe import Recipe, Train
+
+NETWORK = next(iter(PUBLISHED))  # the one that photos get
+LOOKED = 64  # files whose heads are read
+PASS = 32  # images, so that what a step of fine-tuning keeps of them fits into memory
+SIDE, SMALL = 64, 5000  # from so many pixels on images are photos; fewer images gain at any size
+ENOUGH = 600  # photos, from which on fine-tuning gains by more than validation errs
+PASSES = 30_000  # images in all that fine-tuning learns from, in 2 to 10 epochs
+TOP = "stage:4"  # of EfficientNet-Lite, after which come four fifths of its weights
+TUNED = {"layer_decay": 0.9, "label_smoothing": 0.1}
+LR = {"adamw": 5e-4, "adam": 5e-4, "sgd": 5e-3}  # from trained weights, which a higher one destroys
+STEERED = ("epochs", "steps", "lr")  # typed, and fine-tuning is asked for
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Images in colour in a folder: how many, and their median (height, width)."""
+
+    count: int
+    size: tuple[int, int]
+
+
+def settle(asked: Recipe, emit: Emit) -> Recipe:
+    """The recipe with its start settled, and with what that makes of the options that are neither
+    typed nor a recipe's; what was settled, and why, is told in a notice.
+
+    Raises BadArgument for a start that is not there, or that the network cannot take.
+    """
+    start, name = asked.train.start, asked.model.name
+    free = asked.origin.get("model.name", "default") == "default"
+    photos = photos_in(asked.data.name) if start in ("auto", "imagenet") else None
+    if start == "auto":
+        if photos is None or not (free or name in PUBLISHED):
+            return _from_scratch(asked)
+        start = "imagenet"
+    if start == "none":
+        return _from_scratch(asked)
+    try:
+        weights = pretrained.find(start, NETWORK if free and start == "imagenet" else name)
+    except NotInstalled as why:
+        if asked.train.start != "auto":
+            raise
+        emit(
+            Notice(
+                f"{_count(photos)}: training from scratch, as ImageNet's weights are not here; "
+                f"photos gain much by them: {why.remedy}",
+                warning=True,
+            )
+        )
+        return _from_scratch(asked)
+    return _begun(asked, weights, photos, free, emit)
+
+
+def photos_in(data: str) -> Photos | None:
+    """The photos in a folder of images, None where it has none: images in colour that are few, or
+    of 64 pixels or more along the longer side in the median. Some files' heads are read, no
+    pixel."""
+    if not sources.is_folder(data):
+        return None
+    root = folder.absolute(Path(data))
+    if not root.is_dir():
+        return None
+    paths = [one.path for one in scan(root).found]
+    paths = [path for path in paths if FOLDERS.get(path.split("/")[0].lower()) != "test"] or paths
+    found = []
+    for path in paths[:: max(1, len(paths) // LOOKED)]:
+        try:
+            found.append(look(root / path))
+        except ImageError:
+            continue
+    if not found or max(channels for channels, _ in found) == 1:
+        return None
+    height, width = (
+        int(statistics.median_low(side)) for side in zip(*(s for _, s in found), strict=True)
+    )
+    if max(height, width) < SIDE and len(paths) > SMALL:
+        return None
+    return Photos(len(paths), (height, width))
+
+
+def _count(photos: Photos | None) -> str:
+    if photos is None:
+        return "images"
+    height, width = photos.size
+    return f"{photos.count:,} images in colour, about {height} x {width}"
+
+
+def _from_scratch(asked: Recipe) -> Recipe:
+    if asked.train.freeze != "none":
+        rule = "is not used where training starts from scratch"
+        raise BadArgument(
+            "freeze", asked.train.freeze, rule, "leave it out, or add --from imagenet"
+        )
+    return asked.measured(start="none")
+
+
+def _begun(
+    asked: Recipe, weights: Weights, photos: Photos | None, free: bool, emit: Emit
+) -> Recipe:
+    """The recipe of a training that begins with these weights."""
+    same = asked.model.name == weights.model
+    if (free and not same) or (same and not asked.model.arguments):
+        origin = {**asked.origin, "model.name": "measured"}
+        origin |= {f"model.{name}": "measured" for name in weights.arguments}
+        network = replace(asked.model, name=weights.model, arguments=dict(weights.arguments))
+        asked = replace(asked, model=network, origin=origin, claim=None)
+    wanted: dict[str, Any] = {"start": weights.start}
+    if sources.is_folder(asked.data.name):
+        height, width = weights.size
+        wanted |= {"image_size": f"{height}x{width}", "resize_mode": weights.fit}
+    freeze, published = asked.train.freeze, weights.start == "imagenet"
+    if published:
+        wanted |= {"batch_size": PASS, "eval_batch": PASS}
+        if asked.origin.get("train.freeze", "default") == "default":
+            steered = any(asked.origin.get(f"train.{name}") == "typed" for name in STEERED)
+            enough = photos is not None and photos.count >= ENOUGH
+            freeze = wanted["freeze"] = TOP if steered or enough else "features"
+    if freeze != "features":
+        wanted |= {"lr": LR[asked.train.optimizer], "keep": "best"}
+        if published:
+            count = PASSES if photos is None else photos.count
+            wanted |= TUNED | {"epochs": min(10, max(2, PASSES // count))}
+    where = {name: recipe_key(name) for name in wanted}
+    taken = {
+        name: value
+        for name, value in wanted.items()
+        if name == "start" or asked.origin.get(where[name], "default") == "default"
+    }
+    settled = asked.measured(**taken)
+    own = "" if is_own(weights.model) else f"; network {settled.model.name}"
+    how = settled.data
+    emit(
+        Notice(
+            f"{_count(photos) + ': ' if photos else ''}begins from {weights.said}{own}"
+            + (f"; images {how.image_size}, {how.resize_mode}" if "image_size" in taken else "")
+            + f"; {_plan(settled.train)} (--from none trains from scratch)"
+        )
+    )
+    return settled
+
+
+def _plan(train: Train) -> str:
+    """What learns of a network that begins from other weights, in words."""
+    if train.freeze == "features":
+        return "the last layer is fitted to its features, all else stays (--freeze none fine-tunes)"
+    part = "all layers" if train.freeze == "none" else f"what comes after {train.freeze}"
+    epochs = plural(train.epochs, "epoch")
+    best = ", the best on validation kept" if train.keep == "best" else ""
+    last = "the last layer is fitted first"
+    return f"{last}, then {part} learns for {epochs} at {train.lr:g}{best} (--freeze features: not)"
+
+
+def recipe_key(flat: str) -> str:
+    """An option as a recipe's origins have it.
+
+    >>> recipe_key("lr"), recipe_key("flip"), recipe_key("model")
+    ('train.lr', 'augment.flip', 'model.name')
+    """
+    from convscope.recipe import options
+
+    return f"{options()[flat].section}.{options()[flat].name}"
