@@ -13,7 +13,7 @@ from torch import nn
 
 from convscope import files, models, run
 from convscope import recipe as recipes
-from convscope.api.arguments import draw, figure_path, fresh, full
+from convscope.api.arguments import draw, figure_path, fresh, full, full_table, opened
 from convscope.data import augment as augmentation
 from convscope.data import digits, duplicates, published, sources
 from convscope.data.columns import Class, as_json
@@ -24,6 +24,7 @@ from convscope.data.split import statistics, strata
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
 from convscope.insight import anatomy, figures
+from convscope.job import preflight
 from convscope.job.defaults import suited
 from convscope.models import store, tv
 from convscope.shipping import script as scripts
@@ -254,8 +255,9 @@ def show_data(
     force: bool = False,
     emit: Emit = silent,
 ) -> Path:
-    """A picture of a labelled batch, as it is and as training changes it, by the augmentation that
-    it has or that is named (``augment``: see :func:`convscope.train`); returns its path. ``labels``
+    """A picture of a labelled batch, as training gets it by its defaults and as it changes that, by
+    the augmentation that it has or that is named (``augment``: see :func:`convscope.train`);
+    returns its path. ``labels``
     and ``skip_bad`` are those of :func:`train`.
 
     Raises BadArgument where ``out`` is there already and ``force`` is not given, or ``count`` is
@@ -265,8 +267,10 @@ def show_data(
         raise BadArgument("count", count, "must be a whole number of at least 1", "try 32")
     recipes.checked("seed", seed, recipes.options()["seed"])
     path = figure_path(out, f"{Path(full(name)).name}.png", force)
-    asked = recipes.resolve({"data": full(name)}, augment=augment)
-    pack = sources.open_data(name, emit, labels=labels, skip_bad=skip_bad)
+    typed = {"data": full(name), "skip_bad": skip_bad}
+    typed |= {} if labels is None else {"labels": full_table(labels)}
+    asked = preflight.settle(recipes.resolve(typed, augment=augment), emit)
+    pack = opened(asked, emit)
     train = pack.splits["train"]
     random = np.random.default_rng(seed)
     chosen = random.choice(len(train), size=min(count, len(train)), replace=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from convscope.data import folder, sources
+from convscope.data import folder, rows, sources
 from convscope.data.decode import look
 from convscope.data.layout import FOLDERS
 from convscope.data.scan import scan
@@ -46,7 +46,8 @@ def settle(asked: Recipe, emit: Emit) -> Recipe:
     """
     start, name = asked.train.start, asked.model.name
     free = asked.origin.get("model.name", "default") == "default"
-    photos = photos_in(asked.data.name) if start in ("auto", "imagenet") else None
+    data = asked.data
+    photos = photos_in(data.name, data.labels) if start in ("auto", "imagenet") else None
     if start == "auto":
         if photos is None or not (free or name in PUBLISHED):
             return _from_scratch(asked)
@@ -69,17 +70,11 @@ def settle(asked: Recipe, emit: Emit) -> Recipe:
     return _begun(asked, weights, photos, free, emit)
 
 
-def photos_in(data: str) -> Photos | None:
-    """The photos in a folder of images, None where it has none: images in colour that are few, or
-    of 64 pixels or more along the longer side in the median. Some files' heads are read, no
-    pixel."""
-    if not sources.is_folder(data):
-        return None
-    root = folder.absolute(Path(data))
-    if not root.is_dir():
-        return None
-    paths = [one.path for one in scan(root).found]
-    paths = [path for path in paths if FOLDERS.get(path.split("/")[0].lower()) != "test"] or paths
+def photos_in(data: str, labels: str = "none") -> Photos | None:
+    """The photos in a folder of images, or in a table of one image and one class a row, that are
+    not for testing; None where there are none: images in colour that are few, or of 64 pixels or
+    more along the longer side in the median. Some files' heads are read, no pixel."""
+    root, paths = _files(data, labels)
     found = []
     for path in paths[:: max(1, len(paths) // LOOKED)]:
         try:
@@ -94,6 +89,27 @@ def photos_in(data: str) -> Photos | None:
     if max(height, width) < SIDE and len(paths) > SMALL:
         return None
     return Photos(len(paths), (height, width))
+
+
+def _files(data: str, labels: str) -> tuple[Path, list[str]]:
+    """The files to learn from, none of what is no folder and no such table, and where their names
+    begin."""
+    root = folder.absolute(Path(data))
+    if sources.is_table(data) or labels != "none":
+        path = root if labels == "none" else folder.absolute(Path(labels))
+        if not path.is_file():
+            return root, []
+        table = rows.read_table(path, "data" if labels == "none" else "labels")
+        images, told = table.of_kind("image", "numbers"), table.targets
+        if len(images) != 1 or [table.kinds[name] for name in told] != ["class"]:
+            return root, []
+        split = next(iter(table.of_kind("split")), images[0])
+        files = [row[images[0]] for row in table.rows if row[split] != "test"]
+        return root if labels != "none" else path.parent, files
+    if not sources.is_folder(data) or not root.is_dir():
+        return root, []
+    paths = [one.path for one in scan(root).found]
+    return root, [p for p in paths if FOLDERS.get(p.split("/")[0].lower()) != "test"] or paths
 
 
 def _count(photos: Photos | None) -> str:
@@ -123,7 +139,7 @@ def _begun(
         network = replace(asked.model, name=weights.model, arguments=dict(weights.arguments))
         asked = replace(asked, model=network, origin=origin, claim=None)
     wanted: dict[str, Any] = {"start": weights.start}
-    if sources.is_folder(asked.data.name):
+    if sources.is_folder(asked.data.name) or sources.is_table(asked.data.name):
         height, width = weights.size
         wanted |= {"image_size": f"{height}x{width}", "resize_mode": weights.fit}
     freeze, published = asked.train.freeze, weights.start == "imagenet"

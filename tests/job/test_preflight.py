@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from listening import notices, warnings_in
@@ -107,6 +109,26 @@ def test_photos_are_in_colour_and_large_or_few(tmp_path, monkeypatch, size, mode
     assert bool(preflight.photos_in(str(root))) == found  # as of many: see conftest.py
     monkeypatch.setattr(preflight, "SMALL", 7)
     assert bool(preflight.photos_in(str(root))) == (mode == "RGB")
+
+
+def test_a_table_of_photos_is_photos(weights, root, tmp_path):
+    rows = [f"{kind}/{n}.png" for kind in ("cat", "dog") for n in range(3)]
+    names = sorted(str(p.relative_to(root)) for p in Path(root).glob("*/*"))
+    assert len(names) == len(rows)
+    table = Path(root) / "list.csv"
+    table.write_text("file,label,split\n" + "".join(
+        f"{name},{name.split('/')[0]},{'test' if n % 3 == 2 else 'train'}\n"
+        for n, name in enumerate(names)
+    ))  # fmt: skip
+    assert preflight.photos_in(str(table)) == preflight.Photos(4, (70, 80))
+    elsewhere = tmp_path / "list.csv"
+    table.rename(elsewhere)
+    assert preflight.photos_in(root, str(elsewhere)) == preflight.Photos(4, (70, 80))
+    asked = settled(data=root, labels=str(elsewhere))
+    assert (asked.train.start, asked.data.image_size) == ("imagenet", "224x224")
+    several = tmp_path / "several.csv"
+    several.write_text("file,kind:class,price:number\n")
+    assert preflight.photos_in(root, str(several)) is None
 
 
 def test_no_folder_has_no_photos(tmp_path):
