@@ -169,7 +169,7 @@ def _imagenet(name: str) -> Weights:
             files.write_whole(_seal(kept), digest)
         except ConvscopeError:  # a cache that cannot be written is done without
             tensors = store.from_bytes(content, kept)
-    said = f"ImageNet's weights of {name} ({of.package}, SHA-256 {of.sha256[:12]})"
+    said = f"ImageNet's weights of {name} ({of.package}, Apache-2.0, SHA-256 {of.sha256[:12]})"
     size = of.side, of.side
     return Weights("imagenet", name, tensors, of.sha256, size, "stretch", said)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from convscope.evaluation.calibration import Calibration
@@ -88,7 +89,7 @@ An image classifier of {len(run.classes)} classes with {model["parameters"]:,} p
   (SHA-256 `{_md(model["weights_sha256"])}`)
 - **Input**: {colour} images, fitted to {_md(shape)} pixels; scaling is part of it
 - **Output**: a probability for each of {names}
-- **Made**: {_md(model["created"])} with {_md(value_text(model["versions"]))}
+{_begun(model)}- **Made**: {_md(model["created"])} with {_md(value_text(model["versions"]))}
 
 ## Uses
 
@@ -188,6 +189,14 @@ def _answers(run: RunFiles) -> str:
     found = run.metrics.get("abstain")
     of = f" ({_md(run.leading)})" if run.leading else ""
     return f"\n| answers{of} | {answers(found, run.metrics['n'])} |" if found else ""
+
+
+def _begun(model: Mapping[str, Any]) -> str:
+    """What the network began from, if that was not its seed alone."""
+    start = model.get("start")
+    if not start:
+        return ""
+    return f"- **Begun from**: {_md(start['from'])} (SHA-256 `{_md(start['sha256'])}`)\n"
 
 
 def _balanced(run: RunFiles) -> str:

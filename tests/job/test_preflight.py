@@ -127,7 +127,7 @@ def test_a_table_of_photos_is_photos(weights, root, tmp_path):
     asked = settled(data=root, labels=str(elsewhere))
     assert (asked.train.start, asked.data.image_size) == ("imagenet", "224x224")
     several = tmp_path / "several.csv"
-    several.write_text("file,kind:class,price:number\n")
+    several.write_text("file,kind:class,price:number\na.png,cat,3\n")
     assert preflight.photos_in(root, str(several)) is None
 
 

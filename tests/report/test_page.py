@@ -454,7 +454,12 @@ def test_card(make: Any) -> None:
     assert f"hardest class is {worst['class']}: {100 * worst['recall']:.2f} %" in body
     assert "convscope predict . image.png" in body
     assert 'cs.load(".").predict(["image.png"])' in body
-    assert "More Information Needed" not in card
+    assert "More Information Needed" not in card and "Begun from" not in card
+    model = json.loads((folder / "model.json").read_text())
+    model["start"] = {"from": "weights of *Lite0* (a package)", "sha256": "ab12"}
+    (folder / "model.json").write_text(json.dumps(model))
+    begun = "- **Begun from**: weights of \\*Lite0\\* (a package) (SHA-256 `ab12`)\n- **Made**"
+    assert begun in write_card(folder).read_text()
 
 
 COPIES = dict.fromkeys(("test_in_train", "val_in_train", "test_repeated", "two_labels"), 0)
