@@ -125,6 +125,7 @@ DRAWN = {
     "labelled_grids": ([("cats", IMAGES, "abcd")],),
     "cut_out": (np.zeros((3, 60, 80), np.uint8), [(1, 1, 9, 9), (9, 1, 19, 9)], IMAGES[:2]),
     "before_after": (IMAGES, IMAGES, "abcd"),
+    "learning_curve": ([1, 2], [0.4, 0.3], [1, 2, 4], [0.4, 0.3, 0.2], [(0.1, 0.5)] * 3, "error"),
     "learning_rates": (np.array([0.1, 1.0]), np.array([2.0, 1.0]), np.array([2.0, 1.0]), 0.1),
     "where_time_goes": ({"plain": {"convolution": 1.0}},),
     "trade_offs": (["a"], np.array([0.9]), np.array([[0.8, 0.95]]), {"s": np.array([3.0])}),

@@ -269,7 +269,7 @@ def bootstrap(wrong: NDArray[np.bool_], starts: NDArray[Any], counts: NDArray[An
     for draw in range(1 + DRAWS):
         if draw:
             which = first + (random.random(n) * many).astype(np.int64)
-            runs = random.integers(0, seeds, seeds)
+            runs = (random.random(seeds) * seeds).astype(np.int64)
         some = wrong[:, runs][:, :, which].mean(axis=1)  # [S,n]
         found.append(np.add.reduceat(some, starts, axis=1).T / counts[:, None])
     return np.stack(found)
