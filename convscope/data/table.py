@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,14 +17,13 @@ import numpy as np
 
 from convscope import machine
 from convscope.data import cache, rows
-from convscope.data.columns import Array, Class, Column, Image, Labels, Number, Numbers
+from convscope.data import cells as cell_values
+from convscope.data.columns import Array, Column, Image, Numbers
 from convscope.data.decode import decode, look
-from convscope.data.division import Units
 from convscope.data.duplicates import input_hashes
 from convscope.data.folder import absolute, in_order, plain_name, resizer, typical_size
 from convscope.data.groups import group_names
-from convscope.data.layout import TEST, held_out
-from convscope.data.pack import FORMAT_VERSION, SPLITS, Pack
+from convscope.data.pack import FORMAT_VERSION, Pack
 from convscope.data.pack_writer import Chunk, record_hashes
 from convscope.data.resize import Resize
 from convscope.data.rows import Table
@@ -101,8 +101,14 @@ class TableSource:
 
     @property
     def has_test(self) -> bool:
-        """Whether its table says which rows are for testing."""
-        return self.locate().kind == "disk" and bool(self._table.of_kind("split"))
+        """Whether its table says which rows are for testing; one whose test rows have no target
+        says which are to be predicted."""
+        if self.locate().kind != "disk":
+            return False
+        table, _, unlabelled = self._read
+        column = table.of_kind("split")
+        labelled = bool(column) and any(row[column[0]] == "test" for row in table.rows)
+        return labelled or (bool(column) and not unlabelled)
 
     @cached_property
     def _read(self) -> tuple[Table, list[tuple[str, str]], int]:
@@ -160,9 +166,10 @@ class TableSource:
         """The rows in their order, their images decoded on every core."""
         table, bad, _ = self._read
         stamp = self._stamp(self._scanned)
-        targets, cells = _targets(table)
+        targets, cells = cell_values.targets(table)
         together = self._groups(table)
-        splits = _splits(table, targets, cells, together, self.name, emit)
+        own_test, say = self.has_test, functools.partial(_say, self.name, emit)
+        splits = cell_values.splits(table, targets, cells, together, own_test, say)
         skipped = list(bad)
         with ThreadPoolExecutor(machine.cores()) as pool:
             columns: dict[str, Column] = {}
@@ -170,7 +177,10 @@ class TableSource:
                 columns[name] = self._image(pool, table, name)
             if names := table.of_kind("numbers"):
                 name = names[0] if len(names) == 1 else "numbers"
-                columns[name], cells[name] = Numbers(tuple(names)), _numbers(table, names)
+                columns[name], cells[name] = (
+                    Numbers(tuple(names)),
+                    cell_values.numbers(table, names),
+                )
             columns |= targets
             shapes = [
                 f"{n} {one.size[0]} x {one.size[1]}"
@@ -193,7 +203,7 @@ class TableSource:
 
             counts = {split: len(rows) for split, rows in splits.items()}
             chunks = {split: stream(split) for split in splits}
-            about = {"skipped": skipped, "own_test": bool(table.of_kind("split"))}
+            about = {"skipped": skipped, "own_test": own_test}
             yield Contents(columns, counts, chunks, stamp, str(self.path), about)
         if self._stamp({}) != stamp:
             raise changed(self.path)
@@ -281,6 +291,10 @@ class _Decoding:
         )
 
 
+def _say(name: str, emit: Emit, text: str, warning: bool) -> None:
+    emit(Notice(f"{name}: {text}", warning))
+
+
 def _size_and_change(base: Path, file: str) -> tuple[int, int]:
     """Bytes and time of change (ns) of a file now; of one that is gone (-1, 0)."""
     try:
@@ -296,100 +310,3 @@ def _looked(path: Path) -> tuple[int, tuple[int, int]] | None:
         return look(path)
     except ImageError:
         return None
-
-
-def _targets(table: Table) -> tuple[dict[str, Column], dict[str, Array]]:
-    """The columns that are targets, and the values of each. Raises BadArgument."""
-    columns: dict[str, Column] = {}
-    values: dict[str, Array] = {}
-    for name in table.targets:
-        cells = [row[name] for row in table.rows]
-        if table.kinds[name] == "number":
-            columns[name], values[name] = Number(), _numbers(table, [name])[:, 0]
-        elif table.kinds[name] == "class":
-            classes = sorted(set(cells), key=_in_order_of)
-            if len(classes) == 1:
-                rule = f"has one class only in {name} ({classes[0]})"
-                raise table.refused(rule, "a classifier tells two or more apart")
-            at = {label: n for n, label in enumerate(classes)}
-            columns[name] = Class(tuple(classes))
-            values[name] = np.array([at[cell] for cell in cells], np.int64)
-        else:
-            sets = [set(rows.labels_in(cell)) for cell in cells]
-            labels = sorted(set().union(*sets), key=_in_order_of)
-            columns[name] = Labels(tuple(labels))
-            values[name] = np.array([[one in has for one in labels] for has in sets], np.uint8)
-    return columns, values
-
-
-def _in_order_of(label: str) -> tuple[int, int, str]:
-    """Numbers by their size, before words."""
-    return (0, int(label), label) if label.isdecimal() else (1, 0, label)
-
-
-def _numbers(table: Table, names: Sequence[str]) -> Array:
-    """The columns of these names as float32 [N,d]."""
-    return np.array([[row[name] for name in names] for row in table.rows]).astype(np.float32)
-
-
-def _splits(
-    table: Table,
-    targets: Mapping[str, Column],
-    cells: Mapping[str, Array],
-    groups: Sequence[str] | None,
-    name: str,
-    emit: Emit,
-) -> dict[str, list[int]]:
-    """The rows of each split: as the table says, else by the hashes of names. What is told apart by
-    name is there to be learnt: a label of one row alone is one to learn from, not to judge. Raises
-    BadArgument."""
-    splits: dict[str, list[int]] = {split: [] for split in SPLITS}
-    classes = {n: one for n, one in targets.items() if isinstance(one, Class | Labels)}
-    if said := table.of_kind("split"):
-        for at, row in enumerate(table.rows):
-            splits[row[said[0]]].append(at)
-    else:
-        files = [row[table.of_kind("image")[0]] for row in table.rows]
-        of = [cells[n] for n in classes] or [np.zeros(len(files), np.int64)]
-        if groups is None and len(of) == 1 and of[0].ndim == 1:
-            by_class: dict[int, list[str]] = {}
-            for file, one in zip(files, of[0].tolist(), strict=True):
-                by_class.setdefault(one, []).append(file)
-            test = set().union(*(held_out(sorted(some)) for some in by_class.values()))
-            chosen = [file in test for file in files]
-        else:
-            units = Units.of(groups or files, of)
-            held = set(units.held_out(TEST).tolist())
-            chosen = [at in held for at in range(len(files))]
-        for at, in_test in enumerate(chosen):
-            splits["test" if in_test else "train"].append(at)
-    for split in ("train", "test"):
-        if not splits[split]:
-            rule = f"has no row to {'train on' if split == 'train' else 'judge'}"
-            raise table.refused(rule, f"write {split} into split of some")
-    splits = {split: wanted for split, wanted in splits.items() if wanted}
-    for column, one in classes.items():
-        for split, wanted in splits.items():
-            _say_what_is_missing(table, one, column, split, cells[column][wanted], name, emit)
-    return splits
-
-
-def _say_what_is_missing(
-    table: Table,
-    column: Class | Labels,
-    called: str,
-    split: str,
-    there: Array,
-    name: str,
-    emit: Emit,
-) -> None:
-    """Say which classes or labels a split has no row of. Raises BadArgument for a class that cannot
-    be learnt."""
-    is_class = isinstance(column, Class)
-    counts = np.bincount(there, minlength=len(column.classes)) if is_class else there.sum(axis=0)
-    missing = listed([column.classes[at] for at in np.flatnonzero(counts == 0)])
-    if missing and split == "train" and is_class:
-        remedy = f"write train into split of some, or leave that {called} out"
-        raise table.refused(f"has no row of {missing} to train on", remedy)
-    if missing:
-        emit(Notice(f"{name}: {split} has no image of {missing}", is_class))

@@ -280,6 +280,19 @@ LISTS: dict[str, tuple] = {
         ["file,label,split", "1.png,a,train", "2.png,b,train", "3.png,,test", "10.png,a,test"],
         "1 test row without a target left out",
     ),
+    "test rows without labels alone": (
+        [*FLAT, "4.png"],
+        {"a": ["1.png", "10.png"], "b": ["2.png", "4.png"]},
+        [
+            "file,label,split",
+            "1.png,a,train",
+            "2.png,b,train",
+            "3.png,,test",
+            "4.png,b,train",
+            "10.png,a,train",
+        ],
+        "1 test row without a target left out",
+    ),
     "groups": (
         FLAT,
         LISTED,

@@ -87,13 +87,14 @@ def test_a_simple_list_is_held_out_by_names_and_whole_groups(tmp_path):
         lines.append(f"{n}.png,{'cat' if n % 2 else 'dog'},shoot{n // 3}")
     path = root / "labels.csv"
     path.write_text("\n".join(lines))
-    pack = open_data(path)
+    pack, events = opened(path)
     assert pack.classes == ("cat", "dog") and [*pack.columns] == ["file", "label"]
     sides = {
         split: {int(file.split(".")[0]) // 3 for file in pack.splits[split].files or ()}
         for split in pack.splits
     }
     assert sides["train"].isdisjoint(sides["test"]) and 3 <= len(sides["test"]) <= 9
+    assert any("rows, a fifth by their names, are held out as test" in n for n in notices(events))
     rows = [{"file": f"{n}.png", "label": n // 30} for n in range(60)]
     other = root / "labels.jsonl"
     other.write_text("\n".join(map(json.dumps, rows)))
@@ -116,6 +117,8 @@ def test_classes_that_are_numbers_go_by_size(tmp_path):
         (("f1.png,", "gone.png,"), r"line 3: names gone\.png, which is not there"),
         (("1.5,", ","), "line 3: has nothing in weight; fill it in, or drop the row"),
         (("1.5,", "much,"), "line 3: has 'much' in weight, which is no finite number"),
+        (("1.5,", "1e39,"), "line 3: has '1e39' in weight, which is no finite number"),
+        (("1.5,", "nan,"), "line 3: has 'nan' in weight, which is no finite number"),
         (("1.5,b,", "1.5,"), "line 3: has 6 cells where the header has 7"),
         (("1.5,b,", "1.5,b,x,"), "line 3: has 8 cells where the header has 7"),
         ((",2,train", ",2,tain"), "line 3: has 'tain' in split; write one of train, val, test"),
