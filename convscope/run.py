@@ -93,7 +93,8 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """Architecture, class names, preprocessing, temperature, versions, data fingerprint."""
+        """Architecture, class names, preprocessing, versions, data fingerprint; temperature, and
+        what else validation says of the answers."""
         return self.path / "model.json"
 
     @property
@@ -161,6 +162,9 @@ class RunFolder:
         for key, kinds in CALIBRATED.items():
             if found.get(key) is not None:
                 checked(self.model, found[key], kinds, f"{key} is no")
+        if (by_target := found.get("temperatures")) is not None:  # where there are several columns
+            kinds = dict.fromkeys(by_target, NUMBER) if isinstance(by_target, dict) else {}
+            checked(self.model, by_target, kinds, "temperatures is no")
         return found
 
     def read_metrics(self) -> dict[str, Any]:

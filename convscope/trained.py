@@ -94,7 +94,7 @@ def load(
 
     ``abstain`` bounds the error of the answers that are not unsure, instead of the bound that the
     run has; with a ``coverage`` each prediction has a conformal set of classes that holds the right
-    one as often. Both are found on the validation images, whose logits the run keeps.
+    one at least as often. Both are found on the validation images, whose logits the run keeps.
 
     Raises RunError for a missing, cut or edited file, BadArgument where ``model`` is needed, the
     device is not there, or there are too few validation images for what is asked.
@@ -117,7 +117,6 @@ def load(
         bounded = trained.calibration.bounded(logits, labels, abstain)
         trained = replace(trained, abstain=bounded.selective)
     if coverage is not None:
-        calibrated = metrics.softmax(logits, trained.temperature)
-        lowest = conformal.threshold(calibrated, labels, coverage)
+        lowest = conformal.threshold(metrics.softmax(logits), labels, coverage)
         trained = replace(trained, set_threshold=lowest)
     return trained

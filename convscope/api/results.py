@@ -38,8 +38,8 @@ class Metrics:
     duplicates: dict[str, Any] | None = None  # as runs have it since they are counted
     targets: dict[str, Any] | None = None  # where there are several
     all_right: float | None = None  # and of how many records every class and label is
-    loss_calibrated: float | None = None  # where validation says it
-    abstain: dict[str, Any] | None = None
+    loss_calibrated: float | None = None  # after the temperature; as runs have it since then
+    abstain: dict[str, Any] | None = None  # where validation says it
     ood: dict[str, Any] | None = None
 
     @classmethod

@@ -16,7 +16,7 @@ from convscope.errors import BadArgument
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Abstain = Annotated[
     float | None,
-    typer.Option(metavar="ERROR", help="Unsure is what is not needed to keep to this error."),
+    typer.Option(metavar="ERROR", help="Answers keep to this error at 95 % confidence; the others are unsure."),
 ]
 
 
@@ -58,7 +58,7 @@ def predict(
     coverage: Annotated[
         float | None,
         typer.Option(
-            "--set", metavar="SHARE", help="Sets of classes that so often hold the right one."
+            "--set", metavar="SHARE", help="Sets of classes that hold the right one at least so often."
         ),
     ] = None,
     model: OwnModel = None,

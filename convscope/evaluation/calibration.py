@@ -157,7 +157,7 @@ def read(path: Path, k: int) -> tuple[Logits, Labels]:
         raise RunError(f"{path}: cannot be read ({why.strerror}); {remedy}") from None
     except (SafetensorError, KeyError) as why:
         raise RunError(f"{path}: is damaged ({why}); {remedy}") from None
-    kinds = (logits.dtype, labels.dtype) == (np.float32, np.int64)
+    kinds = logits.dtype == np.float32 and labels.dtype == np.int64
     fits = kinds and labels.ndim == 1 and logits.shape == (len(labels), k)
     if not fits or not ((labels >= 0) & (labels < k)).all() or not np.isfinite(logits).all():
         rule = f"no finite logits [n,{k}] and labels [n] of {plural(k, 'class', 'classes')}"

@@ -1,4 +1,5 @@
-"""Split conformal prediction: sets of classes that hold the right one as often as is asked."""
+"""Split conformal prediction: sets of classes that hold the right one at least as often as is
+asked."""
 
 from __future__ import annotations
 
@@ -53,8 +54,8 @@ def threshold(probabilities: Probabilities, labels: Labels, coverage: float) -> 
 
     The least ambiguous sets (Sadinle, Lei & Wasserman 2019): the ceil((n + 1) coverage)-th largest
     of the probabilities [n,k] of the right classes, on validation images. For an image drawn as
-    those were, the right class is in the set with a probability of at least ``coverage``, and of
-    at most 1 / (n + 1) more where no two are the same.
+    those were, the right class has at least that probability with a probability of at least
+    ``coverage``, and of at most 1 / (n + 1) more where no two are the same.
 
     Raises BadArgument as :func:`check` does.
 
@@ -70,7 +71,8 @@ def threshold(probabilities: Probabilities, labels: Labels, coverage: float) -> 
 
 def prediction_sets(probabilities: Probabilities, lowest: float) -> Sets:
     """Which classes [n,k] are in the set of each image: those of at least the probability
-    ``lowest``, and the likeliest, so that no set is empty.
+    ``lowest``, and the likeliest, so that no set is empty; a set may hold the right one more often
+    for that.
 
     >>> prediction_sets(np.array([[0.6, 0.3, 0.1], [0.4, 0.3, 0.3]]), 0.5).tolist()
     [[True, False, False], [True, False, False]]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Flags = Bool[np.ndarray, " n"]
     Images = UInt8[np.ndarray, "n c h w"]
 
-FALSE_ALARMS = 0.01  # of the images that are like those of training, so many are taken for others
+FALSE_ALARMS = 0.01  # of images like those of training, at most so many are taken for others
 FEWEST = 99  # validation images that such a share takes
 MOST = 100  # validation images that outliers are made of
 TILES = 4  # along each side
@@ -94,7 +94,7 @@ def outliers(images: Images, number: int) -> Iterator[Images]:
 @dataclass(frozen=True)
 class OutOfDistribution:
     """An image whose ``score`` is below the ``threshold`` looks like nothing the network was
-    trained on; so does 1 % of what is like it.
+    trained on; so does at most 1 % of what is like it.
 
     The score is energy, unless max-softmax tells ``n`` validation images from outliers as well:
     ``auroc`` has the mean area under the curve of each, ``caught`` the share of each kind of
@@ -131,8 +131,9 @@ class OutOfDistribution:
         """In a sentence, what the score is worth."""
         shares = ", ".join(f"{share:.0%} {kind}" for kind, share in self.caught.items())
         return (
-            f"{self.score.replace('_', '-')} tells what looks like nothing it was trained on: 1% "
-            f"of images like those of validation, and of images that it was shown changed {shares}"
+            f"{self.score.replace('_', '-')} tells what looks like nothing it was trained on: at "
+            f"most 1% of images like those of validation, and of images that it was shown changed "
+            f"{shares}"
         )
 
 

@@ -101,9 +101,11 @@ class Selective:
         """In a sentence, which answers are unsure."""
         bound = f"an error of at most {100 * self.error:g}% at 95% confidence"
         if self.threshold is not None:
+            nines = -math.floor(math.log10(max(1 - self.threshold, 1e-16)))
+            lowest = f"{self.threshold:.{max(4, nines + 1)}g}"
             return (
-                f"answers are unsure below a top probability of {self.threshold:.4g}; the others "
-                f"keep to {bound}: of {self.n:,} validation images {self.answered:,} are answered, "
+                f"answers are unsure below a top probability of {lowest}; the others keep to "
+                f"{bound}: of {self.n:,} validation images {self.answered:,} are answered, "
                 f"{self.wrong:,} of them wrongly"
             )
         then = "every answer is unsure" if self.asked else "which answers are unsure is not known"

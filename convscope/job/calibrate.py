@@ -14,6 +14,7 @@ from convscope.evaluation import calibration, ood, scaling
 from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.targets import main_target
 from convscope.events import Notice
+from convscope.formatting import plural
 from convscope.job.prepare import Job
 from convscope.run import RunFolder
 
@@ -43,5 +44,19 @@ def calibrate(
         job.emit(Notice(found.scaling.said))
     if found.selective is not None and (notice := found.selective.notice) is not None:
         job.emit(notice)
+    if (notice := _too_good(job)) is not None:
+        job.emit(notice)
     others = {n: scaling.scale(outputs[n], truth[n]).temperature for n in classes if n != main}
     return found, {main: found.temperature, **others}
+
+
+def _too_good(job: Job) -> Notice | None:
+    """That new images may be answered worse than those of validation, if training used these."""
+    why, copies = [], job.duplicates.val_in_train
+    if job.recipe.train.early_stopping:
+        why.append("early stopping chose the weights by it")
+    if copies:
+        of = "of its images is a training image", "of its images are training images"
+        why.append(f"{plural(copies, *of)}, too")
+    said = "what validation says of the answers is likely too good: "
+    return Notice(said + " and ".join(why), warning=bool(copies)) if why else None

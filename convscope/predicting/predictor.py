@@ -32,8 +32,9 @@ class Predictor:
     """A classifier: ``logits`` computes those of pixels, and the rest says which pixels it takes
     and what its logits mean. ``size`` is (height, width); ``temperature`` divides the logits;
     ``abstain`` and ``ood``, where they are known, tell which answers are unsure and which images
-    look like nothing it was trained on; a class of at least the probability ``set_threshold`` is in
-    the prediction set, if one is asked for.
+    look like nothing it was trained on; a class of at least the probability ``set_threshold``,
+    before the temperature (which was fitted on the images that gave the threshold), is in the
+    prediction set, if one is asked for.
 
     >>> def bright(images, emit=silent):
     ...     mean = images.mean(axis=(1, 2, 3), dtype=np.float32)
@@ -139,7 +140,9 @@ class Predictor:
         unsure = self.calibration.unsure(logits)
         ood = None if self.ood is None else self.ood.flags(logits)
         lowest = self.set_threshold
-        within = None if lowest is None else conformal.prediction_sets(rows, lowest)
+        within = None
+        if lowest is not None:
+            within = conformal.prediction_sets(metrics.softmax(logits), lowest)
         for i, likeliest in enumerate(order):
             unlike = None if ood is None else bool(ood[i])
             labels = None

@@ -88,7 +88,6 @@ def _by_section(typed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 # typed field -> (is it used?, when it is not)
 USED: dict[str, tuple[Callable[[Recipe], object], str]] = {
     "split_seed": (lambda r: r.data.val, "with val=0"),
-    "abstain": (lambda r: r.data.val, "with val=0"),
     "nesterov": (lambda r: r.train.optimizer == "sgd" and r.train.momentum, "without momentum"),
     "magnitude": (lambda r: r.augment.randaugment, "without randaugment"),
     "padding": (

@@ -13,7 +13,7 @@ from convscope.evaluation.predictions import PredictionRow
 from convscope.formatting import answers, decimals
 from convscope.report.charts import reliability_chart
 from convscope.report.markup import facts, note, table
-from convscope.report.run_files import RunFiles, percent, typeset
+from convscope.report.run_files import RunFiles, esc, percent, typeset
 
 
 def html(run: RunFiles, rows: Sequence[PredictionRow]) -> str:
@@ -52,7 +52,7 @@ def _of_validation(run: RunFiles) -> str:
     if found.scaling is not None and found.scaling.loss is not None and found.scaling.ece:
         lines = [("validation, cross-validated", *found.scaling.loss, *found.scaling.ece)]
         if (after := m.get("loss_calibrated")) is not None:
-            lines.append((m["split"], m["loss"], after, m["ece_raw"], m["ece"]))
+            lines.append((esc(m["split"]), m["loss"], after, m["ece_raw"], m["ece"]))
         parts.append(
             table(
                 "temperature",

@@ -19,9 +19,6 @@ def card(run: RunFiles) -> str:
     network, dataset, split = _md(run.network), _md(run.data), _md(m["split"])
     interval = f"{100 * low:.{digits}f} % to {100 * high:.{digits}f} %"
     accuracy = f"{100 * m['accuracy']:.{digits}f} %"
-    own = ".py:" in run.network
-    flag = f" --model {run.network}" if own else ""
-    argument = f", model={json.dumps(run.network)}" if own else ""
     names = listed([_md(name) for name in run.classes], 20)
     met = [row for row in m["per_class"] if row["recall"] is not None]
     least = min(row["recall"] for row in met)
@@ -141,15 +138,28 @@ The {split} split was looked at {looks(m["test_looks"])}; \
 
 In this folder, with convscope installed:
 
-```sh
-convscope predict .{flag} image.png
+{_start(run)}"""
+
+
+def _start(run: RunFiles) -> str:
+    """The commands and the code that use it."""
+    own = ".py:" in run.network
+    flag = f" --model {run.network}" if own else ""
+    argument = f", model={json.dumps(run.network)}" if own else ""
+    command = f"convscope predict .{flag} image.png"
+    code = f'''[prediction] = cs.load("."{argument}).predict(["image.png"])
+print(prediction.label, prediction.p)'''
+    if run.several:
+        command = f"convscope eval .{flag}"
+        code = f'print(cs.evaluate("."{argument})["accuracy"])'
+    return f"""```sh
+{command}
 ```
 
 ```python
 import convscope as cs
 
-[prediction] = cs.load("."{argument}).predict(["image.png"])
-print(prediction.label, prediction.p)
+{code}
 ```
 """
 
@@ -167,13 +177,16 @@ def _unsure(run: RunFiles) -> str:
     kept = [one for one in (found.selective, found.ood) if one is not None]
     if not kept:
         return "A low probability is its only way to say that it does not know."
-    return " ".join(f"{one.said[:1].upper()}{one.said[1:]}." for one in kept)
+    of = f"{_md(run.leading)}: " if run.leading else ""
+    said = [of + one.said for one in kept]
+    return " ".join(f"{one[:1].upper()}{one[1:]}." for one in said)
 
 
 def _answers(run: RunFiles) -> str:
     """The row of the answers that are not unsure."""
     found = run.metrics.get("abstain")
-    return f"\n| answers | {answers(found, run.metrics['n'])} |" if found else ""
+    of = f" ({_md(run.leading)})" if run.leading else ""
+    return f"\n| answers{of} | {answers(found, run.metrics['n'])} |" if found else ""
 
 
 def _copies(run: RunFiles) -> str:

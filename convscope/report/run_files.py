@@ -75,6 +75,17 @@ class RunFiles:
         """Images that are there more than once; empty for a run from before they were counted."""
         return self.metrics.get("duplicates") or {}
 
+    @property
+    def several(self) -> bool:
+        """Whether the network has several inputs or targets, which `predict` does not take."""
+        return "columns" in self.model["architecture"]
+
+    @property
+    def leading(self) -> str:
+        """The name of the leading target, where there are several; else nothing."""
+        found = self.metrics.get("targets") or {}
+        return next((name for name, one in found.items() if one["kind"] == "class"), "")
+
     def table(self, name: str) -> dict[str, Any]:
         """A part of the recipe, such as ``train``."""
         table = self.recipe.get(name)

@@ -13,7 +13,7 @@ from quick import QUICK
 
 import convscope as cs
 from convscope.errors import BadArgument, RunError
-from convscope.evaluation import calibration, selective
+from convscope.evaluation import calibration, conformal, metrics, selective
 from convscope.run import RunFolder
 
 HALF = {**QUICK, "val": 0.5, "look": False, "out": "a"}  # 120 images of validation
@@ -53,7 +53,7 @@ def test_what_training_finds_is_what_predictions_say(bars):
 def test_too_few_images_are_refused_before_anything_is_written(bars):
     with pytest.raises(BadArgument, match="abstain=0.02: .* takes 149 validation .* there are 120"):
         cs.train("mnist", **HALF, abstain=0.02)
-    with pytest.raises(BadArgument, match="abstain=0.1: is not used with val=0"):
+    with pytest.raises(BadArgument, match="abstain=0.1: .* takes 29 validation .* there are 0"):
         cs.train("mnist", **{**HALF, "val": 0}, abstain=0.1)
     assert not Path("a").exists()
 
@@ -131,6 +131,9 @@ def test_prediction_sets(bars):
         sizes.append(np.mean([len(one.prediction_set) for one in guesses]))
     assert sizes == sorted(sizes) and sizes[-1] > 1
     lowest = cs.load("a", coverage=0.8).set_threshold
+    logits, labels = calibration.read(Path("a/validation.safetensors"), 3)
+    assert info()["temperature"] != 1
+    assert lowest == conformal.threshold(metrics.softmax(logits), labels, 0.8)
     Path("a/validation.safetensors").unlink()
     with pytest.raises(RunError, match="is not there; write it anew with: .*eval RUN --split val"):
         cs.load("a", coverage=0.8)
@@ -167,7 +170,8 @@ def test_a_run_of_an_older_version_claims_nothing_until_it_is_asked(bars, events
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [("abstain", {"error": 0.1}, "n is not there"), ("ood", 3, "ood is no table"),
-     ("scaling", {"n": "5"}, "n is '5'")],
+     ("scaling", {"n": "5"}, "n is '5'"), ("temperatures", 3, "temperatures is no table"),
+     ("temperatures", {"first": "1"}, "first is '1'")],
 )  # fmt: skip
 def test_what_was_edited_is_named(bars, key, value, words):
     cs.train("mnist", **HALF)

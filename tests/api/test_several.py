@@ -98,7 +98,16 @@ def test_report_and_card_have_every_target(run):
     assert section is not None
     assert all(f'<th scope="row">{name}' in section[0] for name in ("first", "alike", "bright"))
     assert "several inputs or targets" in page  # why there is no look inside
-    assert "| bright | mean absolute error" in (run.path / "README.md").read_text()
+    card = (run.path / "README.md").read_text()
+    assert "| bright | mean absolute error" in card and "First: which answers are unsure" in card
+
+
+def test_the_card_says_what_such_a_run_can_do(run, monkeypatch, capsys):
+    card = (run.path / "README.md").read_text()
+    assert "```sh\nconvscope eval .\n```" in card and "predict" not in card.split("get started")[1]
+    monkeypatch.chdir(run.path)
+    exec(re.search(r"```python\n(.*?)```", card, re.S)[1])
+    assert capsys.readouterr().out == f"{run.metrics.accuracy}\n"
 
 
 def test_eval_gives_the_same_figures(run):

@@ -114,6 +114,11 @@ def test_no_threshold_is_no_claim_unless_it_was_asked_for():
     assert not few.known and "takes 149 validation images" in few.said and "are 40" in few.said
 
 
+@pytest.mark.parametrize("shown", ["0.5", "0.99", "0.9988", "0.99996", "0.9999999953", "1"])
+def test_a_threshold_is_never_rounded_to_certainty(shown):
+    assert f"top probability of {shown}; " in Selective(0.05, 200, float(shown), 90, 1).said
+
+
 def test_it_is_kept_as_it_is():
     found = select(np.linspace(0, 1, 500), np.ones(500, bool), 0.02, asked=True)
     assert Selective.of(found.as_json() | {"later": 1}) == found

@@ -357,9 +357,10 @@ def test_everything_from_files_is_escaped(make: Any) -> None:
         "preprocessing": {nasty: nasty, "size": [nasty], "channels": 1, "fit": nasty},
     }
     changes |= dict.fromkeys(("created", "command", "weights_sha256"), nasty)
+    changes["scaling"] = {"n": 90, "fitted": 2.0, "loss": [1, 1], "ece": [1, 1], "p": 0.5}
     folder, images = make([nasty, "b"], skill=0.0, recipe=recipe, **changes)
     measured = json.loads((folder / "metrics.json").read_text())
-    (folder / "metrics.json").write_text(json.dumps(measured | {"split": nasty}))
+    (folder / "metrics.json").write_text(json.dumps(measured | {"split": nasty, "loss_calibrated": 1}))
     text, page = written(folder, images)
     assert not page.all("script")
     assert "<script" not in text
@@ -524,6 +525,11 @@ def test_what_validation_says_stands_beside_what_came_of_it(make: Any) -> None:
     assert f"unsure below a top probability of {found.selective.threshold:.4g};" in said
     card = write_card(folder).read_text()
     assert "| answers | 80.00% are answered" in card and "only way to say" not in card
+    several = {"digit": {"kind": "class", "accuracy": 0.9, "accuracy_ci95": [0.8, 1.0]}}
+    path.write_text(json.dumps(m | {"targets": several}))
+    card = write_card(folder).read_text()
+    assert "| answers (digit) | 80.00% are answered" in card
+    assert " Digit: answers are unsure below" in card and " Digit: energy tells what looks" in card
     path.write_text(json.dumps(m | {"abstain": {"error": 0.02}}))
     with pytest.raises(RunError, match=r"metrics.json: was edited .*threshold is not there"):
         write_card(folder)
