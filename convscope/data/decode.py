@@ -8,16 +8,19 @@ inverted unless the caller says so.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import io
+import logging
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
 from convscope.data.pixel_modes import as_mode, opaque
 from convscope.data.resize import FITS, Pixels, Resize, fitted, resized
@@ -261,20 +264,22 @@ def _explained(why: Exception) -> tuple[str, str]:
 
 _quiet_lock = threading.Lock()
 _quiet_users = 0
-_quiet_filters = warnings.catch_warnings(action="ignore")
+_quiet_state = contextlib.ExitStack()
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors go to stderr
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Drop Pillow's warnings.
+    """Drop Pillow's warnings, and what libtiff says on stderr: an ImageError says what matters.
 
-    The filters belong to the process: the first thread in sets them, the last one out restores.
+    Both belong to the process: the first thread in sets them, the last one out restores.
     """
-    global _quiet_users, _quiet_filters
+    global _quiet_users
     with _quiet_lock:
         if _quiet_users == 0:
-            _quiet_filters = warnings.catch_warnings(action="ignore")
-            _quiet_filters.__enter__()
+            _quiet_state.enter_context(warnings.catch_warnings(action="ignore"))
+            for set_handler in _libtiff():
+                _quiet_state.callback(set_handler, set_handler(None))
         _quiet_users += 1
     try:
         yield
@@ -282,4 +287,17 @@ def _quiet() -> Iterator[None]:
         with _quiet_lock:
             _quiet_users -= 1
             if _quiet_users == 0:
-                _quiet_filters.__exit__(None, None, None)
+                _quiet_state.close()
+
+
+@functools.cache
+def _libtiff() -> tuple[Callable[[int | None], int | None], ...]:
+    """libtiff's functions that set who is told of warnings and of errors, and give back who was;
+    none where Pillow hides them."""
+    found = []
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(_imaging.__file__)
+        for setter in (library.TIFFSetWarningHandler, library.TIFFSetErrorHandler):
+            setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+            found.append(setter)
+    return tuple(found)

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import as_is, encoded, grey16, picture, pixels, png
 from PIL import Image, ImageFile, JpegImagePlugin
+from quick import python
 
 from convscope.data import decode as decoder
 from convscope.data.decode import decode, look, whole
@@ -30,7 +31,7 @@ def corpus(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_every_real_file_is_read_or_refused(test_images):
+def test_every_real_file_is_read_or_refused(test_images, capfd):
     before = {path: hashlib.sha256(path.read_bytes()).digest() for path in corpus(test_images)}
     outcome: Counter[str] = Counter()
     for path, channels in itertools.product(before, (1, 3)):
@@ -48,6 +49,7 @@ def test_every_real_file_is_read_or_refused(test_images):
     after = {path: hashlib.sha256(path.read_bytes()).digest() for path in before}
     assert after == before
     assert outcome["read"] > 700 and outcome["refused"] < 100
+    assert capfd.readouterr().err == ""
 
 
 def test_corrupt_pngs_are_refused_and_only_they(test_images):
@@ -410,6 +412,28 @@ def test_warnings_are_dropped_and_the_filters_restored():
             images = [pool.submit(as_is_size, noisy) for _ in range(40)]
         assert all(np.array_equal(image.result(), images[0].result()) for image in images)
         assert list(warnings.filters) == before
+
+
+def test_libtiff_says_nothing_and_later_what_it_said_before(capfd):
+    damaged = bytearray(encoded(picture(), "TIFF", compression="tiff_adobe_deflate"))
+    damaged[20:200] = bytes(180)
+    with ThreadPoolExecutor(4) as pool:
+        for one in [pool.submit(as_is, bytes(damaged)) for _ in range(8)]:
+            assert isinstance(one.exception(), ImageError)
+    assert capfd.readouterr().err == ""
+    with pytest.raises(OSError, match="decoder error"):
+        Image.open(io.BytesIO(damaged)).load()
+    assert "ZIPDecode" in capfd.readouterr().err
+
+
+def test_pillow_logs_nothing_on_stderr_where_nobody_asked(tmp_path):
+    many = encoded(picture(), "TIFF")
+    tag = struct.pack("<HHI", 277, 3, 1)  # SamplesPerPixel, a short
+    at = many.index(tag) + len(tag)
+    (tmp_path / "many.tif").write_bytes(many[:at] + struct.pack("<H", 60_000) + many[at + 2 :])
+    code = "import sys; from convscope.data import decode; decode.head(sys.argv[1])"
+    said = python(code, tmp_path / "many.tif").communicate(timeout=60)[1]
+    assert "ImageError" in said and "More samples" not in said
 
 
 def test_a_whole_image_keeps_its_shape_and_is_upright():
