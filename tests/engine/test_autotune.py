@@ -153,7 +153,7 @@ def test_the_fastest_right_way_is_taken(fresh, monkeypatch, events):
     assert twin[0].algorithms == ("winograd", "aten", "im2col")
 
 
-def test_a_way_that_computes_something_else_is_not_taken(monkeypatch):
+def test_a_way_that_computes_something_else_is_not_taken(fresh, monkeypatch):
     output = convolution.forward
 
     def wrong(x, weight, bias, stride, padding, algorithm):
@@ -163,7 +163,8 @@ def test_a_way_that_computes_something_else_is_not_taken(monkeypatch):
 
     monkeypatch.setattr(convolution, "forward", wrong)
     for dtype in (torch.float32, torch.bfloat16):
-        found = autotune.measure(nn.Conv2d(8, 8, 3), (2, 8, 6, 6), True, dtype).parts
+        layer, limit = nn.Conv2d(8, 8, 3), autotune.LIMIT
+        found = autotune.measure(layer, (2, 8, 6, 6), True, dtype, limit).parts
         assert (found["forward"]["im2col"] is None) == (dtype is torch.float32)
         assert found["forward"]["aten"] is not None
 
