@@ -40,10 +40,7 @@ class Image:
     def check(self, values: Array, where: str) -> None:
         """Raise DataError unless the array can be this column."""
         if values.dtype != np.uint8 or values.ndim != 4 or 0 in values.shape:
-            raise DataError(
-                f"{where}: images are {values.dtype} {list(values.shape)}, "
-                "must be uint8 [N,C,H,W], none of them 0"
-            )
+            raise _wrong("images", values, where, "uint8 [N,C,H,W], none of them 0")
 
 
 @dataclass(frozen=True)
@@ -80,10 +77,7 @@ class Class:
     def check(self, values: Array, where: str) -> None:
         """Raise DataError unless the array can be this column."""
         if values.dtype.kind not in "iu" or values.ndim != 1:
-            raise DataError(
-                f"{where}: labels are {values.dtype} {list(values.shape)}, "
-                f"must be whole numbers [{len(values)}]"
-            )
+            raise _wrong("labels", values, where, f"whole numbers [{len(values)}]")
         outside = (values < 0) | (values >= len(self.classes))
         if outside.any():
             index = int(np.flatnonzero(outside)[0])
@@ -110,10 +104,7 @@ class Labels:
         """Raise DataError unless the array can be this column."""
         wanted = (len(values), len(self.classes))
         if values.dtype != np.uint8 or values.shape != wanted or (values > 1).any():
-            raise DataError(
-                f"{where}: labels are {values.dtype} {list(values.shape)}, must be uint8 "
-                f"{list(wanted)}, each 0 or 1"
-            )
+            raise _wrong("labels", values, where, f"uint8 {list(wanted)}, each 0 or 1")
 
 
 @dataclass(frozen=True)
@@ -203,7 +194,8 @@ def _frozen(value: Any) -> Any:
 
 def _check_finite(values: Array, where: str, wanted: tuple[int, ...]) -> None:
     if values.dtype.kind != "f" or values.shape != wanted or not np.isfinite(values).all():
-        raise DataError(
-            f"{where}: numbers are {values.dtype} {list(values.shape)}, must be float32 "
-            f"{list(wanted)}, every one finite"
-        )
+        raise _wrong("numbers", values, where, f"float32 {list(wanted)}, every one finite")
+
+
+def _wrong(what: str, values: Array, where: str, wanted: str) -> DataError:
+    return DataError(f"{where}: {what} are {values.dtype} {list(values.shape)}, must be {wanted}")

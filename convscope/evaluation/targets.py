@@ -111,22 +111,43 @@ def figures(
     return leading | {"targets": each, "all_right": float(np.all(right, axis=0).mean())}
 
 
+def parts(found: Mapping[str, Any]) -> tuple[str, str]:
+    """The figures of one target: the first, and its 95 % interval or what else there is.
+
+    >>> parts({"kind": "class", "accuracy": 0.9, "accuracy_ci95": [0.8, 0.95]})
+    ('90.00% right', '80.00% to 95.00%')
+    """
+    if found["kind"] == "class":
+        low, high = found["accuracy_ci95"]
+        return f"{found['accuracy']:.2%} right", f"{low:.2%} to {high:.2%}"
+    if found["kind"] == "labels":
+        average = found["mean_average_precision"]
+        also = "" if average is None else f"mean average precision {average:.2%}"
+        return f"all labels right {found['all_right']:.2%}", also
+    also = "" if found["r2"] is None else f", R2 {found['r2']:.3f}"
+    return (
+        f"mean absolute error {found['mae']:.4g}",
+        f"root mean squared error {found['rmse']:.4g}{also}",
+    )
+
+
 def in_words(found: Mapping[str, Any]) -> str:
     """The figures of one target in a line.
 
     >>> in_words({"kind": "number", "mae": 0.51, "rmse": 0.7, "r2": None})
     'mean absolute error 0.51, root mean squared error 0.7'
     """
+    first, also = parts(found)
     if found["kind"] == "class":
-        low, high = found["accuracy_ci95"]
-        return f"{found['accuracy']:.2%} right (95 % interval {low:.2%} to {high:.2%})"
-    if found["kind"] == "labels":
-        average = found["mean_average_precision"]
-        also = "" if average is None else f", mean average precision {average:.2%}"
-        return f"all labels right {found['all_right']:.2%}{also}"
-    also = "" if found["r2"] is None else f", R2 {found['r2']:.3f}"
-    errors = f"mean absolute error {found['mae']:.4g}, root mean squared error {found['rmse']:.4g}"
-    return errors + also
+        return f"{first} (95 % interval {also})"
+    return f"{first}, {also}" if also else first
+
+
+def lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What ``metrics.json`` has of each target and of all of them, by name and in words; nothing
+    where there is one target."""
+    each = [(name, in_words(one)) for name, one in (found.get("targets") or {}).items()]
+    return [*each, ("all of them", f"{found['all_right']:.2%} right")] if each else []
 
 
 def main_target(columns: Columns) -> str:

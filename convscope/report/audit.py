@@ -14,7 +14,7 @@ from convscope import webpage
 from convscope.data.audit.findings import KINDS, Audit, Entry, Finding
 from convscope.data.audit.samples import Samples
 from convscope.formatting import plural
-from convscope.report.markup import facts, note, png, shown, table
+from convscope.report.markup import facts, note, png, sections, shown, table
 from convscope.report.run_files import esc, percent, typeset
 
 LONGEST = 160  # pixels of the longer side; larger images are scaled down
@@ -22,6 +22,11 @@ SMALL = 64  # up to which an image is kept to the bit
 MOST_BYTES = 6_000_000  # of all pictures together
 MOST_SET = 12  # images of one set of copies or one mode
 SET_KINDS = ("two_labels", "two_splits", "copies", "groups")
+SHORT = {  # words for links
+    **{"unreadable": "Unreadable", "two_labels": "Two labels", "two_splits": "Two splits"},
+    **{"copies": "Copies", "groups": "Groups", "labels": "Labels", "balance": "Few images"},
+    **{"sizes": "Sizes", "modes": "Modes", "classes": "Classes"},
+}
 
 
 def audit_page(audit: Audit) -> str:
@@ -31,40 +36,20 @@ def audit_page(audit: Audit) -> str:
     more = resources.files("convscope.report").joinpath("audit.css").read_text(encoding="utf-8")
     pictures = _Pictures(audit.samples)
     found = {kind: one for kind, one in audit.findings.items() if one}
-    sections = [
+    parts = [
         (kind, KINDS[kind].title, _section(kind, one, pictures)) for kind, one in found.items()
     ]
     if audit.counts:
-        sections.append(("classes", "Images by class", _classes(audit)))
-    links = "".join(f'<a href="#{key}">{_short(key)}</a>' for key, _, _ in sections)
-    body = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-title">'
-        f'<h2 id="{key}-title">{title}</h2>\n{content}</section>\n'
-        for key, title, content in sections
-    )
+        parts.append(("classes", "Images by class", _classes(audit)))
     return webpage.whole(
         f"{audit.name} looked through · convscope",
         style + more,
-        f'<a class="skip" href="#{sections[0][0] if sections else "end"}">Skip to the findings</a>'
-        f'\n{_headline(audit)}<nav aria-label="Sections">{links}</nav>\n<main>\n{body}</main>\n'
+        f'<a class="skip" href="#{parts[0][0] if parts else "end"}">Skip to the findings</a>\n'
+        f"{_headline(audit)}{sections(parts, SHORT)}"
         f'<footer id="end">Written by convscope data audit. No image file was changed. '
         "This page is one file and loads nothing.</footer>\n",
         pictures=True,
     )
-
-
-def _short(kind: str) -> str:
-    return {
-        "unreadable": "Unreadable",
-        "two_labels": "Two labels",
-        "two_splits": "Two splits",
-        "copies": "Copies",
-        "groups": "Groups",
-        "labels": "Labels",
-        "balance": "Few images",
-        "sizes": "Sizes",
-        "modes": "Modes",
-    }.get(kind, "Classes")
 
 
 def _headline(audit: Audit) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -48,6 +48,19 @@ def table(
         f'<table class="{key}"><caption{quiet}>{title}</caption><thead><tr>{top}</tr></thead>\n'
         f"<tbody>{body}</tbody>{ending}</table>",
     )
+
+
+def sections(parts: Iterable[tuple[str, str, str]], names: Mapping[str, str] = {}) -> str:
+    """The body of a page, links to its sections first: each a key, a title, and HTML. ``names`` are
+    shorter words for links, by key."""
+    links, body = "", ""
+    for key, title, content in parts:
+        links += f'<a href="#{key}">{names.get(key, title)}</a>'
+        body += (
+            f'<section id="{key}" aria-labelledby="{key}-title">'
+            f'<h2 id="{key}-title">{title}</h2>\n{content}</section>\n'
+        )
+    return f'<nav aria-label="Sections">{links}</nav>\n<main>\n{body}</main>\n'
 
 
 def scroll(title: str, content: str, look: str = "") -> str:

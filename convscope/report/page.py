@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from convscope import webpage
+from convscope.evaluation import targets
 from convscope.evaluation.predictions import PredictionRow
-from convscope.evaluation.targets import in_words
 from convscope.formatting import plural
 from convscope.insight.anatomy import Summary
 from convscope.report import calibration, cost, inside, network
@@ -24,7 +24,7 @@ from convscope.report.confusion import Confusion
 from convscope.report.diagnosis import findings
 from convscope.report.evidence import Evidence, Finding, evidence
 from convscope.report.inside import Look
-from convscope.report.markup import facts, note, scroll, table
+from convscope.report.markup import facts, note, scroll, sections, table
 from convscope.report.run_files import (
     RunFiles,
     count_text,
@@ -52,7 +52,7 @@ def page(
     seen = evidence(run, float(np.mean([row.p_predicted for row in rows])))
     found, wrong = findings(seen), class_findings(seen)
     confusion = Confusion(run, rows, images)
-    sections = [
+    parts = [
         *([("targets", "Targets", _targets(run))] if "targets" in run.metrics else []),
         ("curves", "Training", _curves(run, found)),
         ("confusion", "Confusion", confusion.html() + _told(wrong, "What goes wrong")),
@@ -65,19 +65,11 @@ def page(
         ("recipe", "Recipe", _recipe(run)),
         ("again", "Run it again", _again(run)),
     ]
-    links = "".join(f'<a href="#{key}">{title}</a>' for key, title, _ in sections)
-    body = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-title">'
-        f'<h2 id="{key}-title">{title}</h2>\n{content}</section>\n'
-        for key, title, content in sections
-    )
     return webpage.whole(
         f"{run.network} on {run.data} · convscope",
         style + confusion.style(),
         '<a class="skip" href="#curves">Skip to the report</a>\n'
-        f"{_headline(run, found, wrong, seen)}"
-        f'<nav aria-label="Sections">{links}</nav>\n'
-        f"<main>\n{body}</main>\n"
+        f"{_headline(run, found, wrong, seen)}{sections(parts)}"
         f"<footer>{esc(run.name)}, written by convscope "
         f"{esc(run.model['versions'].get('convscope', ''))}. "
         "This page is one file and loads nothing.</footer>\n",
@@ -89,10 +81,7 @@ def _targets(run: RunFiles) -> str:
     """The figures of each target, of which the first leads the page."""
     rows = []
     for name, found in run.metrics["targets"].items():
-        first, _, also = in_words(found).partition(", ")
-        first, _, interval = first.partition(" (")
-        also = (interval or also).rstrip(")").replace("95 % interval ", "")
-        cells = [typeset(esc(text)) for text in (first, also)]
+        cells = [typeset(esc(text)) for text in targets.parts(found)]
         rows.append((esc(name), esc(found["kind"]), *cells, f"{found['n']:,}"))
     heads = ("target", "kind", "figure", "95 % interval, or more", "records")
     lead = note(
@@ -113,8 +102,7 @@ def _headline(
     m, data, machine = run.metrics, run.model["data"], run.model["machine"]
     digits = digits_for(m["n"])
     low, high = m["accuracy_ci95"]
-    classes = (name for name, one in (m.get("targets") or {}).items() if one["kind"] == "class")
-    of = "".join(f" of {esc(name)}" for name in [*classes][:1])
+    of = f" of {esc(run.leading)}" if run.leading else ""
     train = data.get("train")
     on = f"{count_text(train)} images of " if isinstance(train, int) else ""
     cells = {

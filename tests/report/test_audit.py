@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from missing import chromium, missing
 from photos import held, scene
 
 from convscope.data.audit.findings import Audit, Entry, Finding, entries
 from convscope.data.audit.samples import Samples
 from convscope.report import audit as pages
 from convscope.report.audit import audit_page
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 
 @pytest.fixture
@@ -62,20 +56,6 @@ def test_nothing_found(found):
     empty = Audit("pets", found.counts, dict.fromkeys(found.findings, ()), {}, {}, found.samples)
     page = audit_page(empty)
     assert page.count("<b>none</b>") == 7 and "0 files have something said of them" in page
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, started once; without it a skip, with CI=true a failure."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright, which the extra `test` brings")
-    place = chromium()
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.mark.parametrize("width", [390, 820, 1440])

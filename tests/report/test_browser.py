@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from missing import chromium, missing
 from quick import QUICK
 
 import convscope as cs
@@ -31,21 +30,6 @@ def report(tiny: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = cs.train("mnist", **{**QUICK, "epochs": 2, "lr": 0.002}, out=folder, threads=1)
     assert 0.4 < run.metrics.accuracy < 1
     return run.report.resolve()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, started once; without it a skip, with CI=true a failure."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright, which the extra `test` brings")
-    place = chromium()
-    with sync_playwright() as playwright:
-        # a container has no user namespaces for chromium's own sandbox
-        started = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
