@@ -52,9 +52,10 @@ def bound(
             if not (out / "metrics.json").exists():
                 cs.train(data, out=out, look=False, emit=cs.silent, **options)
             trained = cs.load(out, abstain=abstain, coverage=0.95)
+            said = trained.calibration
             found = trained.predict(test.images, top_k=1)
             unlike = [
-                float(trained.ood.flags(trained.logits(np.array(images))).mean())
+                float(said.ood.flags(trained.logits(np.array(images))).mean())
                 for images in (test.images, 255 - np.array(test.images[:2000]), strange)
             ]
         truth = [trained.classes[y] for y in test.labels]
@@ -67,8 +68,8 @@ def bound(
         held = np.mean([y in one for one, y in zip(sets, truth, strict=True)])
         print(
             f"seed {seed}: accuracy {right.mean():.2%}, answered {answered[-1]:.2%}, of "
-            f"them wrong {kept[-1]:.3%} ({wrong}); temperature {trained.temperature:.3f}; "
-            f"{trained.ood.score}: unlike {unlike[0]:.2%} of the test split, {unlike[1]:.0%} of it "
+            f"them wrong {kept[-1]:.3%} ({wrong}); temperature {said.temperature:.3f}; "
+            f"{said.ood.score}: unlike {unlike[0]:.2%} of the test split, {unlike[1]:.0%} of it "
             f"inverted, {unlike[2]:.0%} of {other}; sets {held:.2%}, "
             f"{np.mean([*map(len, sets)]):.2f} classes",
             flush=True,

@@ -197,6 +197,8 @@ def without_copies(duplicates: Mapping[str, Any] | None) -> str:
 
 def figures(values: Mapping[str, Any]) -> None:
     """Print the figures of a run on a split: the headline, then a row a class."""
+    from convscope.evaluation import targets
+
     low, high = values["accuracy_ci95"]
     console, ratios = out(), ("precision", "recall", "f1")
     console.print(
@@ -211,6 +213,8 @@ def figures(values: Mapping[str, Any]) -> None:
         f"(before temperature {values['ece_raw']:.4f}), "
         f"test split looked at {plural(values['test_looks'], 'time')}"
     )
+    for name, said in targets.lines(values):
+        console.print(f"{name:13} {said}", markup=False)
     if values.get("abstain"):
         console.print(answers(values["abstain"], values["n"]))
     table(

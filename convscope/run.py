@@ -49,7 +49,13 @@ CALIBRATED: Mapping[str, Any] = {  # what older runs lack, and is null where it 
         **{"error": NUMBER, "n": int, "threshold": MAYBE},
         **{"answered": int, "wrong": int, "asked": bool},
     },
-    "ood": {"score": str, "threshold": NUMBER, "n": int, "auroc": dict, "caught": dict},
+    "ood": {
+        "score": frozenset({"energy", "max_softmax"}),
+        "threshold": NUMBER,
+        "n": int,
+        "auroc": dict,
+        "caught": dict,
+    },
 }
 METRICS: Mapping[str, Any] = {
     "split": str,
@@ -221,7 +227,8 @@ class RunFolder:
 
 
 def checked(path: Path, value: Any, wanted: Mapping[str, Any], at: str = "") -> dict[str, Any]:
-    """A table that holds every wanted key with a value of its kind; a kind may be a table of kinds.
+    """A table that holds every wanted key with a value of its kind; a kind may be a table of kinds,
+    or a set of words.
 
     Raises RunError naming the file and the key.
     """
@@ -231,7 +238,13 @@ def checked(path: Path, value: Any, wanted: Mapping[str, Any], at: str = "") -> 
         item = value.get(key, ...)
         if isinstance(kind, Mapping):
             checked(path, item if item is not ... else {}, kind, f"{key} is no")
-        elif not isinstance(item, kind) or (isinstance(item, float) and not math.isfinite(item)):
+        elif isinstance(kind, frozenset) and isinstance(item, str) and item in kind:
+            continue
+        elif (
+            isinstance(kind, frozenset)
+            or not isinstance(item, kind)
+            or (isinstance(item, float) and not math.isfinite(item))
+        ):
             found = "is not there" if item is ... else f"is {item!r:.40}"
             raise RunError(f"{path}: was edited or damaged ({key} {found}); {ANEW}")
     return value

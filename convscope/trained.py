@@ -60,7 +60,8 @@ class TorchProvider:
 
 @dataclass(frozen=True)
 class Trained(Predictor):
-    """A trained network with its class names, preprocessing and temperature."""
+    """A trained network with its class names, its preprocessing, and what validation says of its
+    answers."""
 
     logits: TorchProvider
 
@@ -114,8 +115,7 @@ def load(
         conformal.check(coverage, held)
     logits, labels = calibration.read(place.validation, len(trained.classes))
     if abstain is not None:
-        bounded = trained.calibration.bounded(logits, labels, abstain)
-        trained = replace(trained, abstain=bounded.selective)
+        trained = replace(trained, calibration=trained.calibration.bounded(logits, labels, abstain))
     if coverage is not None:
         lowest = conformal.threshold(metrics.softmax(logits), labels, coverage)
         trained = replace(trained, set_threshold=lowest)

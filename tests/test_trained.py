@@ -24,8 +24,8 @@ def test_pickled_it_is_the_path_of_its_run(bars, monkeypatch, tmp_path):
     real = store.load
     monkeypatch.setattr(store, "load", lambda *given: read.append(given) or real(*given))
     again = pickle.loads(sent)
-    assert (again.classes, again.size, again.temperature) == (
-        trained.classes, trained.size, trained.temperature
+    assert (again.classes, again.size, again.calibration) == (
+        trained.classes, trained.size, trained.calibration
     )  # fmt: skip
     assert not read  # nothing is read before it is asked
     elsewhere = tmp_path / "elsewhere"
@@ -45,5 +45,7 @@ def test_a_tensor_is_taken_like_an_array(bars):
     assert trained.predict(torch.from_numpy(images)) == trained.predict(images)
     assert np.array_equal(
         trained.probabilities(images),
-        metrics.softmax(trained.logits(images), trained.temperature),  # as predictions.csv has it
+        metrics.softmax(
+            trained.logits(images), trained.calibration.temperature
+        ),  # as predictions.csv has it
     )

@@ -153,13 +153,14 @@ def predict(
     :func:`convscope.load` for ``abstain`` and ``coverage``."""
     trained = load(path, model=model, device=device, abstain=abstain, coverage=coverage)
     found = trained.predict(list(images), top_k, invert, emit, digits)
-    if trained.abstain is None:
+    bound = trained.calibration.selective
+    if bound is None:
         held = run.find(Path(path)).read_model()["data"].get("val", 0)
         remedy = f"; find it with: convscope eval {path} --abstain 0.05"
         remedy = remedy if held else ", which has no validation images"
         emit(Notice(f"which answers are unsure is not known of this run{remedy}"))
-    elif trained.abstain.notice is not None:
-        emit(trained.abstain.notice)
+    elif bound.notice is not None:
+        emit(bound.notice)
     return found
 
 

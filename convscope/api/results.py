@@ -10,6 +10,7 @@ from typing import Any
 
 from convscope import notebook
 from convscope.errors import RunError
+from convscope.evaluation import targets
 from convscope.formatting import percent
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
@@ -103,12 +104,14 @@ class Evaluation(dict[str, Any]):
 def _judged(values: Mapping[str, Any]) -> list[str]:
     """The figures on a split, as a notebook shows them."""
     low, high = values["accuracy_ci95"]
+    several = targets.lines(values)
     return [
         notebook.figure(f"{values['accuracy']:.2%}"),
         notebook.line(
             f"of {values['n']:,} {values['split']} images are right (95 % interval {low:.2%} to "
             f"{high:.2%})"
         ),
+        *([notebook.facts(several)] if several else []),
         notebook.facts(
             [
                 ("cross-entropy", f"{values['loss']:.4f}"),

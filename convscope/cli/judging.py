@@ -16,7 +16,10 @@ from convscope.errors import BadArgument
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Abstain = Annotated[
     float | None,
-    typer.Option(metavar="ERROR", help="Answers keep to this error at 95 % confidence; the others are unsure."),
+    typer.Option(
+        metavar="ERROR",
+        help="Answers keep to this error at 95 % confidence; the others are unsure.",
+    ),
 ]
 
 
@@ -58,7 +61,9 @@ def predict(
     coverage: Annotated[
         float | None,
         typer.Option(
-            "--set", metavar="SHARE", help="Sets of classes that hold the right one at least so often."
+            "--set",
+            metavar="SHARE",
+            help="Sets of classes that hold the right one at least so often.",
         ),
     ] = None,
     model: OwnModel = None,

@@ -119,18 +119,16 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
         print_json(run.as_json())
         return
     from convscope.console import without_copies
-    from convscope.evaluation.targets import in_words
+    from convscope.evaluation import targets
     from convscope.formatting import answers
 
     figures = run.metrics
     low, high = figures.accuracy_ci95
     without = without_copies(figures.duplicates)
-    several = figures.targets or {}
     typer.echo(
         f"test accuracy {figures.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, "
         f"{figures.n:,} images)\n"
-        + "".join(f"{name:13} {in_words(one)}\n" for name, one in several.items())
-        + (f"all of them   {figures.all_right:.2%} right\n" if several else "")
+        + "".join(f"{name:13} {said}\n" for name, said in targets.lines(vars(figures)))
         + (f"new images    {without}\n" if without else "")
         + (f"answers       {answers(figures.abstain, figures.n)}\n" if figures.abstain else "")
         + f"seconds       {seconds:.1f} "

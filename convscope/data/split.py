@@ -21,7 +21,7 @@ PIECE = 1 << 19  # pixels that statistics look at together: what a second-level 
 
 
 class Part:
-    """Some images of an array, read where they lie when a slice of them is asked for."""
+    """Some images of an array, read where they lie when a slice or some of them are asked for."""
 
     def __init__(self, images: NDArray[np.uint8], indices: NDArray[np.int64]) -> None:
         self.images, self.indices = images, indices
@@ -30,7 +30,7 @@ class Part:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, chosen: slice) -> NDArray[np.uint8]:
+    def __getitem__(self, chosen: slice | NDArray[np.int64]) -> NDArray[np.uint8]:
         return self.images[self.indices[chosen]]
 
 

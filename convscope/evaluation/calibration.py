@@ -4,9 +4,9 @@ images look like nothing it was trained on; kept in ``model.json``."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,9 +22,24 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
     Logits = Float[np.ndarray, "n k"]
+    Probabilities = Float[np.ndarray, "n k"]
     Labels = Int[np.ndarray, " n"]
     Confidence = Float[np.ndarray, " n"]
     Flags = Bool[np.ndarray, " n"]
+
+
+T = TypeVar("T", Selective, OutOfDistribution)
+
+
+class Answers(NamedTuple):
+    """Of each image: its probabilities ``p`` [n,k], after the temperature; its ``confidence`` [n],
+    the top one, -1 for an image that is unlike those of training; whether it is that, and whether
+    its answer is unsure, [n] each, None where that is not known."""
+
+    p: Probabilities
+    confidence: Confidence
+    ood: Flags | None
+    unsure: Flags | None
 
 
 @dataclass(frozen=True)
@@ -46,31 +61,30 @@ class Calibration:
         return cls(
             temperature,
             scaling and Scaling.of(scaling, temperature),
-            abstain and Selective.of(abstain),
-            ood and OutOfDistribution.of(ood),
+            abstain and _by_name(Selective, abstain),
+            ood and _by_name(OutOfDistribution, ood),
         )
 
     def as_json(self) -> dict[str, Any]:
         """Its part of ``model.json``."""
-        parts = {"scaling": self.scaling, "abstain": self.selective, "ood": self.ood}
-        found: dict[str, Any] = {key: part and part.as_json() for key, part in parts.items()}
-        return {"temperature": self.temperature, **found}
+        return {
+            "temperature": self.temperature,
+            "scaling": self.scaling and self.scaling.as_json(),
+            "abstain": self.selective and asdict(self.selective),
+            "ood": self.ood and asdict(self.ood),
+        }
 
-    def confidence(self, logits: Logits) -> Confidence:
-        """The top probability of each image, -1 for one that is unlike those of training."""
-        top: Confidence = metrics.softmax(logits, self.temperature).max(axis=1)
-        return top if self.ood is None else np.where(self.ood.flags(logits), selective.NEVER, top)
-
-    @property
-    def known(self) -> bool:
-        """Whether it can be said of an answer that it is unsure."""
-        return self.selective is not None and self.selective.known
-
-    def unsure(self, logits: Logits) -> Flags | None:
-        """Which answers are unsure; None where that is not known."""
-        if self.selective is None or not self.selective.known:
-            return None
-        return self.selective.unsure(self.confidence(logits))
+    def answers(self, logits: Logits) -> Answers:
+        """What the network says of each image, and what is to be said of that."""
+        p = metrics.softmax(logits, self.temperature)
+        confidence: Confidence = p.max(axis=1)
+        ood = unsure = None
+        if self.ood is not None:
+            ood = self.ood.flags(logits)
+            confidence = np.where(ood, selective.NEVER, confidence)
+        if self.selective is not None and self.selective.known:
+            unsure = self.selective.unsure(confidence)
+        return Answers(p, confidence, ood, unsure)
 
     def bounded(
         self, logits: Logits, labels: Labels, error: float, asked: bool = True
@@ -80,26 +94,31 @@ class Calibration:
         if asked:
             selective.check(error, len(labels))
         right = np.argmax(logits, axis=1) == labels
-        found = selective.select(self.confidence(logits), right, error, asked)
+        found = selective.select(self.answers(logits).confidence, right, error, asked)
         return replace(self, selective=found)
 
     def measure(self, logits: Logits, labels: Labels) -> dict[str, Any]:
         """What ``metrics.json`` says of it on a split: the cross-entropy after the temperature; how
         many images are answered, and how many of them wrongly; how many look like nothing it was
         trained on. None is what is not known."""
-        unsure, abstain, ood = self.unsure(logits), None, None
-        if unsure is not None and self.selective is not None:
+        found, abstain, ood = self.answers(logits), None, None
+        if found.unsure is not None and self.selective is not None:
             wrong = np.argmax(logits, axis=1) != labels
             abstain = {
                 "error": self.selective.error,
                 "threshold": self.selective.threshold,
-                "answered": int((~unsure).sum()),
-                "wrong": int((wrong & ~unsure).sum()),
+                "answered": int((~found.unsure).sum()),
+                "wrong": int((wrong & ~found.unsure).sum()),
             }
-        if self.ood is not None:
-            ood = {"flagged": int(self.ood.flags(logits).sum())}
+        if found.ood is not None:
+            ood = {"flagged": int(found.ood.sum())}
         after = metrics.cross_entropy(logits, labels, self.temperature)
         return {"loss_calibrated": after, "abstain": abstain, "ood": ood}
+
+
+def _by_name(kind: type[T], kept: Mapping[str, Any]) -> T:
+    """A dataclass from the fields that a ``model.json`` keeps of it."""
+    return kind(**{one.name: kept[one.name] for one in fields(kind)})
 
 
 def calibrate(

@@ -4,12 +4,11 @@ by its logits."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convscope.errors import RunError
 from convscope.evaluation import metrics
 
 if TYPE_CHECKING:
@@ -74,20 +73,20 @@ OUTLIERS: dict[str, Callable[[Images, np.random.Generator], Images]] = {
 }
 
 
-def count(n: int, most: int = MOST) -> int:
+def count(n: int) -> int:
     """How many outliers of each kind there are to judge for ``n`` validation images.
 
-    >>> count(50), count(6000), count(6000, 8)
-    (0, 100, 8)
+    >>> count(50), count(6000)
+    (0, 100)
     """
-    return min(n, most, MOST) if n >= FEWEST else 0
+    return min(n, MOST) if n >= FEWEST else 0
 
 
 def outliers(images: Images, number: int) -> Iterator[Images]:
-    """So many images [number,C,H,W] like none of these, made of some of them, for each kind of
-    :data:`OUTLIERS`: light and dark swapped, a 4 x 4 grid of tiles shuffled, noise."""
-    step = max(1, len(images) // number)
-    some, random = np.array(images[::step][:number]), np.random.default_rng(0)
+    """So many images [number,C,H,W] like none of these, made of some of them, spread over all, for
+    each kind of :data:`OUTLIERS`: light and dark swapped, a 4 x 4 grid of tiles shuffled, noise."""
+    spread = np.linspace(0, len(images) - 1, number).astype(np.int64)
+    some, random = np.array(images[spread]), np.random.default_rng(0)
     return (make(some, random) for make in OUTLIERS.values())
 
 
@@ -106,20 +105,6 @@ class OutOfDistribution:
     n: int
     auroc: Mapping[str, float]
     caught: Mapping[str, float]
-
-    @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> OutOfDistribution:
-        """As a ``model.json`` keeps it. Raises RunError for a score that there is not."""
-        if kept["score"] not in SCORES:
-            raise RunError(
-                f"model.json: was edited, or is newer than this convscope: its ood score "
-                f"{kept['score']!r} is none of {', '.join(SCORES)}"
-            )
-        return cls(**{one.name: kept[one.name] for one in fields(cls)})
-
-    def as_json(self) -> dict[str, Any]:
-        """Its fields by name."""
-        return asdict(self)
 
     def flags(self, logits: Logits) -> Flags:
         """Which images look like nothing it was trained on."""

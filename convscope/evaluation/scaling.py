@@ -84,9 +84,10 @@ def scale(logits: Logits, labels: Labels) -> Scaling:
     """
     from scipy.special import chdtrc
 
-    fitted, n = metrics.fit_temperature(logits, labels), len(labels)
+    n = len(labels)
     if n < FEWEST:
         return Scaling(n)
+    fitted = metrics.fit_temperature(logits, labels)
     fold = np.empty(n, np.int64)
     fold[np.argsort(labels, kind="stable")] = np.arange(n) % FOLDS
     scaled = np.empty(logits.shape)

@@ -4,9 +4,8 @@ of the others keeps to a bound."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -70,15 +69,6 @@ class Selective:
     answered: int
     wrong: int
     asked: bool = False
-
-    @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> Selective:
-        """As a ``model.json`` keeps it."""
-        return cls(**{one.name: kept[one.name] for one in fields(cls)})
-
-    def as_json(self) -> dict[str, Any]:
-        """Its fields by name."""
-        return asdict(self)
 
     @property
     def known(self) -> bool:

@@ -94,7 +94,7 @@ class Job:
         """How many images of each kind that is unlike those of validation are judged; none of data
         of several inputs."""
         alone = len(self.pack.inputs) == 1
-        return ood.count(len(self.judged), self.recipe.train.eval_batch) if alone else 0
+        return ood.count(len(self.judged)) if alone else 0
 
     @property
     def finally_judged(self) -> int:

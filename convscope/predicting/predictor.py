@@ -13,8 +13,6 @@ from convscope.data.digits import SIZE
 from convscope.errors import BadArgument
 from convscope.evaluation import conformal, metrics
 from convscope.evaluation.calibration import Calibration
-from convscope.evaluation.ood import OutOfDistribution
-from convscope.evaluation.selective import Selective
 from convscope.events import Emit, silent
 from convscope.predicting.inputs import Input, inputs_of
 from convscope.predicting.prediction import Prediction
@@ -30,16 +28,16 @@ class Provider(Protocol):
 @dataclass(frozen=True)
 class Predictor:
     """A classifier: ``logits`` computes those of pixels, and the rest says which pixels it takes
-    and what its logits mean. ``size`` is (height, width); ``temperature`` divides the logits;
-    ``abstain`` and ``ood``, where they are known, tell which answers are unsure and which images
-    look like nothing it was trained on; a class of at least the probability ``set_threshold``,
-    before the temperature (which was fitted on the images that gave the threshold), is in the
-    prediction set, if one is asked for.
+    and what its logits mean. ``size`` is (height, width); the ``calibration`` has the temperature
+    that divides the logits, and tells, where that is known, which answers are unsure and which
+    images look like nothing it was trained on. A class of at least the probability
+    ``set_threshold``, before the temperature (which was fitted on the images that gave the
+    threshold), is in the prediction set, if one is asked for.
 
     >>> def bright(images, emit=silent):
     ...     mean = images.mean(axis=(1, 2, 3), dtype=np.float32)
     ...     return np.stack([mean, 255 - mean], axis=1)
-    >>> predictor = Predictor(bright, ("light", "dark"), 1, (4, 4), "pad", temperature=255.0)
+    >>> predictor = Predictor(bright, ("light", "dark"), 1, (4, 4), "pad", Calibration(255.0))
     >>> [one] = predictor.predict(np.full((1, 4, 4), 255, np.uint8))
     >>> one.label, round(one.p, 3)
     ('light', 0.731)
@@ -50,30 +48,21 @@ class Predictor:
     channels: int
     size: tuple[int, int]
     fit: str
-    temperature: float
-    abstain: Selective | None = None
-    ood: OutOfDistribution | None = None
+    calibration: Calibration
     set_threshold: float | None = None
 
     @classmethod
     def of(cls, info: Mapping[str, Any], logits: Provider) -> Self:
         """The classifier that a run's ``model.json`` describes, with what computes its logits."""
-        fitted, found = info["preprocessing"], Calibration.of(info)
+        fitted = info["preprocessing"]
         return cls(
             logits,
             tuple(info["classes"]),
             fitted["channels"],
             tuple(fitted["size"]),
             fitted["fit"],
-            found.temperature,
-            found.selective,
-            found.ood,
+            Calibration.of(info),
         )
-
-    @property
-    def calibration(self) -> Calibration:
-        """What is known of its answers, for those who judge them by their logits."""
-        return Calibration(self.temperature, selective=self.abstain, ood=self.ood)
 
     def inputs(
         self,
@@ -101,7 +90,7 @@ class Predictor:
     def probabilities(self, images: NDArray[np.uint8], emit: Emit = silent) -> NDArray[np.float64]:
         """Calibrated probabilities float64 [N,K] of uint8 images [N,C,H,W] of the network's own
         size: the softmax of logits over the temperature (Guo et al. 2017, eq. 9)."""
-        return metrics.softmax(self.logits(images, emit), self.temperature)
+        return metrics.softmax(self.logits(images, emit), self.calibration.temperature)
 
     def predict(
         self,
@@ -135,10 +124,8 @@ class Predictor:
 
     def _predicted(self, logits: NDArray[np.float32], k: int) -> Iterator[Prediction]:
         """A prediction a row, without its file."""
-        rows = metrics.softmax(logits, self.temperature)
+        rows, _, ood, unsure = self.calibration.answers(logits)
         order = np.argsort(-rows, axis=1, kind="stable")
-        unsure = self.calibration.unsure(logits)
-        ood = None if self.ood is None else self.ood.flags(logits)
         lowest = self.set_threshold
         within = None
         if lowest is not None:

@@ -4,6 +4,7 @@ prediction."""
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,9 @@ def test_what_training_finds_is_what_predictions_say(bars):
     kept, said = info()["abstain"], run.metrics.abstain
     assert (kept["error"], kept["n"], kept["asked"]) == (0.04, 120, True)
     logits, labels = calibration.read(RunFolder(run.path).validation, 3)
-    p = cs.load("a").calibration.confidence(logits)
+    p = cs.load("a").calibration.answers(logits).confidence
     found = selective.select(p, logits.argmax(1) == labels, 0.04, asked=True)
-    assert found.as_json() == kept and kept["threshold"] is not None
+    assert asdict(found) == kept and kept["threshold"] is not None
     test = bars.splits["test"]
     guesses = cs.load("a").predict(test.images)
     unsure = np.array([one.unsure for one in guesses])
@@ -110,7 +111,7 @@ def test_another_bound_is_kept_by_a_look_at_the_test_split_alone(bars):
     assert kept["abstain"]["error"] == 0.3 and kept["abstain"]["asked"]
     assert found["abstain"]["threshold"] == kept["abstain"]["threshold"]
     assert {**kept, "abstain": before["abstain"]} == before
-    assert cs.load("a").abstain == cs.load("a", abstain=0.3).abstain
+    assert cs.load("a").calibration == cs.load("a", abstain=0.3).calibration
     assert "bound 30%" in Path("a/README.md").read_text()
 
 
@@ -170,6 +171,7 @@ def test_a_run_of_an_older_version_claims_nothing_until_it_is_asked(bars, events
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [("abstain", {"error": 0.1}, "n is not there"), ("ood", 3, "ood is no table"),
+     ("ood", {"score": "odin"}, "score is 'odin'"), ("ood", {"score": []}, "score is ...;"),
      ("scaling", {"n": "5"}, "n is '5'"), ("temperatures", 3, "temperatures is no table"),
      ("temperatures", {"first": "1"}, "first is '1'")],
 )  # fmt: skip

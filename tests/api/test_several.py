@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 import convscope as cs
-from convscope import api
+from convscope import api, console
 from convscope.errors import BadArgument, ConvscopeError, Interrupted, RunError
+from convscope.evaluation import targets
 from convscope.events import EpochEnd
 from convscope.run import RunFolder
 
@@ -110,8 +111,15 @@ def test_the_card_says_what_such_a_run_can_do(run, monkeypatch, capsys):
     assert capsys.readouterr().out == f"{run.metrics.accuracy}\n"
 
 
-def test_eval_gives_the_same_figures(run):
+def test_eval_gives_the_same_figures(run, capsys):
     again = cs.evaluate(run.path)
+    console.figures(again)
+    said = capsys.readouterr().out
+    for name, words in targets.lines(again):
+        assert f"{name:13} {words}" in said
+        assert f"<dt>{name}</dt><dd>{words}</dd>" in again._repr_html_()
+    named = [name for name, _ in targets.lines(again)]
+    assert named == ["first", "alike", "is", "bright", "all of them"]
     assert again["targets"] == run.metrics.targets and again["all_right"] == run.metrics.all_right
     assert cs.evaluate(run.path, split="val")["n"] == 8
 

@@ -24,11 +24,13 @@ OUTLIERS = [np.random.default_rng(9).normal(size=(100, 3)).astype(np.float32)] *
 
 def test_all_of_it_on_a_split():
     found = calibrate(*drawn(900, 0), OUTLIERS, 0.02, asked=True)
-    assert found.temperature > 1.5 and found.known and found.ood is not None
+    assert found.temperature > 1.5 and found.selective.known and found.ood is not None
     logits, labels = drawn(3000, 1)
-    said, unsure = found.measure(logits, labels), found.unsure(logits)
-    flags = found.ood.flags(logits)
+    said, of = found.measure(logits, labels), found.answers(logits)
+    unsure, flags = of.unsure, found.ood.flags(logits)
     p = metrics.softmax(logits, found.temperature).max(1)
+    assert (of.ood == flags).all() and (of.p.max(1) == p).all()
+    assert (of.confidence == np.where(flags, -1, p)).all()
     assert (unsure == flags | (p < found.selective.threshold)).all()
     assert flags[~unsure].sum() == 0 < (flags & (p >= found.selective.threshold)).sum()
     wrong = (logits.argmax(1) != labels)[~unsure]
@@ -41,14 +43,15 @@ def test_all_of_it_on_a_split():
     assert said["loss_calibrated"] == pytest.approx(
         metrics.cross_entropy(logits, labels, found.temperature)
     )
-    assert Calibration.of(json.loads(json.dumps(found.as_json()))) == found
+    kept = json.loads(json.dumps(found.as_json()))
+    assert Calibration.of(kept | {"abstain": kept["abstain"] | {"later": 1}}) == found
 
 
 def test_an_older_run_knows_its_temperature_alone():
     found = Calibration.of({"temperature": 1.5})
-    assert found == Calibration(1.5) and not found.known
+    assert found == Calibration(1.5)
     logits, labels = drawn(50, 0)
-    assert found.unsure(logits) is None
+    assert (found.answers(logits).unsure, found.answers(logits).ood) == (None, None)
     said = found.measure(logits, labels)
     assert (said["abstain"], said["ood"]) == (None, None)
 
@@ -56,7 +59,7 @@ def test_an_older_run_knows_its_temperature_alone():
 def test_another_bound_takes_its_images():
     logits, labels = drawn(100, 0)
     found = calibrate(logits, labels, None, 0.02, asked=False)
-    assert not found.known
+    assert not found.selective.known
     with pytest.raises(BadArgument, match="abstain=0.02: an error of at most 2% takes 149"):
         found.bounded(logits, labels, 0.02)
     assert found.bounded(logits, labels, 0.1).selective.error == 0.1

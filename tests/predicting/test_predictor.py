@@ -29,7 +29,11 @@ def logits(images, emit=None) -> np.ndarray:
 
 
 def predictor(temperature: float = 2.5, provider=logits, classes=CLASSES) -> Predictor:
-    return Predictor(provider, classes, 1, (4, 4), "pad", temperature)
+    return Predictor(provider, classes, 1, (4, 4), "pad", Calibration(temperature))
+
+
+def bounded(selective: Selective | None, ood: OutOfDistribution | None = None) -> Predictor:
+    return replace(predictor(), calibration=Calibration(2.5, selective=selective, ood=ood))
 
 
 def test_logits_are_divided_by_the_temperature():
@@ -60,11 +64,11 @@ def test_equal_probabilities_are_in_the_order_of_the_classes():
 def test_unsure_is_below_the_threshold_that_validation_gave():
     p = predictor().probabilities(IMAGES).max(1)
     middle = float(np.sort(p)[10])
-    bounded = replace(predictor(), abstain=Selective(0.05, 100, middle, 90, 1))
-    assert [one.unsure for one in bounded.predict(IMAGES)] == (p < middle).tolist()
-    assert sum(one.unsure for one in bounded.predict(IMAGES)) == 10
+    found = bounded(Selective(0.05, 100, middle, 90, 1)).predict(IMAGES)
+    assert [one.unsure for one in found] == (p < middle).tolist()
+    assert sum(one.unsure for one in found) == 10
     for asked in (True, False):
-        none = replace(predictor(), abstain=Selective(0.05, 100, None, 0, 0, asked))
+        none = bounded(Selective(0.05, 100, None, 0, 0, asked))
         assert {one.unsure for one in none.predict(IMAGES)} == {True if asked else None}
     assert {one.unsure for one in predictor().predict(IMAGES)} == {None}  # nothing is known
     assert {one.ood for one in predictor().predict(IMAGES)} == {None}
@@ -74,10 +78,10 @@ def test_what_is_unlike_training_is_said_and_unsure():
     energies = energy(logits(IMAGES))
     middle = float(np.sort(energies)[5])
     odd = OutOfDistribution("energy", middle, 100, {}, {})
-    for abstain in (None, Selective(0.05, 100, 0.0, 90, 1)):
-        found = replace(predictor(), ood=odd, abstain=abstain).predict(IMAGES)
+    for selective in (None, Selective(0.05, 100, 0.0, 90, 1)):
+        found = bounded(selective, odd).predict(IMAGES)
         assert [one.ood for one in found] == (energies < middle).tolist()
-        rest = None if abstain is None else False
+        rest = None if selective is None else False
         assert [one.unsure for one in found] == [True if one.ood else rest for one in found]
         assert {one.marks for one in found} == {
             "", "unsure: looks like nothing it was trained on"
@@ -129,7 +133,7 @@ def test_it_is_what_model_json_says():
         ood=OutOfDistribution("max_softmax", 0.4, 200, {"energy": 0.5}, {"noise": 1.0}),
     )
     whole = Predictor.of(json.loads(json.dumps(info | kept.as_json())), logits)
-    assert (whole.abstain, whole.ood) == (kept.selective, kept.ood) and whole.calibration == kept
+    assert whole.calibration == kept
     assert made.predict(IMAGES) == predictor().predict(IMAGES)
 
 
@@ -152,14 +156,14 @@ def test_digits_are_for_networks_that_take_them():
         """More ink, more of a 0."""
         return np.stack([images.sum(axis=(1, 2, 3)) / 1e4, np.full(len(images), 2.0)], axis=1)
 
-    reader = Predictor(by_ink, ("0", "1"), 1, (28, 28), "pad", 0.1)
+    reader = Predictor(by_ink, ("0", "1"), 1, (28, 28), "pad", Calibration(0.1))
     for given in (None, True):
         one, nought = reader.predict([photo], digits=given)
         assert one.label == "1" and nought.label == "0" and one.file == nought.file == "0"
         assert one.box[2] < nought.box[0] and one.as_json()["box"] == list(one.box)
     [whole] = reader.predict([photo], digits=False)
     assert whole.box is None and "box" not in whole.as_json()
-    letters = Predictor(by_ink, ("a", "b"), 1, (28, 28), "pad", 0.1)
+    letters = Predictor(by_ink, ("a", "b"), 1, (28, 28), "pad", Calibration())
     assert len(letters.predict([photo])) == 1 and len(letters.predict([photo], digits=True)) == 2
     with pytest.raises(BadArgument, match="digits=True: gives images of 1 x 28 x 28, and the netw"):
         predictor().predict([photo], digits=True)
@@ -176,6 +180,7 @@ import json
 import numpy as np
 import convscope
 from convscope.data import sources  # noqa: F401
+from convscope.evaluation.calibration import Calibration
 from convscope.predicting.predictor import Predictor
 from convscope.run import RunFolder  # what a process with another provider reads model.json by
 
@@ -183,7 +188,7 @@ def logits(images, emit=None):
     mean = images.mean(axis=(1, 2, 3), dtype=np.float32)
     return np.stack([mean, 255 - mean], axis=1) / 64
 
-predictor = Predictor(logits, ("light", "dark"), 3, (4, 6), "crop", 1.5)
+predictor = Predictor(logits, ("light", "dark"), 3, (4, 6), "crop", Calibration(1.5))
 found = predictor.predict([sys.argv[1], "gone.png"])
 assert isinstance(found[0], convscope.Prediction)
 print(json.dumps([one.as_json() for one in found]))

@@ -92,7 +92,9 @@ def test_momentum_that_the_recipes_own_optimiser_does_not_use_is_refused():
 
 
 def test_a_split_seed_without_a_split_is_refused():
-    assert resolve({"val": 0, "abstain": 0.1}).train.abstain == 0.1  # data may have its own split
+    assert (
+        recipe.resolve({"val": 0, "abstain": 0.1}).train.abstain == 0.1
+    )  # data may have its own split
     with pytest.raises(BadArgument, match="split_seed=3: is not used with val=0"):
         recipe.resolve({"val": 0, "split_seed": 3})
 

@@ -360,7 +360,9 @@ def test_everything_from_files_is_escaped(make: Any) -> None:
     changes["scaling"] = {"n": 90, "fitted": 2.0, "loss": [1, 1], "ece": [1, 1], "p": 0.5}
     folder, images = make([nasty, "b"], skill=0.0, recipe=recipe, **changes)
     measured = json.loads((folder / "metrics.json").read_text())
-    (folder / "metrics.json").write_text(json.dumps(measured | {"split": nasty, "loss_calibrated": 1}))
+    (folder / "metrics.json").write_text(
+        json.dumps(measured | {"split": nasty, "loss_calibrated": 1})
+    )
     text, page = written(folder, images)
     assert not page.all("script")
     assert "<script" not in text
