@@ -67,6 +67,12 @@ def test_a_layer_of_convscopes_is_initialised_in_a_users_network_too():
     assert not torch.equal(layer.weight, before)
 
 
+def test_outliers_are_as_many_whatever_is_judged_at_once(tiny):
+    asked = {"hidden": 8, "val": 0.5, "eval_batch": 20, **PLAIN}
+    job = prepare(resolved(*given("mnist", "mlp", asked), None, False), tiny, silent)
+    assert job.outliers == 100 and job.finally_judged == 120 + 3 * 100 + 60
+
+
 OWN = """
 from torch import nn
 
