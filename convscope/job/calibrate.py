@@ -17,6 +17,7 @@ from convscope.events import Notice
 from convscope.formatting import plural
 from convscope.job.prepare import Job
 from convscope.run import RunFolder
+from convscope.training.probe import FEW
 
 
 def calibrate(
@@ -55,6 +56,10 @@ def _too_good(job: Job) -> Notice | None:
     why, copies = [], job.duplicates.val_in_train
     if job.recipe.train.early_stopping:
         why.append("early stopping chose the weights by it")
+    elif job.recipe.train.keeps_best:
+        why.append("the weights are those of the epoch that was best on it")
+    elif job.head is not None and len(job.judged) >= FEW:
+        why.append("the penalty of the last layer was chosen by it")
     if copies:
         of = "of its images is a training image", "of its images are training images"
         why.append(f"{plural(copies, *of)}, too")

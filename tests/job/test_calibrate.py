@@ -29,6 +29,9 @@ def test_early_stopping_has_seen_validation(bars, events):
     cs.train("mnist", **QUICK, look=False, out="b", early_stopping=2, emit=emit)
     said = "what validation says of the answers is likely too good: early stopping chose the weig"
     assert sum(one.startswith(said) for one in notices(seen)) == 1 and not warnings_in(seen)
+    cs.train("mnist", **QUICK, look=False, out="c", keep="best", emit=emit)
+    assert any(one.endswith("too good: the weights are those of the epoch that was best on it")
+               for one in notices(seen))  # fmt: skip
 
 
 def test_images_of_validation_that_are_learnt_from_are_a_warning(repeated, events):
