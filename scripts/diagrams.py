@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import nn
 
 import convscope as cs
@@ -326,7 +327,8 @@ def start(chinese: bool) -> Canvas:
     """What learns of a network with ImageNet's weights: in a linear probe, and in fine-tuning."""
     from convscope.models import surgery
 
-    network = build("efficientnet_lite0", 3, 3, (224, 224))
+    with torch.device("meta"):
+        network = build("efficientnet_lite0", 3, 3, (224, 224))
     last = sum(p.numel() for p in surgery.output_layer(network)[1].parameters())
     rest = sum(p.numel() for p in network.parameters()) - last
     assert network.features is not None
