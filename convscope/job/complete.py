@@ -87,18 +87,20 @@ def _begun(head: Head | None) -> Position:
 
 
 def _judged(job: Job, split: Split, stage: str) -> dict[str, NDArray[Any]]:
-    """What the network gives of a split: of validation and of the test split from features that
-    were computed once, where these do not change."""
-    if job.head is not None and job.head.whole:
-        found = None
-        if split is job.pack.splits["test"]:
-            found = job.head.features("test")
-        elif split is job.judged:
-            apart = "val" in job.pack.splits
-            found = job.head.features("val") if apart else job.head.features("train")[job.val]
-        if found is not None:
-            return {main_target(job.pack.columns): job.head.logits(found)}
-    return _outputs(job, job.engine, split, stage)
+    """What the network gives of images: from features that are computed once, where these do not
+    change."""
+    head = job.head
+    if head is None or not head.whole:
+        return _outputs(job, job.engine, split, stage)
+    if split is job.pack.splits["test"]:
+        found = head.features("test")
+    elif split is job.judged:
+        found = (
+            head.features("val") if "val" in job.pack.splits else head.features("train")[job.val]
+        )
+    else:
+        found = head.of_images(split.main_images, stage)
+    return {main_target(job.pack.columns): head.logits(found)}
 
 
 def _outputs(job: Job, model: nn.Module, split: Split, stage: str) -> dict[str, NDArray[Any]]:

@@ -72,11 +72,12 @@ class Limits:
 
 class Head(NamedTuple):
     """A last layer as it was fitted to features: the ``end`` of that as of an epoch, the
-    ``features`` of a split by its name, float32 [N,F], their ``logits``; ``whole`` where nothing
-    is to be trained beside it."""
+    ``features`` of a split by its name, float32 [N,F], those ``of_images`` that are in none, by a
+    stage's name, their ``logits``; ``whole`` where nothing is to be trained beside it."""
 
     end: EpochEnd
     features: Callable[[str], NDArray[np.float32]]
+    of_images: Callable[[NDArray[np.uint8], str], NDArray[np.float32]]
     logits: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     whole: bool
 

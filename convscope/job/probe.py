@@ -4,6 +4,7 @@ linear probe, then fine-tuning)."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import replace
 
@@ -76,7 +77,8 @@ def probe(job: Job) -> Job:
             f"(L2 penalty {found.penalty:g}, chosen {found.chosen}){on}"
         )
     )
-    return replace(job, head=Head(end, frozen.of, found.logits, whole=job.only_last_learns))
+    head = Head(end, frozen.of, frozen.of_images, found.logits, whole=job.only_last_learns)
+    return replace(job, head=head)
 
 
 REMEDY = "leave it out, fine-tune (--freeze none), or train from scratch (--from none)"
@@ -162,6 +164,14 @@ class Frozen:
 
     def _key(self, split: str) -> str:
         return features.key_of(self.pack.digest, split, self.digest, str(self.network))
+
+    def of_images(self, images: NDArray[np.uint8], stage: str) -> NDArray[np.float32]:
+        """float32 [N,F] of images uint8 [N,C,H,W] that may be in no split."""
+        content = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+        key = features.key_of(content, images.shape, self.digest, str(self.network))
+        return features.features_of(
+            self.network, images, key, device=self.device, emit=self.emit, stage=stage
+        )
 
     def of(self, split: str) -> NDArray[np.float32]:
         """float32 [N,F] of a split, in its order."""
