@@ -28,6 +28,7 @@ from convscope.evaluation import ood, selective
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, EpochEnd, Event, Notice, Progress
 from convscope.formatting import decimal_size
+from convscope.job import going_on
 from convscope.models import pretrained, surgery
 from convscope.models.joined import Joined, NumberHead, normalisers
 from convscope.models.parts import Classifier, InitialisedFromImages, is_ours
@@ -107,9 +108,10 @@ class Job:
     head: Head | None = None
 
     @property
-    def only_last_learns(self) -> bool:
-        """Whether it begins from other weights, and all but a last linear layer stays so."""
-        if self.weights is None:
+    def only_fits(self) -> bool:
+        """Whether it begins from other weights, and all but a new last linear layer stays so: that
+        one is fitted, and no step follows."""
+        if self.weights is None or self.recipe.train.last_layer == "kept":
             return False
         name, last = surgery.output_layer(self.model)
         learning = (one for one, p in self.model.named_parameters() if p.requires_grad)
@@ -198,7 +200,7 @@ def prepare(
     model = build(asked, pack)
     inputs = {name: tensor_of(values) for name, values in train.inputs.items()}
     targets = {name: torch.from_numpy(values) for name, values in train.targets.items()}
-    weights = _begun(model, asked, pack) if asked.train.started else None
+    weights = _begun(model, asked, pack, emit) if asked.train.started else None
     if weights is None:
         if asked.data.normalise:
             for name, layer in normalisers(model, inputs).items():
@@ -258,15 +260,18 @@ def build(asked: Recipe, pack: Pack) -> nn.Module:
     return models.build_for(name, pack.columns, arguments, asked.model.shared_trunk)
 
 
-def _begun(model: nn.Module, asked: Recipe, pack: Pack) -> Weights:
+def _begun(model: nn.Module, asked: Recipe, pack: Pack, emit: Emit) -> Weights:
     """What a network begins from, once it has it, and is frozen as the recipe says. Raises
     BadArgument, also for data of several inputs or targets."""
     if not isinstance(model, Classifier):
         rule = "is for data of one image and one class"
         raise BadArgument("start", asked.train.start, rule, "leave it out")
-    weights = pretrained.find(asked.train.start, asked.model.name)
-    pretrained.begin(model, weights)
-    surgery.keep_statistics(model)
+    weights, kept = pretrained.find(asked.train.start, asked.model.name), asked.train.last_layer
+    if weights.classes:
+        emit(Notice(going_on.classes_said(weights.classes, pack.main_classes)))
+    pretrained.begin(model, weights, pack.main_classes if kept == "kept" else None)
+    if asked.train.batch_norm == "kept":
+        surgery.keep_statistics(model)
     surgery.freeze(model, asked.train.freeze, pack.main_image.size)
     return weights
 
@@ -321,7 +326,7 @@ def _tried(job: Job) -> Recipe:
     asked, pack, train = job.recipe, job.pack, job.recipe.train
     judged = len(job.judged), job.outliers, len(pack.splits["test"])
     passes = trial.Passes.of(job.loader.sizes(), train.micro_batch, judged, train.eval_batch)
-    most = TRIED if job.only_last_learns else job.probed
+    most = TRIED if job.only_fits else job.probed
     passes = passes if most is None else passes.at_most(most)
     batch, losses = next(job.loader.epoch(0)), losses_of(job.loader, train)
     rebuild = functools.partial(build, asked, pack)
