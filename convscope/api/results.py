@@ -44,6 +44,7 @@ class Metrics:
     loss_calibrated: float | None = None  # where validation says it
     abstain: dict[str, Any] | None = None
     ood: dict[str, Any] | None = None
+    start_kept: bool = False  # whether no epoch was better on validation than what it began with
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Metrics:

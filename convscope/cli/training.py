@@ -33,6 +33,16 @@ def train(
         Path | None, under(MOST_USED, metavar="DIR", help="Its folder; else runs/DATA-MODEL-N.")
     ] = None,
     resume: Annotated[bool, under("Run", "--resume", help="Go on with the run in --out.")] = False,
+    more_epochs: Annotated[
+        int | None,
+        under(
+            *("Run", "--continue"),
+            metavar="N",
+            help="Train the finished run of --from N epochs further, as a new run: by its recipe, "
+            "from all its weights, its schedule anew at a tenth of its learning rate (--lr says "
+            "otherwise); the best weights on validation are kept.",
+        ),
+    ] = None,
     check: Annotated[
         bool, under("Run", "--check", help="Exit 3 if the recipe's claim is not reached.")
     ] = False,
@@ -62,13 +72,14 @@ def train(
 ) -> None:
     """Train a network, judge it once on the test split, write a report."""
     began = time.perf_counter()
-    if data is None and fields["recipe"] is None and not (resume and out):
+    by_a_run = (resume and out) or more_epochs is not None
+    if data is None and fields["recipe"] is None and not by_a_run:
         raise BadArgument(
             "DATA", "(not given)", "is needed, or a recipe", "try convscope train mnist"
         )
     of_a_run: dict[str, Any] = {
-        "resume": resume, "check": check, "time_budget": time_budget, "max_memory": max_memory,
-        "log": log, "profile": profile, "no_look": no_look,
+        "resume": resume, "more_epochs": more_epochs, "check": check, "time_budget": time_budget,
+        "max_memory": max_memory, "log": log, "profile": profile, "no_look": no_look,
     }  # fmt: skip
     if find_lr:
         for name, value in of_a_run.items():

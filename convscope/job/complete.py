@@ -21,7 +21,7 @@ from convscope.events import Emit, Notice
 from convscope.insight import anatomy
 from convscope.job import run_metadata
 from convscope.job.calibrate import calibrate
-from convscope.job.prepare import Head, Job
+from convscope.job.prepare import Job
 from convscope.models.parts import Classifier
 from convscope.run import RunFolder
 from convscope.training import losses, memory
@@ -61,27 +61,31 @@ def _go_through(job: Job, place: RunFolder) -> None:
         return losses.judged(job.recipe.train, job.loader, found, job.judged.targets)
 
     counts = val, job.finally_judged
-    at = _begun(job.head)
+    at = _begun(job, validate)
     if job.head is not None and job.head.whole:
         job.emit(job.head.end)
         place.write_history(at.history)
     else:
         at = fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, counts, at)
+    if at.start_kept:
+        job.emit(Notice("no epoch is better on validation than what it began with: that is kept"))
     if job.engine is not job.model:  # a buffer that forward put in another's place
         job.model.load_state_dict(job.engine.state_dict())
     if not place.metrics.exists():
-        _judge(job, place, at.train_seconds, at.history)
+        _judge(job, place, at)
     write_pages(place, job.model.cpu(), job.pack, job.emit, job.limits.unseen)
     if job.limits.memory is not None:
         memory.trim()  # the end of a process that imported torch takes 120 MB once more
 
 
-def _begun(head: Head | None) -> Position:
+def _begun(job: Job, validate: Callable[[nn.Module], tuple[float | None, Any]]) -> Position:
     """Where a run stands before its first step; the whole of one that only fits its head."""
-    if head is None:
+    if job.begins_judged:
+        return Position(best_loss=validate(job.engine)[0], best_epoch=-1)
+    if job.head is None:
         return Position()
-    end = head.end
-    if head.whole:
+    end = job.head.end
+    if job.head.whole:
         return Position(epoch=1, train_seconds=end.seconds, history=[asdict(end)])
     return Position(best_loss=end.val_loss, best_epoch=-1)
 
@@ -115,7 +119,7 @@ def _outputs(job: Job, model: nn.Module, split: Split, stage: str) -> dict[str, 
     )
 
 
-def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
+def _judge(job: Job, place: RunFolder, at: Position) -> None:
     """Calibrate on validation, then look at the test split, once."""
 
     def validate(split: Split) -> dict[str, NDArray[Any]]:
@@ -130,7 +134,7 @@ def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, A
     predictions.write_predictions(
         place.predictions, found, test.targets, job.pack.columns, temperatures, names=test.files
     )
-    run_metadata.write_metrics(job, place, found, calibration, temperatures, took, seconds, history)
+    run_metadata.write_metrics(job, place, found, calibration, temperatures, took, at)
 
 
 def write_pages(

@@ -1,27 +1,88 @@
-"""A training that goes on from a run: the classes of both side by side."""
+"""A finished run that is trained further: its recipe, its data, and the records it held out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from convscope.formatting import listed, plural
+from convscope import run
+from convscope.data.pack import Pack
+from convscope.errors import BadArgument, DataError, RunError
+from convscope.job.prepare import Job
+from convscope.job.run_metadata import same_data
+from convscope.recipe import Recipe, options
+from convscope.recipe.rules import checked
+from convscope.run import RunFolder
 
-NAMED = 10  # classes that a notice names of each kind
+SLOWER = 0.1  # times the learning rate of the run
 
 
-def classes_said(before: Sequence[str], classes: Sequence[str]) -> str:
-    """In words, the classes of a run and those of the data that go on from it, side by side.
+def further(start: str | None, more_epochs: int) -> RunFolder:
+    """The run that is trained further. Raises BadArgument where none is named, RunError where it
+    is not finished."""
+    checked("more_epochs", more_epochs, options()["epochs"])
+    if start is None:
+        rule = "needs the run that goes on"
+        raise BadArgument("more_epochs", more_epochs, rule, "name it: --from RUN (start=RUN)")
+    place = run.find(Path(start))
+    if why := place.unfinished():
+        raise RunError(why)
+    return place
 
-    >>> classes_said(["cat", "dog"], ["cat", "cow", "dog"])
-    'classes: the run and the data both have cat, dog; new: cow; gone: none'
-    """
-    if set(before) == set(classes):
-        count = plural(len(classes), "class", "classes")
-        return f"classes: the data have those of the run, {count}"
-    kinds = {
-        "the run and the data both have ": [name for name in classes if name in before],
-        "new: ": [name for name in classes if name not in before],
-        "gone: ": [name for name in before if name not in classes],
-    }
-    said = [f"{kind}{listed(names, NAMED) or 'none'}" for kind, names in kinds.items()]
-    return f"classes: {'; '.join(said)}"
+
+def under(kept: Recipe) -> Recipe:
+    """What a run's recipe says of a training that goes on from it, under what is typed."""
+    return replace(kept, claim=None, train=replace(kept.train, steps=0))
+
+
+def onward(asked: Recipe, kept: Recipe) -> Recipe:
+    """The recipe of a training that goes on from a run of the recipe ``kept``: all of its weights
+    at a tenth of its learning rate, the best on validation kept; but for what is typed. Raises
+    BadArgument for other data, or another network, than the run's."""
+    for key, origin in asked.origin.items():
+        section, name = key.split(".", 1)
+        if origin != "typed" or section not in ("data", "model"):
+            continue
+        new, old = (_value(getattr(one, section), name) for one in (asked, kept))
+        if new != old:
+            rule = f"is not what the run has that goes on ({old})"
+            remedy = "leave it out, or begin from the run without --continue"
+            raise BadArgument(section if name == "name" else name, new, rule, remedy)
+    assert asked.train.lr is not None
+    norm = kept.train.batch_norm if kept.train.started else "learning"
+    values: dict[str, Any] = {"last_layer": "kept", "batch_norm": norm, "keep": "best"}
+    values |= {"lr": asked.train.lr * SLOWER}
+    free = {n: v for n, v in values.items() if asked.origin.get(f"train.{n}") != "typed"}
+    return asked.measured(**free)
+
+
+def _value(section: Any, name: str) -> Any:
+    found = getattr(section, name, None)
+    if found is None:
+        found = section.arguments.get(name)
+    return tuple(found) if isinstance(found, list) else found
+
+
+def held_out(place: RunFolder, pack: Pack) -> list[int]:
+    """Which training images a run held out for validation. Raises DataError where the data are not
+    those it was made with, or are in another order."""
+    before = place.read_split()
+    same_data(pack, before["fingerprint"])
+    if before["digest"] != pack.digest:
+        raise DataError(
+            f"{pack.name}: its images are in another order than when {place.path} was made, so "
+            "that it cannot be told which of them that held out; put that copy back"
+        )
+    val: list[int] = before["val"]
+    return val
+
+
+def held_to(job: Job, val: list[int]) -> Job:
+    """The job. Raises RunError where it holds out other images than these."""
+    if job.val.tolist() != val:
+        raise RunError(
+            f"{job.recipe.train.start}: held out other images for validation than this version "
+            "does, which would learn from some of them; train anew"
+        )
+    return job

@@ -165,13 +165,13 @@ def _plan(train: Train) -> str:
     kept = train.last_layer == "kept"
     if train.freeze == "features" and not kept:
         return "the last layer is fitted to its features, all else stays (--freeze none fine-tunes)"
-    part = "all layers" if train.freeze == "none" else f"what comes after {train.freeze}"
+    part = "all layers learn" if train.freeze == "none" else f"what follows {train.freeze} learns"
     epochs = plural(train.epochs, "epoch")
     best = ", the best on validation kept" if train.keep == "best" else ""
     if kept:
-        return f"its last layer is kept, {part} learns for {epochs} at {train.lr:g}{best}"
+        return f"its last layer is kept, {part} for {epochs} at {train.lr:g}{best}"
     last = "the last layer is fitted first"
-    return f"{last}, then {part} learns for {epochs} at {train.lr:g}{best} (--freeze features: not)"
+    return f"{last}, then {part} for {epochs} at {train.lr:g}{best} (--freeze features: not)"
 
 
 def recipe_key(flat: str) -> str:

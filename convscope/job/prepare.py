@@ -28,7 +28,6 @@ from convscope.evaluation import ood, selective
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, EpochEnd, Event, Notice, Progress
 from convscope.formatting import decimal_size
-from convscope.job import going_on
 from convscope.models import pretrained, surgery
 from convscope.models.joined import Joined, NumberHead, normalisers
 from convscope.models.parts import Classifier, InitialisedFromImages, is_ours
@@ -116,6 +115,13 @@ class Job:
         name, last = surgery.output_layer(self.model)
         learning = (one for one, p in self.model.named_parameters() if p.requires_grad)
         return isinstance(last, nn.Linear) and all(one.startswith(f"{name}.") for one in learning)
+
+    @property
+    def begins_judged(self) -> bool:
+        """Whether the weights that it begins with are those to keep until an epoch is better."""
+        train = self.recipe.train
+        kept = self.weights is not None and train.last_layer == "kept"
+        return kept and train.keeps_best and len(self.judged) > 0
 
     @property
     def outliers(self) -> int:
@@ -268,7 +274,7 @@ def _begun(model: nn.Module, asked: Recipe, pack: Pack, emit: Emit) -> Weights:
         raise BadArgument("start", asked.train.start, rule, "leave it out")
     weights, kept = pretrained.find(asked.train.start, asked.model.name), asked.train.last_layer
     if weights.classes:
-        emit(Notice(going_on.classes_said(weights.classes, pack.main_classes)))
+        emit(Notice(pretrained.side_by_side(weights.classes, pack.main_classes)))
     pretrained.begin(model, weights, pack.main_classes if kept == "kept" else None)
     if asked.train.batch_norm == "kept":
         surgery.keep_statistics(model)

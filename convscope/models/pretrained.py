@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from convscope import files, run
 from convscope.errors import BadArgument, ConvscopeError, RunError
-from convscope.formatting import listed
+from convscope.formatting import listed, plural
 from convscope.models import MODELS, build, store, tv
 from convscope.models.efficientnet_lite import InvertedResidual
 from convscope.models.parts import Classifier
 from convscope.models.surgery import output_layer
 
 WORDS = ("auto", "none", "imagenet")  # starts that are no path
-SIDE_BY_SIDE = 20  # classes that are named
+NAMED = 20  # classes, of more than which not all are named
 INSTALL = "pip install 'convscope[photos]'"
 
 
@@ -140,12 +140,30 @@ def begin(model: Classifier, weights: Weights, classes: Sequence[str] | None = N
     model.load_state_dict({**wanted, **found})
 
 
+def side_by_side(before: Sequence[str], classes: Sequence[str]) -> str:
+    """In words, the classes of a run and those of the data that begin from it.
+
+    >>> side_by_side(["cat", "dog"], ["cat", "cow", "dog"])
+    'classes: the run and the data both have cat, dog; new: cow; gone: none'
+    """
+    if set(before) == set(classes):
+        count = plural(len(classes), "class", "classes")
+        return f"classes: the data have those of the run, {count}"
+    kinds = {
+        "the run and the data both have ": [name for name in classes if name in before],
+        "new: ": [name for name in classes if name not in before],
+        "gone: ": [name for name in before if name not in classes],
+    }
+    said = [f"{kind}{listed(names, NAMED) or 'none'}" for kind, names in kinds.items()]
+    return f"classes: {'; '.join(said)}"
+
+
 def _rows(before: Sequence[str], classes: Sequence[str]) -> Tensor:
     """Where each class of a run is among others. Raises BadArgument where one is not."""
     if gone := [name for name in before if name not in classes]:
         rule = (
             f"needs every class of the run, and {listed(gone)} is not there: the run has "
-            f"{listed(before, SIDE_BY_SIDE)}; the data have {listed(classes, SIDE_BY_SIDE)}"
+            f"{listed(before, NAMED)}; the data have {listed(classes, NAMED)}"
         )
         raise BadArgument("last_layer", "kept", rule, "add images of it, or let the layer be new")
     return torch.tensor([classes.index(name) for name in before])

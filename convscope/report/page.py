@@ -208,7 +208,9 @@ def _curves(run: RunFiles, found: Sequence[Finding], seen: Evidence) -> str:
     ]
     if seen.counted in COUNTED:
         notes.append(COUNTED[seen.counted])
-    if seen.best or seen.patience:
+    if seen.start_kept:
+        notes.append("No epoch is better on validation than what it began with, which was kept.")
+    elif seen.best or seen.patience:
         notes.append(
             f"The weights of epoch {seen.kept['epoch']} were kept, the best on validation."
         )

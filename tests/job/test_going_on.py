@@ -1,20 +1,23 @@
-"""A training that goes on from a run: with its last layer, by the names of its classes."""
+"""A training that goes on from a run: with its last layer, by the names of its classes; with new
+ones; further."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from listening import notices
-from quick import QUICK
+from quick import QUICK, same_weights
 from torch.nn import BatchNorm2d
 
 import convscope as cs
 from convscope import recipe
 from convscope.data import pack_writer, sources
-from convscope.errors import BadArgument
+from convscope.errors import BadArgument, DataError, RunError
 from convscope.events import silent
 from convscope.job.prepare import prepare
 from convscope.models import build, pretrained
@@ -45,6 +48,11 @@ def two(bars, tmp_path_factory, monkeypatch):
 
 def weights(path):
     return cs.load(path).network.state_dict()
+
+
+def val_losses(path):
+    rows = Path(path, "history.jsonl").read_text().splitlines()
+    return [json.loads(row)["val_loss"] for row in rows]
 
 
 def last_layer(path):
@@ -101,3 +109,66 @@ def test_statistics_of_batch_norm_are_kept_or_learn(bars, monkeypatch, how, kind
     job = prepare(recipe.resolve(asked, small[1]), bars, silent)
     norms = [one for one in job.model.modules() if isinstance(one, BatchNorm2d)]
     assert norms and {type(one) for one in norms} == {kind}
+
+
+def test_a_finished_run_is_trained_further(bars, events):
+    seen, emit = events
+    first = cs.train("mnist", **QUICK, val=0.2, split_seed=3, out="a", look=False)
+    run = cs.train(start="a", more_epochs=2, out="b", look=False, emit=emit)
+    old, new = first.recipe, run.recipe
+    assert (new.data, new.model, new.augment) == (old.data, old.model, old.augment)
+    assert (new.train.epochs, new.train.lr) == (2, pytest.approx(old.train.lr / 10))
+    assert (new.train.last_layer, new.train.batch_norm) == ("kept", "learning")
+    assert new.train.precision == old.train.precision and new.train.keep == "best"
+    splits = [json.loads(Path(name, "split.json").read_text()) for name in "ab"]
+    assert splits[0]["val"] == splits[1]["val"] and len(splits[0]["val"]) == 48
+    assert len(val_losses("b")) == 2
+    assert not same_weights(Path("a"), Path("b"))
+    assert min(val_losses("b")) < val_losses("a")[-1]
+    assert not any("last layer fitted" in text for text in notices(seen))
+    shutil.copytree("b", "cut")
+    for name in ("metrics.json", "model.json", "model.safetensors"):
+        Path("cut", name).unlink()
+    for late in sorted(Path("cut/checkpoint").glob("step-*"))[1:]:
+        shutil.rmtree(late)
+    again = cs.train(out="cut", resume=True, start="a", more_epochs=2, look=False)
+    assert same_weights(run.path, again.path)
+
+
+def test_what_does_not_gain_on_validation_is_what_it_began_with(bars, events):
+    seen, emit = events
+    cs.train("mnist", **QUICK, out="a", look=False)
+    wild = {"optimizer": "sgd", "lr": 0.5, "clip_grad": 1.0, "schedule": "constant"}
+    run = cs.train(start="a", more_epochs=1, **wild, out="b", look=False, emit=emit)
+    assert same_weights(Path("a"), run.path) and run.recipe.train.lr == 0.5
+    assert run.metrics.start_kept and any("no epoch is better" in text for text in notices(seen))
+    cs.evaluate(run.path)
+    assert json.loads(Path("b/metrics.json").read_text())["start_kept"]
+    assert "than what it began with, which was kept" in run.report.read_text()
+
+
+def test_what_no_run_goes_on_by_is_refused(bars):
+    cs.train("mnist", **QUICK, out="a", look=False)
+    for typed, said in (
+        ({"start": None}, "more_epochs=2: needs the run that goes on"),
+        ({"recipe": "mnist-cnn"}, "recipe=mnist-cnn: is not used with more_epochs"),
+        ({"epochs": 5}, "epochs=5: is not used with more_epochs"),
+        ({"data": "cifar10"}, r"data=cifar10: is not what the run has that goes on \(mnist\)"),
+        ({"val": 0.3}, r"val=0.3: is not what the run has that goes on \(0.1\)"),
+        ({"widths": [4, 16]}, "widths=.*: is not what the run has that goes on"),
+        ({"more_epochs": 0}, "more_epochs=0: must be a whole number of at least 1"),
+    ):
+        with pytest.raises(BadArgument, match=said):
+            cs.train(**{"start": "a", "more_epochs": 2, "out": "b"} | typed)
+    kept = json.loads(Path("a/split.json").read_text())
+    for changed, kind, said in (
+        ({"val": kept["val"][1:]}, RunError, "held out other images for validation"),
+        ({"digest": "0"}, DataError, "its images are in another order than when a was made"),
+    ):
+        Path("a/split.json").write_text(json.dumps(kept | changed))
+        with pytest.raises(kind, match=said):
+            cs.train(start="a", more_epochs=2, out="b")
+    Path("a/metrics.json").unlink()
+    with pytest.raises(RunError, match="training was stopped .*--resume"):
+        cs.train(start="a", more_epochs=2, out="b")
+    assert not Path("b").exists()
