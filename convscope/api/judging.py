@@ -33,7 +33,7 @@ from convscope.predicting.prediction import Prediction
 from convscope.run import RunFolder
 from convscope.trained import load
 
-OF_TRAINING = ("start_kept",)  # figures that another look does not change
+OF_TRAINING = ("forgetting", "start_kept")  # figures that another look does not change
 
 
 def evaluate(

@@ -44,6 +44,7 @@ class Metrics:
     loss_calibrated: float | None = None  # where validation says it
     abstain: dict[str, Any] | None = None
     ood: dict[str, Any] | None = None
+    forgetting: dict[str, Any] | None = None  # where a run's last layer got new classes besides
     start_kept: bool = False  # whether no epoch was better on validation than what it began with
 
     @classmethod

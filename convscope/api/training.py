@@ -45,6 +45,7 @@ def train(
     recipe: str | Path | Recipe | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    add_class: bool = False,
     more_epochs: int | None = None,
     augment: bool | str = True,
     check: bool = False,
@@ -66,11 +67,13 @@ def train(
     ``strong``, under what is typed of it; else a data set has its own, and one's own colour images
     ``light``. With ``resume`` and ``out`` a run that was stopped
     goes on, to the same weights to the bit; one that is finished is returned as it is; one that
-    never began begins. With ``more_epochs`` the finished run ``start`` is trained so many epochs
-    further, as a new run: by its recipe, on the images that it learnt from, from all of its
-    weights, its schedule anew at a tenth of its learning rate; the best weights on validation are
-    kept, those that it began with among them. With ``check`` the recipe's claim is held against the
-    result.
+    never began begins. With ``check`` the recipe's claim is held against the result.
+
+    With ``more_epochs`` the finished run ``start`` is trained so many epochs further, as a new run:
+    by its recipe, on the images that it learnt from, from all of its weights, its schedule anew at
+    a tenth of its learning rate; the best weights on validation are kept, those that it began with
+    among them. ``add_class`` goes on from the run ``start`` with data that have new classes besides
+    all of its own (``last_layer="kept"``); ``metrics.forgetting`` says how the old ones fare.
 
     ``time_budget`` (seconds, or ``10m``) fits the epochs so that the whole job ends with it, from
     this call, or from ``began`` of ``time.perf_counter``, to the report. ``max_memory`` (bytes, or
@@ -94,6 +97,7 @@ def train(
         raise BadArgument("profile", True, rule, "leave it out, or the bounds")
     base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
     typed, arguments = given(data, model, options)
+    typed = going_on.with_classes(typed) if add_class else typed
     before = _before(typed, recipe, more_epochs)
     if before is not None:
         base, typed = going_on.under(before.read_recipe()), typed | {"epochs": more_epochs}
@@ -128,7 +132,7 @@ def train(
         asked = suited(asked, pack, emit)
     with machine.at_work(asked.train.threads), board.Board(emit) as told:
         job = _prepared(asked, pack, told, limits, place, before)
-        job = tune(probe(job), begun=place is not None)
+        job = tune(probe(going_on.adding(job) if add_class else job), begun=place is not None)
         if profile:
             refuse_profile(job.loader.device)
         if place is None:  # everything that can be refused was refused before this

@@ -33,6 +33,14 @@ def train(
         Path | None, under(MOST_USED, metavar="DIR", help="Its folder; else runs/DATA-MODEL-N.")
     ] = None,
     resume: Annotated[bool, under("Run", "--resume", help="Go on with the run in --out.")] = False,
+    add_class: Annotated[
+        bool,
+        under(
+            *("Run", "--add-class"),
+            help="Go on from the run of --from with new classes besides its own: with its last "
+            "layer (--last-layer kept); the result says what is forgotten of the old ones.",
+        ),
+    ] = False,
     more_epochs: Annotated[
         int | None,
         under(
@@ -78,8 +86,9 @@ def train(
             "DATA", "(not given)", "is needed, or a recipe", "try convscope train mnist"
         )
     of_a_run: dict[str, Any] = {
-        "resume": resume, "more_epochs": more_epochs, "check": check, "time_budget": time_budget,
-        "max_memory": max_memory, "log": log, "profile": profile, "no_look": no_look,
+        "resume": resume, "add_class": add_class, "more_epochs": more_epochs, "check": check,
+        "time_budget": time_budget, "max_memory": max_memory, "log": log, "profile": profile,
+        "no_look": no_look,
     }  # fmt: skip
     if find_lr:
         for name, value in of_a_run.items():
@@ -131,7 +140,7 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
         return
     from convscope.console import without_copies
     from convscope.evaluation.targets import in_words
-    from convscope.formatting import answers, balanced
+    from convscope.formatting import answers, balanced, forgotten
 
     figures = run.metrics
     low, high = figures.accuracy_ci95
@@ -145,6 +154,7 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
         + "".join(f"{name:13} {in_words(one)}\n" for name, one in several.items())
         + (f"all of them   {figures.all_right:.2%} right\n" if several else "")
         + (f"new images    {without}\n" if without else "")
+        + (f"old classes   {forgotten(figures.forgetting)}\n" if figures.forgetting else "")
         + (f"answers       {answers(figures.abstain, figures.n)}\n" if figures.abstain else "")
         + f"seconds       {seconds:.1f} "
         f"(training and validation {figures.train_seconds:.1f})\n"

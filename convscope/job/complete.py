@@ -14,14 +14,16 @@ from torch import nn
 
 from convscope import report
 from convscope.data.pack import Pack, Split
+from convscope.data.split import part
 from convscope.errors import RunError, text_of
-from convscope.evaluation import predictions
+from convscope.evaluation import paired, predictions
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Notice
 from convscope.insight import anatomy
 from convscope.job import run_metadata
 from convscope.job.calibrate import calibrate
 from convscope.job.prepare import Job
+from convscope.models import pretrained
 from convscope.models.parts import Classifier
 from convscope.run import RunFolder
 from convscope.training import losses, memory
@@ -119,6 +121,29 @@ def _outputs(job: Job, model: nn.Module, split: Split, stage: str) -> dict[str, 
     )
 
 
+def _forgetting(job: Job, found: NDArray[Any]) -> dict[str, Any] | None:
+    """Where a run's last layer was kept and has new classes besides: how the test images of the old
+    ones are told by that run, over its own classes, and by this one, over all. None elsewhere, and
+    where there are no such images."""
+    weights, classes = job.weights, job.pack.main_classes
+    kept = weights is not None and job.recipe.train.last_layer == "kept"
+    if weights is None or not kept or len(classes) == len(weights.classes):
+        return None
+    target, test = main_target(job.pack.columns), job.pack.splits["test"]
+    old = [classes.index(name) for name in weights.classes]
+    chosen = np.flatnonzero(np.isin(test.targets[target], old))
+    if not len(chosen):
+        job.emit(Notice("forgetting is not measured: no test image is of a class that was known"))
+        return None
+    assert isinstance(job.model, Classifier)
+    before = pretrained.restored(job.model, weights)
+    told = _outputs(job, before, part(test, chosen), "judge the start")[target]
+    labels, after = ([classes[i] for i in one[chosen]] for one in (test.targets[target], found))
+    was = [weights.classes[i] for i in told.argmax(axis=1)]
+    figures = paired.forgetting(labels, was, after, weights.classes)
+    return {"from": weights.start, **figures}
+
+
 def _judge(job: Job, place: RunFolder, at: Position) -> None:
     """Calibrate on validation, then look at the test split, once."""
 
@@ -134,7 +159,9 @@ def _judge(job: Job, place: RunFolder, at: Position) -> None:
     predictions.write_predictions(
         place.predictions, found, test.targets, job.pack.columns, temperatures, names=test.files
     )
-    run_metadata.write_metrics(job, place, found, calibration, temperatures, took, at)
+    said = found[main_target(job.pack.columns)].argmax(axis=1)
+    forgotten = _forgetting(job, said)
+    run_metadata.write_metrics(job, place, found, calibration, temperatures, took, at, forgotten)
 
 
 def write_pages(

@@ -1,7 +1,9 @@
-"""A finished run that is trained further: its recipe, its data, and the records it held out."""
+"""A run that goes on: with new classes besides its own, or further, by its own recipe, on its data,
+without the records that it held out."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,10 @@ from typing import Any
 from convscope import run
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument, DataError, RunError
+from convscope.formatting import listed
 from convscope.job.prepare import Job
 from convscope.job.run_metadata import same_data
+from convscope.models.pretrained import NAMED
 from convscope.recipe import Recipe, options
 from convscope.recipe.rules import checked
 from convscope.run import RunFolder
@@ -29,6 +33,18 @@ def further(start: str | None, more_epochs: int) -> RunFolder:
     if why := place.unfinished():
         raise RunError(why)
     return place
+
+
+def with_classes(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """What is typed, for a run that goes on with new classes besides its own: with its last layer.
+    Raises BadArgument where no run is named, or that layer is to be new."""
+    if typed.get("start") is None:
+        rule = "needs the run that knows the other classes"
+        raise BadArgument("add_class", True, rule, "name it: --from RUN (start=RUN)")
+    if typed.get("last_layer") == "new":
+        rule = "is not used with add_class, which keeps the rows of what the run knew"
+        raise BadArgument("last_layer", "new", rule, "leave one of them out")
+    return {**typed, "last_layer": "kept"}
 
 
 def under(kept: Recipe) -> Recipe:
@@ -62,6 +78,18 @@ def _value(section: Any, name: str) -> Any:
     if found is None:
         found = section.arguments.get(name)
     return tuple(found) if isinstance(found, list) else found
+
+
+def adding(job: Job) -> Job:
+    """The job of a run that has a class more. Raises BadArgument where it has none."""
+    known, classes = job.weights.classes if job.weights else (), job.pack.main_classes
+    if set(classes) <= set(known):
+        rule = (
+            "needs a class that the run does not have: the run has "
+            f"{listed(known, NAMED)}; the data have {listed(classes, NAMED)}"
+        )
+        raise BadArgument("add_class", True, rule, "add its images, or leave it out")
+    return job
 
 
 def held_out(place: RunFolder, pack: Pack) -> list[int]:

@@ -121,6 +121,7 @@ def write_metrics(
     temperatures: Mapping[str, float],
     eval_seconds: float,
     at: Position,
+    forgetting: Mapping[str, Any] | None,
 ) -> None:
     """Write ``metrics.json``: what the outputs for the test records say, and how long it took."""
     pack = job.pack
@@ -139,5 +140,6 @@ def write_metrics(
             "eval_seconds": eval_seconds,
             "images_per_second": learnt / trained,
             **({"start_kept": True} if at.start_kept else {}),
+            **({"forgetting": forgetting} if forgetting else {}),
         },
     )

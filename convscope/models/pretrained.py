@@ -4,6 +4,7 @@ torchvision's networks. Each is checked tensor by tensor; no pickle is read but 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.metadata
 import pickle
@@ -138,6 +139,18 @@ def begin(model: Classifier, weights: Weights, classes: Sequence[str] | None = N
             remedy = f"they are weights of {weights.model}: leave --model out, or begin from others"
             raise BadArgument("start", weights.start, rule, remedy)
     model.load_state_dict({**wanted, **found})
+
+
+def restored(model: Classifier, weights: Weights) -> Classifier:
+    """The network whose weights these are, with its own outputs, as a copy of one that began from
+    them."""
+    twin = copy.deepcopy(model)
+    name, layer = output_layer(twin)
+    for kind, value in layer.state_dict().items():
+        before = weights.tensors[f"{name}.{kind}"].to(value.device)
+        setattr(layer, kind, nn.Parameter(before))
+    twin.load_state_dict(dict(weights.tensors))
+    return twin
 
 
 def side_by_side(before: Sequence[str], classes: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ import convscope as cs
 from convscope import recipe
 from convscope.data import pack_writer, sources
 from convscope.errors import BadArgument, DataError, RunError
+from convscope.evaluation.predictions import read_predictions
 from convscope.events import silent
 from convscope.job.prepare import prepare
 from convscope.models import build, pretrained
@@ -25,7 +26,7 @@ from convscope.models.pretrained import Weights
 from convscope.models.surgery import FrozenBatchNorm2d
 
 PLAIN = {"precision": "float32", "memory_format": "contiguous", "kernels": "plain"}
-ON = {"epochs": 1, "batch_size": 40, "augment": False, "look": False, **PLAIN}
+ON = {"epochs": 1, "batch_size": 40, "augment": False, **PLAIN}
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_the_last_layer_is_kept_by_the_names_of_its_classes(two, events):
     seen, emit = events
     cs.train("fashion-mnist", **QUICK, out="a", look=False)
     still = {"optimizer": "sgd", "lr": 1e-12, "weight_decay": 0.0, "keep": "last"}
-    still |= {"start": "a", "freeze": "features", "emit": emit}
+    still |= {"start": "a", "freeze": "features", "emit": emit, "look": False}
     run = cs.train("mnist", last_layer="kept", **ON, **still, out="b")
     before, after = last_layer("a"), last_layer("b")
     assert list(after) == ["flat", "upright", "spot"] and list(before) == ["spot", "flat"]
@@ -171,4 +172,36 @@ def test_what_no_run_goes_on_by_is_refused(bars):
     Path("a/metrics.json").unlink()
     with pytest.raises(RunError, match="training was stopped .*--resume"):
         cs.train(start="a", more_epochs=2, out="b")
+    assert not Path("b").exists()
+
+
+def test_what_is_forgotten_when_a_class_is_added(two):
+    first = cs.train("fashion-mnist", **QUICK, augment=False, out="a", look=False)
+    run = cs.train("mnist", start="a", add_class=True, **ON, lr=0.02, out="b", look=False)
+    assert run.recipe.train.last_layer == "kept"
+    found = run.metrics.forgetting
+    assert found["classes"] == ["spot", "flat"] and found["n"] == 40
+    assert found["accuracy_before"] == first.metrics.accuracy  # these are all that it was judged by
+    told = read_predictions(run.path / "predictions.csv")
+    old = [row for row in told if row.label != "upright"]
+    assert found["accuracy_after"] == sum(row.label == row.predicted for row in old) / 40
+    assert found["taken_for_new"] == sum(row.predicted == "upright" for row in old)
+    low, high = found["difference_ci95"]
+    assert low <= found["accuracy_after"] - found["accuracy_before"] <= high
+    text = run.report.read_text()
+    assert "Old classes" in text and "classes that it knew before: " in text
+    cs.evaluate(run.path)
+    assert json.loads(Path("b/metrics.json").read_text())["forgetting"] == found
+
+
+def test_a_class_to_be_added_has_to_be_new(two):
+    cs.train("mnist", **QUICK, out="a", look=False)
+    for typed, said in (
+        ({"start": None}, "add_class=True: needs the run that knows the other classes"),
+        ({"last_layer": "new"}, "last_layer=new: is not used with add_class"),
+        ({}, "add_class=True: needs a class that the run does not have: .*flat, upright, spot"),
+        ({"data": "fashion-mnist"}, "last_layer=kept: needs every class of the run"),
+    ):
+        with pytest.raises(BadArgument, match=said):
+            cs.train(**{"data": "mnist", "start": "a", "add_class": True, "out": "b"} | typed)
     assert not Path("b").exists()
