@@ -89,6 +89,8 @@ def _begun(job: Job, validate: Callable[[nn.Module], tuple[float | None, Any]]) 
     end = job.head.end
     if job.head.whole:
         return Position(epoch=1, train_seconds=end.seconds, history=[asdict(end)])
+    if not job.recipe.train.keeps_best:
+        return Position()
     return Position(best_loss=end.val_loss, best_epoch=-1)
 
 
@@ -126,8 +128,7 @@ def _forgetting(job: Job, found: NDArray[Any]) -> dict[str, Any] | None:
     ones are told by that run, over its own classes, and by this one, over all. None elsewhere, and
     where there are no such images."""
     weights, classes = job.weights, job.pack.main_classes
-    kept = weights is not None and job.recipe.train.last_layer == "kept"
-    if weights is None or not kept or len(classes) == len(weights.classes):
+    if weights is None or not job.adds_classes:
         return None
     target, test = main_target(job.pack.columns), job.pack.splits["test"]
     old = [classes.index(name) for name in weights.classes]

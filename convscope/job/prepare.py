@@ -124,6 +124,13 @@ class Job:
         return kept and train.keeps_best and len(self.judged) > 0
 
     @property
+    def adds_classes(self) -> bool:
+        """Whether it keeps a run's last layer, and has new classes besides."""
+        if self.weights is None or self.recipe.train.last_layer == "new":
+            return False
+        return len(self.pack.main_classes) > len(self.weights.classes)
+
+    @property
     def outliers(self) -> int:
         """How many images of each kind that is unlike those of validation are judged; none of data
         of several inputs."""
@@ -134,7 +141,8 @@ class Job:
     def finally_judged(self) -> int:
         """How many images are judged after the last epoch."""
         unlike = len(ood.OUTLIERS) * self.outliers
-        return len(self.judged) + unlike + len(self.pack.splits["test"])
+        tests = 1 + self.adds_classes  # the run that it began from is judged, too
+        return len(self.judged) + unlike + tests * len(self.pack.splits["test"])
 
     def laid_out(self, memory_format: str) -> Job:
         """The same with weights, in place, and batches in this memory format."""

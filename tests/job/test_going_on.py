@@ -146,6 +146,8 @@ def test_what_does_not_gain_on_validation_is_what_it_began_with(bars, events):
     cs.evaluate(run.path)
     assert json.loads(Path("b/metrics.json").read_text())["start_kept"]
     assert "than what it began with, which was kept" in run.report.read_text()
+    new = cs.train("mnist", start="a", **ON, lr=0.001, keep="last", out="c", look=False)
+    assert not new.metrics.start_kept  # whatever the fitted layer it began with
 
 
 def test_what_no_run_goes_on_by_is_refused(bars):
