@@ -17,6 +17,12 @@ from convscope.data import pack_writer, sources
 from convscope.data.pack import Pack
 
 
+@pytest.fixture(autouse=True)
+def small_images_are_no_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of folders train small networks, not what few images in colour begin from."""
+    monkeypatch.setattr("convscope.job.preflight.SMALL", 0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache folder that no test shares with the user; subprocesses find it too."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from convscope import files
+from convscope import files, machine
 from convscope import recipe as recipes
 from convscope.data import sources
 from convscope.data.audit import checks, heads, labels
@@ -22,8 +23,10 @@ from convscope.data.folder import absolute
 from convscope.data.pack import Pack, read_meta
 from convscope.data.scan import scan
 from convscope.errors import BadArgument, DataError, nearest
+from convscope.evaluation import features, predictions
 from convscope.events import Emit, Notice, silent
 from convscope.formatting import plural
+from convscope.models import pretrained
 from convscope.report.audit import audit_page
 
 
@@ -50,7 +53,8 @@ def audit_data(
     ``write`` as a CSV of all images (``file``, ``label``, ``split``, ``group``, ``suspected``), to
     be mended by hand; neither replaces a file unless ``force`` is given. Labels are judged by a
     classifier over ``embed``, a function of images uint8 ``[n,C,H,W]`` to vectors ``[n,d]``, on so
-    many ``folds``.
+    many ``folds``: else what a network with ImageNet's weights sees of colour images, where its
+    package is installed, or gradients and colours.
 
     Raises BadArgument, before anything is read, for a path that is taken; and what
     :func:`~convscope.data.sources.open_data` raises, unless files that cannot be read are why.
@@ -76,7 +80,7 @@ def audit_data(
         found = _refused(name, why, emit)
     else:
         looking = _Looking(pack, name, frozenset(only or CHECKS), bool(only), emit)
-        found, samples, groups = looking.audit(embed or descriptors, folds, seed)
+        found, samples, groups = looking.audit(embed, folds, seed)
         if "write" in paths:
             _written(paths.pop("write"), listing(found, samples, groups))
     if "write" in paths:
@@ -126,7 +130,9 @@ class _Looking:
         self.left_out: dict[str, str] = {}
         self.figures: dict[str, Any] = {}
 
-    def audit(self, embed: labels.Embed, folds: int, seed: int) -> tuple[Audit, Samples, Positions]:
+    def audit(
+        self, embed: labels.Embed | None, folds: int, seed: int
+    ) -> tuple[Audit, Samples, Positions]:
         """What is found; the images; for each the first one that it belongs to."""
         samples, found = self.samples, {}
         together = grouped = firsts(samples.hashes)
@@ -183,13 +189,26 @@ class _Looking:
         self.left_out[check] = text
         self.emit(Notice(f"{self.pack.name}: without the check of {check}: {text}"))
 
+    def _described(self) -> labels.Embed:
+        """By what images are described: colour images by a network that knows photos."""
+        if self.pack.main_image.channels != 3:
+            return descriptors
+        try:
+            network = pretrained.Features(next(iter(pretrained.PUBLISHED)))
+        except pretrained.NotInstalled as why:
+            said = f"labels are judged by gradients and colours alone; more is seen: {why.remedy}"
+            self.emit(Notice(f"{self.pack.name}: {said}"))
+            return descriptors
+        return functools.partial(predictions.logits_of, network, batch_size=features.AT_ONCE)
+
     def _labels(
-        self, embed: labels.Embed, groups: Positions, folds: int, seed: int
+        self, embed: labels.Embed | None, groups: Positions, folds: int, seed: int
     ) -> list[Finding]:
         samples = self.samples
         try:
             labels.need_libraries()
-            vectors = labels.embedded(samples, embed, self.emit)
+            with machine.at_work():
+                vectors = labels.embedded(samples, embed or self._described(), self.emit)
             judged = labels.out_of_fold(
                 vectors,
                 samples.labels,

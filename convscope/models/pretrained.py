@@ -23,7 +23,7 @@ from convscope.formatting import listed, plural
 from convscope.models import MODELS, build, store, tv
 from convscope.models.efficientnet_lite import InvertedResidual
 from convscope.models.parts import Classifier
-from convscope.models.surgery import output_layer
+from convscope.models.surgery import backbone, folded, output_layer
 
 WORDS = ("auto", "none", "imagenet")  # starts that are no path
 NAMED = 20  # classes, of more than which not all are named
@@ -188,6 +188,25 @@ def whole(name: str) -> Classifier:
     network = build(name, 1000, 3, weights.size)
     store.fill(network, dict(weights.tensors), weights.said)
     return network.eval()
+
+
+class Features(nn.Module):
+    """Images float 0..1 of any size [B,3,H,W] -> what the last layer of a network with ImageNet's
+    weights gets of them, brought to the ``size`` that it was trained on, [B,F]. Raises as
+    :func:`find`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        network = backbone(whole(name))
+        assert network is not None
+        side = PUBLISHED[name].side
+        self.network, self.size = folded(network), (side, side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != self.size:
+            x = nn.functional.interpolate(x, self.size, mode="bilinear", antialias=True)
+        found: Tensor = self.network(x)
+        return found
 
 
 def _imagenet(name: str) -> Weights:

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from listening import notices
 from photos import image_file, photos, scene
+from torch import nn
 
 from convscope import api
 from convscope.data import sources
 from convscope.data.audit.findings import KINDS
 from convscope.errors import BadArgument, DataError
+from convscope.models import pretrained
+from convscope.models.pretrained import NotInstalled
 
 
 @pytest.fixture
@@ -105,13 +108,19 @@ def test_a_list_that_lies_in_the_folder_is_data(messy):
         assert dict(zip(listed.files, listed.labels.tolist(), strict=True)) == labels
 
 
+TINTS = {"blue": (60, 60, 200), "red": (200, 60, 60)}
+
+
+def tinted(root: Path, count: int = 12, size: tuple[int, int] = (40, 30)) -> None:
+    for at, (name, tint) in enumerate(TINTS.items()):
+        (root / name).mkdir(parents=True)
+        for n in range(count):
+            scene(100 * at + n, size, tint).save(root / name / f"{n}.png")
+
+
 def test_likely_wrong_labels(workplace, monkeypatch):
-    tints = {"blue": (60, 60, 200), "red": (200, 60, 60)}
-    for at, (name, tint) in enumerate(tints.items()):
-        (workplace / "pets" / name).mkdir(parents=True)
-        for n in range(40):
-            scene(100 * at + n, (24, 24), tint).save(workplace / "pets" / name / f"{n}.png")
-    scene(999, (24, 24), tints["red"]).save(workplace / "pets" / "blue" / "wrong.png")
+    tinted(workplace / "pets", 40, (24, 24))
+    scene(999, (24, 24), TINTS["red"]).save(workplace / "pets" / "blue" / "wrong.png")
     found = api.audit_data("pets", only=["labels"])
     first = found.findings["labels"][0]
     assert [tuple(entry[:2]) for entry in first.entries] == [("blue/wrong.png", "blue")]
@@ -126,6 +135,37 @@ def test_likely_wrong_labels(workplace, monkeypatch):
     mine = api.audit_data("pets", only=["labels"], embed=embed)
     assert mine.findings["labels"][0].entries[0].file == "blue/wrong.png"
     assert set(seen) == {(3, 24, 24)}
+
+
+def test_the_labels_of_colour_images_are_judged_by_a_network_of_photos(workplace, monkeypatch):
+    """A network that sees the mean colour, of images of any size."""
+    tinted(workplace / "pets")
+    seen = []
+
+    class Colour(nn.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def forward(self, x):
+            seen.append((self.name, tuple(x.shape[1:])))
+            return x.mean((2, 3))
+
+    monkeypatch.setattr(pretrained, "Features", Colour)
+    api.audit_data("pets", only=["labels"], folds=2)
+    assert set(seen) == {("efficientnet_lite0", (3, 30, 40))}
+
+
+def test_without_that_network_labels_are_judged_by_gradients(workplace, monkeypatch, events):
+    tinted(workplace / "pets")
+
+    def missing(name):
+        raise NotInstalled("start", "imagenet", "needs a package", "install it: photos")
+
+    monkeypatch.setattr(pretrained, "Features", missing)
+    seen, emit = events
+    api.audit_data("pets", only=["labels"], folds=2, emit=emit)
+    assert any("gradients and colours alone" in t and "install it" in t for t in notices(seen))
 
 
 def test_without_the_extra_labels_are_left_out_or_refused(messy, monkeypatch, events):

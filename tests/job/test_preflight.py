@@ -54,6 +54,35 @@ def test_what_is_typed_stands(weights, root):
     assert asked.model.name == "efficientnet_lite2" and asked.train.start == "imagenet"
 
 
+def test_enough_photos_are_fine_tuned(weights, root, monkeypatch, events):
+    monkeypatch.setattr(preflight, "ENOUGH", 6)
+    monkeypatch.setattr(preflight, "PASSES", 24)
+    seen, emit = events
+    train = settled(emit, data=root).train
+    assert (train.freeze, train.keep, train.epochs) == ("stage:4", "best", 4)
+    assert (train.lr, train.layer_decay, train.label_smoothing) == (5e-4, 0.9, 0.1)
+    (said,) = notices(seen)
+    assert "what comes after stage:4 learns for 4 epochs at 0.0005, the best on" in said
+    assert settled(data=root, optimizer="sgd").train.lr == 5e-3
+    monkeypatch.setattr(preflight, "PASSES", 60)
+    assert settled(data=root).train.epochs == 10
+    monkeypatch.setattr(preflight, "ENOUGH", 7)
+    assert settled(data=root).train.freeze == "features"
+
+
+@pytest.mark.parametrize("typed", [{"epochs": 3}, {"lr": 0.001}])
+def test_who_types_how_long_fine_tunes(weights, root, typed):
+    train = settled(data=root, **typed).train
+    assert train.freeze == "stage:4"
+    assert all(getattr(train, name) == value for name, value in typed.items())
+
+
+def test_frozen_features_leave_nothing_to_fine_tune(weights, root, monkeypatch):
+    monkeypatch.setattr(preflight, "ENOUGH", 1)
+    train = settled(data=root, freeze="features").train
+    assert (train.layer_decay, train.keep, train.label_smoothing) == (1.0, "last", 0.0)
+
+
 def test_so_does_what_a_recipe_says(weights, root):
     base = recipe.parse('[train]\nfreeze = "stem"', "r.toml")
     asked = preflight.settle(recipe.resolve({"data": root}, recipe=base), lambda event: None)
@@ -72,10 +101,12 @@ def test_others_are_trained_from_scratch(weights, root, events, typed):
     ("size", "mode", "found"),
     [((64, 30), "RGB", True), ((80, 70), "L", False), ((63, 63), "RGB", False)],
 )
-def test_photos_are_in_colour_and_large(tmp_path, size, mode, found):
+def test_photos_are_in_colour_and_large_or_few(tmp_path, monkeypatch, size, mode, found):
     root = photos(tmp_path / "photos", ("cat", "dog"), 3, size=size, mode=mode)
     (root / "cat" / "broken.png").write_bytes(b"")
-    assert bool(preflight.photos_in(str(root))) == found
+    assert bool(preflight.photos_in(str(root))) == found  # as of many: see conftest.py
+    monkeypatch.setattr(preflight, "SMALL", 7)
+    assert bool(preflight.photos_in(str(root))) == (mode == "RGB")
 
 
 def test_no_folder_has_no_photos(tmp_path):

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from listening import notices
+from listening import notices, warnings_in
 from photos import scene
 from quick import QUICK, same_weights
 
 import convscope as cs
 from convscope.errors import BadArgument, RunError
 from convscope.evaluation import features, predictions
+from convscope.job import probe, tune
 from convscope.models import build, pretrained
 from convscope.models.pretrained import Weights
 
@@ -77,11 +78,58 @@ def test_a_run_that_ends_at_the_probe_goes_on_to_the_same_bits(begun, cache):
     assert again.metrics.accuracy == whole.metrics.accuracy
 
 
-@pytest.mark.parametrize("bound", [{"time_budget": "1m"}, {"max_memory": "9GB"}])
-def test_a_bound_that_a_fitted_layer_does_not_keep_is_refused(begun, bound):
+def test_a_bound_of_memory_is_refused(begun):
     with pytest.raises(BadArgument, match="is kept by the steps of training"):
-        cs.train("mnist", start="begun", freeze="features", out="a", **bound)
+        cs.train("mnist", start="begun", freeze="features", out="a", max_memory="9GB")
     assert not Path("a").exists()
+
+
+def test_features_that_take_longer_than_there_is_time_are_refused(begun, monkeypatch):
+    monkeypatch.setattr(probe.Frozen, "seconds", lambda self, splits: 40.0 + len(splits))
+    with pytest.raises(BadArgument, match=r"time_budget=40 s: .* features .* take 42") as caught:
+        cs.train("mnist", start="begun", freeze="features", out="a", time_budget="40s")
+    assert "try 1 min" in caught.value.remedy and not Path("a").exists()
+    run = cs.train("mnist", start="begun", freeze="features", out="a", time_budget="10m")
+    assert run.recipe.train.freeze == "features"
+
+
+def test_features_that_are_kept_take_no_time(begun, bars):
+    frozen = probe.Frozen(cs.load("begun").network, bars, "cpu", cs.silent)
+    assert frozen.seconds(["train", "test"]) > 0
+    frozen.of("train")
+    frozen.of("test")
+    assert frozen.seconds(["train", "test"]) == 0
+
+
+def test_without_time_for_a_step_the_fitted_layer_is_all(begun, monkeypatch, events):
+    seen, emit = events
+    monkeypatch.setattr(tune.budget, "fit", lambda *prices: 0)
+    run = cs.train("mnist", start="begun", out="a", look=False, time_budget="1m", emit=emit)
+    fitted = cs.train("mnist", start="begun", freeze="features", out="b", look=False)
+    assert same_weights(run.path, fitted.path)
+    assert any("no step of fine-tuning fits into the time budget" in t for t in warnings_in(seen))
+    assert (run.recipe.train.freeze, run.recipe.train.epochs) == ("features", 1)
+    assert run.recipe.augment.shift == 0
+
+
+@pytest.mark.parametrize("typed", [{"class_weights": "auto"}, {"sampler": "balanced"}])
+def test_rare_classes_count_more_in_the_last_layer_too(begun, monkeypatch, typed):
+    seen = []
+
+    def fit(*given):
+        seen.append(given[-1])
+        return fitted(*given)
+
+    fitted = probe.probes.fit
+    monkeypatch.setattr(probe.probes, "fit", fit)
+    cs.train("mnist", start="begun", freeze="features", out="a", look=False, **typed)
+    labels = np.array(cs.open_data("mnist").splits["train"].labels)
+    counts = np.bincount(np.delete(labels, split_of("a")["val"]))
+    np.testing.assert_allclose(seen[0].weights, counts.mean() / counts, rtol=1e-6)
+
+
+def split_of(path):
+    return json.loads((Path(path) / "split.json").read_text())
 
 
 def test_photos_are_fitted_unasked_by_the_features_of_a_published_network(workplace, monkeypatch):
@@ -102,7 +150,7 @@ def test_photos_are_fitted_unasked_by_the_features_of_a_published_network(workpl
         if name in kept and not name.startswith("head."):
             assert torch.equal(kept[name], value), name
     with pytest.raises(BadArgument, match="--freeze none"):
-        cs.train("pets", out="b", epochs=2)
+        cs.train("pets", out="b", rotate=5.0)
 
 
 def test_what_a_fitted_layer_does_not_use_is_refused(begun):
@@ -113,7 +161,8 @@ def test_what_a_fitted_layer_does_not_use_is_refused(begun):
 
 def test_fine_tuning_begins_where_the_fitted_layer_ends(begun, monkeypatch, events):
     seen, emit = events
-    run = cs.train("mnist", start="begun", **TUNED, out="a", look=False, emit=emit)
+    more = {"keep": "last", "out": "a", "look": False, "emit": emit}
+    run = cs.train("mnist", start="begun", **TUNED, **more)
     before, after = weights(begun), weights(run.path)
     assert not torch.equal(after["features.0.weight"], before["features.0.weight"])
     assert any("last layer fitted" in text for text in notices(seen))

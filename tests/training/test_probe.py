@@ -68,3 +68,27 @@ def test_a_feature_that_is_always_the_same_says_nothing():
     x[:, 3] = 7.0
     found = probe.fit(x, labels, 3, *drawn(2, 90))
     assert np.abs(found.weight[:, 3]).max() < 1e-12 and np.isfinite(found.weight).all()
+
+
+def test_weights_and_priors_are_those_of_the_loss():
+    """Held against scikit-learn's weights, and against labels drawn anew by the prior."""
+    x, labels = drawn(1, 300)
+    labels = np.where(labels == 2, np.arange(300) % 2, labels)  # two of three classes
+    labels[:20] = 2
+    basis = probe._Basis.of(x)
+    turned, weights = basis(x), np.array([0.5, 1.5, 4.0], np.float32)
+    weight, _ = probe._optimum(
+        turned, labels, 3, 0.1, basis.spread, balance=probe.Balance(weights=weights)
+    )
+    theirs = LogisticRegression(
+        C=1 / (0.1 * len(x)), tol=1e-8, max_iter=1000, class_weight=dict(enumerate(weights))
+    ).fit(turned, labels)
+    np.testing.assert_allclose(weight, theirs.coef_, atol=1e-3)
+    prior = np.log(np.bincount(labels) / len(labels)).astype(np.float32)
+    plain = probe._optimum(turned, labels, 3, 0.1, basis.spread)
+    adjusted = probe._optimum(
+        turned, labels, 3, 0.1, basis.spread, balance=probe.Balance(prior=prior)
+    )
+    np.testing.assert_allclose(adjusted[0], plain[0], atol=1e-3)
+    shift = plain[1] - adjusted[1] - prior  # what the loss adds, the bias need not
+    np.testing.assert_allclose(shift, shift.mean(), atol=1e-3)
