@@ -31,6 +31,14 @@ _ABSTAIN: Mapping[str, Any] = {
     **{"error": NUMBER, "threshold": MAYBE},
     **{"answered": int, "wrong": int},
 }
+_FORGETTING: Mapping[str, Any] = {
+    **dict.fromkeys(("accuracy_before", "accuracy_after", "difference", "p"), NUMBER),
+    **{"n": int, "taken_for_new": int, "difference_ci95": list, "per_class": list},
+}
+_KNOWN: Mapping[str, Any] = {
+    **dict.fromkeys(("images", "a_right", "b_right"), int),
+    **{"class": str, "p_holm": NUMBER},
+}
 
 
 @dataclass(frozen=True)
@@ -108,10 +116,13 @@ def read(folder: Path) -> RunFiles:
     metrics = place.read_metrics()
     for row in metrics["per_class"]:
         checked(place.metrics, row, _CLASS)
+    for row in (metrics.get("forgetting") or {}).get("per_class") or ():
+        checked(place.metrics, row, _KNOWN)
     for key, kinds in (
         ("duplicates", _DUPLICATES),
         ("abstain", _ABSTAIN),
         ("ood", {"flagged": int}),
+        ("forgetting", _FORGETTING),
     ):
         if metrics.get(key) is not None:
             checked(place.metrics, metrics[key], kinds, f"{key} is no")

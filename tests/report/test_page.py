@@ -18,6 +18,7 @@ from PIL import Image
 
 from convscope.errors import RunError
 from convscope.evaluation.calibration import calibrate
+from convscope.evaluation.paired import forgetting
 from convscope.insight.anatomy import Row, Summary
 from convscope.report import write_card, write_report
 
@@ -115,6 +116,23 @@ def test_links_lead_somewhere_and_ids_are_unique(make: Any) -> None:
     scrolling = [a for _, a in page.tags if (a.get("class") or "").startswith("scroll")]
     assert scrolling
     assert all(a["tabindex"] == "0" and a["aria-label"] for a in scrolling)
+
+
+def test_what_was_forgotten_of_old_classes(make: Any) -> None:
+    folder, images = make()
+    place = folder / "metrics.json"
+    m = json.loads(place.read_text())
+    m["forgetting"] = forgetting("1122", "1122", "1323", "12") | {"from": "a"}
+    place.write_text(json.dumps(m))
+    text, _ = written(folder, images)
+    assert "50.00% right, 100.00% before: -50.00 points" in text and "2 taken for a new" in text
+    assert cells(text, "forgetting")[1:] == [
+        [name, "2", percent(1, 1), percent(0.5, 1), "1.000"] for name in "12"
+    ]
+    del m["forgetting"]["per_class"][0]["p_holm"]
+    place.write_text(json.dumps(m))
+    with pytest.raises(RunError, match="p_holm is not there"):
+        written(folder, images)
 
 
 def test_headline_says_what_metrics_say(make: Any) -> None:
