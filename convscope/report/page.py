@@ -216,6 +216,8 @@ def _curves(run: RunFiles, found: Sequence[Finding], seen: Evidence) -> str:
             else "; validation is judged at its end."
         )
     ]
+    if run.fitted:
+        notes = ["The last layer was fitted to its optimum; both figures are of what was fitted."]
     if seen.counted in COUNTED:
         notes.append(COUNTED[seen.counted])
     if seen.start_kept:

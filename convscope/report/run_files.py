@@ -41,6 +41,9 @@ _KNOWN: Mapping[str, Any] = {
 }
 
 
+HOW = ("padding", "magnitude")  # of augmentation: how it is done, where it is
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """What the page and the card are written from, read and checked."""
@@ -66,7 +69,13 @@ class RunFiles:
     @property
     def augmented(self) -> bool:
         """Whether the training images were changed on the way."""
-        return any(value not in (0, False, "", "none") for value in self.table("augment").values())
+        changes = {k: v for k, v in self.table("augment").items() if k not in HOW}
+        return any(changes.values())
+
+    @property
+    def fitted(self) -> bool:
+        """Whether its last layer was fitted to features, and nothing else learnt."""
+        return len(self.history) == 1 and self.history[0]["lr"] == 0
 
     @property
     def smoothing(self) -> float:

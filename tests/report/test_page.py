@@ -21,6 +21,7 @@ from convscope.evaluation.calibration import calibrate
 from convscope.evaluation.paired import forgetting
 from convscope.insight.anatomy import Row, Summary
 from convscope.report import write_card, write_report
+from convscope.report.run_files import read
 
 NASTY = '<script>alert("1")</script>'
 ANATOMY = Summary(
@@ -565,3 +566,20 @@ def test_without_validation_nothing_is_said_of_it(make: Any) -> None:
     text = written(folder, images)[0]
     assert "Before and after the temperature" not in text and "are answered" not in text
     assert "is its only way to say that it does not know" in write_card(folder).read_text()
+
+
+def test_a_fitted_layer_has_no_epochs_of_augmented_images(make: Any) -> None:
+    folder, images = make()
+    assert "gathered during the epoch" in written(folder, images)[0]
+    rows = [json.loads(row) for row in (folder / "history.jsonl").read_text().splitlines()]
+    (folder / "history.jsonl").write_text(json.dumps(rows[0] | {"lr": 0.0}) + "\n")
+    text, _ = written(folder, images)
+    assert "was fitted to its optimum" in text and "gathered during the epoch" not in text
+
+
+@pytest.mark.parametrize(("line", "so"), [("flip = true", True), ("padding = 'edge'", False),
+                                          ("magnitude = 9", False), ("crop = 0.7", True)])  # fmt: skip
+def test_how_images_would_be_moved_is_no_augmentation(make: Any, line: str, so: bool) -> None:
+    folder, _ = make()
+    (folder / "recipe.toml").write_text(f"[augment]\n{line}\n")
+    assert read(folder).augmented is so
