@@ -181,7 +181,8 @@ def _plan(train: Train) -> str:
     kept = train.last_layer == "kept"
     if train.freeze == "features" and not kept:
         return "the last layer is fitted to its features, all else stays (--freeze none fine-tunes)"
-    part = "all layers learn" if train.freeze == "none" else f"what follows {train.freeze} learns"
+    after = f"what comes after {train.freeze} learns"
+    part = "all layers learn" if train.freeze == "none" else after
     epochs = plural(train.epochs, "epoch")
     best = ", the best on validation kept" if train.keep == "best" else ""
     if kept:
