@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+from torch import nn
+
 import convscope as cs
 from convscope.models import build
 from convscope.models.inception import InceptionA
@@ -49,6 +52,35 @@ CHINESE = {
     "output": "输出",
     "stride 1": "步幅 1",
     "sum": "求和",
+    "linear probe": "线性探测",
+    "fine-tuning": "微调",
+    "stem": "茎部",
+    "stage": "阶段",
+    "last layer": "最后一层",
+    "features": "特征",
+    "learns": "学习",
+    "stays": "不变",
+    "slowly": "慢慢学习",
+    "fold": "折",
+    "network": "网络",
+    "judged": "评估",
+    "learnt from": "用来学习",
+    "left": "左",
+    "right": "右",
+    "trunk": "主干",
+    "side by side": "并排",
+    "left digit": "左边的数字",
+    "right digit": "右边的数字",
+    "their sum": "两数之和",
+    "larger one": "较大的一个",
+    "shared": "共用",
+    "old network": "旧网络",
+    "new network": "新网络",
+    "cut": "剪下",
+    "join": "拼接",
+    "new layers": "新的层",
+    "new head": "新的头",
+    "head": "头",
 }
 
 
@@ -291,12 +323,129 @@ def channels(chinese: bool) -> Canvas:
     return canvas
 
 
+def start(chinese: bool) -> Canvas:
+    """What learns of a network with ImageNet's weights: in a linear probe, and in fine-tuning."""
+    from convscope.models import surgery
+
+    with torch.device("meta"):
+        network = build("efficientnet_lite0", 3, 3, (224, 224))
+    last = sum(p.numel() for p in surgery.output_layer(network)[1].parameters())
+    rest = sum(p.numel() for p in network.parameters()) - last
+    assert network.features is not None
+    stages = surgery.stages(network, (224, 224))
+    kept = sum(p.numel() for p in network.features[: stages[3]].parameters())
+    canvas = Canvas(640, 270, chinese)
+    for row, (name, tuned) in enumerate((("{linear probe}", False), ("{fine-tuning}", True))):
+        y = 34 + 124 * row
+        canvas.text(12, y - 14, name, 16, BLUE, bold=True)
+        widths = [(f"{{stem}} … {{stage}} {len(stages) - 1}", 250, False, kept),
+                  (f"… {{stage}} {len(stages)}", 170, tuned, rest - kept),
+                  ("{last layer}", 130, True, last)]  # fmt: skip
+        x = 12.0
+        for n, (what, width, learns, count) in enumerate(widths):
+            fill = PALE if learns else SAND
+            canvas.box(x, y + 6, width, 44, fill, BLUE if learns else QUIET, 6)
+            canvas.text(x + width / 2, y + 28, what, 15, anchor="middle")
+            said = "{stays}" if not learns else "{slowly}" if n == 1 else "{learns}"
+            colour = BLUE if learns else QUIET
+            canvas.text(x + width / 2, y + 64, said, 14, colour, "middle", learns)
+            canvas.text(x + width / 2, y + 83, f"{count:,}", 14, RED, "middle")
+            x += width + 24
+            if n < 2:
+                canvas.line((x - 24, y + 28), (x - 1, y + 28))
+    canvas.text(628, 258, f"{last + rest:,} {{parameters}}", 14, RED, "end", bold=True)
+    return canvas
+
+
+def folds(chinese: bool) -> Canvas:
+    """Three folds, and which of them each of three networks learns from."""
+    canvas = Canvas(560, 196, chinese)
+    for fold in range(3):
+        canvas.text(200 + 130 * fold, 18, f"{{fold}} {fold + 1}", 15, BLUE, "middle", bold=True)
+        y = 36 + 52 * fold
+        canvas.text(12, y + 20, f"{{network}} {fold + 1}", 15)
+        for other in range(3):
+            judged = other == fold
+            fill, line = (PALE, BLUE) if judged else (SAND, QUIET)
+            canvas.box(140 + 130 * other, y, 120, 40, fill, line, 5, 2 if judged else 1)
+            said = "{judged}" if judged else "{learnt from}"
+            colour = BLUE if judged else QUIET
+            canvas.text(200 + 130 * other, y + 20, said, 14, colour, "middle", judged)
+    return canvas
+
+
+def parts(chinese: bool) -> Canvas:
+    """Part of one network cut out and joined to new layers, with the shapes between them."""
+    old = build("cnn", 10, 1, (28, 28))
+    trunk = cs.cut(old, "stage:2", (28, 28))
+    new = cs.join(trunk, nn.Conv2d(32, 8, 3), nn.ReLU(), classes=3, size=(1, 28, 28), freeze=[0])
+    count = sum(p.numel() for p in trunk.parameters())
+    learnt = {name: p.numel() for name, p in new.named_parameters() if p.requires_grad}
+    layers = sum(n for name, n in learnt.items() if name.startswith("features"))
+    canvas = Canvas(640, 250, chinese)
+    rows = [
+        ("{old network}", [("{features}: {stage} 1, 2", 220, PALE), ("{stage} 3", 120, "white"),
+                           ("{head}", 120, "white")]),
+        ("{new network}", [("{features}: {stage} 1, 2", 220, PALE), ("{new layers}", 120, SAND),
+                           ("{new head}", 120, SAND)]),
+    ]  # fmt: skip
+    for row, (name, boxes) in enumerate(rows):
+        y, x = 28 + 124 * row, 12.0
+        canvas.text(x, y - 12, name, 16, BLUE, bold=True)
+        for n, (what, width, fill) in enumerate(boxes):
+            canvas.box(x, y + 4, width, 44, fill, BLUE if fill == PALE else QUIET, 6)
+            canvas.text(x + width / 2, y + 26, what, 15, anchor="middle")
+            if n < 2:
+                canvas.line((x + width, y + 26), (x + width + 69, y + 26))
+                shape = [["32 x 14 x 14", "32 x 7 x 7"], ["32 x 14 x 14", "8 x 12 x 12"]][row][n]
+                canvas.text(x + width + 35, y + 64, shape, 13, QUIET, "middle")
+            x += width + 70
+    canvas.line((190, 78), (190, 152), colour=BLUE)
+    canvas.text(200, 98, "{cut}", 14, BLUE)
+    for at, number, colour in ((122, count, QUIET), (362, layers, RED), (552, 27, RED)):
+        canvas.text(at, 222, f"{number:,}", 14, colour, "middle")
+    assert sum(learnt.values()) == layers + 27
+    return canvas
+
+
+def pairs(chinese: bool) -> Canvas:
+    """The network of the recipe mnist-pairs: two inputs through one trunk, four heads."""
+    canvas = Canvas(640, 250, chinese)
+    for n, side in enumerate(("{left}", "{right}")):
+        y = 60 + 110 * n
+        canvas.box(12, y, 76, 56, SAND, QUIET, 6)
+        canvas.text(50, y + 18, side, 15, anchor="middle")
+        canvas.text(50, y + 38, "1 x 28 x 28", 11, QUIET, "middle")
+        canvas.line((88, y + 28), (122, y + 28))
+        canvas.box(124, y, 90, 56, PALE, BLUE, 6)
+        canvas.text(169, y + 28, "{trunk}", 15, anchor="middle")
+        canvas.line((214, y + 28), (270, 125))
+        canvas.text(226, y + 62 - 74 * n, "64", 13, QUIET)
+    canvas.line((169, 116), (169, 170), arrow=False, colour=BLUE)
+    canvas.text(176, 143, "{shared}", 13, BLUE)
+    canvas.box(272, 96, 120, 58, "white", QUIET, 6)
+    canvas.text(332, 114, "{side by side}", 14, anchor="middle")
+    canvas.text(332, 136, "128 → 128", 13, QUIET, "middle")
+    heads = [("{left digit}", 10), ("{right digit}", 10), ("{their sum}", 19), ("{larger one}", 3)]
+    for n, (what, count) in enumerate(heads):
+        y = 12 + 59 * n
+        canvas.line((392, 125), (440, y + 22))
+        canvas.box(442, y, 186, 44, PALE, BLUE, 6)
+        canvas.text(535, y + 14, what, 14, anchor="middle")
+        canvas.text(535, y + 32, f"{count} {{classes}}", 12, QUIET, "middle")
+    return canvas
+
+
 DIAGRAMS: dict[str, Callable[[bool], Canvas]] = {
     "a-network": network,
     "b-inception": inception,
     "b-shortcuts": shortcuts,
     "c-batch": batch,
     "d-channels": channels,
+    "f-folds": folds,
+    "f-start": start,
+    "g-pairs": pairs,
+    "g-parts": parts,
 }
 
 

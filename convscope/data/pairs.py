@@ -56,7 +56,7 @@ class PairsSource:
             chunks = {}
             for seed, split in enumerate(found.counts):
                 (whole,) = found.chunks[split]
-                chunks[split] = [_pairs(whole, np.random.default_rng(seed))]
+                chunks[split] = [paired(whole, np.random.default_rng(seed))]
             yield Contents(COLUMNS, found.counts, chunks, found.stamp, str(self.locate()))
 
     def remarks(self, pack: Pack) -> Iterable[Notice]:
@@ -64,7 +64,7 @@ class PairsSource:
         return ()
 
 
-def _pairs(whole: Chunk, random: np.random.Generator) -> Chunk:
+def paired(whole: Chunk, random: np.random.Generator) -> Chunk:
     """The images, side by side with the same ones in another order."""
     images, labels = whole.values["image"], np.asarray(whole.values["label"], np.int64)
     other = random.permutation(len(labels))
