@@ -141,6 +141,23 @@ def balanced(found: Mapping[str, Any]) -> str:
     )
 
 
+def forgotten(found: Mapping[str, Any]) -> str:
+    """In words, what ``metrics.json`` has of the images of classes that were known before.
+
+    >>> found = {"accuracy_before": 0.95, "accuracy_after": 0.9, "difference": -0.05, "n": 200}
+    >>> forgotten({**found, "difference_ci95": [-0.09, -0.01], "taken_for_new": 6})
+    '90.00% right, 95.00% before: -5.00 points (95% interval -9.00 to -1.00, 200 images, 6 taken
+    for a new class)'
+    """
+    low, high = found["difference_ci95"]
+    return (
+        f"{found['accuracy_after']:.2%} right, {found['accuracy_before']:.2%} before: "
+        f"{100 * found['difference']:+.2f} points (95% interval {100 * low:+.2f} to "
+        f"{100 * high:+.2f}, {plural(found['n'], 'image')}, {found['taken_for_new']:,} taken for a "
+        "new class)"
+    )
+
+
 def answers(found: Mapping[str, Any], n: int) -> str:
     """In words, what ``metrics.json`` has of the answers to ``n`` images.
 

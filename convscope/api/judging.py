@@ -33,6 +33,8 @@ from convscope.predicting.prediction import Prediction
 from convscope.run import RunFolder
 from convscope.trained import load
 
+OF_TRAINING = ("forgetting", "start_kept")  # figures that another look does not change
+
 
 def evaluate(
     path: str | Path,
@@ -102,6 +104,7 @@ def evaluate(
     }
     if split == "test":
         right = outputs[main].argmax(axis=1) == records.targets[main]
+        found |= {name: stored[name] for name in OF_TRAINING if name in stored}
         found["duplicates"] = duplicates.found_in(pack).as_json(right)
         predictions.write_predictions(
             place.predictions,

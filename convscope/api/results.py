@@ -45,6 +45,8 @@ class Metrics:
     loss_calibrated: float | None = None  # after the temperature; as runs have it since then
     abstain: dict[str, Any] | None = None  # where validation says it
     ood: dict[str, Any] | None = None
+    forgetting: dict[str, Any] | None = None  # where a run's last layer got new classes besides
+    start_kept: bool = False  # whether no epoch was better on validation than what it began with
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Metrics:

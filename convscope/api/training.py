@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,18 @@ from convscope.api.arguments import (
     spelt_out,
 )
 from convscope.api.results import LearningRate, Run
+from convscope.data.pack import Pack
 from convscope.errors import BadArgument, ConvscopeError, TargetMissed
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
-from convscope.job import preflight
+from convscope.job import going_on, preflight
 from convscope.job.complete import complete
 from convscope.job.defaults import suited
-from convscope.job.prepare import Limits, prepare
+from convscope.job.prepare import Job, Limits, prepare
 from convscope.job.probe import probe
 from convscope.job.tune import tune, write_profile
 from convscope.recipe import Recipe
+from convscope.run import RunFolder
 from convscope.training import budget, finder, memory
 from convscope.training.profile import refuse as refuse_profile
 
@@ -42,6 +45,8 @@ def train(
     recipe: str | Path | Recipe | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    add_class: bool = False,
+    more_epochs: int | None = None,
     augment: bool | str = True,
     check: bool = False,
     time_budget: float | str | None = None,
@@ -65,6 +70,12 @@ def train(
     goes on, to the same weights to the bit; one that is finished is returned as it is; one that
     never began begins. With ``check`` the recipe's claim is held against the result.
 
+    With ``more_epochs`` the finished run ``start`` is trained so many epochs further, as a new run:
+    by its recipe, on the images that it learnt from, from all of its weights, its schedule anew at
+    a tenth of its learning rate; the best weights on validation are kept, those that it began with
+    among them. ``add_class`` goes on from the run ``start`` with data that have new classes besides
+    all of its own (``last_layer="kept"``); ``metrics.forgetting`` says how the old ones fare.
+
     ``time_budget`` (seconds, or ``10m``) fits the epochs so that the whole job ends with it, from
     this call, or from ``began`` of ``time.perf_counter``, to the report. ``max_memory`` (bytes, or
     ``2GB``) fits the images a pass so that the process stays below it. ``log="tensorboard"`` writes
@@ -87,6 +98,10 @@ def train(
         raise BadArgument("profile", True, rule, "leave it out, or the bounds")
     base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
     typed, arguments = given(data, model, options)
+    typed = going_on.with_classes(typed) if add_class else typed
+    before = _before(typed, recipe, more_epochs)
+    if before is not None:
+        base, typed = going_on.under(before.read_recipe()), typed | {"epochs": more_epochs}
     folder = None if out is None else Path(out)
     if resume and folder is None:
         raise BadArgument(
@@ -106,7 +121,9 @@ def train(
             return _checked(Run(place.path), check)
     else:
         place = None
-        asked = preflight.settle(resolved(typed, arguments, base, augment), emit)
+        asked = resolved(typed, arguments, base, augment)
+        asked = going_on.onward(asked, before.read_recipe()) if before else asked
+        asked = preflight.settle(asked, emit)
         named(asked, model)
         _claimed(asked, check)
         _unfitted(asked, limits)
@@ -115,23 +132,60 @@ def train(
     if place is None:
         asked = suited(asked, pack, emit)
     with machine.at_work(asked.train.threads), board.Board(emit) as told:
-        val = place.read_split()["val"] if place is not None and place.split.exists() else None
-        job = tune(probe(prepare(asked, pack, told, limits, val)), begun=place is not None)
+        job = _prepared(asked, pack, told, limits, place, before)
+        job = tune(probe(going_on.adding(job) if add_class else job), begun=place is not None)
         if profile:
             refuse_profile(job.loader.device)
         if place is None:  # everything that can be refused was refused before this
             _claimed(job.recipe, check)
-            place = run.create(pack.name, short(asked.model.name), folder, RUNS)
-            try:
-                files.write_whole(place.recipe, recipes.dumps(job.recipe))
-            except ConvscopeError:
-                place.path.rmdir()  # which holds nothing, and is no run
-                raise
+            place = _created(job, folder)
         told.folder = place.tensorboard if log else None
         if profile:
             write_profile(job, place)
         complete(job, place)
     return _checked(Run(place.path), check)
+
+
+def _before(
+    typed: Mapping[str, Any], recipe: str | Path | Recipe | None, more_epochs: int | None
+) -> RunFolder | None:
+    """The finished run that is trained further, if that is asked for. Raises BadArgument for what
+    decides the same, RunError."""
+    if more_epochs is None:
+        return None
+    for name, value in (("recipe", recipe), ("epochs", typed.get("epochs"))):
+        if value is not None:
+            rule = "is not used with more_epochs (--continue), which decides it"
+            raise BadArgument(name, value, rule, "leave one of them out")
+    return going_on.further(typed.get("start"), more_epochs)
+
+
+def _prepared(
+    asked: Recipe,
+    pack: Pack,
+    emit: Emit,
+    limits: Limits,
+    place: RunFolder | None,
+    before: RunFolder | None,
+) -> Job:
+    """Data and network, with the validation split of the run that is resumed, or trained further.
+    Raises BadArgument, DataError, RunError."""
+    if before is not None:
+        val = going_on.held_out(before, pack)
+        return going_on.held_to(prepare(asked, pack, emit, limits, val), val)
+    begun = place.read_split()["val"] if place is not None and place.split.exists() else None
+    return prepare(asked, pack, emit, limits, begun)
+
+
+def _created(job: Job, folder: Path | None) -> RunFolder:
+    """The folder of a new run, with its recipe. Raises RunError."""
+    place = run.create(job.pack.name, short(job.recipe.model.name), folder, RUNS)
+    try:
+        files.write_whole(place.recipe, recipes.dumps(job.recipe))
+    except ConvscopeError:
+        place.path.rmdir()  # which holds nothing, and is no run
+        raise
+    return place
 
 
 def _same(asked: Recipe, kept: Recipe) -> None:

@@ -76,13 +76,12 @@ app.add_typer(lab.app, name="lab")
 def _spell(why: ConvscopeError) -> str:
     """The error as the command line says it: an option by its flag."""
     if isinstance(why, BadArgument) and why.argument.replace("_", "").isalpha():
-        options = {
-            o
-            for command in _commands().values()
-            for p in command.params
-            for o in (*p.opts, *p.secondary_opts)
-        }
+        params = [p for command in _commands().values() for p in command.params]
+        options = {o for p in params for o in (*p.opts, *p.secondary_opts)}
         flag = f"--{why.argument.replace('_', '-')}"
+        if flag not in options:  # an argument that Python calls otherwise, as start is --from
+            named = (o for p in params if p.name == why.argument for o in p.opts if o[:2] == "--")
+            flag = next(named, flag)
         off = flag.replace("--", "--no-", 1)
         if why.value is False and off in options:
             return f"{off}: {why.rule}; {why.remedy}"

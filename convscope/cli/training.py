@@ -33,6 +33,24 @@ def train(
         Path | None, under(MOST_USED, metavar="DIR", help="Its folder; else runs/DATA-MODEL-N.")
     ] = None,
     resume: Annotated[bool, under("Run", "--resume", help="Go on with the run in --out.")] = False,
+    add_class: Annotated[
+        bool,
+        under(
+            *("Run", "--add-class"),
+            help="Go on from the run of --from with new classes besides its own: with its last "
+            "layer (--last-layer kept); the result says what is forgotten of the old ones.",
+        ),
+    ] = False,
+    more_epochs: Annotated[
+        int | None,
+        under(
+            *("Run", "--continue"),
+            metavar="N",
+            help="Train the finished run of --from N epochs further, as a new run: by its recipe, "
+            "from all its weights, its schedule anew at a tenth of its learning rate (--lr says "
+            "otherwise); the best weights on validation are kept.",
+        ),
+    ] = None,
     check: Annotated[
         bool, under("Run", "--check", help="Exit 3 if the recipe's claim is not reached.")
     ] = False,
@@ -66,13 +84,15 @@ def train(
 ) -> None:
     """Train a network, judge it once on the test split, write a report."""
     began = time.perf_counter()
-    if data is None and fields["recipe"] is None and not (resume and out):
+    by_a_run = (resume and out) or more_epochs is not None
+    if data is None and fields["recipe"] is None and not by_a_run:
         raise BadArgument(
             "DATA", "(not given)", "is needed, or a recipe", "try convscope train mnist"
         )
     of_a_run: dict[str, Any] = {
-        "resume": resume, "check": check, "time_budget": time_budget, "max_memory": max_memory,
-        "log": log, "profile": profile, "no_look": no_look, "k_fold": k_fold,
+        "resume": resume, "add_class": add_class, "more_epochs": more_epochs, "check": check,
+        "time_budget": time_budget, "max_memory": max_memory, "log": log, "profile": profile,
+        "no_look": no_look, "k_fold": k_fold,
     }  # fmt: skip
     if find_lr:
         for name, value in of_a_run.items():
@@ -148,7 +168,7 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
         return
     from convscope.console import without_copies
     from convscope.evaluation import targets
-    from convscope.formatting import answers, balanced
+    from convscope.formatting import answers, balanced, forgotten
 
     figures = run.metrics
     low, high = figures.accuracy_ci95
@@ -160,6 +180,7 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
         f"{figures.n:,} images)\n"
         + "".join(f"{name:13} {said}\n" for name, said in targets.lines(vars(figures)))
         + (f"new images    {without}\n" if without else "")
+        + (f"old classes   {forgotten(figures.forgetting)}\n" if figures.forgetting else "")
         + (f"answers       {answers(figures.abstain, figures.n)}\n" if figures.abstain else "")
         + f"seconds       {seconds:.1f} "
         f"(training and validation {figures.train_seconds:.1f})\n"

@@ -149,6 +149,31 @@ def per_class(
     return rows
 
 
+def forgetting(
+    labels: Sequence[str], before: Sequence[str], after: Sequence[str], classes: Sequence[str]
+) -> dict[str, Any]:
+    """What a network forgot of the ``classes`` that it knew when it learnt others besides: how many
+    of their images it got right before, and gets right after, with the paired interval of the
+    difference and McNemar's p; of which it takes some for a class that is new.
+
+    >>> found = forgetting("xxyy", "xxyy", "xzyy", "xy")
+    >>> found["accuracy_before"], found["accuracy_after"], found["taken_for_new"]
+    (1.0, 0.75, 1)
+    """
+    counts = pairs(labels, before, after)
+    return {
+        "classes": list(classes),
+        "n": counts.n,
+        "accuracy_before": (counts.both + counts.only_a) / counts.n,
+        "accuracy_after": (counts.both + counts.only_b) / counts.n,
+        "difference": counts.difference,
+        "difference_ci95": list(difference_interval(counts)),
+        "p": mcnemar(counts),
+        "taken_for_new": sum(name not in classes for name in after),
+        "per_class": per_class(labels, before, after, classes),
+    }
+
+
 def verdict(counts: Pairs, interval: tuple[float, float], p: float) -> str:
     """What the numbers support, in one sentence.
 

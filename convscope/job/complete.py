@@ -14,14 +14,16 @@ from torch import nn
 
 from convscope import report
 from convscope.data.pack import Pack, Split
+from convscope.data.split import part
 from convscope.errors import RunError, text_of
-from convscope.evaluation import predictions
+from convscope.evaluation import paired, predictions
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Notice
 from convscope.insight import anatomy
 from convscope.job import run_metadata
 from convscope.job.calibrate import calibrate
-from convscope.job.prepare import Head, Job
+from convscope.job.prepare import Job
+from convscope.models import pretrained
 from convscope.models.parts import Classifier
 from convscope.run import RunFolder
 from convscope.training import losses, memory
@@ -61,44 +63,52 @@ def _go_through(job: Job, place: RunFolder) -> None:
         return losses.judged(job.recipe.train, job.loader, found, job.judged.targets)
 
     counts = val, job.finally_judged
-    at = _begun(job.head)
+    at = _begun(job, validate)
     if job.head is not None and job.head.whole:
         job.emit(job.head.end)
         place.write_history(at.history)
     else:
         at = fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, counts, at)
+    if at.start_kept:
+        job.emit(Notice("no epoch is better on validation than what it began with: that is kept"))
     if job.engine is not job.model:  # a buffer that forward put in another's place
         job.model.load_state_dict(job.engine.state_dict())
     if not place.metrics.exists():
-        _judge(job, place, at.train_seconds, at.history)
+        _judge(job, place, at)
     write_pages(place, job.model.cpu(), job.pack, job.emit, job.limits.unseen)
     if job.limits.memory is not None:
         memory.trim()  # the end of a process that imported torch takes 120 MB once more
 
 
-def _begun(head: Head | None) -> Position:
+def _begun(job: Job, validate: Callable[[nn.Module], tuple[float | None, Any]]) -> Position:
     """Where a run stands before its first step; the whole of one that only fits its head."""
-    if head is None:
+    if job.begins_judged:
+        return Position(best_loss=validate(job.engine)[0], best_epoch=-1)
+    if job.head is None:
         return Position()
-    end = head.end
-    if head.whole:
+    end = job.head.end
+    if job.head.whole:
         return Position(epoch=1, train_seconds=end.seconds, history=[asdict(end)])
+    if not job.recipe.train.keeps_best:
+        return Position()
     return Position(best_loss=end.val_loss, best_epoch=-1)
 
 
 def _judged(job: Job, split: Split, stage: str) -> dict[str, NDArray[Any]]:
-    """What the network gives of a split: of validation and of the test split from features that
-    were computed once, where these do not change."""
-    if job.head is not None and job.head.whole:
-        found = None
-        if split is job.pack.splits["test"]:
-            found = job.head.features("test")
-        elif split is job.judged:
-            apart = "val" in job.pack.splits
-            found = job.head.features("val") if apart else job.head.features("train")[job.val]
-        if found is not None:
-            return {main_target(job.pack.columns): job.head.logits(found)}
-    return _outputs(job, job.engine, split, stage)
+    """What the network gives of images: from features that are computed once, where these do not
+    change."""
+    head = job.head
+    if head is None or not head.whole:
+        return _outputs(job, job.engine, split, stage)
+    if split is job.pack.splits["test"]:
+        found = head.features("test")
+    elif split is job.judged:
+        found = (
+            head.features("val") if "val" in job.pack.splits else head.features("train")[job.val]
+        )
+    else:
+        found = head.of_images(split.main_images, stage)
+    return {main_target(job.pack.columns): head.logits(found)}
 
 
 def _outputs(job: Job, model: nn.Module, split: Split, stage: str) -> dict[str, NDArray[Any]]:
@@ -115,7 +125,29 @@ def _outputs(job: Job, model: nn.Module, split: Split, stage: str) -> dict[str, 
     )
 
 
-def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, Any]]) -> None:
+def _forgetting(job: Job, found: NDArray[Any]) -> dict[str, Any] | None:
+    """Where a run's last layer was kept and has new classes besides: how the test images of the old
+    ones are told by that run, over its own classes, and by this one, over all. None elsewhere, and
+    where there are no such images."""
+    weights, classes = job.weights, job.pack.main_classes
+    if weights is None or not job.adds_classes:
+        return None
+    target, test = main_target(job.pack.columns), job.pack.splits["test"]
+    old = [classes.index(name) for name in weights.classes]
+    chosen = np.flatnonzero(np.isin(test.targets[target], old))
+    if not len(chosen):
+        job.emit(Notice("forgetting is not measured: no test image is of a class that was known"))
+        return None
+    assert isinstance(job.model, Classifier)
+    before = pretrained.restored(job.model, weights)
+    told = _outputs(job, before, part(test, chosen), "judge the start")[target]
+    labels, after = ([classes[i] for i in one[chosen]] for one in (test.targets[target], found))
+    was = [weights.classes[i] for i in told.argmax(axis=1)]
+    figures = paired.forgetting(labels, was, after, weights.classes)
+    return {"from": weights.start, **figures}
+
+
+def _judge(job: Job, place: RunFolder, at: Position) -> None:
     """Calibrate on validation, then look at the test split, once."""
 
     def validate(split: Split) -> dict[str, NDArray[Any]]:
@@ -130,7 +162,9 @@ def _judge(job: Job, place: RunFolder, seconds: float, history: list[dict[str, A
     predictions.write_predictions(
         place.predictions, found, test.targets, job.pack.columns, temperatures, names=test.files
     )
-    run_metadata.write_metrics(job, place, found, calibration, temperatures, took, seconds, history)
+    said = found[main_target(job.pack.columns)].argmax(axis=1)
+    forgotten = _forgetting(job, said)
+    run_metadata.write_metrics(job, place, found, calibration, temperatures, took, at, forgotten)
 
 
 def write_pages(

@@ -22,7 +22,8 @@ def suited(asked: Recipe, pack: Pack, emit: Emit) -> Recipe:
     their own defaults."""
     if not (sources.is_folder(asked.data.name) or sources.is_table(asked.data.name)):
         return asked
-    fitted = asked.train.started and asked.train.freeze == "features"  # to images as they are
+    train = asked.train  # a layer is fitted to images as they are
+    fitted = train.started and train.freeze == "features" and train.last_layer == "new"
     return _kept(asked if fitted else _augmented(asked, pack, emit), pack, emit)
 
 

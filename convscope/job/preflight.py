@@ -120,11 +120,10 @@ def _count(photos: Photos | None) -> str:
 
 
 def _from_scratch(asked: Recipe) -> Recipe:
-    if asked.train.freeze != "none":
-        rule = "is not used where training starts from scratch"
-        raise BadArgument(
-            "freeze", asked.train.freeze, rule, "leave it out, or add --from imagenet"
-        )
+    for name in ("freeze", "last_layer", "batch_norm"):
+        if (value := getattr(asked.train, name)) != getattr(Train, name):
+            rule = "is not used where training starts from scratch"
+            raise BadArgument(name, value, rule, "leave it out, or add --from imagenet or a run")
     return asked.measured(start="none")
 
 
@@ -143,13 +142,17 @@ def _begun(
         height, width = weights.size
         wanted |= {"image_size": f"{height}x{width}", "resize_mode": weights.fit}
     freeze, published = asked.train.freeze, weights.start == "imagenet"
+    kept = asked.train.last_layer == "kept"
+    if kept and not weights.classes:
+        rule = "needs the names of the classes that it knew, which only a run has"
+        raise BadArgument("last_layer", "kept", rule, "leave it out, or begin from a run (--from)")
     if published:
         wanted |= {"batch_size": PASS, "eval_batch": PASS}
         if asked.origin.get("train.freeze", "default") == "default":
             steered = any(asked.origin.get(f"train.{name}") == "typed" for name in STEERED)
             enough = photos is not None and photos.count >= ENOUGH
             freeze = wanted["freeze"] = TOP if steered or enough else "features"
-    if freeze != "features":
+    if freeze != "features" or kept:
         wanted |= {"lr": LR[asked.train.optimizer], "keep": "best"}
         if published:
             count = PASSES if photos is None else photos.count
@@ -175,13 +178,17 @@ def _begun(
 
 def _plan(train: Train) -> str:
     """What learns of a network that begins from other weights, in words."""
-    if train.freeze == "features":
+    kept = train.last_layer == "kept"
+    if train.freeze == "features" and not kept:
         return "the last layer is fitted to its features, all else stays (--freeze none fine-tunes)"
-    part = "all layers" if train.freeze == "none" else f"what comes after {train.freeze}"
+    after = f"what comes after {train.freeze} learns"
+    part = "all layers learn" if train.freeze == "none" else after
     epochs = plural(train.epochs, "epoch")
     best = ", the best on validation kept" if train.keep == "best" else ""
+    if kept:
+        return f"its last layer is kept, {part} for {epochs} at {train.lr:g}{best}"
     last = "the last layer is fitted first"
-    return f"{last}, then {part} learns for {epochs} at {train.lr:g}{best} (--freeze features: not)"
+    return f"{last}, then {part} for {epochs} at {train.lr:g}{best} (--freeze features: not)"
 
 
 def recipe_key(flat: str) -> str:

@@ -72,11 +72,12 @@ class Limits:
 
 class Head(NamedTuple):
     """A last layer as it was fitted to features: the ``end`` of that as of an epoch, the
-    ``features`` of a split by its name, float32 [N,F], their ``logits``; ``whole`` where nothing
-    is to be trained beside it."""
+    ``features`` of a split by its name, float32 [N,F], those ``of_images`` that are in none, by a
+    stage's name, their ``logits``; ``whole`` where nothing is to be trained beside it."""
 
     end: EpochEnd
     features: Callable[[str], NDArray[np.float32]]
+    of_images: Callable[[NDArray[np.uint8], str], NDArray[np.float32]]
     logits: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     whole: bool
 
@@ -107,13 +108,28 @@ class Job:
     head: Head | None = None
 
     @property
-    def only_last_learns(self) -> bool:
-        """Whether it begins from other weights, and all but a last linear layer stays so."""
-        if self.weights is None:
+    def only_fits(self) -> bool:
+        """Whether it begins from other weights, and all but a new last linear layer stays so: that
+        one is fitted, and no step follows."""
+        if self.weights is None or self.recipe.train.last_layer == "kept":
             return False
         name, last = surgery.output_layer(self.model)
         learning = (one for one, p in self.model.named_parameters() if p.requires_grad)
         return isinstance(last, nn.Linear) and all(one.startswith(f"{name}.") for one in learning)
+
+    @property
+    def begins_judged(self) -> bool:
+        """Whether the weights that it begins with are those to keep until an epoch is better."""
+        train = self.recipe.train
+        kept = self.weights is not None and train.last_layer == "kept"
+        return kept and train.keeps_best and len(self.judged) > 0
+
+    @property
+    def adds_classes(self) -> bool:
+        """Whether it keeps a run's last layer, and has new classes besides."""
+        if self.weights is None or self.recipe.train.last_layer == "new":
+            return False
+        return len(self.pack.main_classes) > len(self.weights.classes)
 
     @property
     def outliers(self) -> int:
@@ -126,7 +142,8 @@ class Job:
     def finally_judged(self) -> int:
         """How many images are judged after the last epoch."""
         unlike = len(ood.OUTLIERS) * self.outliers
-        return len(self.judged) + unlike + len(self.pack.splits["test"])
+        tests = 1 + self.adds_classes  # the run that it began from is judged, too
+        return len(self.judged) + unlike + tests * len(self.pack.splits["test"])
 
     def laid_out(self, memory_format: str) -> Job:
         """The same with weights, in place, and batches in this memory format."""
@@ -199,7 +216,7 @@ def prepare(
     model = build(asked, pack)
     inputs = {name: tensor_of(values) for name, values in train.inputs.items()}
     targets = {name: torch.from_numpy(values) for name, values in train.targets.items()}
-    weights = _begun(model, asked, pack) if asked.train.started else None
+    weights = _begun(model, asked, pack, emit) if asked.train.started else None
     if weights is None:
         if asked.data.normalise:
             for name, layer in normalisers(model, inputs).items():
@@ -267,15 +284,18 @@ def _learnt(asked: Recipe, train: Split, held: NDArray[np.int64]) -> NDArray[np.
     return indices
 
 
-def _begun(model: nn.Module, asked: Recipe, pack: Pack) -> Weights:
+def _begun(model: nn.Module, asked: Recipe, pack: Pack, emit: Emit) -> Weights:
     """What a network begins from, once it has it, and is frozen as the recipe says. Raises
     BadArgument, also for data of several inputs or targets."""
     if not isinstance(model, Classifier):
         rule = "is for data of one image and one class"
         raise BadArgument("start", asked.train.start, rule, "leave it out")
-    weights = pretrained.find(asked.train.start, asked.model.name)
-    pretrained.begin(model, weights)
-    surgery.keep_statistics(model)
+    weights, kept = pretrained.find(asked.train.start, asked.model.name), asked.train.last_layer
+    if weights.classes:
+        emit(Notice(pretrained.side_by_side(weights.classes, pack.main_classes)))
+    pretrained.begin(model, weights, pack.main_classes if kept == "kept" else None)
+    if asked.train.batch_norm == "kept":
+        surgery.keep_statistics(model)
     surgery.freeze(model, asked.train.freeze, pack.main_image.size)
     return weights
 
@@ -330,7 +350,7 @@ def _tried(job: Job) -> Recipe:
     asked, pack, train = job.recipe, job.pack, job.recipe.train
     judged = len(job.judged), job.outliers, len(pack.splits["test"])
     passes = trial.Passes.of(job.loader.sizes(), train.micro_batch, judged, train.eval_batch)
-    most = TRIED if job.only_last_learns else job.probed
+    most = TRIED if job.only_fits else job.probed
     passes = passes if most is None else passes.at_most(most)
     batch, losses = next(job.loader.epoch(0)), losses_of(job.loader, train)
     rebuild = functools.partial(build, asked, pack)

@@ -4,6 +4,7 @@ linear probe, then fine-tuning)."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import replace
 
@@ -29,16 +30,18 @@ from convscope.training.losses import Loss, class_counts, losses_of
 
 def probe(job: Job) -> Job:
     """The job with its last layer fitted to the features of its training images, where it begins
-    from other weights and ends in a linear layer that gets what nothing else changes; else as it
-    is."""
+    from other weights and ends in a new linear layer that gets what nothing else changes; else as
+    it is."""
     (target, column), *others = job.pack.targets.items()
-    if not job.recipe.train.started or others or not isinstance(column, Class):
+    train = job.recipe.train
+    new = train.started and train.last_layer == "new"
+    if not new or others or not isinstance(column, Class):
         return job
     assert isinstance(job.model, Classifier)
     network = surgery.backbone(job.model)
-    if network is None or not (job.only_last_learns or job.recipe.train.freeze != "features"):
+    if network is None or not (job.only_fits or job.recipe.train.freeze != "features"):
         return job
-    if job.only_last_learns:
+    if job.only_fits:
         _unbounded(job.limits)
         job = replace(job, recipe=_of_probe(job.recipe))
     began = time.perf_counter()
@@ -76,7 +79,8 @@ def probe(job: Job) -> Job:
             f"(L2 penalty {found.penalty:g}, chosen {found.chosen}){on}"
         )
     )
-    return replace(job, head=Head(end, frozen.of, found.logits, whole=job.only_last_learns))
+    head = Head(end, frozen.of, frozen.of_images, found.logits, whole=job.only_fits)
+    return replace(job, head=head)
 
 
 REMEDY = "leave it out, fine-tune (--freeze none), or train from scratch (--from none)"
@@ -129,7 +133,7 @@ def _in_time(frozen: Frozen, job: Job) -> None:
     limits = job.limits
     if limits.seconds is None:
         return
-    wanted = [name for name in job.pack.splits if name != "test" or job.only_last_learns]
+    wanted = [name for name in job.pack.splits if name != "test" or job.only_fits]
     needed = frozen.seconds(wanted)
     gone = time.perf_counter() - limits.began
     if gone + needed > limits.seconds * budget.AIM:
@@ -162,6 +166,14 @@ class Frozen:
 
     def _key(self, split: str) -> str:
         return features.key_of(self.pack.digest, split, self.digest, str(self.network))
+
+    def of_images(self, images: NDArray[np.uint8], stage: str) -> NDArray[np.float32]:
+        """float32 [N,F] of images uint8 [N,C,H,W] that may be in no split."""
+        content = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+        key = features.key_of(content, images.shape, self.digest, str(self.network))
+        return features.features_of(
+            self.network, images, key, device=self.device, emit=self.emit, stage=stage
+        )
 
     def of(self, split: str) -> NDArray[np.float32]:
         """float32 [N,F] of a split, in its order."""

@@ -18,6 +18,7 @@ from convscope.evaluation.targets import main_target
 from convscope.job.prepare import Job
 from convscope.models import store
 from convscope.run import RunFolder
+from convscope.training.checkpoint import Position
 
 
 def begin(job: Job, place: RunFolder) -> None:
@@ -121,14 +122,14 @@ def write_metrics(
     calibration: Calibration,
     temperatures: Mapping[str, float],
     eval_seconds: float,
-    train_seconds: float,
-    history: list[dict[str, Any]],
+    at: Position,
+    forgetting: Mapping[str, Any] | None,
 ) -> None:
     """Write ``metrics.json``: what the outputs for the test records say, and how long it took."""
     pack = job.pack
     truth, main = pack.splits["test"].targets, main_target(pack.columns)
-    trained = sum(row["seconds"] for row in history)
-    learnt = sum(row["seconds"] * row["images_per_second"] for row in history)  # images
+    trained = sum(row["seconds"] for row in at.history)
+    learnt = sum(row["seconds"] * row["images_per_second"] for row in at.history)  # images
     files.write_json(
         place.metrics,
         {
@@ -137,8 +138,10 @@ def write_metrics(
             **calibration.measure(found[main], truth[main]),
             "duplicates": job.duplicates.as_json(found[main].argmax(axis=1) == truth[main]),
             "test_looks": 1,
-            "train_seconds": train_seconds,
+            "train_seconds": at.train_seconds,
             "eval_seconds": eval_seconds,
             "images_per_second": learnt / trained,
+            **({"start_kept": True} if at.start_kept else {}),
+            **({"forgetting": forgetting} if forgetting else {}),
         },
     )

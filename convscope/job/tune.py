@@ -116,7 +116,8 @@ def _within_time(job: Job, seconds: float) -> Recipe | None:
     room = deadline - time.perf_counter()
     prices = budget.measure(job.rehearsal(), room, len(job.judged), job.finally_judged)
     room = deadline - time.perf_counter()
-    steps = budget.fit(room - (0 if limits.unseen else LOOK), epoch, prices)
+    room -= (0 if limits.unseen else LOOK) + (prices.end if job.begins_judged else 0)
+    steps = budget.fit(room, epoch, prices)
     if not steps and job.head is not None:
         return None
     if not steps:

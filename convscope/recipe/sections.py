@@ -93,6 +93,12 @@ class Train:
 
     start: str = _network("auto", "Weights to begin from: {values}.", START, "try imagenet")
     freeze: str = _network("none", "What stays as it began: {values}.", FREEZE, "try features")
+    last_layer: str = _network("new",
+        "Of a run that is begun from: {values}; kept: a row for each class it knew, by name.",
+        one_of("new", "kept"), "try kept")
+    batch_norm: str = _network("kept",
+        "Statistics of batch norm that training begins from: {values}.",
+        one_of("kept", "learning"), "try learning")
     layer_decay: float = _train(
         1.0, "The learning rate of a layer as a share of that of the next one; 1: all have one.",
         Rule(lambda v: 0 < v <= 1, "a share, 0 < {name} <= 1"), "try 0.8")

@@ -205,6 +205,7 @@ def overfitting(seen: Evidence) -> Finding | None:
         return None
     saved = f" Epoch {at['epoch']} was kept." if seen.best else ""
     saved = f" Early stopping kept epoch {at['epoch']}." if seen.patience else saved
+    saved = " What it began with was kept." if seen.start_kept else saved
     return Finding(
         "overfitting",
         f"It overfits: after epoch {at['epoch']} the validation loss rose from {losses[best]:.3f} "

@@ -31,7 +31,8 @@ class Evidence:
     those of the test split, ``confidence`` is the mean probability of what was said of them.
 
     ``patience`` is that of early stopping, 0 without. With it, or ``best``, the weights of the
-    epoch of the lowest validation loss are kept, else the last. ``counted`` is that of
+    epoch of the lowest validation loss are kept, or those that it began with (``start_kept``), else
+    the last. ``counted`` is that of
     :class:`~convscope.events.EpochEnd`. ``duplicates`` is that of ``metrics.json``, empty where a
     run has none.
     """
@@ -46,6 +47,7 @@ class Evidence:
     augmented: bool = False
     patience: int = 0
     best: bool = False
+    start_kept: bool = False
     counted: str = ""
     duplicates: Mapping[str, Any] = field(default_factory=dict)
 
@@ -100,6 +102,7 @@ def evidence(run: RunFiles, confidence: float | None) -> Evidence:
         augmented=run.augmented,
         patience=patience,
         best=train.get("keep") == "best",
+        start_kept=run.metrics.get("start_kept") is True,
         counted=str(run.history[-1].get("counted", "")) if run.history else "",
         duplicates=run.duplicates,
     )

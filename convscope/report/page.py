@@ -15,7 +15,7 @@ import numpy as np
 from convscope import webpage
 from convscope.evaluation import targets
 from convscope.evaluation.predictions import PredictionRow
-from convscope.formatting import plural
+from convscope.formatting import forgotten, p_value, plural
 from convscope.insight.anatomy import Summary
 from convscope.report import calibration, cost, inside, network
 from convscope.report.charts import Line, line_chart
@@ -61,6 +61,7 @@ def page(
     confusion = Confusion(run, rows, images)
     parts = [
         *([("targets", "Targets", _targets(run))] if "targets" in run.metrics else []),
+        *([("forgetting", "Old classes", _old(run))] if run.metrics.get("forgetting") else []),
         ("curves", "Training", _curves(run, found, seen)),
         ("confusion", "Confusion", confusion.html() + _told(wrong, "What goes wrong")),
         ("mistakes", "Worst mistakes", confusion.worst()),
@@ -98,6 +99,27 @@ def _targets(run: RunFiles) -> str:
     )
     each = table("targets", "Each target", heads, rows, words=2)
     return lead + scroll("Each target", each)
+
+
+def _old(run: RunFiles) -> str:
+    """How the classes fare that the run knew which this one began from."""
+    found = run.metrics["forgetting"]
+    lead = note(
+        f"Test images of the classes that it knew before: {forgotten(found)}; McNemar's exact test "
+        f"gives {p_value(found['p'], 'p')}. Before, it chose among those classes alone; now it "
+        "chooses among all."
+    )
+    rows = [
+        (
+            esc(row["class"]),
+            f"{row['images']:,}",
+            *(percent(row[key] / row["images"], 1) for key in ("a_right", "b_right")),
+            p_value(row["p_holm"]),
+        )
+        for row in found["per_class"]
+    ]
+    heads = ("class", "images", "right before", "right now", "p, Holm")
+    return lead + table("forgetting", "Each class that it knew before", heads, rows)
 
 
 # the first screen
@@ -194,9 +216,13 @@ def _curves(run: RunFiles, found: Sequence[Finding], seen: Evidence) -> str:
             else "; validation is judged at its end."
         )
     ]
+    if run.fitted:
+        notes = ["The last layer was fitted to its optimum; both figures are of what was fitted."]
     if seen.counted in COUNTED:
         notes.append(COUNTED[seen.counted])
-    if seen.best or seen.patience:
+    if seen.start_kept:
+        notes.append("No epoch is better on validation than what it began with, which was kept.")
+    elif seen.best or seen.patience:
         notes.append(
             f"The weights of epoch {seen.kept['epoch']} were kept, the best on validation."
         )

@@ -31,6 +31,17 @@ _ABSTAIN: Mapping[str, Any] = {
     **{"error": NUMBER, "threshold": MAYBE},
     **{"answered": int, "wrong": int},
 }
+_FORGETTING: Mapping[str, Any] = {
+    **dict.fromkeys(("accuracy_before", "accuracy_after", "difference", "p"), NUMBER),
+    **{"n": int, "taken_for_new": int, "difference_ci95": list, "per_class": list},
+}
+_KNOWN: Mapping[str, Any] = {
+    **dict.fromkeys(("images", "a_right", "b_right"), int),
+    **{"class": str, "p_holm": NUMBER},
+}
+
+
+HOW = ("padding", "magnitude")  # of augmentation: how it is done, where it is
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,13 @@ class RunFiles:
     @property
     def augmented(self) -> bool:
         """Whether the training images were changed on the way."""
-        return any(value not in (0, False, "", "none") for value in self.table("augment").values())
+        changes = {k: v for k, v in self.table("augment").items() if k not in HOW}
+        return any(changes.values())
+
+    @property
+    def fitted(self) -> bool:
+        """Whether its last layer was fitted to features, and nothing else learnt."""
+        return len(self.history) == 1 and self.history[0]["lr"] == 0
 
     @property
     def smoothing(self) -> float:
@@ -108,10 +125,13 @@ def read(folder: Path) -> RunFiles:
     metrics = place.read_metrics()
     for row in metrics["per_class"]:
         checked(place.metrics, row, _CLASS)
+    for row in (metrics.get("forgetting") or {}).get("per_class") or ():
+        checked(place.metrics, row, _KNOWN)
     for key, kinds in (
         ("duplicates", _DUPLICATES),
         ("abstain", _ABSTAIN),
         ("ood", {"flagged": int}),
+        ("forgetting", _FORGETTING),
     ):
         if metrics.get(key) is not None:
             checked(place.metrics, metrics[key], kinds, f"{key} is no")

@@ -35,7 +35,7 @@ WEIGHTS, STATE = "state.safetensors", "state.json"
 @dataclass
 class Position:
     """Where a run stands: ``epoch`` and ``step`` are the next to do, both from 0; the sums are of
-    this epoch."""
+    this epoch. A ``best_epoch`` of -1 is what the run began with."""
 
     epoch: int = 0
     step: int = 0
@@ -48,6 +48,11 @@ class Position:
     best_epoch: int = 0
     stopped: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def start_kept(self) -> bool:
+        """Whether no epoch so far is better on validation than the weights that it began with."""
+        return self.best_epoch < 0 and self.best_loss is not None
 
     def sums(self, device: str) -> Tensor:
         """Loss and correct guesses of this epoch so far, to be summed on the device."""

@@ -248,7 +248,7 @@ def test_a_disk_that_is_full_is_named_and_nothing_is_half_written(bars, monkeypa
 
 def test_a_run_of_other_data_does_not_go_on(bars, monkeypatch):
     cs.train("mnist", **QUICK, out="a")
-    monkeypatch.setattr(sources, "open_data", lambda *rest: replaced(bars, "0" * 64))
+    monkeypatch.setattr(sources, "open_data", lambda *rest, **more: replaced(bars, "0" * 64))
     with pytest.raises(
         DataError, match="mnist: has fingerprint 000000000000, and the run was made"
     ):
@@ -286,7 +286,7 @@ def test_data_in_another_order_has_another_validation_split(bars, monkeypatch):
 
     run = cs.train("mnist", **QUICK, out="a")
     shuffled = replace(bars, digest="0" * 64)
-    monkeypatch.setattr(sources, "open_data", lambda *rest: shuffled)
+    monkeypatch.setattr(sources, "open_data", lambda *rest, **more: shuffled)
     with pytest.raises(DataError, match="are in another order .* val split cannot be told"):
         cs.evaluate(run.path, "val")
     assert cs.evaluate(run.path, "test")["accuracy"] == run.metrics.accuracy

@@ -13,7 +13,7 @@ from quick import convscope
 
 import convscope as cs
 from convscope import cli, recipe
-from convscope.cli.options import TEN
+from convscope.cli.options import FLAGS, TEN
 from convscope.data import sources
 from convscope.models import MODELS, arguments_of
 from convscope.words import WORDS
@@ -29,12 +29,16 @@ def test_help_names_every_verb(run):
         assert f"  {verb}  " in said.out
 
 
+def flag_of(name):
+    return FLAGS.get(name, (f"--{name.replace('_', '-')}",))[0]
+
+
 def test_every_field_of_a_recipe_is_an_option_and_says_its_default(run):
     said = run("train", "--help")
     entries = re.split(r"\n(?=  -|\S|\n)", said.out)
     for name, option in recipe.options().items():
         if name != "data":
-            flag = re.compile(rf"  (-\w, )?--{name.replace('_', '-')}[ ,]")
+            flag = re.compile(rf"  (-\w, )?{flag_of(name)}[ ,]")
             (entry,) = (" ".join(one.split()) for one in entries if flag.match(one))
             assert option.help.removesuffix(".") in entry.replace("one- cycle", "one-cycle")
             assert "[default: " in entry and not entry.endswith("[default: ]"), name
@@ -64,7 +68,7 @@ def test_every_option_reaches_the_job_in_its_type(run, monkeypatch):
         for name, hint in typing.get_type_hints(kind).items():
             if name in ("name", "arguments"):
                 continue
-            flag = f"--{name.replace('_', '-')}"
+            flag = flag_of(name)
             typ = hint if isinstance(hint, type) else typing.get_args(hint)[0]
             if typ is bool:
                 words, expected[name] = [*words, flag.replace("--", "--no-", 1)], False

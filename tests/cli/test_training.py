@@ -57,9 +57,22 @@ def test_train_json_is_one_object_and_nothing_else(bars, run):
     said = run("train", "mnist", *SMALL, "--out", "a", "--json")
     found = json.loads(said.out)
     keys = set(Metrics.__annotations__) - {"targets", "all_right"}  # which several have
+    keys -= {"forgetting", "start_kept"}  # which those have that go on from a run
     assert {"n", "accuracy_ci95", "ece_raw", "per_class", "confusion", "test_looks"} <= keys
     assert set(found) == keys | {"run"}
     assert found["run"] == "a" and found["test_looks"] == 1 and found["n"] == 60
+
+
+def test_a_run_goes_on(bars, run):
+    run("train", "mnist", *SMALL, "--out", "a")
+    said = run("train", "--from", "a", "--continue", "2", "--no-look", "--out", "b")
+    assert said.code == 0 and "epoch 2/2" in said.err and "test accuracy" in said.out
+    said = run("train", "--continue", "2")
+    assert (
+        said.code == 2 and "--continue 2: needs the run that goes on; name it: --from" in said.err
+    )
+    said = run("train", "mnist", "--from", "none", "--last-layer", "kept")
+    assert said.code == 2 and "--last-layer kept: is not used where training starts" in said.err
 
 
 def test_a_missed_claim_is_told_after_the_figures(bars, run):

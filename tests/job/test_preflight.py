@@ -151,9 +151,17 @@ def test_without_the_extra_it_says_what_is_missed_and_goes_on(root, events, monk
         settled(emit, data=root, start="imagenet")
 
 
-def test_nothing_is_frozen_from_scratch(root):
-    with pytest.raises(BadArgument, match="freeze=stem: is not used where training starts from"):
-        settled(data=root, start="none", freeze="stem")
+@pytest.mark.parametrize(
+    ("name", "value"), [("freeze", "stem"), ("last_layer", "kept"), ("batch_norm", "learning")]
+)
+def test_nothing_is_frozen_or_kept_from_scratch(root, name, value):
+    with pytest.raises(BadArgument, match=f"{name}={value}: is not used where training starts"):
+        settled(data=root, start="none", **{name: value})
+
+
+def test_only_a_run_has_a_last_layer_to_keep(weights, root):
+    with pytest.raises(BadArgument, match="last_layer=kept: needs the names of the classes"):
+        settled(data=root, start="imagenet", last_layer="kept")
 
 
 def test_a_run_brings_its_network(monkeypatch):

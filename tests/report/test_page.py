@@ -18,8 +18,10 @@ from PIL import Image
 
 from convscope.errors import RunError
 from convscope.evaluation.calibration import calibrate
+from convscope.evaluation.paired import forgetting
 from convscope.insight.anatomy import Row, Summary
 from convscope.report import write_card, write_report
+from convscope.report.run_files import read
 
 NASTY = '<script>alert("1")</script>'
 ANATOMY = Summary(
@@ -115,6 +117,23 @@ def test_links_lead_somewhere_and_ids_are_unique(make: Any) -> None:
     scrolling = [a for _, a in page.tags if (a.get("class") or "").startswith("scroll")]
     assert scrolling
     assert all(a["tabindex"] == "0" and a["aria-label"] for a in scrolling)
+
+
+def test_what_was_forgotten_of_old_classes(make: Any) -> None:
+    folder, images = make()
+    place = folder / "metrics.json"
+    m = json.loads(place.read_text())
+    m["forgetting"] = forgetting("1122", "1122", "1323", "12") | {"from": "a"}
+    place.write_text(json.dumps(m))
+    text, _ = written(folder, images)
+    assert "50.00% right, 100.00% before: -50.00 points" in text and "2 taken for a new" in text
+    assert cells(text, "forgetting")[1:] == [
+        [name, "2", percent(1, 1), percent(0.5, 1), "1.000"] for name in "12"
+    ]
+    del m["forgetting"]["per_class"][0]["p_holm"]
+    place.write_text(json.dumps(m))
+    with pytest.raises(RunError, match="p_holm is not there"):
+        written(folder, images)
 
 
 def test_headline_says_what_metrics_say(make: Any) -> None:
@@ -547,3 +566,22 @@ def test_without_validation_nothing_is_said_of_it(make: Any) -> None:
     text = written(folder, images)[0]
     assert "Before and after the temperature" not in text and "are answered" not in text
     assert "is its only way to say that it does not know" in write_card(folder).read_text()
+
+
+def test_a_fitted_layer_has_no_epochs_of_augmented_images(make: Any) -> None:
+    folder, images = make()
+    assert "gathered during the epoch" in written(folder, images)[0]
+    rows = [json.loads(row) for row in (folder / "history.jsonl").read_text().splitlines()]
+    (folder / "history.jsonl").write_text(json.dumps(rows[0] | {"lr": 0.0}) + "\n")
+    text, _ = written(folder, images)
+    assert "was fitted to its optimum" in text and "gathered during the epoch" not in text
+
+
+@pytest.mark.parametrize(
+    ("line", "so"),
+    [("flip = true", True), ("padding = 'edge'", False), ("magnitude = 9", False)],
+)
+def test_how_images_would_be_moved_is_no_augmentation(make: Any, line: str, so: bool) -> None:
+    folder, _ = make()
+    (folder / "recipe.toml").write_text(f"[augment]\n{line}\n")
+    assert read(folder).augmented is so

