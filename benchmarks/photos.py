@@ -6,7 +6,7 @@
 
 ``folder``: class folders, split 70/13/17 anew for each seed, and `convscope train` of them as a
 command of its own, within a time budget, or with so many training photos a class (``--each``): test
-accuracy and seconds in all, then the same command again, which finds the features in the cache.
+accuracy and seconds in all, then those of `--freeze features`, which finds the features kept.
 ``--fastai`` trains the same network from the same weights by fastai's ``fine_tune``, as its
 documentation does (`pip install fastai`), for as many epochs as take three times as long.
 ``small``: three classes of CIFAR-10, 60 images each, learnt from as they are by default and
@@ -53,7 +53,7 @@ def divided(folder: Path, seed: int, each: int, out: Path) -> None:
 
 def folder(path: Path, seeds: int, budget: str | None, each: int, fastai: bool) -> None:
     """Print accuracy and seconds, a line a seed."""
-    print("seed accuracy seconds again" + (" fastai epochs seconds" if fastai else ""))
+    print("seed accuracy seconds fitted seconds" + (" fastai epochs seconds" if fastai else ""))
     rows = []
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as place:
@@ -61,18 +61,17 @@ def folder(path: Path, seeds: int, budget: str | None, each: int, fastai: bool) 
             divided(path, seed, each, photos)
             command = [sys.executable, "-m", "convscope", "train", str(photos), "--seed", str(seed)]
             command += ["--time-budget", budget] if budget else []
-            taken = []
-            for out in ("a", "b"):
+            row = list[float]()
+            for out, more in (("a", []), ("b", ["--freeze", "features", "--no-look"])):
                 began = time.perf_counter()
-                told = [*command, "--out", f"{place}/{out}"]
+                told = [*command, *more, "--out", f"{place}/{out}"]
                 done = subprocess.run(told, check=False, capture_output=True, text=True)
-                taken.append(time.perf_counter() - began)
+                taken = time.perf_counter() - began
                 if done.returncode:
                     raise SystemExit(done.stderr)
-            run = cs.evaluate(f"{place}/a", emit=cs.silent)
-            row = [run["accuracy"], *taken]
+                row += [cs.evaluate(f"{place}/{out}", emit=cs.silent)["accuracy"], taken]
             if fastai:
-                row += by_fastai(photos, seed, 3 * taken[0])
+                row += by_fastai(photos, seed, 3 * row[1])
             rows.append(row)
             print(seed, *(f"{value:.4g}" for value in row), flush=True)
     print("mean", *(f"{value:.4g}" for value in np.mean(rows, axis=0)))

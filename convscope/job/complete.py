@@ -83,7 +83,8 @@ def _go_through(job: Job, place: RunFolder) -> None:
 def _begun(job: Job, validate: Callable[[nn.Module], tuple[float | None, Any]]) -> Position:
     """Where a run stands before its first step; the whole of one that only fits its head."""
     if job.begins_judged:
-        return Position(best_loss=validate(job.engine)[0], best_epoch=-1)
+        loss, accuracy = validate(job.engine)
+        return Position(best_loss=loss, best_accuracy=accuracy, best_epoch=-1)
     if job.head is None:
         return Position()
     end = job.head.end
@@ -91,7 +92,7 @@ def _begun(job: Job, validate: Callable[[nn.Module], tuple[float | None, Any]]) 
         return Position(epoch=1, train_seconds=end.seconds, history=[asdict(end)])
     if not job.recipe.train.keeps_best:
         return Position()
-    return Position(best_loss=end.val_loss, best_epoch=-1)
+    return Position(best_loss=end.val_loss, best_accuracy=end.val_accuracy, best_epoch=-1)
 
 
 def _judged(job: Job, split: Split, stage: str) -> dict[str, NDArray[Any]]:

@@ -67,7 +67,7 @@ def onward(asked: Recipe, kept: Recipe) -> Recipe:
             raise BadArgument(section if name == "name" else name, new, rule, remedy)
     assert asked.train.lr is not None
     norm = kept.train.batch_norm if kept.train.started else "learning"
-    values: dict[str, Any] = {"last_layer": "kept", "batch_norm": norm, "keep": "best"}
+    values: dict[str, Any] = {"last_layer": "kept", "batch_norm": norm, "keep": "accuracy"}
     values |= {"lr": asked.train.lr * SLOWER}
     free = {n: v for n, v in values.items() if asked.origin.get(f"train.{n}") != "typed"}
     return asked.measured(**free)

@@ -153,7 +153,7 @@ def _begun(
             enough = photos is not None and photos.count >= ENOUGH
             freeze = wanted["freeze"] = TOP if steered or enough else "features"
     if freeze != "features" or kept:
-        wanted |= {"lr": LR[asked.train.optimizer], "keep": "best"}
+        wanted |= {"lr": LR[asked.train.optimizer], "keep": "accuracy"}
         if published:
             count = PASSES if photos is None else photos.count
             wanted |= TUNED | {"epochs": min(10, max(2, PASSES // count))}
@@ -184,7 +184,7 @@ def _plan(train: Train) -> str:
     after = f"what comes after {train.freeze} learns"
     part = "all layers learn" if train.freeze == "none" else after
     epochs = plural(train.epochs, "epoch")
-    best = ", the best on validation kept" if train.keep == "best" else ""
+    best = ", the best on validation kept" if train.keeps_best else ""
     if kept:
         return f"its last layer is kept, {part} for {epochs} at {train.lr:g}{best}"
     last = "the last layer is fitted first"

@@ -21,6 +21,7 @@ from convscope.recipe.sections import Model as Model
 from convscope.recipe.sections import Recipe as Recipe
 from convscope.recipe.sections import Train as Train
 from convscope.recipe.sections import options as options
+from convscope.recipe.sections import rank as rank
 from convscope.recipe.toml import dumps as dumps
 from convscope.recipe.toml import load as load
 from convscope.recipe.toml import names as names

@@ -112,7 +112,7 @@ def _by_section(typed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 USED: dict[str, tuple[Callable[[Recipe], object], str]] = {
     "split_seed": (lambda r: r.data.val or r.data.fold != "none", "with val=0"),
     "keep": (
-        lambda r: r.train.keep == "best" or not r.train.early_stopping,
+        lambda r: r.train.keep != "last" or not r.train.early_stopping,
         "with early_stopping, which keeps the best",
     ),
     "nesterov": (lambda r: r.train.optimizer == "sgd" and r.train.momentum, "without momentum"),

@@ -136,8 +136,9 @@ class Train:
         "0 is off.",
         at_least(0, "a whole number of epochs, 0: off"), "try 5")
     keep: str = _train("last",
-        "Which weights are kept: {values} on validation; small data of one's own: best.",
-        one_of("last", "best"), "try best")
+        "Which weights are kept: {values}; best is by validation loss, accuracy by that of "
+        "validation; small data of one's own: best.",
+        one_of("last", "best", "accuracy"), "try best")
     steps: int = _train(
         0, "End after so many steps, whatever the epochs have left; 0 is whole epochs.",
         at_least(0, "a whole number of at least 0 (0: whole epochs)"), "try 1000")
@@ -168,8 +169,8 @@ class Train:
 
     @property
     def keeps_best(self) -> bool:
-        """Whether the weights of the epoch with the lowest validation loss are kept."""
-        return self.keep == "best" or self.early_stopping > 0
+        """Whether the weights of the epoch that is best on validation are kept."""
+        return self.keep != "last" or self.early_stopping > 0
 
 
 @dataclass(frozen=True)
@@ -266,6 +267,16 @@ class Recipe:
         of = {(one.section, one.name): one for one in options().values()}
         same = not any(of[one].claimed for one in names if one not in SETTLED)
         return replace(self, **parts, claim=self.claim if same else None, origin=origin)
+
+
+def rank(keep: str, loss: float, accuracy: float) -> tuple[float, float]:
+    """What an epoch is ranked by on validation where its weights may be kept, the best lowest: its
+    loss, or first the share of images that are wrong.
+
+    >>> rank("best", 0.5, 0.75), rank("accuracy", 0.5, 0.75)
+    ((0.0, 0.5), (0.25, 0.5))
+    """
+    return (1 - accuracy if keep == "accuracy" else 0.0), loss
 
 
 SETTLED = {("data", "image_size"), ("train", "start")}  # by the data, as a claim takes them to be

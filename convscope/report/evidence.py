@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from convscope.evaluation.metrics import wilson_interval
+from convscope.recipe import rank
 from convscope.report.run_files import RunFiles
 
 Epoch = Mapping[str, Any]
@@ -30,9 +31,9 @@ class Evidence:
     """What is looked at. ``train`` and ``val`` count images; ``confusion`` [true][predicted] counts
     those of the test split, ``confidence`` is the mean probability of what was said of them.
 
-    ``patience`` is that of early stopping, 0 without. With it, or ``best``, the weights of the
-    epoch of the lowest validation loss are kept, or those that it began with (``start_kept``), else
-    the last. ``counted`` is that of
+    ``patience`` is that of early stopping, 0 without. With it, or where ``keep`` says so, the
+    weights of the epoch that is best on validation are kept, or those that it began with
+    (``start_kept``), else the last. ``counted`` is that of
     :class:`~convscope.events.EpochEnd`. ``duplicates`` is that of ``metrics.json``, empty where a
     run has none.
     """
@@ -46,7 +47,7 @@ class Evidence:
     lr: float | None = None
     augmented: bool = False
     patience: int = 0
-    best: bool = False
+    keep: str = "last"
     start_kept: bool = False
     counted: str = ""
     duplicates: Mapping[str, Any] = field(default_factory=dict)
@@ -70,8 +71,15 @@ class Evidence:
     def kept(self) -> Epoch:
         """The epoch whose weights were kept."""
         if (self.patience or self.best) and self.judged:
-            return min(self.history, key=lambda epoch: float(epoch["val_loss"]))
+            return min(
+                self.history, key=lambda e: rank(self.keep, e["val_loss"], e["val_accuracy"])
+            )
         return self.history[-1]
+
+    @property
+    def best(self) -> bool:
+        """Whether the epoch that is best on validation is kept."""
+        return self.keep != "last"
 
     @property
     def comparable(self) -> bool:
@@ -101,7 +109,7 @@ def evidence(run: RunFiles, confidence: float | None) -> Evidence:
         lr=float(lr) if isinstance(lr, int | float) and not isinstance(lr, bool) else None,
         augmented=run.augmented,
         patience=patience,
-        best=train.get("keep") == "best",
+        keep=str(train.get("keep", "last")),
         start_kept=run.metrics.get("start_kept") is True,
         counted=str(run.history[-1].get("counted", "")) if run.history else "",
         duplicates=run.duplicates,

@@ -17,7 +17,7 @@ from convscope import recipe as recipes
 from convscope.errors import BadArgument, RunError, text_of
 from convscope.events import Emit, Event, Notice, silent
 from convscope.formatting import duration, plural
-from convscope.recipe import Recipe
+from convscope.recipe import Recipe, rank
 from convscope.run import RunFolder
 from convscope.studies import measures, page
 from convscope.studies.analysis import Analysis, analyse_all
@@ -234,8 +234,9 @@ def _figures(place: RunFolder, one: PlannedRun) -> dict[str, Any]:
     found = place.read_metrics()
     epochs = [json.loads(line) for line in place.history.read_text("utf-8").splitlines()]
     judged = epochs[-1]
-    if place.read_recipe().train.keeps_best:
-        judged = min(epochs, key=lambda epoch: epoch["val_loss"])
+    train = place.read_recipe().train
+    if train.keeps_best:
+        judged = min(epochs, key=lambda e: rank(train.keep, e["val_loss"], e["val_accuracy"]))
     return {
         "accuracy": found["accuracy"],
         "loss": found["loss"],

@@ -45,6 +45,7 @@ class Position:
     epoch_seconds: float = 0.0
     train_seconds: float = 0.0
     best_loss: float | None = None
+    best_accuracy: float | None = None
     best_epoch: int = 0
     stopped: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)

@@ -22,7 +22,7 @@ from convscope.engine import weights
 from convscope.engine.tuned_network import autocast
 from convscope.errors import Interrupted, TrainingError
 from convscope.events import Emit, EpochEnd, Look, Notice, Progress
-from convscope.recipe import Train
+from convscope.recipe import Train, rank
 from convscope.run import RunFolder
 from convscope.training import checkpoint, optim
 from convscope.training.checkpoint import Position, State
@@ -163,8 +163,10 @@ def _end_epoch(at: Position, state: State, train: Train, lr: float, validate: Va
     )
     at.history.append(asdict(end))
     if train.keeps_best and val_loss is not None:
-        if at.best_loss is None or val_loss < at.best_loss:
-            at.best_loss, at.best_epoch = val_loss, at.epoch
+        found = rank(train.keep, val_loss, val_accuracy or 0.0)
+        before = at.best_loss, at.best_accuracy or 0.0
+        if before[0] is None or found < rank(train.keep, before[0], before[1]):
+            at.best_loss, at.best_accuracy, at.best_epoch = val_loss, val_accuracy, at.epoch
             state.remember()
         waited = at.epoch - at.best_epoch
         at.stopped = 0 < train.early_stopping <= waited

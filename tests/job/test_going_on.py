@@ -120,7 +120,7 @@ def test_a_finished_run_is_trained_further(bars, events):
     assert (new.data, new.model, new.augment) == (old.data, old.model, old.augment)
     assert (new.train.epochs, new.train.lr) == (2, pytest.approx(old.train.lr / 10))
     assert (new.train.last_layer, new.train.batch_norm) == ("kept", "learning")
-    assert new.train.precision == old.train.precision and new.train.keep == "best"
+    assert new.train.precision == old.train.precision and new.train.keep == "accuracy"
     splits = [json.loads(Path(name, "split.json").read_text()) for name in "ab"]
     assert splits[0]["val"] == splits[1]["val"] and len(splits[0]["val"]) == 48
     assert len(val_losses("b")) == 2

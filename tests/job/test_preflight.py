@@ -61,7 +61,7 @@ def test_enough_photos_are_fine_tuned(weights, root, monkeypatch, events):
     monkeypatch.setattr(preflight, "PASSES", 24)
     seen, emit = events
     train = settled(emit, data=root).train
-    assert (train.freeze, train.keep, train.epochs) == ("stage:4", "best", 4)
+    assert (train.freeze, train.keep, train.epochs) == ("stage:4", "accuracy", 4)
     assert (train.lr, train.layer_decay, train.label_smoothing) == (5e-4, 0.9, 0.1)
     (said,) = notices(seen)
     assert "what comes after stage:4 learns for 4 epochs at 0.0005, the best on" in said

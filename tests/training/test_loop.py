@@ -20,6 +20,7 @@ from convscope.events import EpochEnd, Progress, silent
 from convscope.models.parts import Classifier
 from convscope.recipe import Augment, Train
 from convscope.run import RunFolder
+from convscope.training.checkpoint import Position
 from convscope.training.loop import fit
 
 TRAIN = Train(epochs=3, batch_size=20, lr=0.01, warmup=0.25, precision="float32", threads=2)
@@ -209,6 +210,31 @@ def test_early_stopping_keeps_the_best(loader, tmp_path):
     again = network(seed=3)  # a run that has stopped stays stopped
     end = fit(again, loader, validate, train, RunFolder(tmp_path), silent)
     assert len(end.history) == 4 and same(weights(again), judged[1])
+
+
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 3), ("accuracy", 2), ("last", 4)])
+def test_the_best_on_validation_is_kept_by_loss_or_by_accuracy(loader, tmp_path, keep, epoch):
+    figures = iter([(1.0, 0.5), (2.0, 0.75), (1.5, 0.75), (0.5, 0.5), (3.0, 0.25)])
+    judged: list[dict[str, Tensor]] = []
+
+    def validate(network: nn.Module) -> tuple[float, float]:
+        judged.append(weights(network))
+        return next(figures)
+
+    model, train = network(), replace(TRAIN, epochs=5, keep=keep)
+    fit(model, loader, validate, train, RunFolder(tmp_path), silent)
+    assert same(weights(model), judged[epoch])
+
+
+@pytest.mark.parametrize(("accuracy", "kept"), [(0.7, True), (0.5, False)])
+def test_what_it_begins_with_is_kept_where_no_epoch_is_more_accurate(
+    loader, tmp_path, accuracy, kept
+):
+    model, train = network(), replace(TRAIN, epochs=2, keep="accuracy")
+    first, begun = weights(model), Position(best_loss=9.0, best_accuracy=accuracy, best_epoch=-1)
+    to = RunFolder(tmp_path)
+    at = fit(model, loader, lambda one: (0.1, 0.6), train, to, silent, begun=begun)
+    assert at.start_kept is kept and same(weights(model), first) is kept
 
 
 @pytest.mark.parametrize("micro", [1, 3, 7, 20, 50])
