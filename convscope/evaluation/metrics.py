@@ -145,7 +145,7 @@ def balanced_accuracy(confusion: Confusion) -> tuple[float, tuple[float, float]]
 
     >>> share, (low, high) = balanced_accuracy(np.array([[90, 0], [5, 5]]))
     >>> share, round(low, 3), round(high, 3)
-    (0.75, 0.618, 0.882)
+    (0.75, 0.617, 0.882)
     """
     rows = [(int(row[i]), int(row.sum())) for i, row in enumerate(np.asarray(confusion))]
     met = [(hits, n, *wilson_interval(hits, n)) for hits, n in rows if n]
