@@ -16,9 +16,9 @@ and rate; the ratio of their errors is that of the means, its interval a bootstr
 
 Two cores of an AMD EPYC (family 25, model 17), 2026-11-30. ``folder`` of trashnet (2,527 photos,
 six classes), three seeds: 93.26, 91.16 and 91.86 % in 322 to 346 s, the fitted layer alone 88.37
-and 88.84 % (two), a second time in 7 to 13 s; with ``--budget 3m`` 90.47 % in 178 s (one seed); with
-``--each 20`` 70.29 % in 29 s (one seed). ``small --draws 2``: errors 6.6 and 39.8 %, ratio 0.17
-(0.08 to 0.22).
+and 88.84 % (two), a second time in 7 to 13 s; with ``--budget 3m`` 90.47 % in 178 s (one seed);
+with ``--each 20`` 70.29 % in 29 s (one seed). ``small --draws 2``: errors 6.6 and 39.8 %, ratio
+0.17 (0.08 to 0.22).
 """
 
 from __future__ import annotations
