@@ -36,6 +36,8 @@ def given(
         model = "layers"
     if fields.get("labels") is not None:
         fields["labels"] = full_table(fields["labels"])
+    if isinstance(fields.get("start"), Path):
+        fields["start"] = str(fields["start"])
     return {"data": None if data is None else full(data), "model": model} | fields, arguments
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convscope.errors import BadArgument
+
+if TYPE_CHECKING:
+    from convscope.console import Monitor
 
 
 def under(heading: str, *flags: str, **more: Any) -> Any:
@@ -50,6 +54,19 @@ def free(path: Path | None, force: bool, forms: Sequence[str], name: str) -> Pat
         remedy = "name another file" + ("" if path.is_dir() else ", or add --force")
         raise BadArgument("save", path, "is there already", remedy)
     return path
+
+
+@contextlib.contextmanager
+def several_runs() -> Iterator[Monitor]:
+    """What shows the progress of several runs; where they are stopped, how they go on is said."""
+    from convscope.console import Monitor
+
+    try:
+        with Monitor() as emit:
+            yield emit
+    except KeyboardInterrupt as why:
+        typer.echo("stopped; the same command with --out and --resume goes on", err=True)
+        raise typer.Exit(getattr(why, "exit_code", 130)) from None
 
 
 def print_json(value: object) -> None:

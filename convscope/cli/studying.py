@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from convscope.cli.options import with_fields
-from convscope.cli.shared import DataName, Debug, Json, print_json, under
+from convscope.cli.shared import DataName, Debug, Json, print_json, several_runs, under
 from convscope.errors import BadArgument
 
 
@@ -86,12 +86,8 @@ def sweep(
         heads = ("part", "setting", "runs", "epochs", "parameters", "multiply-adds")
         console.table(heads, cells)
         return
-    try:
-        with console.Monitor() as emit:
-            done = studies.sweep(out=out, resume=resume, emit=emit, **asked)
-    except KeyboardInterrupt as why:
-        typer.echo("stopped; the same command with --out and --resume goes on", err=True)
-        raise typer.Exit(getattr(why, "exit_code", 130)) from None
+    with several_runs() as emit:
+        done = studies.sweep(out=out, resume=resume, emit=emit, **asked)
     if as_json:
         print_json(done.as_json())
         return
@@ -118,14 +114,8 @@ def learning_curve(
     from convscope.studies import learning_curve as curves
 
     asked: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-    try:
-        with console.Monitor() as emit:
-            done = curves.learning_curve(
-                data, seeds=seeds, out=out, resume=resume, emit=emit, **asked
-            )
-    except KeyboardInterrupt as why:
-        typer.echo("stopped; the same command with --out and --resume goes on", err=True)
-        raise typer.Exit(getattr(why, "exit_code", 130)) from None
+    with several_runs() as emit:
+        done = curves.learning_curve(data, seeds=seeds, out=out, resume=resume, emit=emit, **asked)
     if as_json:
         print_json(done.as_json())
         return

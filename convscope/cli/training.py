@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from convscope.cli.options import MOST_USED, with_fields
-from convscope.cli.shared import DataName, Debug, Json, print_json, under
+from convscope.cli.shared import DataName, Debug, Json, print_json, several_runs, under
 from convscope.errors import BadArgument, TargetMissed
 
 if TYPE_CHECKING:
@@ -149,12 +149,8 @@ def _cross_validate(data: str | None, as_json: bool, options: dict[str, Any]) ->
     from convscope import console
     from convscope.studies import folds
 
-    try:
-        with console.Monitor() as emit:
-            found = folds.cross_validate(data, emit=emit, **options)
-    except KeyboardInterrupt as why:
-        typer.echo("stopped; the same command with --out and --resume goes on", err=True)
-        raise typer.Exit(getattr(why, "exit_code", 130)) from None
+    with several_runs() as emit:
+        found = folds.cross_validate(data, emit=emit, **options)
     if as_json:
         print_json(found.as_json())
         return

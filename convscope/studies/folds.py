@@ -20,6 +20,7 @@ from convscope.events import Emit, Notice, silent
 from convscope.formatting import percent
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
+from convscope.studies.page import rows_of
 from convscope.studies.plan import plan
 from convscope.studies.sweep import begun, quieter
 
@@ -67,7 +68,7 @@ def cross_validate(
     k_fold: int = 5,
     model: str | None = None,
     recipe: str | Path | None = None,
-    augment: bool = True,
+    augment: bool | str = True,
     out: str | Path | None = None,
     resume: bool = False,
     emit: Emit = silent,
@@ -214,9 +215,9 @@ def _page(name: str, figures: Mapping[str, Any], classes: Sequence[str]) -> str:
         f"Right: **{in_words(figures)}**. Each image was judged once, by the network that did not "
         "learn from its fold.",
         "",
-        *_table(COLUMNS, map(cells, figures["folds"])),
+        *rows_of(COLUMNS, map(cells, figures["folds"])),
         "",
-        *_table(
+        *rows_of(
             ("class", "images", "precision", "recall", "F1"),
             (
                 [
@@ -231,12 +232,5 @@ def _page(name: str, figures: Mapping[str, Any], classes: Sequence[str]) -> str:
     if len(classes) <= MOST:
         rows = zip(classes, figures["confusion"], strict=True)
         text += ["", "A row is a class, a column what it was taken for.", ""]
-        text += _table(("", *classes), ([one, *map(str, counts)] for one, counts in rows))
+        text += rows_of(("", *classes), ([one, *map(str, counts)] for one, counts in rows))
     return "\n".join(text) + "\n"
-
-
-def _table(columns: Sequence[str], rows: Any) -> list[str]:
-    lines = [list(columns), ["---"] * len(columns), *map(list, rows)]
-    return [
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
-    ]

@@ -25,8 +25,10 @@ from convscope.evaluation.targets import main_target
 from convscope.events import Emit, silent
 from convscope.formatting import percent
 from convscope.insight import figures
+from convscope.job import preflight
 from convscope.run import RunFolder
 from convscope.studies.grid import Grid, Setting, Study
+from convscope.studies.page import rows_of
 from convscope.studies.plan import PlannedSweep, runs_of
 from convscope.studies.sweep import begun, train_all
 
@@ -169,7 +171,8 @@ def learning_curve(
 
 
 def _planned(shared: dict[str, Any], seeds: int, emit: Emit) -> PlannedSweep:
-    """A run a share and seed, each of as many steps. Raises BadArgument, DataError."""
+    """A run a share and seed, each of as many steps, or of none where only a layer is fitted.
+    Raises BadArgument, DataError."""
     if "data" not in shared and "recipe" not in shared:
         raise BadArgument(
             "DATA", "(not given)", "is needed, or a recipe", "name a folder of images"
@@ -180,17 +183,20 @@ def _planned(shared: dict[str, Any], seeds: int, emit: Emit) -> PlannedSweep:
         recipes.load(shared["recipe"]) if "recipe" in shared else None,
         shared.get("augment", True),
     )
+    asked = preflight.settle(asked, silent)
     pack = arguments.opened(asked, emit)
     images = len(pack.splits["train"]) - len(held_out(asked, pack))
     if images * SHARES[0] < 2:
         raise DataError(f"{pack.name}: {images} images to learn from, 16 at least; add some")
     train = asked.train
+    fitted = train.started and train.freeze == "features" and train.last_layer == "new"
     steps = train.epochs * math.ceil(images / train.batch_size)
     steps = min(steps, train.steps or steps)
     settings = tuple(
         Setting(
             {"share": str(share)},
-            {"share": float(share), "epochs": math.ceil(train.epochs / share), "steps": steps},
+            {"share": float(share)}
+            | ({} if fitted else {"epochs": math.ceil(train.epochs / share), "steps": steps}),
         )
         for share in SHARES
     )
@@ -352,8 +358,7 @@ def _drawn(found: LearningCurve) -> Figure:
 
 def _markdown(found: LearningCurve) -> str:
     """The page: table, figure, sentences."""
-    lines = [f"| {' | '.join(found.columns)} |", "|---" * len(found.columns) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in found.rows]
+    lines = rows_of(found.columns, found.rows)
     said = [f"- {sentence}" for sentence in found.sentences]
     return "\n".join([
         "# Learning curve", "", *lines, "", *said, "", "![learning curve](figure.svg)", "",

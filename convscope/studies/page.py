@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,13 +69,22 @@ def cells(line: Line) -> list[str]:
 
 def table(lines: Sequence[Line], chosen: str | None) -> list[str]:
     """The lines in Markdown; the chosen one is bold."""
-    text = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    rows = []
     for line in lines:
-        shown = cells(line)
-        if line.name == chosen:
-            shown[0] = f"**{shown[0]}**"
-        text.append(f"| {' | '.join(shown)} |")
-    return text
+        first, *rest = cells(line)
+        rows.append([f"**{first}**" if line.name == chosen else first, *rest])
+    return rows_of(COLUMNS, rows)
+
+
+def rows_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in Markdown, line by line.
+
+    >>> rows_of(["a", "b|c"], [["1", "2"]])
+    ['| a | b\\\\|c |', '|---|---|', '| 1 | 2 |']
+    """
+    told = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in (columns, *rows))
+    first, *others = (f"| {row} |" for row in told)
+    return [first, "|---" * len(columns) + "|", *others]
 
 
 def drawn(part: Analysis) -> dict[str, Figure]:

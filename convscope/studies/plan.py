@@ -17,6 +17,7 @@ from convscope.data.pack import Pack
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
 from convscope.insight import anatomy
+from convscope.job import preflight
 from convscope.job.prepare import build
 from convscope.recipe import Data, Recipe
 from convscope.studies import grid
@@ -177,6 +178,7 @@ def _checked(
         None if base is None else recipes.load(base),
         options.get("augment", True),
     )
+    known = preflight.settle(known, silent)
     arguments.named(known, options.get("model"))
     if known.data not in packs:
         packs[known.data] = arguments.opened(known, emit)

@@ -3,6 +3,7 @@ does."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -457,6 +458,8 @@ def test_every_file_has_its_label(tmp_path, kind, case):
     try:
         laid_out(tmp_path, files)
     except (OSError, ValueError) as why:
+        if sys.platform == "linux":  # whose files may have any of them
+            raise
         pytest.skip(f"this system has no such names ({why})")
     if kind is FOLDERS:
         check(*came_of(root, root), expected, "".join(rest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,21 +95,7 @@ def test_no_more_is_said_than_the_numbers_bear():
     assert "takes more than 800 more images" in sentences(flat, CLASSES, falls=True)[2]
 
 
-@pytest.fixture
-def trained(monkeypatch):
-    """The runs that are trained, by the names of their folders."""
-    names: list[str] = []
-    train = api.train
-
-    def counting(**options):
-        names.append(options["out"].name)
-        return train(**options)
-
-    monkeypatch.setattr(api, "train", counting)
-    return names
-
-
-def test_four_runs_of_as_many_steps_on_nested_images(bars, workplace, trained, monkeypatch):
+def test_four_runs_of_as_many_steps_on_nested_images(bars, workplace, counted, monkeypatch):
     going = api.train
 
     def stopping(**options):
@@ -121,8 +108,8 @@ def test_four_runs_of_as_many_steps_on_nested_images(bars, workplace, trained, m
         with pytest.raises(KeyboardInterrupt):
             room.learning_curve("mnist", **QUICK, out="curve")
     done = room.learning_curve("mnist", **QUICK, out="curve", resume=True)
-    assert trained == [f"1-share-{share}-seed1" for share in ("1-8", "1-4", "1-2", "1")]
-    runs = [done.path / "runs" / name for name in trained]
+    assert counted == [f"1-share-{share}-seed1" for share in ("1-8", "1-4", "1-2", "1")]
+    runs = [done.path / "runs" / name for name in counted]
     steps = [json.loads((run / "history.jsonl").read_text().splitlines()[-1]) for run in runs]
     assert {of_run(run).train.steps for run in runs} == {11}  # 216 images, 20 a step
     assert [of_run(run).train.epochs for run in runs] == [8, 4, 2, 1] and len(steps) == 4
@@ -146,7 +133,7 @@ def test_four_runs_of_as_many_steps_on_nested_images(bars, workplace, trained, m
         kept["whole"] == json.loads(json.dumps(done.as_json()["whole"])) and len(kept["rows"]) == 4
     )
     again = room.learning_curve("mnist", **QUICK, out="curve", resume=True)
-    assert len(trained) == 4 and again.whole == done.whole
+    assert len(counted) == 4 and again.whole == done.whole
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(bars, workplace, monkeypatch):
@@ -178,3 +165,12 @@ def test_a_run_that_failed_is_named_and_the_others_are_kept(bars, workplace, mon
     assert (workplace / "curve/runs/1-share-1-seed1/report.html").exists()
     monkeypatch.setattr(api, "train", going)
     assert room.learning_curve("mnist", **QUICK, out="curve", resume=True).classes
+
+
+def test_of_a_network_that_only_fits_its_last_layer_there_are_no_steps(bars, workplace, counted):
+    begun = api.train(data="mnist", **QUICK, out=Path("begun"), look=False).path
+    done = room.learning_curve("mnist", start=begun, freeze="features", threads=1, out="curve")
+    assert len(counted) == 5  # with the one that they begin from
+    recipe = of_run(done.path / "runs" / counted[-1])
+    assert (recipe.train.freeze, recipe.train.steps, recipe.model.name) == ("features", 0, "mlp")
+    assert done.whole.images == (27, 54, 108, 216)

@@ -18,20 +18,6 @@ FAST = {
 }
 
 
-@pytest.fixture
-def counted(monkeypatch):
-    """The runs that are trained, by the names of their folders."""
-    trained: list[str] = []
-    train = api.train
-
-    def counting(**options):
-        trained.append(options["out"].name)
-        return train(**options)
-
-    monkeypatch.setattr(api, "train", counting)
-    return trained
-
-
 def test_every_combination_over_every_seed(tmp_path, counted):
     out = tmp_path / "sweep"
     done = sweep.sweep("mnist", vary={"lr": [0.001, 0.01]}, seeds=2, out=out, **FAST)
