@@ -61,6 +61,9 @@ def evaluate(
     pack = opened(kept, emit)
     same_data(pack, info["data"]["fingerprint"])
     records = _records_of(pack, place, split)
+    if split == "val" and info["data"].get("learnt_from_val"):
+        text = "in the end its last layer was fitted to these images, too: the figures are too good"
+        emit(Notice(f"{place.path}: {text}", warning=True))
     began = time.perf_counter()
     where, layout = devices.of(device), tuned_network.FORMATS[kept.train.memory_format]
     calibrated, main = Calibration.of(info), main_target(pack.columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from convscope.errors import RunError, text_of
 from convscope.evaluation import paired, predictions
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Notice
+from convscope.formatting import plural
 from convscope.insight import anatomy
 from convscope.job import run_metadata
 from convscope.job.calibrate import calibrate
@@ -71,6 +72,8 @@ def _go_through(job: Job, place: RunFolder) -> None:
         at = fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, counts, at)
     if at.start_kept:
         job.emit(Notice("no epoch is better on validation than what it began with: that is kept"))
+        if job.head is not None:
+            job = replace(job, head=job.head._replace(whole=True))
     if job.engine is not job.model:  # a buffer that forward put in another's place
         job.model.load_state_dict(job.engine.state_dict())
     if not place.metrics.exists():
@@ -155,6 +158,10 @@ def _judge(job: Job, place: RunFolder, at: Position) -> None:
         return _judged(job, split, "validate")
 
     calibration, temperatures = calibrate(job, place, validate)
+    if job.head is not None and job.head.whole and job.head.again is not None:
+        job = replace(job, head=job.head.again())
+        few = plural(len(job.judged), "image")
+        job.emit(Notice(f"the {few} of validation are learnt from, too, now that they were judged"))
     run_metadata.save_model(job, place, calibration, temperatures)
     began = time.perf_counter()
     test = job.pack.splits["test"]

@@ -73,13 +73,17 @@ class Limits:
 class Head(NamedTuple):
     """A last layer as it was fitted to features: the ``end`` of that as of an epoch, the
     ``features`` of a split by its name, float32 [N,F], those ``of_images`` that are in none, by a
-    stage's name, their ``logits``; ``whole`` where nothing is to be trained beside it."""
+    stage's name, their ``logits``; ``whole`` where nothing is to be trained beside it. ``again``
+    fits it to the few images of validation, too, once these have said what they can; ``saw_val``
+    where that was done."""
 
     end: EpochEnd
     features: Callable[[str], NDArray[np.float32]]
     of_images: Callable[[NDArray[np.uint8], str], NDArray[np.float32]]
     logits: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     whole: bool
+    again: Callable[[], Head] | None = None
+    saw_val: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,11 @@ class Job:
     probed: int | None = None
     weights: Weights | None = None
     head: Head | None = None
+
+    @property
+    def learnt_from_val(self) -> bool:
+        """Whether a fitted last layer has seen the images of validation, once they were judged."""
+        return self.head is not None and self.head.saw_val
 
     @property
     def only_fits(self) -> bool:

@@ -53,12 +53,7 @@ def probe(job: Job) -> Job:
     labels, val_labels = job.loader.targets[target].numpy()[chosen], job.judged.labels
     balance = _balance(losses_of(job.loader, job.recipe.train)[target], job)
     found = probes.fit(known, labels, len(column.classes), val, val_labels, balance)
-    _, last = surgery.output_layer(job.model)
-    assert isinstance(last, nn.Linear)
-    with torch.no_grad():
-        last.weight.copy_(torch.from_numpy(found.weight))
-        if last.bias is not None:
-            last.bias.copy_(torch.from_numpy(found.bias))
+    _put(job.model, found)
     seconds = time.perf_counter() - began
     learnt, judged = found.logits(known), found.logits(val)
     end = EpochEnd(
@@ -80,7 +75,26 @@ def probe(job: Job) -> Job:
         )
     )
     head = Head(end, frozen.of, frozen.of_images, found.logits, whole=job.only_fits)
+    if "val" not in job.pack.splits and 0 < len(val) < probes.FEW:
+        everything, truth = np.concatenate([known, val]), np.concatenate([labels, val_labels])
+
+        def again() -> Head:
+            more = probes.fitted(everything, truth, len(column.classes), found.penalty, balance)
+            _put(job.model, more)
+            return head._replace(logits=more.logits, again=None, saw_val=True)
+
+        head = head._replace(again=again)
     return replace(job, head=head)
+
+
+def _put(model: nn.Module, found: probes.Probe) -> None:
+    """Make the linear layer the last of a network, in place."""
+    _, last = surgery.output_layer(model)
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.weight.copy_(torch.from_numpy(found.weight))
+        if last.bias is not None:
+            last.bias.copy_(torch.from_numpy(found.bias))
 
 
 REMEDY = "leave it out, fine-tune (--freeze none), or train from scratch (--from none)"

@@ -108,6 +108,7 @@ def save_model(
             "train": len(job.loader.indices),
             "val": len(job.judged),
             "test": len(pack.splits["test"]),
+            **({"learnt_from_val": True} if job.learnt_from_val else {}),
         },
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["convscope", "train", "--recipe", str(place.recipe), *own]),

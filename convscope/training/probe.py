@@ -78,9 +78,32 @@ def fit(
     else:
         losses, chosen = _folded(features, labels, classes, balance), f"over {FOLDS} folds"
     penalty = PENALTIES[int(np.argmin(losses))]
+    return _probe(basis, x, labels, classes, penalty, balance, chosen)
+
+
+def fitted(
+    features: Features,
+    labels: Labels,
+    classes: int,
+    penalty: float,
+    balance: Balance = Balance(),
+) -> Probe:
+    """The probe of features [N,F] and their labels [N] with this penalty."""
+    basis = _Basis.of(features)
+    return _probe(basis, basis(features), labels, classes, penalty, balance, "before")
+
+
+def _probe(
+    basis: _Basis,
+    x: Features,
+    labels: Labels,
+    classes: int,
+    penalty: float,
+    balance: Balance,
+    chosen: str,
+) -> Probe:
     found = _optimum(x, labels, classes, penalty, basis.spread, balance=balance)
-    weight, bias = basis.undone(*found)
-    return Probe(weight, bias, penalty, chosen)
+    return Probe(*basis.undone(*found), penalty, chosen)
 
 
 @dataclass(frozen=True)

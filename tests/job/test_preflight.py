@@ -47,6 +47,13 @@ def test_photos_begin_from_imagenet(weights, root, events):
     assert "--from none trains from scratch" in said
 
 
+def test_large_photos_whose_features_are_only_computed_are_seen_larger(weights, tmp_path):
+    large = str(photos(tmp_path / "large", ("cat", "dog"), 3, size=(300, 290)))
+    assert settled(data=large).data.image_size == "288x288"
+    assert settled(data=large, freeze="stage:4").data.image_size == "224x224"
+    assert settled(data=large, image_size="96x96").data.image_size == "96x96"
+
+
 def test_what_is_typed_stands(weights, root):
     typed = {"lr": 0.02, "image_size": "96x96", "batch_size": 7, "freeze": "none"}
     asked = settled(data=root, model="efficientnet_lite2", **typed)

@@ -15,7 +15,7 @@ from quick import QUICK, same_weights
 
 import convscope as cs
 from convscope.errors import BadArgument, RunError
-from convscope.evaluation import features, predictions
+from convscope.evaluation import features, metrics, predictions
 from convscope.job import probe, tune
 from convscope.models import build, pretrained
 from convscope.models.pretrained import Weights
@@ -54,6 +54,24 @@ def test_with_its_features_frozen_only_the_last_layer_is_fitted(begun, bars, eve
     assert (
         info["start"]["sha256"] == json.loads((begun / "model.json").read_text())["weights_sha256"]
     )
+
+
+def test_few_images_of_validation_are_learnt_from_once_they_were_judged(begun, bars, events):
+    seen, emit = events
+    frozen = {"start": "begun", "freeze": "features", "look": False, "emit": emit}
+    apart = cs.train("mnist", **frozen, out="apart", val=60 / len(bars.splits["train"]))
+    few = cs.train("mnist", **frozen, out="few", val=30 / len(bars.splits["train"]))
+    (said,) = [text for text in notices(seen) if "of validation are learnt from" in text]
+    read = {one: json.loads((one.path / "model.json").read_text())["data"] for one in (apart, few)}
+    assert said.startswith(f"the {read[few]['val']} images") and 0 < read[few]["val"] < 50
+    assert read[few]["learnt_from_val"] and "learnt_from_val" not in read[apart]
+    held = np.array(json.loads((few.path / "split.json").read_text())["val"])
+    train, network = bars.splits["train"], cs.load(few.path).network
+    now = predictions.logits_of(network, train.images[held])
+    (row,) = map(json.loads, (few.path / "history.jsonl").read_text().splitlines())
+    assert metrics.cross_entropy(now, train.labels[held]) < row["val_loss"]  # since it knows them
+    cs.evaluate(few.path, "val", emit=emit)
+    assert any("fitted to these images, too" in text for text in warnings_in(seen))
 
 
 def test_features_are_computed_once(begun, bars, monkeypatch):
