@@ -75,7 +75,8 @@ def probe(job: Job) -> Job:
         )
     )
     head = Head(end, frozen.of, frozen.of_images, found.logits, whole=job.only_fits)
-    if "val" not in job.pack.splits and 0 < len(val) < probes.FEW:
+    stays = any(map(job.recipe.asked, ("data.val", "train.abstain")))  # apart, as was asked for
+    if not stays and "val" not in job.pack.splits and 0 < len(val) < probes.FEW:
         everything, truth = np.concatenate([known, val]), np.concatenate([labels, val_labels])
 
         def again() -> Head:

@@ -59,8 +59,8 @@ def test_with_its_features_frozen_only_the_last_layer_is_fitted(begun, bars, eve
 def test_few_images_of_validation_are_learnt_from_once_they_were_judged(begun, bars, events):
     seen, emit = events
     frozen = {"start": "begun", "freeze": "features", "look": False, "emit": emit}
-    apart = cs.train("mnist", **frozen, out="apart", val=60 / len(bars.splits["train"]))
-    few = cs.train("mnist", **frozen, out="few", val=30 / len(bars.splits["train"]))
+    apart = cs.train("mnist", **frozen, out="apart", val=0.11)
+    few = cs.train("mnist", **frozen, out="few")
     (said,) = [text for text in notices(seen) if "of validation are learnt from" in text]
     read = {one: json.loads((one.path / "model.json").read_text())["data"] for one in (apart, few)}
     assert said.startswith(f"the {read[few]['val']} images") and 0 < read[few]["val"] < 50
