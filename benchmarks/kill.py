@@ -116,7 +116,7 @@ def kill_once(number: int, folder: Path, fit_at: tuple[float, float]) -> dict[st
     while code != -signal.SIGKILL:
         shutil.rmtree(out, ignore_errors=True)
         trace.unlink(missing_ok=True)
-        at = picks.randrange(1, 400) if number % 2 else 0
+        at = 0 if number % 2 else picks.randrange(1, 400)
         process = start(out, trace, at)
         if not at:
             time.sleep(picks.uniform(*fit_at))

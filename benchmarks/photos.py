@@ -182,6 +182,7 @@ def reuse(draws: int, images: int) -> None:
 
 def labels(images: int, swapped: float) -> None:
     """Print the average precision of the audit's list of likely wrong labels."""
+    from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
     from sklearn.metrics import average_precision_score
 
@@ -207,9 +208,13 @@ def labels(images: int, swapped: float) -> None:
         f"{wrong.sum()} of {images} wrong; told {right:.1f} %; {len(listed)} listed, {taken:.0f} s"
     )
     print(f"the list {average_precision_score(wrong, score):.3f}")
+    options = {"return_indices_ranked_by": "self_confidence"}
+    theirs, score = find_label_issues(given, told, **options), np.zeros(images)
+    score[theirs] = np.arange(len(theirs), 0, -1)
+    print(f"cleanlab's list, {len(theirs)} {average_precision_score(wrong, score):.3f}")
     for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
         quality = get_label_quality_scores(given, told, method=method)
-        print(f"cleanlab, {method} {average_precision_score(wrong, -quality):.3f}")
+        print(f"cleanlab's order, {method} {average_precision_score(wrong, -quality):.3f}")
 
 
 def _ratio(errors: NDArray[np.float64]) -> None:

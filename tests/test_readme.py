@@ -8,6 +8,7 @@ import documents
 import pytest
 from PIL import Image
 
+from convscope.engine import choice
 from convscope.words import WORDS
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -25,8 +26,10 @@ class Net(nn.Sequential):
 
 
 @pytest.fixture
-def prepared(bars, workplace: Path) -> Path:
-    """What the commands name: pictures and a file with a class; small data in the place of each."""
+def prepared(bars, workplace: Path, monkeypatch) -> Path:
+    """What the commands name: pictures and a file with a class; small data in the place of each,
+    and little time to measure what is fastest for them."""
+    monkeypatch.setattr(choice, "PATIENCE", 0.4)
     Path("mine.py").write_text(NET)
     Path("photos").mkdir()
     Path("flowers").mkdir()
