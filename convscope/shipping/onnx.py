@@ -225,6 +225,7 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
         logging.disable(logging.CRITICAL)
         try:
-            yield
+            with contextlib.redirect_stderr(io.StringIO()):
+                yield
         finally:
             logging.disable(before)
