@@ -146,6 +146,18 @@ def head(path: Path | str) -> Head:
         return Head(image.mode, (height, width))
 
 
+def begins_as_image(head: bytes) -> bool:
+    """Whether bytes, of which these are the first 16, are those of an image file and no text.
+
+    >>> [begins_as_image(head) for head in (b"P5 16 16 255 ", b"BM\\6\\0\\0\\0", b"BMW.png")]
+    [True, True, False]
+    """
+    Image.init()
+    accepts = [Image.OPEN[kind][1] for kind in FORMATS if kind in Image.OPEN]
+    binary = any(byte < 9 or 13 < byte < 32 for byte in head)
+    return (binary or head[2:3].isspace()) and any(one and one(head) for one in accepts)
+
+
 def _flat(source: ImageSource, name: str, size: tuple[int, int], fit: str) -> Image.Image:
     """The source as an upright, opaque, 8-bit image of mode L or RGB, not yet brought to ``size``
     (width, height)."""

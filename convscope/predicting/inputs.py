@@ -4,11 +4,12 @@ threads, so many at a time, whatever their number."""
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from PIL import Image
 
 from convscope import machine
 from convscope.data.ahead import in_order
-from convscope.data.decode import decode
+from convscope.data.decode import begins_as_image, decode
 from convscope.data.digits import is_photo, read_photo
 from convscope.data.scan import find_images
 from convscope.errors import BadArgument, ImageError
@@ -26,6 +27,8 @@ from convscope.predicting import tables
 TOGETHER = 16  # images that a thread decodes at once
 AHEAD = 4  # times that many for each thread are decoded or wait
 ROOM = 4 << 20  # bytes of pixels that may wait for each thread, if they are less
+LINE = 1 << 16  # bytes of a name on standard input
+LARGEST = 1 << 30  # bytes of an image on standard input
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -207,6 +210,32 @@ def named(images: Iterable[Any]) -> Iterator[Named]:
     each = (one for given in _each(images) for one in _expanded(given))
     for at, (name, source) in enumerate(each):
         yield Named(str(at) if name is None else name, source)
+
+
+def piped(file: IO[bytes]) -> Iterator[str | Named]:
+    """What standard input holds: names of files, folders and tables, a line each, as they come; or
+    one image, by the name "-". It is an image where it begins as one, unless its first line names
+    something that is there. Raises BadArgument for what is neither."""
+    begun = file.read(16)
+    image = begins_as_image(begun)
+    begun += file.readline(LINE)
+    if image and not os.path.lexists(_name(begun.split(b"\n")[0])):
+        yield Named("-", begun + file.read(LARGEST))
+        if file.read(1):
+            rule = f"is an image of more than {LARGEST:,} bytes"
+            raise BadArgument("images", "-", rule, "make it smaller")
+        return
+    lines = itertools.chain(begun.splitlines(), iter(lambda: file.readline(LINE), b""))
+    for line in lines:
+        if len(line) >= LINE:
+            rule = f"has a line of more than {LINE:,} bytes, and begins as no image"
+            raise BadArgument("images", "-", rule, "pipe names of files, a line each, or one image")
+        if name := _name(line):
+            yield name
+
+
+def _name(line: bytes) -> str:
+    return os.fsdecode(line.rstrip(b"\r\n"))
 
 
 def _expanded(given: Any) -> Iterator[tuple[str | None, Any]]:

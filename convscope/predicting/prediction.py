@@ -30,6 +30,11 @@ class Answer:
         names = [name for name, _ in self.top]
         return names[0] if self.kind == "class" else cell_of(names)
 
+    @property
+    def said(self) -> str:
+        """The same in words, with the probability of a class."""
+        return f"{self.text} {self.top[0][1]:.1%}" if self.kind == "class" else self.text or "none"
+
     def as_json(self) -> dict[str, Any]:
         """``{top}`` or ``{labels}``, both of ``{label, p}``, or ``{number}``."""
         if self.number is not None:
@@ -82,6 +87,15 @@ class Prediction:
         if self.ood:
             return "unsure: looks like nothing it was trained on"
         return "unsure" if self.unsure else ""
+
+    @property
+    def said(self) -> list[str]:
+        """In words: the likeliest classes, or what is told of each target; the set; the marks."""
+        found = [f"{label} {p:.1%}" for label, p in self.top] or ["not read"]
+        if self.targets is not None:
+            found = [f"{name} {one.said}" for name, one in self.targets.items()]
+        found += [f"{{{', '.join(self.prediction_set)}}}"] if self.prediction_set else []
+        return found + [f"({self.marks})"] * bool(self.marks)
 
     def as_json(self) -> dict[str, Any]:
         """``{file, top: [{label, p}], unsure, ood, prediction_set, error}``; and ``box``, ``files``

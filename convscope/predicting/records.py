@@ -76,6 +76,12 @@ class RecordPredictor:
         return {name: one for name, one in self.columns.items() if not one.is_input}
 
     @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each target."""
+        said = typed.as_json(self.targets)
+        return {name: said[name]["kind"] for name in said}
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes of the leading target."""
         main = self.columns[main_target(self.columns)]
