@@ -17,8 +17,8 @@ from PIL import Image
 
 from convscope import machine
 from convscope.data.ahead import in_order
-from convscope.data.decode import begins_as_image, decode
-from convscope.data.digits import is_photo, read_photo
+from convscope.data.decode import begins_as_image, decode_sized
+from convscope.data.digits import SMALLEST, is_photo, read_photo
 from convscope.data.scan import find_images
 from convscope.errors import BadArgument, ImageError
 from convscope.events import Emit, Notice, Progress, silent
@@ -152,25 +152,25 @@ class _Decoder:
 
     def __call__(self, item: Named) -> tuple[list[Input], bool]:
         name, source = item
-        photo = False
         try:
             if isinstance(source, ImageError):
                 raise source
-            photo = bool(self.digits) or (self.digits is None and is_photo(source, name))
-            if photo:
-                cut = read_photo(source, name)
-                return [Input(name, one.pixels[None], None, one.box) for one in cut], True
-            pixels = decode(
-                source,
-                channels=self.channels,
-                size=self.size,
-                fit=self.fit,
-                invert=self.invert,
-                name=name,
-            )
-            return [Input(name, pixels)], False
+            if not self.digits:
+                pixels, shorter = decode_sized(
+                    source,
+                    channels=self.channels,
+                    size=self.size,
+                    fit=self.fit,
+                    invert=self.invert,
+                    name=name,
+                )
+                photo = self.digits is None and shorter >= SMALLEST and is_photo(source, name)
+                if not photo:
+                    return [Input(name, pixels)], False
+            cut = read_photo(source, name)
+            return [Input(name, one.pixels[None], None, one.box) for one in cut], True
         except ImageError as why:
-            return [Input(name, None, f"{why.problem}; {why.remedy}")], photo
+            return [Input(name, None, f"{why.problem}; {why.remedy}")], False
 
 
 def _decoded(images: Iterable[Any], decoder: _Decoder, emit: Emit) -> Iterator[list[Input]]:
