@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convscope import devices, run
+from convscope.engine import tuned_network
 from convscope.errors import BadArgument, ImageError
 from convscope.evaluation import calibration, conformal, metrics, predictions, selective
 from convscope.events import Emit, silent
@@ -26,6 +27,7 @@ from convscope.run import RunFolder
 
 P = TypeVar("P", "Trained", RecordPredictor)
 
+MANY = 1000  # images that are worth compiled kernels
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
@@ -40,25 +42,37 @@ class _Weights:
     memory_format: torch.memory_format = torch.channels_last
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in vars(self).items() if name != "network"}
+        loaded = ("network", "engine")
+        kept = {name: value for name, value in vars(self).items() if name not in loaded}
         own = self.own and str(Path(self.own).absolute())
         return kept | {"place": RunFolder(self.place.path.absolute()), "own": own}
 
 
 @dataclass(frozen=True)
 class TorchProvider(_Weights):
-    """Logits by PyTorch."""
+    """Logits by PyTorch; from ``MANY`` images on by the network as it was judged, with the
+    machine's compiled kernels, which take a moment to load."""
+
+    seen: list[int] = field(default_factory=list, compare=False, repr=False)  # images a call
 
     @cached_property
     def network(self) -> Classifier:
         """The network with its weights, on its device. Raises as :func:`load`."""
         return store.load(self.place, self.own).to(self.device)
 
+    @cached_property
+    def engine(self) -> nn.Module:
+        """The network as it is run here: see :func:`~convscope.engine.tuned_network.engine`."""
+        asked = self.place.read_recipe().train
+        algorithms = asked.kernels if self.device == "cpu" else "plain"
+        return tuned_network.engine(self.network, algorithms, asked.precision)
+
     def __call__(self, images: NDArray[np.uint8], emit: Emit = silent) -> NDArray[np.float32]:
         """Raw logits float32 [N,K] for uint8 [N,C,H,W] of the network's own size, laid out as it
         was trained."""
+        self.seen[:] = [sum(self.seen) + len(images)]
         return predictions.logits_of(
-            self.network,
+            self.engine if self.seen[0] >= MANY else self.network,
             images,
             device=self.network.normalise.mean.device,
             memory_format=self.memory_format,

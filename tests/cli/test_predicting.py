@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from written import digit, photographed, put, sheet
 import convscope as cs
 from convscope.data import sources
 from convscope.data.pack_writer import write_pack
+from convscope.trained import TorchProvider
 
 
 def test_predict_in_every_form(bars, run):
@@ -42,6 +44,103 @@ def test_predict_in_every_form(bars, run):
     assert float(rows[0]["p_1"]) == pytest.approx(results[0]["top"][0]["p"], abs=1e-6)
     said = run("predict", "a", "pictures/0.png")
     assert said.code == 0 and said.out.startswith("pictures/0.png: ")
+
+
+@pytest.fixture
+def pictures(bars, run):
+    """A run in ``a``, and 30 images of its test split in ``pictures``."""
+    run("train", "mnist", *SMALL, "--out", "a")
+    Path("pictures").mkdir()
+    for i in range(30):
+        Image.fromarray(bars.splits["test"].images[i, 0]).save(f"pictures/{i:02}.png")
+    return Path("pictures")
+
+
+def test_answers_are_written_as_they_come_whole_or_not_at_all(run, pictures, monkeypatch):
+    monkeypatch.setattr("convscope.predicting.predictor.BATCH", 7)
+    printed = run("predict", "a", "pictures", "--csv", "-")
+    said = run("predict", "a", "pictures", "--csv", "out.csv")
+    assert (said.code, printed.code) == (0, 0) and Path("out.csv").read_text() == printed.out
+    rows = list(csv.DictReader(io.StringIO(printed.out)))
+    assert [row["file"] for row in rows] == [f"pictures/{i:02}.png" for i in range(30)]
+    assert [row["label_1"] for row in rows] == [
+        one["top"][0]["label"]
+        for one in json.loads(run("predict", "a", "pictures", "--json").out)["results"]
+    ]
+    again = run("predict", "a", "pictures", "--csv", "out.csv", "--top-k", "1")
+    assert again.code == 2 and "--csv out.csv: is there already; name another" in again.err
+    assert Path("out.csv").read_text() == printed.out
+    words = ["predict", "a", "pictures", "--csv", "out.csv", "--force"]
+    both = run(*words, "--top-k", "1", "--json")
+    assert len(json.loads(both.out)["results"]) == 30
+    first = Path("out.csv").read_text()
+    assert "label_1" in first and "label_2" not in first and len(first.splitlines()) == 31
+
+    calls, provide = [], TorchProvider.__call__
+
+    def fails(self, images, emit=cs.silent):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return provide(self, images, emit)
+
+    monkeypatch.setattr(TorchProvider, "__call__", fails)
+    before = sorted(Path().iterdir())
+    assert run(*words).code == 130
+    assert run("predict", "a", "pictures", "--csv", "new.csv").code == 0 and calls[:3] == [7] * 3
+    Path("new.csv").unlink()
+    assert sorted(Path().iterdir()) == before and Path("out.csv").read_text() == first
+    assert run("predict", "a", "pictures", "--force").code == 2
+    assert "only one form" in run("predict", "a", "x", "--json", "--csv", "-").err
+
+
+def test_long_lists_are_counted(run, pictures):
+    for i in range(25):
+        (pictures / f"bad{i}.png").write_bytes(b"")
+    said = run("predict", "a", "pictures", "--show", "4")
+    results = json.loads(run("predict", "a", "pictures", "--json").out)["results"]
+    lines = said.out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:4]] == [
+        f"pictures/{i:02}.png" for i in range(4)
+    ]
+    assert lines[4] == "55 answers, of which 4 are shown (--show N, --csv FILE)"
+    labels = Counter(one["top"][0]["label"] for one in results if one["top"])
+    assert {line.split()[0]: line.split()[1] for line in lines[6:-1]} == {
+        label: str(n) for label, n in labels.items()
+    }
+    assert lines[-1].split() == ["not", "read", "25", "0"] and said.code == 1
+    errors = said.err.splitlines()[-21:]
+    assert all(": is empty" in line for line in errors[:20])
+    assert errors[20] == "error: and 5 more that could not be read"
+    written = run("predict", "a", "pictures", "--csv", "out.csv")
+    assert written.out.startswith("55 answers\n") and "pictures" not in written.out
+
+
+def test_names_or_an_image_come_from_standard_input(run, pictures, monkeypatch):
+    def piped(content: bytes, *words: str):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        return run("predict", "a", *words, "--csv", "-")
+
+    wanted = run("predict", "a", "pictures/01.png", "pictures/02.png", "--csv", "-").out
+    assert piped(b"pictures/01.png\npictures/02.png\n", "-").out == wanted
+    assert piped(b"pictures/02.png\n", "pictures/01.png", "-").out == wanted
+    one = piped((pictures / "01.png").read_bytes(), "-").out.splitlines()[1]
+    assert one.split(",")[1:] == wanted.splitlines()[1].split(",")[1:] and one[:2] == "-,"
+    said = piped(b"gone.png\n", "-")
+    assert said.code == 1 and "error: gone.png: is not there" in said.err
+
+
+def test_a_table_names_what_is_predicted(run, pictures):
+    Path("pictures/list.csv").write_text("id:image,label\n03,spot\n01.png,flat\n09,\n")
+
+    def rows(name: str) -> list[dict[str, str]]:
+        said = run("predict", "a", name, "--csv", "-")
+        return list(csv.DictReader(io.StringIO(said.out)))
+
+    found, whole = rows("pictures/list.csv"), {one["file"]: one for one in rows("pictures")}
+    assert [one.pop("file") for one in found] == ["03", "01.png", "09"]
+    for name, one in zip(("03", "01", "09"), found, strict=True):
+        assert one == {k: v for k, v in whole[f"pictures/{name}.png"].items() if k != "file"}
 
 
 def test_what_is_to_be_said_against_an_answer(bars, run):
