@@ -105,8 +105,10 @@ def test_what_it_does_not_take_is_refused_at_once():
     for wrong in ({"digits": True}, {"top_k": 0}):
         with pytest.raises(BadArgument):
             RECORDS.stream([], **wrong)
-    [one] = RECORDS.predict([{"left": grey(1), "kg": 1, "g": np.inf}])
-    assert one.error == "the record: has no right; give an image for it"
+    given = {"left": grey(1), "right": grey(2), "kg": 1, "g": np.inf}
+    infinite, alone = RECORDS.predict([given, {**given, "right": None}])
+    assert infinite.error == "the record: has inf in g, which is no finite number; write one"
+    assert alone.error == "the record: has no right; give an image for it"
     broken = RecordPredictor(
         lambda inputs: {**outputs(inputs), "sum": np.full((1, 1), np.nan)},
         COLUMNS, {}, Calibration(),

@@ -54,6 +54,9 @@ def test_a_parquet_table_is_read_in_parts(photos):
     assert names_in(photos / "list.parquet") == [
         "one.png -> one.png", "row 2: has nothing in file"
     ]  # fmt: skip
+    table = pyarrow.table({"file": [3.0, float("nan")]})  # as pandas has whole numbers with a gap
+    parquet.write_table(table, photos / "list.parquet")
+    assert names_in(photos / "list.parquet") == ["3 -> 3.png", "row 2: has nothing in file"]
 
 
 def test_rows_are_inputs_among_others(photos):
