@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # what type checkers read
     from convscope.api import Explained as Explained
+    from convscope.api import Exported as Exported
     from convscope.api import LearningRate as LearningRate
     from convscope.api import Metrics as Metrics
     from convscope.api import Run as Run
@@ -46,6 +47,8 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.models.surgery import cut as cut
     from convscope.models.surgery import join as join
     from convscope.predicting.prediction import Prediction as Prediction
+    from convscope.shipping.verify import Verified as Verified
+    from convscope.shipping.verify import verify as verify
     from convscope.studies.folds import CrossValidation as CrossValidation
     from convscope.studies.learning_curve import LearningCurve as LearningCurve
     from convscope.studies.sweep import Sweep as Sweep
@@ -55,13 +58,14 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.watched import cross_validate as cross_validate
     from convscope.watched import evaluate as evaluate
     from convscope.watched import explain as explain
+    from convscope.watched import export as export
     from convscope.watched import find_lr as find_lr
     from convscope.watched import learning_curve as learning_curve
     from convscope.watched import sweep as sweep
     from convscope.watched import train as train
 
 _NAMES = {  # what the interpreter reads; a test holds the two to each other
-    "convscope.api": "Explained LearningRate Metrics Run compare predict script summary",
+    "convscope.api": "Explained Exported LearningRate Metrics Run compare predict script summary",
     "convscope.data.sources": "open_data",
     "convscope.errors": "BadArgument ConvscopeError DataError ImageError Interrupted RunError "
     "TargetMissed TrainingError",
@@ -69,11 +73,13 @@ _NAMES = {  # what the interpreter reads; a test holds the two to each other
     "convscope.events": "EpochEnd Look Notice Progress silent",
     "convscope.models.surgery": "cut join",
     "convscope.predicting.prediction": "Prediction",
+    "convscope.shipping.verify": "Verified verify",
     "convscope.studies.folds": "CrossValidation",
     "convscope.studies.learning_curve": "LearningCurve",
     "convscope.studies.sweep": "Sweep",
     "convscope.trained": "Trained embed load",
-    "convscope.watched": "cross_validate evaluate explain find_lr learning_curve sweep train",
+    "convscope.watched": "cross_validate evaluate explain export find_lr learning_curve sweep "
+    "train",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

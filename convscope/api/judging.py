@@ -1,9 +1,8 @@
-"""Judge a run's network on a split of its data, or on images."""
+"""Judge a run's network on a split of its data, and two against each other."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope import devices, files, machine, run
-from convscope.api.arguments import draw, figure_path, opened
+from convscope.api.arguments import draw, figure_path
 from convscope.api.results import Evaluation
 from convscope.data import duplicates
 from convscope.data.pack import Pack, Split
+from convscope.data.sources import of_recipe
 from convscope.data.split import part
 from convscope.engine import tuned_network
 from convscope.errors import BadArgument, DataError
@@ -23,15 +23,14 @@ from convscope.evaluation import calibration, predictions, selective, targets
 from convscope.evaluation import compare as comparing
 from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.compare import Comparison
+from convscope.evaluation.predictions_file import write_predictions
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
 from convscope.job.complete import write_pages
 from convscope.job.run_metadata import same_data
 from convscope.models import store
-from convscope.predicting.prediction import Prediction
 from convscope.run import RunFolder
-from convscope.trained import load
 
 OF_TRAINING = ("forgetting", "start_kept")  # figures that another look does not change
 
@@ -58,9 +57,9 @@ def evaluate(
     place = run.find(Path(path))
     kept, info, stored = place.read_recipe(), place.read_model(), place.read_metrics()
     network = store.load_network(place, model)
-    pack = opened(kept, emit)
+    pack = of_recipe(kept, emit)
     same_data(pack, info["data"]["fingerprint"])
-    records = _records_of(pack, place, split)
+    records = records_of(pack, place, split)
     if split == "val" and info["data"].get("learnt_from_val"):
         text = "in the end its last layer was fitted to these images, too: the figures are too good"
         emit(Notice(f"{place.path}: {text}", warning=True))
@@ -86,7 +85,7 @@ def evaluate(
         if abstain is not None:
             selective.check(abstain, info["data"].get("val", 0))
             if not place.validation.exists():  # a run of an older version
-                held = _records_of(pack, place, "val")
+                held = records_of(pack, place, "val")
                 calibration.write(place.validation, outputs_of(held)[main], held.targets[main])
             known = calibration.read(place.validation, len(pack.main_classes))
             calibrated = calibrated.bounded(*known, abstain)
@@ -109,7 +108,7 @@ def evaluate(
         right = outputs[main].argmax(axis=1) == records.targets[main]
         found |= {name: stored[name] for name in OF_TRAINING if name in stored}
         found["duplicates"] = duplicates.found_in(pack).as_json(right)
-        predictions.write_predictions(
+        write_predictions(
             place.predictions,
             outputs,
             records.targets,
@@ -124,7 +123,7 @@ def evaluate(
     return Evaluation(run=str(place.path), **found)
 
 
-def _records_of(pack: Pack, place: RunFolder, split: str) -> Split:
+def records_of(pack: Pack, place: RunFolder, split: str) -> Split:
     """A split as the run divided its data. Raises BadArgument, DataError."""
     whole = pack.splits.get(split)
     if whole is not None and split != "train":
@@ -141,34 +140,6 @@ def _records_of(pack: Pack, place: RunFolder, split: str) -> Split:
     train = pack.splits["train"]
     learnt = begun.get("learnt", np.setdiff1d(np.arange(len(train)), val))
     return part(train, val if split == "val" else np.array(learnt, dtype=np.int64))
-
-
-def predict(
-    path: str | Path,
-    images: Iterable[Any],
-    *,
-    top_k: int = 5,
-    invert: bool = False,
-    abstain: float | None = None,
-    coverage: float | None = None,
-    model: str | None = None,
-    device: str = "auto",
-    digits: bool | None = None,
-    emit: Emit = silent,
-) -> list[Prediction]:
-    """Predictions of a run's network for image files and folders; see :meth:`Trained.predict`, and
-    :func:`convscope.load` for ``abstain`` and ``coverage``."""
-    trained = load(path, model=model, device=device, abstain=abstain, coverage=coverage)
-    found = trained.predict(list(images), top_k, invert, emit, digits)
-    bound = trained.calibration.selective
-    if bound is None:
-        held = run.find(Path(path)).read_model()["data"].get("val", 0)
-        remedy = f"; find it with: convscope eval {path} --abstain 0.05"
-        remedy = remedy if held else ", which has no validation images"
-        emit(Notice(f"which answers are unsure is not known of this run{remedy}"))
-    elif bound.notice is not None:
-        emit(bound.notice)
-    return found
 
 
 def compare(
@@ -197,7 +168,7 @@ def compare(
     if not found.a_right + found.b_right:
         emit(Notice("both get the same images right, so that there is none to draw"))
         return found
-    pack = opened(run.find(Path(a)).read_recipe(), emit)
+    pack = of_recipe(run.find(Path(a)).read_recipe(), emit)
     same_data(pack, found.a.fingerprint)
     draw(figures.labelled_grids(_changed(found, pack.splits["test"], show)), path)
     return replace(found, figure=path)

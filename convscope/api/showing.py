@@ -13,13 +13,14 @@ from torch import nn
 
 from convscope import files, models, run
 from convscope import recipe as recipes
-from convscope.api.arguments import draw, figure_path, fresh, full, full_table, opened
+from convscope.api.arguments import draw, figure_path, full, full_table
 from convscope.data import augment as augmentation
 from convscope.data import digits, duplicates, published, sources
-from convscope.data.columns import Class, as_json
+from convscope.data.columns import Class, as_json, of_model
 from convscope.data.decode import whole
 from convscope.data.loader import tensor_of
 from convscope.data.pack import Split, read_meta, verify
+from convscope.data.sources import of_recipe
 from convscope.data.split import statistics, strata
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
@@ -39,7 +40,7 @@ def script(path: str | Path, out: str | Path | None = None, *, force: bool = Fal
     that file on, else from the working folder. Raises BadArgument where ``out`` is there already
     and ``force`` is not given, and for a run of a user's own class; RunError.
     """
-    file = None if out is None else fresh(Path(out), force)
+    file = None if out is None else files.fresh(Path(out), force)
     text = scripts.script(run.find(Path(path)), file)
     if file is not None:
         with files.explained(file):
@@ -136,7 +137,7 @@ def _none_of(given: dict[str, Any], what: str) -> None:
 
 def _of_run(path: Path, model: str | None) -> anatomy.Summary:
     place = run.find(path)
-    inputs = [one for one in store.columns_of(place.read_model()).values() if one.is_input]
+    inputs = [one for one in of_model(place.read_model()).values() if one.is_input]
     network = store.load_network(place, model)
     return anatomy.summarise(network, [one.shape for one in inputs], name=str(path))
 
@@ -270,7 +271,7 @@ def show_data(
     typed = {"data": full(name), "skip_bad": skip_bad}
     typed |= {} if labels is None else {"labels": full_table(labels)}
     asked = preflight.settle(recipes.resolve(typed, augment=augment), emit)
-    pack = opened(asked, emit)
+    pack = of_recipe(asked, emit)
     train = pack.splits["train"]
     random = np.random.default_rng(seed)
     chosen = random.choice(len(train), size=min(count, len(train)), replace=False)

@@ -19,6 +19,8 @@ from convscope.cli import (
     explaining,
     judging,
     lab,
+    predicting,
+    shipping,
     showing,
     studying,
     summary,
@@ -58,7 +60,7 @@ def _options(
 
 app.command(cls=Headed)(training.train)
 app.command("eval")(judging.evaluate)
-app.command()(judging.predict)
+app.command()(predicting.predict)
 app.command()(judging.compare)
 app.command()(explaining.explain)
 app.command(cls=Headed)(studying.sweep)
@@ -66,6 +68,8 @@ app.command("learning-curve", cls=Headed)(studying.learning_curve)
 app.command()(studying.claims)
 app.command(cls=Headed)(summary.summary)
 app.command()(showing.script)
+app.command()(shipping.export)
+app.command()(shipping.verify)
 app.command()(showing.models)
 app.command()(showing.recipes)
 app.command()(showing.machine)
