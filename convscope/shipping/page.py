@@ -17,20 +17,19 @@ from typing import Any, Literal
 
 import onnx
 
-from convscope import __version__, webpage
+from convscope import webpage
 from convscope.data.columns import Class, Image
 from convscope.data.digits import SIZE
 from convscope.errors import BadArgument
 from convscope.formatting import decimal_size
 from convscope.predicting.onnx_file import FITTED, LOGITS, OnnxFile
-from convscope.shipping.page_graph import Graph, graph_of
+from convscope.shipping.page_graph import SERVE, Graph, graph_of
 
 MOST_MULTIPLY_ADDS = 100_000_000  # a pass then takes about a tenth of a second on a laptop
 MOST_BYTES = 20_000_000  # of the page
 ENGINE = ("tensors", "products", "network", "fit", "digit", "worker")  # what a worker runs
 SHOWN = ("answers", "draw", "page")
 LANGUAGES = ("en", "zh")
-SERVE = "serve it instead: convscope serve RUN"
 
 Answers = Literal["page", "server"]
 
@@ -54,7 +53,7 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
         model = onnx.load_model_from_string(opened.content)
         graph = graph_of(model, FITTED, (1, *image.shape), LOGITS)
         weights = base64.b64encode(graph.weights.astype("<f4").tobytes()).decode()
-        _small_enough(opened.path, graph.multiply_adds, len(weights))
+        _small_enough(graph.multiply_adds, len(weights))
     name, data = info["architecture"]["name"], info["data"]["name"]
     about = {
         "name": name,
@@ -67,7 +66,7 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
         "calibration": {key: info.get(key) for key in ("temperature", "ood", "abstain")},
         "figures": figures(opened.info, graph),
         "answers": answers,
-        "version": __version__,
+        "version": info.get("versions", {}).get("convscope", ""),
         "words": {one: json.loads(_web(f"words.{one}.json")) for one in LANGUAGES},
         "graph": graph and graph.as_json(),
     }
@@ -125,22 +124,22 @@ def _image(opened: OnnxFile) -> Image:
         names = ", ".join(name for name, one in columns.items() if not one.is_input)
         rule = f"its network does not tell one class but {names}, which the page cannot show"
     if rule:
-        raise BadArgument("FILE", opened.path, rule, SERVE)
+        raise BadArgument("format", "page", rule, SERVE)
     found = inputs[0]
     assert isinstance(found, Image)
     return found
 
 
-def _small_enough(path: Path, multiply_adds: int, size: int) -> None:
+def _small_enough(multiply_adds: int, size: int) -> None:
     """Raise BadArgument, with both figures, for a network that is too large for a page."""
     if multiply_adds <= MOST_MULTIPLY_ADDS and size <= MOST_BYTES:
         return
     rule = (
-        f"takes {multiply_adds / 1e6:,.0f} million multiply-adds an image and makes a page of "
-        f"{decimal_size(size)}; a page bears {MOST_MULTIPLY_ADDS / 1e6:.0f} million and "
+        f"its network takes {multiply_adds / 1e6:,.0f} million multiply-adds an image and makes a "
+        f"page of {decimal_size(size)}; a page bears {MOST_MULTIPLY_ADDS / 1e6:.0f} million and "
         f"{decimal_size(MOST_BYTES)}"
     )
-    raise BadArgument("FILE", path, rule, SERVE)
+    raise BadArgument("format", "page", rule, SERVE)
 
 
 def _web(name: str) -> str:

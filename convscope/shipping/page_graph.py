@@ -20,7 +20,7 @@ from convscope.errors import BadArgument
 
 Shapes = dict[str, tuple[int, ...] | None]
 Constants = dict[str, NDArray[Any]]
-_SERVED = "serve it: convscope serve FILE"
+SERVE = "serve it instead: convscope serve RUN"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def graph_of(model: ModelProto, start: str, shape: tuple[int, ...], output: str)
     for node in nodes:
         _check(node, known, shapes)
     used = {name for node in nodes for name in node.input if name in constants}
-    kept, weights, at = {}, [], 0
+    kept: dict[str, dict[str, Any]] = {}
+    weights, at = [], 0
     for name in sorted(used):
         array = constants[name]
         kept[name] = {"shape": list(array.shape)}
@@ -94,7 +95,7 @@ def graph_of(model: ModelProto, start: str, shape: tuple[int, ...], output: str)
 def layer_of(node: NodeProto) -> str:
     """The path of the module that a node is of, as PyTorch's exporter notes it; else empty.
 
-    >>> said = ": models.Net/features: torch.nn.Sequential/features.1: torch.nn.ReLU/relu: aten.relu"
+    >>> said = ": models.Net/features: nn.Sequential/features.1: nn.ReLU/relu: aten.relu"
     >>> node = helper.make_node("Relu", ["x"], ["y"])
     >>> node.metadata_props.add(key="namespace", value=said) and layer_of(node)
     'features.1'
@@ -135,11 +136,11 @@ def _shapes(
 
 
 def _kind(model: ModelProto, name: str) -> int:
-    """The type of a value's elements; float, where the model does not say."""
+    """The type of a value's elements; that of pixels, where the model does not say."""
     for one in [*model.graph.input, *model.graph.value_info]:
         if one.name == name:
-            return one.type.tensor_type.elem_type
-    return onnx.TensorProto.FLOAT
+            return int(one.type.tensor_type.elem_type)
+    return int(onnx.TensorProto.UINT8)
 
 
 def _folded(node: NodeProto, constants: Constants, shapes: Shapes, model: ModelProto) -> bool:
@@ -177,7 +178,7 @@ def _check(node: NodeProto, known: frozenset[str], shapes: Shapes) -> None:
     if why:
         layer = layer_of(node)
         where = f"{node.op_type} of layer {layer}" if layer else f"{node.op_type} ({node.name})"
-        raise BadArgument("format", "page", f"{where} {why}", _SERVED)
+        raise BadArgument("format", "page", f"{where} {why}", SERVE)
 
 
 def _rank(node: NodeProto, shapes: Shapes) -> int | None:
