@@ -145,7 +145,10 @@ function digitOf(picture, width, height) {
     middleY += small[i] * Math.floor(i / across);
   });
   const placed = (middle, length) =>
-    Math.min(Math.max(rounded(SIZE / 2 - middle / mass), 0), SIZE - length);
+    Math.min(
+      Math.max(rounded(SIZE / 2 - Math.round((1e6 * middle) / mass) / 1e6), 0),
+      SIZE - length,
+    );
   const [x, y] = [placed(middleX, across), placed(middleY, down)];
   const out = new Uint8Array(SIZE * SIZE);
   small.forEach((value, i) => {
