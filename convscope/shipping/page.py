@@ -28,7 +28,7 @@ from convscope.shipping.page_graph import SERVE, Graph, graph_of
 MOST_MULTIPLY_ADDS = 100_000_000  # a pass then takes about a tenth of a second on a laptop
 MOST_BYTES = 20_000_000  # of the page
 ENGINE = ("tensors", "products", "network", "fit", "digit", "worker")  # what a worker runs
-SHOWN = ("answers", "draw", "page")
+SHOWN = ("answers", "words", "asking", "draw", "page")
 LANGUAGES = ("en", "zh")
 
 Answers = Literal["page", "server"]

@@ -2,9 +2,9 @@
 
 "use strict";
 
-const INK = 256; // pixels each way of the ink that the network is given
-const PEN = 18; // how wide the pen is, of them
-const STEP = 8; // how far an arrow key moves the pen
+const INK = 160; // pixels each way of the ink that the network is given
+const PEN = 11; // how wide the pen is, of them
+const STEP = 5; // how far an arrow key moves the pen
 
 class Pad {
   /** Draw on `canvas`; `changed` is called whenever there is more or less ink. */
@@ -37,7 +37,9 @@ class Pad {
   /** Where the ink is: 1 or 0, [INK, INK]. */
   mask() {
     const { data } = this.ink.getImageData(0, 0, INK, INK);
-    return Uint8Array.from({ length: INK * INK }, (_, i) => (data[4 * i + 3] > 127 ? 1 : 0));
+    const mask = new Uint8Array(INK * INK);
+    for (let i = 0; i < mask.length; i++) mask[i] = data[4 * i + 3] >> 7;
+    return mask;
   }
 
   clear() {
