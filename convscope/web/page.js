@@ -29,14 +29,9 @@ function speak() {
     one.setAttribute("aria-label", say(one.dataset.label));
   }
   document.title = say("title", { network: about.name, data: about.data });
-  const names = about.classes.slice(0, 20).join(language === "zh" ? "、" : ", ");
-  const more =
-    about.classes.length > 20
-      ? ` ${say("card.more", { count: count(about.classes.length - 20) })}`
-      : "";
   element("what").textContent = say("card.what", {
     count: count(about.classes.length),
-    classes: names + more,
+    classes: listed(),
     data: about.data,
   });
   element("facts").replaceChildren(
@@ -53,6 +48,15 @@ function speak() {
   render();
 }
 
+/** The names of the classes, as far as they fit into a sentence. */
+function listed() {
+  const comma = language === "zh" ? "、" : ", ";
+  let shown = about.classes.slice(0, 20);
+  while (shown.length > 3 && shown.join(comma).length > 160) shown = shown.slice(0, -1);
+  const left = about.classes.length - shown.length;
+  return shown.join(comma) + (left ? ` ${say("card.more", { count: count(left) })}` : "");
+}
+
 /** The main figures of the model card. */
 function facts() {
   const [h, w] = about.size,
@@ -60,7 +64,13 @@ function facts() {
   const splits = { test: say("split.test"), val: say("split.val") };
   const threshold = about.calibration.abstain?.threshold;
   return [
-    [say("fact.accuracy", { split: splits[figures.split] ?? figures.split }), figures.accuracy],
+    [
+      say("fact.accuracy", {
+        count: figures.images,
+        split: splits[figures.split] ?? figures.split,
+      }),
+      figures.accuracy,
+    ],
     [say("fact.interval"), figures.interval],
     [say("fact.balanced"), figures.balanced],
     [say("fact.parameters"), figures.parameters && count(figures.parameters)],
@@ -227,7 +237,7 @@ function renderBars(best) {
   lines.forEach(([name, p, top], n) => {
     const row = body.rows[n] ?? barRow(body);
     row.className = top ? "top" : "";
-    row.cells[0].textContent = !few && !answer ? "–" : name;
+    row.cells[0].textContent = row.cells[0].title = !few && !answer ? "–" : name;
     row.cells[1].firstChild.style.setProperty("--p", p ?? 0);
     row.cells[2].textContent = p === null ? "" : percent(p);
   });

@@ -74,8 +74,9 @@ def test_it_holds_the_network_from_the_fitted_pixels_on(file: OnnxFile) -> None:
         "features.3"
     ]
     assert said["figures"] == {
-        "accuracy": "98.91 % of 10,000 (9,891 right)",
-        "interval": "98.69 % to 99.10 %",
+        "accuracy": "98.91 %",
+        "images": "10,000",
+        "interval": "98.69 % – 99.10 %",
         "split": "test",
         "train": 240,
         "multiply_adds": 12 * 12 * 4 * 9 + 6 * 6 * 4 * 3,
@@ -102,7 +103,7 @@ def test_what_is_too_large_is_refused_with_both_figures(
     file: OnnxFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "MOST_BYTES", 1_000)
-    text = "0 million multiply-adds an image and makes a page of 0 MB; a page bears 100 million"
+    text = "0 million multiply-adds an image and has 0 MB of weights; a page bears 100 million"
     with pytest.raises(BadArgument, match=f"{text}.*convscope serve RUN"):
         page.page_of(file)
     monkeypatch.setattr(page, "MOST_BYTES", 20_000_000)

@@ -264,7 +264,7 @@ def test_it_speaks_two_languages(opened: Opened) -> None:
     assert page.locator("#clear").inner_text() == "清除"
     page.click("#language")
     assert page.locator("#clear").inner_text() == "Clear"
-    assert page.locator("#facts").inner_text().startswith("Accuracy, test split")
+    assert page.locator("#facts").inner_text().startswith("Accuracy, 500 test images")
 
 
 def test_every_word_is_there_in_both() -> None:
