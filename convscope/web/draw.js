@@ -13,6 +13,7 @@ class Pad {
     this.changed = changed;
     this.strokes = [];
     this.pointer = null;
+    this.frame = null; // of the browser, in which all is painted anew
     this.cursor = null; // of the keys: { x, y, down }
     const hidden = document.createElement("canvas");
     hidden.width = hidden.height = INK;
@@ -122,7 +123,7 @@ class Pad {
   extend(from) {
     const stroke = this.strokes.at(-1);
     this.trace(this.ink, stroke, Math.max(0, from));
-    this.trace(this.shown, stroke, Math.max(0, from));
+    this.frame ??= requestAnimationFrame(() => this.paint());
     this.changed();
   }
 
@@ -138,6 +139,7 @@ class Pad {
 
   /** All of it anew, at the screen's own resolution and in the page's colours. */
   paint() {
+    this.frame = null;
     const side = Math.max(1, Math.round(this.canvas.clientWidth * devicePixelRatio));
     if (this.canvas.width !== side) this.canvas.width = this.canvas.height = side;
     const style = getComputedStyle(this.canvas);
