@@ -117,13 +117,18 @@ class OnnxFile:
     ) -> onnxruntime.InferenceSession:
         """The file in ONNX Runtime on the CPU; ``threads`` compute an operator, all cores if that
         is None; values that are ``also`` given are outputs, too. Raises BadArgument for a graph
-        that cannot be run."""
+        that cannot be run.
+
+        Threads sleep while they wait: spinning ones would take the cores from whoever else is at
+        work, for at most 4 % of a small network's time (``benchmarks/shipping.py threads``).
+        """
         need("onnxruntime")
         import onnxruntime as runtime
 
         options = runtime.SessionOptions()
         options.intra_op_num_threads = machine.cores() if threads is None else threads
         options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # an exception says it
         content = self.content
         if also:
