@@ -90,7 +90,7 @@ def decode(
     if fit not in FITS:
         raise BadArgument("fit", fit, "is not a way to fit an image", nearest(fit, FITS))
     name = name or (str(source) if isinstance(source, Path | str) else "the image")
-    with _explaining(name), _quiet():
+    with _explaining(name), quiet():
         image = as_mode(_flat(source, name, (width, height), fit), "L" if channels == 1 else "RGB")
         pixels = fitted(image, (width, height), fit, resize)  # [C,H,W]
     return ~pixels if invert else pixels
@@ -108,7 +108,7 @@ def whole(
     ((1, 10, 20), 3.0)
     """
     name = name or (str(source) if isinstance(source, Path | str) else "the image")
-    with _explaining(name), _quiet():
+    with _explaining(name), quiet():
         own = (MAX_PIXELS, MAX_PIXELS)  # no JPEG is halved on the way
         image = as_mode(_flat(source, name, own, "pad"), "L" if channels == 1 else "RGB")
         scale = max(1.0, max(image.size) / longest)
@@ -132,11 +132,11 @@ def look(path: Path | str) -> tuple[int, tuple[int, int]]:
     return 1 if mode in _GREY or mode.startswith("I;") else 3, size
 
 
-def head(path: Path | str) -> Head:
-    """What an image file says of itself, of which only the head is read: one that is cut short is
-    found out by :func:`decode`. Raises ImageError for a file that is no image."""
-    name = str(path)
-    with _explaining(name), _quiet(), _opened(path, name) as file:
+def head(source: Path | str | bytes, name: str | None = None) -> Head:
+    """What an image file, or its bytes, say of themselves, of which only the head is read: one that
+    is cut short is found out by :func:`decode`. Raises ImageError for what is no image."""
+    name = name or ("the image" if isinstance(source, bytes) else str(source))
+    with _explaining(name), quiet(), _file(source, name) as file:
         image = _recognised(file, name)
         width, height = image.size
         # Pillow turns a TIFF by itself, and reads a whole PNG to find EXIF behind its pixels.
@@ -153,7 +153,7 @@ def _flat(source: ImageSource, name: str, size: tuple[int, int], fit: str) -> Im
         return _loaded(source, name)
     if isinstance(source, np.ndarray):
         return _loaded(_from_array(source, name), name)
-    with io.BytesIO(source) if isinstance(source, bytes) else _opened(source, name) as file:
+    with _file(source, name) as file:
         image = _recognised(file, name)
         if image.format == "PNG":  # Pillow passes over pixel data whose checksum is wrong
             image.verify()
@@ -169,6 +169,11 @@ def _recognised(file: IO[bytes], name: str) -> Image.Image:
     if not file.read(1):
         raise ImageError(name, "is empty", _COPY_AGAIN)
     return Image.open(file, formats=FORMATS)
+
+
+def _file(source: Path | str | bytes, name: str) -> IO[bytes]:
+    """A file, or its bytes, open for reading only."""
+    return io.BytesIO(source) if isinstance(source, bytes) else _opened(source, name)
 
 
 def _opened(path: Path | str, name: str) -> IO[bytes]:
@@ -269,10 +274,11 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors go
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Drop Pillow's warnings, and what libtiff says on stderr: an ImageError says what matters.
 
-    Both belong to the process: the first thread in sets them, the last one out restores.
+    Both belong to the process: the first thread in sets them, the last one out restores. A server
+    stays within.
     """
     global _quiet_users
     with _quiet_lock:

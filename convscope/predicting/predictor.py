@@ -114,7 +114,7 @@ class Predictor:
         inputs = self.inputs(images, invert, emit, digits)
         readable = [one.pixels for one in inputs if one.pixels is not None]
         stacked = np.stack(readable) if readable else None
-        found = iter(() if stacked is None else self._predicted(self.logits(stacked, emit), top_k))
+        found = iter(() if stacked is None else self.described(self.logits(stacked, emit), top_k))
         return [
             replace(next(found), file=name, box=box)
             if pixels is not None
@@ -122,8 +122,8 @@ class Predictor:
             for name, pixels, error, box in inputs
         ]
 
-    def _predicted(self, logits: NDArray[np.float32], k: int) -> Iterator[Prediction]:
-        """A prediction a row, without its file."""
+    def described(self, logits: NDArray[np.float32], k: int) -> Iterator[Prediction]:
+        """A prediction a row of raw logits [N,K], its ``k`` likeliest classes, without its file."""
         rows, _, ood, unsure = self.calibration.answers(logits)
         order = np.argsort(-rows, axis=1, kind="stable")
         lowest = self.set_threshold

@@ -1,0 +1,244 @@
+"""The routes of a server: FastAPI over models, behind the guard."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from convscope import __version__
+from convscope.data import decode
+from convscope.predicting.predictor import Predictor
+from convscope.server import protocol
+from convscope.server.batching import Batcher
+from convscope.server.limits import App, Guard, Limits, Message, Receive, Refusal, Scope, Send
+from convscope.server.metrics import TYPE, Metrics
+from convscope.server.repository import Model, Repository
+from convscope.server.uploads import upload_of
+
+LOOK = 1.0  # seconds between two looks at the files of models
+CODES = {404: "path", 405: "method"}
+log = logging.getLogger("convscope.server")
+
+IMAGE = {"schema": {"type": "string", "format": "binary"}}
+FORM = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+ARGUMENTS = (
+    ("top", {"type": "integer", "default": 5, "minimum": 1}, "labels an image"),
+    ("invert", {"type": "boolean", "default": False}, "swap dark and light"),
+    ("digits", {"type": "boolean"}, "cut digits out of photographs of paper"),
+)
+MODEL = ("model", {"type": "string"}, "which model; the first, if it is left out")
+
+
+@dataclass(frozen=True)
+class Service:
+    """All that a server is made of, and can be sent to another process: models by name, the files
+    that they are opened from, and by what; names of its host; images a batch, seconds that a batch
+    may take, threads that read and compute."""
+
+    models: Mapping[str, Path]
+    opener: Callable[[Path], Predictor]
+    limits: Limits = field(default_factory=Limits)
+    hosts: tuple[str, ...] = ()
+    batch: int = 64
+    bound: float = 0.05
+    threads: int = 3
+
+    def __call__(self) -> App:
+        """The ASGI application."""
+        return application(self)
+
+
+def application(service: Service) -> App:
+    """The ASGI application of a service, its models opened. Raises what their opener does."""
+    repository = Repository(service.models, service.opener)
+    limits = service.limits
+    metrics = Metrics(lambda: batcher.waiting)
+    batcher = Batcher(limits, service.batch, service.bound, service.threads, metrics.batch)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with decode.quiet():
+            watching = asyncio.create_task(_watch(repository))
+            try:
+                yield
+            finally:
+                watching.cancel()
+                await asyncio.to_thread(batcher.close)
+
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="convscope",
+        version=__version__,
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _no_route, Refusal: _refused, Exception: _failed},
+    )
+    _predicting(app, repository, batcher, limits)
+    _inference(app, repository, batcher, limits)
+
+    @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
+    async def counters() -> Response:
+        return Response(metrics.text(), media_type=TYPE)
+
+    return _counted(Guard(app, limits, service.hosts, lambda: batcher.full), metrics)
+
+
+def _predicting(app: FastAPI, repository: Repository, batcher: Batcher, limits: Limits) -> None:
+    """`/predict`, and `/models/NAME/predict`."""
+    body = {"content": {"application/octet-stream": IMAGE, "image/*": IMAGE}}
+    body["content"]["multipart/form-data"] = {"schema": FORM}
+    said = [
+        {"name": name, "in": "query", "schema": schema, "description": text}
+        for name, schema, text in ARGUMENTS
+    ]
+    model = {"name": MODEL[0], "in": "query", "schema": MODEL[1], "description": MODEL[2]}
+
+    async def answered(request: Request, model: Model) -> Response:
+        scope = request.scope
+        body = await request.body()
+        kind = request.headers.get("content-type", "")
+        asked = upload_of(model, scope["query_string"], kind, body, limits)
+        return Response(await batcher.answer(model.lane, asked), media_type="application/json")
+
+    @app.post(
+        "/predict",
+        summary="What the network says of an image, or of several",
+        response_class=JSONResponse,
+        openapi_extra={"requestBody": body, "parameters": [model, *said]},
+    )
+    async def predict(request: Request) -> Response:
+        query = request.scope["query_string"]
+        name = parse_qs(query.decode("latin-1")).get("model", [None])[0] if query else None
+        return await answered(request, repository.find(name))
+
+    @app.post(
+        "/models/{name}/predict",
+        summary="The same of a model by its name",
+        response_class=JSONResponse,
+        openapi_extra={"requestBody": body, "parameters": said},
+    )
+    async def predict_by(name: str, request: Request) -> Response:
+        return await answered(request, repository.find(name))
+
+
+def _inference(app: FastAPI, repository: Repository, batcher: Batcher, limits: Limits) -> None:
+    """The paths of the Open Inference Protocol."""
+    extensions = ["binary_tensor_data"]
+
+    @app.get("/v2", summary="The server")
+    async def server() -> dict[str, Any]:
+        return {"name": "convscope", "version": __version__, "extensions": extensions}
+
+    @app.get("/v2/health/live", summary="Whether the server runs")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/v2/health/ready", summary="Whether it answers")
+    async def ready() -> dict[str, bool]:
+        return {"ready": True}
+
+    async def infer(name: str, version: str | None, request: Request) -> Response:
+        model = repository.find(name, version)
+        length = request.headers.get(protocol.HEADER_LENGTH)
+        if length is not None and not (length.isascii() and length.isdigit() and len(length) < 19):
+            rule = "must be a whole number of bytes"
+            raise Refusal(400, "request", f"{protocol.HEADER_LENGTH}={length:.40}: {rule}")
+        body = await request.body()
+        asked = protocol.Infer(model, limits, body, None if length is None else int(length))
+        found: protocol.Answer = await batcher.answer(model.lane, asked)
+        if found.json_bytes is None:
+            return Response(found.body, media_type="application/json")
+        headers = {protocol.HEADER_LENGTH: str(found.json_bytes)}
+        return Response(found.body, media_type="application/octet-stream", headers=headers)
+
+    extra = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
+    for prefix in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+
+        @app.get(prefix, summary="A model: its tensors")
+        async def metadata(name: str, version: str | None = None) -> dict[str, Any]:
+            return protocol.metadata(repository.find(name, version))
+
+        @app.get(f"{prefix}/ready", summary="Whether a model answers")
+        async def model_ready(name: str, version: str | None = None) -> dict[str, Any]:
+            return {"name": repository.find(name, version).name, "ready": True}
+
+        @app.post(
+            f"{prefix}/infer",
+            summary="Tensors of a tensor",
+            response_class=JSONResponse,
+            openapi_extra=extra,
+        )
+        async def infer_by(name: str, request: Request, version: str | None = None) -> Response:
+            return await infer(name, version, request)
+
+
+def _counted(app: App, metrics: Metrics) -> App:
+    """The application, its answers counted by route and status."""
+
+    async def called(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with contextlib.suppress(ClientDisconnect):
+            await app(scope, receive, noted)
+        route = getattr(scope.get("route"), "path", "other")
+        metrics.request(route, status, time.perf_counter() - began)
+
+    return called
+
+
+async def _watch(repository: Repository) -> None:
+    while True:
+        await asyncio.sleep(LOOK)
+        try:
+            await asyncio.to_thread(repository.refresh)
+        except Exception:
+            log.exception("the files of models could not be looked at")
+
+
+async def _no_route(request: Request, why: Exception) -> Response:
+    """What Starlette refuses by itself, as JSON."""
+    status = why.status_code if isinstance(why, HTTPException) else 500
+    said = {404: "there is no such path; /docs lists all", 405: "the path takes another method"}
+    text = said.get(status, getattr(why, "detail", str(why)))
+    refusal = Refusal(status, CODES.get(status, "http"), text)
+    headers = getattr(why, "headers", None)  # Allow, of a 405
+    return _response(refusal, request.url.path, headers)
+
+
+async def _refused(request: Request, why: Exception) -> Response:
+    """A refusal of a route's."""
+    assert isinstance(why, Refusal)
+    response = _response(why, request.url.path)
+    response.raw_headers += why.headers()[1:]
+    return response
+
+
+async def _failed(request: Request, why: Exception) -> Response:
+    """An answer for what should not happen; Starlette logs the traceback."""
+    refusal = Refusal(500, "internal", "the server failed; its log says why")
+    return _response(refusal, request.url.path)
+
+
+def _response(why: Refusal, path: str, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(why.body(path), why.status, headers, "application/json")

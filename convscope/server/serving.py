@@ -1,0 +1,94 @@
+"""Serve: a socket, workers, and an end in good order."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.config import LOGGING_CONFIG
+from uvicorn.supervisors import Multiprocess
+
+from convscope.errors import BadArgument
+from convscope.server.app import Service
+from convscope.server.connection import Connection
+from convscope.server.metrics import SHARED
+
+BACKLOG = 2048  # connections that wait to be accepted
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises BadArgument for a port that is in use or not ours to take, and
+    a host that this machine does not have."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as why:
+        said = getattr(why, "strerror", None) or why
+        if isinstance(why, socket.gaierror) or getattr(why, "errno", 0) == 99:
+            raise BadArgument(
+                "host", host, f"is no address of this machine ({said})", "try 127.0.0.1"
+            ) from None
+        rule = f"cannot be listened on at {host} ({said})"
+        raise BadArgument("port", port, rule, "another one, or 0 for any that is free") from None
+
+
+def address(taken: socket.socket) -> str:
+    """Where a socket is reached."""
+    host, port = taken.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def config(service: Service, workers: int = 1) -> uvicorn.Config:
+    """How uvicorn serves it."""
+    said: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
+    said["formatters"]["default"] = {"format": "%(message)s"}
+    said["loggers"] = {
+        name: {"handlers": ["default"], "level": level, "propagate": False}
+        for name, level in (("uvicorn", "ERROR"), ("convscope.server", "INFO"))
+    }
+    connection: Any = functools.partial(Connection, limits=service.limits)
+    return uvicorn.Config(
+        service,
+        factory=True,
+        http=connection,
+        ws="none",
+        lifespan="on",
+        workers=workers,
+        log_config=said,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=round(service.limits.to_send + service.limits.to_answer) + 5,
+    )
+
+
+def serve(service: Service, taken: socket.socket, workers: int = 1) -> None:
+    """Serve on a socket until SIGINT or SIGTERM, by so many processes; what was begun by then is
+    answered."""
+    asked = config(service, workers)
+    if workers == 1:
+        uvicorn.Server(asked).run(sockets=[taken])
+        return
+    with _shared_counts():
+        taken.set_inheritable(True)
+        Multiprocess(asked, sockets=[taken]).run()
+
+
+@contextlib.contextmanager
+def _shared_counts() -> Iterator[None]:
+    """A folder in which the workers keep their counts, so that each can tell those of all."""
+    with tempfile.TemporaryDirectory(prefix="convscope-metrics-") as folder:
+        os.environ[SHARED] = folder
+        try:
+            yield
+        finally:
+            del os.environ[SHARED]
