@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # what type checkers read
     from convscope.api import Explained as Explained
+    from convscope.api import Exported as Exported
     from convscope.api import LearningRate as LearningRate
     from convscope.api import Metrics as Metrics
     from convscope.api import Run as Run
@@ -55,13 +56,14 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.watched import cross_validate as cross_validate
     from convscope.watched import evaluate as evaluate
     from convscope.watched import explain as explain
+    from convscope.watched import export as export
     from convscope.watched import find_lr as find_lr
     from convscope.watched import learning_curve as learning_curve
     from convscope.watched import sweep as sweep
     from convscope.watched import train as train
 
 _NAMES = {  # what the interpreter reads; a test holds the two to each other
-    "convscope.api": "Explained LearningRate Metrics Run compare predict script summary",
+    "convscope.api": "Explained Exported LearningRate Metrics Run compare predict script summary",
     "convscope.data.sources": "open_data",
     "convscope.errors": "BadArgument ConvscopeError DataError ImageError Interrupted RunError "
     "TargetMissed TrainingError",
@@ -73,7 +75,8 @@ _NAMES = {  # what the interpreter reads; a test holds the two to each other
     "convscope.studies.learning_curve": "LearningCurve",
     "convscope.studies.sweep": "Sweep",
     "convscope.trained": "Trained embed load",
-    "convscope.watched": "cross_validate evaluate explain find_lr learning_curve sweep train",
+    "convscope.watched": "cross_validate evaluate explain export find_lr learning_curve sweep "
+    "train",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -165,14 +165,7 @@ class RunFolder:
 
     def read_model(self) -> dict[str, Any]:
         """``model.json``, checked to hold what everything relies on. Raises RunError."""
-        found = self._read(self.model, MODEL)
-        for key, kinds in CALIBRATED.items():
-            if found.get(key) is not None:
-                checked(self.model, found[key], kinds, f"{key} is no")
-        if (by_target := found.get("temperatures")) is not None:  # where there are several columns
-            kinds = dict.fromkeys(by_target, NUMBER) if isinstance(by_target, dict) else {}
-            checked(self.model, by_target, kinds, "temperatures is no")
-        return found
+        return _calibrated(self.model, self._read(self.model, MODEL))
 
     def read_metrics(self) -> dict[str, Any]:
         """``metrics.json``, checked likewise. Raises RunError."""
@@ -226,6 +219,22 @@ class RunFolder:
                 f"{FORMAT_VERSION}; open it with the version that wrote it"
             )
         return value
+
+
+def checked_model(path: Path, value: Any) -> dict[str, Any]:
+    """What a ``model.json`` says, checked to hold what everything relies on; ``path`` is where it
+    was found. Raises RunError."""
+    return _calibrated(path, checked(path, value, MODEL))
+
+
+def _calibrated(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    for key, kinds in CALIBRATED.items():
+        if found.get(key) is not None:
+            checked(path, found[key], kinds, f"{key} is no")
+    if (by_target := found.get("temperatures")) is not None:  # where there are several columns
+        kinds = dict.fromkeys(by_target, NUMBER) if isinstance(by_target, dict) else {}
+        checked(path, by_target, kinds, "temperatures is no")
+    return found
 
 
 def checked(path: Path, value: Any, wanted: Mapping[str, Any], at: str = "") -> dict[str, Any]:

@@ -150,6 +150,7 @@ def _watched(job: Callable[P, R], title: str) -> Callable[P, R]:
 train = _watched(api.train, "Training")
 evaluate = _watched(api.evaluate, "Judging")
 explain = _watched(api.explain, "Explaining")
+export = _watched(api.export, "Exporting")
 find_lr = _watched(api.find_lr, "Searching for a learning rate")
 sweep = _watched(studies.sweep, "A sweep")
 cross_validate = _watched(folds.cross_validate, "Cross-validation")

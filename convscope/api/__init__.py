@@ -5,5 +5,6 @@ from convscope.api.explaining import Explained, explain
 from convscope.api.judging import compare, evaluate, predict
 from convscope.api.measuring import describe_machine
 from convscope.api.results import LearningRate, Metrics, Run
+from convscope.api.shipping import Exported, export
 from convscope.api.showing import describe_data, networks, script, show_data, show_digits, summary
 from convscope.api.training import find_lr, train

@@ -16,7 +16,7 @@ from convscope import recipe as recipes
 from convscope.api.arguments import draw, figure_path, fresh, full, full_table, opened
 from convscope.data import augment as augmentation
 from convscope.data import digits, duplicates, published, sources
-from convscope.data.columns import Class, as_json
+from convscope.data.columns import Class, as_json, of_model
 from convscope.data.decode import whole
 from convscope.data.loader import tensor_of
 from convscope.data.pack import Split, read_meta, verify
@@ -136,7 +136,7 @@ def _none_of(given: dict[str, Any], what: str) -> None:
 
 def _of_run(path: Path, model: str | None) -> anatomy.Summary:
     place = run.find(path)
-    inputs = [one for one in store.columns_of(place.read_model()).values() if one.is_input]
+    inputs = [one for one in of_model(place.read_model()).values() if one.is_input]
     network = store.load_network(place, model)
     return anatomy.summarise(network, [one.shape for one in inputs], name=str(path))
 

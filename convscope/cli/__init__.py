@@ -19,6 +19,7 @@ from convscope.cli import (
     explaining,
     judging,
     lab,
+    shipping,
     showing,
     studying,
     summary,
@@ -66,6 +67,7 @@ app.command("learning-curve", cls=Headed)(studying.learning_curve)
 app.command()(studying.claims)
 app.command(cls=Headed)(summary.summary)
 app.command()(showing.script)
+app.command()(shipping.export)
 app.command()(showing.models)
 app.command()(showing.recipes)
 app.command()(showing.machine)

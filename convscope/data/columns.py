@@ -174,6 +174,15 @@ def from_json(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
     return columns
 
 
+def of_model(info: Mapping[str, Any]) -> Columns:
+    """The columns of the data that a network was made for, from a run's ``model.json``."""
+    built = info["architecture"]
+    if "columns" in built:
+        return from_json(built["columns"])
+    shape = (built["in_channels"], *built["image_size"])
+    return image_and_label(shape, info["classes"], info["preprocessing"]["fit"])
+
+
 def check_names(columns: Columns, where: str) -> None:
     """Raise DataError unless there are inputs and targets, under names that files can have."""
     for name in columns:

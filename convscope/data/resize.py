@@ -35,10 +35,12 @@ def fitted(image: Image.Image, size: tuple[int, int], fit: str, resize: Resize) 
     if fit == "pad":
         scale = min(to_width / width, to_height / height)
         inner = max(1, round(width * scale)), max(1, round(height * scale))
-    elif fit == "crop":
+    elif fit == "crop":  # at whole pixels, so that nothing beyond them is seen
         scale = max(to_width / width, to_height / height)
-        left, top = (width - to_width / scale) / 2, (height - to_height / scale) / 2
-        box = max(0.0, left), max(0.0, top), min(width, width - left), min(height, height - top)
+        shown = max(1, round(to_width / scale)), max(1, round(to_height / scale))
+        left, top = (width - shown[0]) // 2, (height - shown[1]) // 2
+        image = image.crop((left, top, left + shown[0], top + shown[1]))
+        box = (0.0, 0.0, float(shown[0]), float(shown[1]))
     pixels = resize(image, inner, box)
     if inner == size:
         return pixels

@@ -100,15 +100,6 @@ def save(folder: RunFolder, model: torch.nn.Module, info: dict[str, Any]) -> Non
     files.write_json(folder.model, info | {"weights_sha256": hashlib.sha256(content).hexdigest()})
 
 
-def columns_of(info: dict[str, Any]) -> Columns:
-    """The columns of the data that a network was made for, from ``model.json``."""
-    built = info["architecture"]
-    if "columns" in built:
-        return typed.from_json(built["columns"])
-    shape = (built["in_channels"], *built["image_size"])
-    return typed.image_and_label(shape, info["classes"], info["preprocessing"]["fit"])
-
-
 def load(folder: RunFolder, own: str | None = None) -> Classifier:
     """The trained network of a run, as :func:`load_network`, if it tells one class by one image;
     else RunError."""
@@ -155,14 +146,14 @@ def load_network(folder: RunFolder, own: str | None = None) -> torch.nn.Module:
         raise BadArgument("model", own, f"this run's network is {name}", "leave model out")
     try:
         model = build_for(
-            name, columns_of(info), built["arguments"], built.get("shared_trunk", False)
+            name, typed.of_model(info), built["arguments"], built.get("shared_trunk", False)
         )
     except (BadArgument, KeyError, TypeError) as why:
         if is_own(name):
             raise
         raise RunError(f"{folder.model}: was edited or damaged: {why}") from None
     if is_own(name):
-        inputs = [one for one in columns_of(info).values() if one.is_input]
+        inputs = [one for one in typed.of_model(info).values() if one.is_input]
         make_up(model, *(torch.zeros(2, *one.shape) for one in inputs))
     try:
         content = folder.weights.read_bytes()

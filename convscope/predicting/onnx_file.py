@@ -1,0 +1,231 @@
+"""A network as an ONNX file: what it says of itself, and ONNX Runtime as what computes its logits.
+
+Nothing here imports torch. A file is read whole and checked before any of it is run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope import machine, run
+from convscope.data import columns as typed
+from convscope.data.columns import Columns
+from convscope.errors import BadArgument, RunError
+from convscope.events import Emit, Progress, silent
+from convscope.predicting.predictor import Predictor
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+FORMAT_VERSION = 1
+METADATA = "convscope"  # the key of ours
+IMAGES, LOGITS, PROBABILITIES = "images", "logits", "probabilities"
+OURS = "name a file that convscope export wrote"
+EXTRA = "pip install 'convscope[ship]'"
+MEMORY = 64 << 20  # bytes that the maps of a batch may take
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file that ``convscope export`` wrote: its bytes, which were checked, and the JSON of
+    its metadata: ``format_version``, ``model`` (the run's ``model.json``) and ``card`` (its model
+    card, Markdown).
+    """
+
+    path: Path
+    content: bytes
+    info: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """The file at a path. Raises BadArgument for what is no such file, is damaged, has a newer
+        format, keeps weights in other files, or has operators that are not ONNX's own."""
+        path = Path(path)
+        try:
+            content = path.read_bytes()
+        except OSError as why:
+            rule = f"cannot be read ({why.strerror})"
+            raise BadArgument(
+                "FILE", path, rule, "name a file that convscope export wrote"
+            ) from None
+        return cls(path, content, _info(path, _model(path, content)))
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """The run's ``model.json``."""
+        found: Mapping[str, Any] = self.info["model"]
+        return found
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of the data that the network is for."""
+        return typed.of_model(self.model)
+
+    def session(self, threads: int | None = None) -> onnxruntime.InferenceSession:
+        """The file in ONNX Runtime on the CPU; ``threads`` compute an operator, all cores if that
+        is None. Raises BadArgument for a graph that cannot be run."""
+        need("onnxruntime")
+        import onnxruntime as runtime
+
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = machine.cores() if threads is None else threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # an exception says it
+        try:
+            return runtime.InferenceSession(
+                self.content, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as why:  # ONNX Runtime's own have no common base
+            first = str(why).partition("\n")[0]
+            rule = f"cannot be run by ONNX Runtime ({first:.200})"
+            raise BadArgument("FILE", self.path, rule, "export the run again") from None
+
+
+@dataclass(frozen=True)
+class OnnxProvider:
+    """Logits by ONNX Runtime. The file is opened when it is first needed; pickled or copied, it is
+    its path, so that each process opens its own."""
+
+    path: Path
+    threads: int | None = None
+
+    @cached_property
+    def file(self) -> OnnxFile:
+        """The file, checked. Raises as :meth:`OnnxFile.open`."""
+        return OnnxFile.open(self.path)
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        return self.file.session(self.threads)
+
+    @cached_property
+    def _batch(self) -> int:
+        """How many images are computed at once."""
+        return max(1, min(256, MEMORY // largest_maps(_model(self.path, self.file.content))))
+
+    def __call__(self, images: NDArray[np.uint8], emit: Emit = silent) -> NDArray[np.float32]:
+        """Raw logits float32 [N,K] for uint8 [N,C,H,W] of the network's own size."""
+        found = []
+        for start in range(0, len(images), self._batch):
+            part = np.ascontiguousarray(images[start : start + self._batch])
+            found.append(self._session.run([LOGITS], {IMAGES: part})[0])
+            emit(Progress("predict", start + len(part), len(images), "images"))
+        return np.concatenate(found)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": Path(self.path).absolute(), "threads": self.threads}
+
+
+def open_predictor(path: str | Path, threads: int | None = None) -> Predictor:
+    """The classifier that an ONNX file of ``convscope export`` is.
+
+    Raises BadArgument as :meth:`OnnxFile.open`, and for a network of several inputs or targets.
+
+    >>> open_predictor("runs/a/model.onnx").predict(["seven.png"])[0].label  # doctest: +SKIP
+    '7'
+    """
+    provider = OnnxProvider(Path(path), threads)
+    file = provider.file
+    if len(file.columns) > 2:
+        rule = "has several inputs or targets, and this needs one image and one class"
+        raise BadArgument("FILE", path, rule, "run it with onnxruntime, whose inputs it names")
+    _ = provider._session  # what cannot be run is found here
+    return Predictor.of(file.model, provider)
+
+
+def largest_maps(model: onnx.ModelProto) -> int:
+    """The bytes of the largest values that are there at once for an image: the four largest."""
+    sizes = [1]
+    weights = {one.name for one in model.graph.initializer}
+    for value in model.graph.value_info:
+        if value.name in weights:
+            continue
+        sides = [side.dim_value for side in value.type.tensor_type.shape.dim][1:]
+        sizes.append(4 * int(np.prod(sides, dtype=np.int64)) if sides else 1)
+    return sum(sorted(sizes)[-4:])
+
+
+def _model(path: Path, content: bytes) -> onnx.ModelProto:
+    """The model in the file, which has no other file and no operator of others. Raises
+    BadArgument."""
+    need("onnx")
+    import onnx
+
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as why:  # protobuf's own
+        rule = f"is no ONNX file, or is damaged ({type(why).__name__})"
+        raise BadArgument("FILE", path, rule, OURS) from None
+    for tensor in _tensors(model.graph):
+        if onnx.external_data_helper.uses_external_data(tensor):
+            where = {one.key: one.value for one in tensor.external_data}.get("location", "")
+            rule = f"keeps weights in another file ({where!r}), which is never opened"
+            raise BadArgument("FILE", path, rule, "save it as one file")
+    own = {"", "ai.onnx"}
+    others = {node.domain for node in _nodes(model.graph)} - own
+    if others or model.functions:
+        rule = f"has operators that are not ONNX's own ({', '.join(sorted(others)) or 'functions'})"
+        raise BadArgument("FILE", path, rule, "export the run again")
+    return model
+
+
+def _info(path: Path, model: onnx.ModelProto) -> dict[str, Any]:
+    """What our metadata say, checked. Raises BadArgument."""
+    text = {one.key: one.value for one in model.metadata_props}.get(METADATA)
+    if text is None:
+        rule = "is an ONNX file of another program: its metadata do not name classes and size"
+        raise BadArgument("FILE", path, rule, OURS)
+    try:
+        info = json.loads(text)
+        version = info["format_version"]
+        if version != FORMAT_VERSION:
+            rule = f"has format_version {version}, and this convscope reads {FORMAT_VERSION}"
+            raise BadArgument("FILE", path, rule, "open it with the version that wrote it")
+        run.checked_model(path, info["model"])
+        if not isinstance(info["card"], str):
+            raise ValueError("card is no text")
+    except (ValueError, KeyError, TypeError, RunError) as why:
+        if isinstance(why, BadArgument):
+            raise
+        raise BadArgument("FILE", path, f"is damaged (its metadata: {why})", OURS) from None
+    return dict(info)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node, those of subgraphs, too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every constant, those of nodes and subgraphs, too."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def need(*names: str) -> None:
+    """Raise RunError, which names the extra, for a package that is not installed."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise RunError(f"ONNX files need {name}, which is not installed: {EXTRA}")
