@@ -71,15 +71,19 @@ class OnnxFile:
         """The columns of the data that the network is for."""
         return typed.of_model(self.model)
 
-    def session(self, threads: int | None = None) -> onnxruntime.InferenceSession:
+    def session(
+        self, threads: int | None = None, spinning: bool = True
+    ) -> onnxruntime.InferenceSession:
         """The file in ONNX Runtime on the CPU; ``threads`` compute an operator, all cores if that
-        is None. Raises BadArgument for a graph that cannot be run."""
+        is None, and wait for the next one ``spinning``, which is sooner there and takes the cores
+        from others. Raises BadArgument for a graph that cannot be run."""
         need("onnxruntime")
         import onnxruntime as runtime
 
         options = runtime.SessionOptions()
         options.intra_op_num_threads = machine.cores() if threads is None else threads
         options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", f"{spinning:d}")
         options.log_severity_level = 4  # an exception says it
         try:
             return runtime.InferenceSession(
@@ -98,6 +102,7 @@ class OnnxProvider:
 
     path: Path
     threads: int | None = None
+    spinning: bool = True
 
     @cached_property
     def file(self) -> OnnxFile:
@@ -106,7 +111,7 @@ class OnnxProvider:
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
-        return self.file.session(self.threads)
+        return self.file.session(self.threads, self.spinning)
 
     @cached_property
     def _batch(self) -> int:
@@ -123,18 +128,22 @@ class OnnxProvider:
         return np.concatenate(found)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": Path(self.path).absolute(), "threads": self.threads}
+        path = Path(self.path).absolute()
+        return {"path": path, "threads": self.threads, "spinning": self.spinning}
 
 
-def open_predictor(path: str | Path, threads: int | None = None) -> Predictor:
-    """The classifier that an ONNX file of ``convscope export`` is.
+def open_predictor(
+    path: str | Path, threads: int | None = None, spinning: bool = True
+) -> Predictor:
+    """The classifier that an ONNX file of ``convscope export`` is; ``threads`` and ``spinning`` as
+    for :meth:`OnnxFile.session`.
 
     Raises BadArgument as :meth:`OnnxFile.open`, and for a network of several inputs or targets.
 
     >>> open_predictor("runs/a/model.onnx").predict(["seven.png"])[0].label  # doctest: +SKIP
     '7'
     """
-    provider = OnnxProvider(Path(path), threads)
+    provider = OnnxProvider(Path(path), threads, spinning)
     file = provider.file
     if len(file.columns) > 2:
         rule = "has several inputs or targets, and this needs one image and one class"

@@ -21,7 +21,8 @@ from convscope.predicting.prediction import Prediction
 from convscope.predicting.predictor import Predictor
 from convscope.server.limits import Limits, Refusal, busy
 
-AT_ONCE = 16, 262_144  # requests, and bytes of them, that a thread reads before it computes
+FEW, SMALL = 16, 262_144  # requests, and bytes, that a thread is handed at once
+NOTHING = np.empty(0, np.uint8)
 
 
 class Computed:
@@ -84,18 +85,13 @@ class Lane:
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """A job, whose answer the event loop waits for."""
+    """A job, whose answer the event loop waits for since ``begun``."""
 
     job: Job
     lane: Lane
     future: asyncio.Future[Any]
-    images: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
-
-    def expire(self, seconds: float) -> None:
-        """Wait no longer."""
-        if not self.future.done():
-            text = f"no answer was found within {seconds:g} s"
-            self.future.set_exception(Refusal(503, "time_to_answer", text, seconds))
+    begun: float
+    images: NDArray[np.uint8] = field(default_factory=lambda: NOTHING)
 
 
 class Batcher:
@@ -112,13 +108,15 @@ class Batcher:
         limits: Limits,
         batch: int = 64,
         bound: float = 0.05,
-        threads: int = 3,
+        threads: int = 2,
         observe: Callable[[str, int, float], None] = lambda model, images, seconds: None,
     ) -> None:
         self.limits, self.batch, self.bound, self.observe = limits, batch, bound, observe
         self.waiting = 0  # requests without an answer
-        self.queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.arrived: list[_Waiting] = []  # since the event loop last came round
+        self.pending: deque[_Waiting] = deque()  # in the order of arrival, until their time is over
+        self.queue: queue.SimpleQueue[list[_Waiting]] = queue.SimpleQueue()
         self.threads = [
             threading.Thread(target=self._work, name=f"batcher-{i}", daemon=True)
             for i in range(threads)
@@ -136,35 +134,52 @@ class Batcher:
         whatever the job raises."""
         if self.full:
             raise busy(self.limits)
-        self.loop = asyncio.get_running_loop()
-        one = _Waiting(job, lane, self.loop.create_future())
-        seconds = self.limits.to_answer
-        timer = self.loop.call_later(seconds, one.expire, seconds)
+        if self.loop is None:
+            self.loop = asyncio.get_running_loop()
+            self._expire()
+        one = _Waiting(job, lane, self.loop.create_future(), self.loop.time())
         self.waiting += 1
-        self.queue.put(one)
-        try:
-            return await one.future
-        finally:
-            timer.cancel()
+        self.pending.append(one)
+        if not self.arrived:
+            self.loop.call_soon(self._hand_in)
+        self.arrived.append(one)
+        return await one.future
 
     def close(self) -> None:
         """End the threads, once they have done what waits."""
         for _ in self.threads:
-            self.queue.put(None)
+            self.queue.put([])
         for thread in self.threads:
             thread.join()
 
+    def _hand_in(self) -> None:
+        """Wake a thread for a few requests, not for each: that takes longer than to read one."""
+        arrived, self.arrived = self.arrived, []
+        few: list[_Waiting] = []
+        size = 0
+        for one in arrived:
+            if few and (len(few) >= min(FEW, self.batch) or size + one.job.size > SMALL):
+                self.queue.put(few)
+                few, size = [], 0
+            few.append(one)
+            size += one.job.size
+        self.queue.put(few)
+
+    def _expire(self) -> None:
+        """Answer those who have waited for too long; again and again."""
+        assert self.loop is not None
+        seconds = self.limits.to_answer
+        while self.pending and self.pending[0].begun + seconds <= self.loop.time():
+            one = self.pending.popleft()
+            if not one.future.done():
+                text = f"no answer was found within {seconds:g} s"
+                one.future.set_exception(Refusal(503, "time_to_answer", text, seconds))
+        while self.pending and self.pending[0].future.done():
+            self.pending.popleft()
+        self.loop.call_later(min(0.25, seconds / 4), self._expire)
+
     def _work(self) -> None:
-        while (first := self.queue.get()) is not None:
-            taken, size = [first], first.job.size
-            with contextlib.suppress(queue.Empty):
-                while len(taken) < min(AT_ONCE[0], self.batch) and size < AT_ONCE[1]:
-                    another = self.queue.get_nowait()
-                    if another is None:
-                        self.queue.put(None)  # this thread's own end comes after its work
-                        break
-                    taken.append(another)
-                    size += another.job.size
+        while taken := self.queue.get():
             self._read(taken)
             for lane in {one.lane: None for one in taken}:
                 self._compute(lane)

@@ -7,9 +7,13 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+
+from starlette.requests import ClientDisconnect
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,6 +26,7 @@ KEPT = 65_536  # bytes of an unread body for the sake of which no connection is 
 LINGER = 2.0  # seconds for which the rest of a refused body is read and dropped
 RETRY = 1  # seconds after which a refused client may come again
 PROTOCOL = "/v2"  # paths of the Open Inference Protocol, whose errors have a form of their own
+log = logging.getLogger("convscope.server")
 READING = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change and compute nothing
 
 
@@ -83,9 +88,14 @@ class Guard:
     """
 
     def __init__(
-        self, app: App, limits: Limits, hosts: Iterable[str], full: Callable[[], bool]
+        self,
+        app: App,
+        limits: Limits,
+        hosts: Iterable[str],
+        full: Callable[[], bool],
+        count: Callable[[str, int, float], None],
     ) -> None:
-        self.app, self.limits, self.full = app, limits, full
+        self.app, self.limits, self.full, self.count = app, limits, full, count
         self.hosts = frozenset(host.lower() for host in hosts) | {"localhost"}
         self.ours: set[bytes] = set()  # Host headers that were looked at before
         self.held = 0  # bytes of bodies that are being read or answered
@@ -98,7 +108,7 @@ class Guard:
             return
         limits = self.limits
         expected = came = 0  # bytes of the body: as far as is known, and those that are here
-        started = closing = False
+        began, status, closing = time.perf_counter(), 0, False
 
         async def counted() -> Message:
             nonlocal came, expected
@@ -116,9 +126,9 @@ class Guard:
             return message
 
         async def answered(message: Message) -> None:
-            nonlocal started, closing
+            nonlocal status, closing
             if message["type"] == "http.response.start":
-                started, closing = True, expected - came > KEPT
+                status, closing = message["status"], expected - came > KEPT
                 if closing:
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
             elif closing and not message.get("more_body"):
@@ -127,20 +137,30 @@ class Guard:
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
-        try:
-            expected = _length(scope["headers"])
-            self._check(scope, expected)
-            await self.app(scope, counted, answered)
-        except Refusal as why:
-            if started:
-                raise
+        async def refused(why: Refusal) -> None:
             body = why.body(scope["path"])
             headers = [*why.headers(), (b"content-length", b"%d" % len(body))]
             start = {"type": "http.response.start", "status": why.status, "headers": headers}
             await answered(start)
             await answered({"type": "http.response.body", "body": body, "more_body": False})
+
+        try:
+            expected = _length(scope["headers"])
+            self._check(scope, expected)
+            await self.app(scope, counted, answered)
+        except ClientDisconnect:  # nobody is there to be answered
+            pass
+        except Exception as why:
+            if status:
+                raise
+            if not isinstance(why, Refusal):
+                log.exception("%s: the server failed", scope["path"])
+                why = Refusal(500, "internal", "the server failed; its log says why")
+            await refused(why)
         finally:
             self.held -= came
+            route = getattr(scope.get("route"), "path", "other")
+            self.count(route, status, time.perf_counter() - began)
 
     def _check(self, scope: Scope, expected: int) -> None:
         """Raise Refusal for what the head of a request says."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.data.decode import head
+from convscope.data.digits import SMALLEST
 from convscope.errors import BadArgument, ImageError
 from convscope.predicting.inputs import Input
 from convscope.predicting.prediction import Prediction, string_of
@@ -50,8 +51,9 @@ class Upload:
         problem: Exception | None = None
         for name, data in parts:
             try:
-                check_pixels(data, name, self.limits)
-                found = self.model.predictor.inputs([data], self.invert, digits=self.digits)
+                small = _shorter_side(data, name, self.limits) < SMALLEST
+                digits = False if small and self.digits is None else self.digits
+                found = self.model.predictor.inputs([data], self.invert, digits=digits)
             except BadArgument as why:
                 raise Refusal(400, "argument", str(why)) from None
             except (ImageError, Refusal) as why:
@@ -74,20 +76,22 @@ class Upload:
         """JSON: of one image its prediction, of several a list ``results``; of a photograph of
         digits that and their ``text``."""
         found = iter(computed.predictions[rows])
-        results = [
-            replace(one := next(found), top=one.top[: self.top], file=name, box=box)
-            if pixels is not None
-            else Prediction((), name, error, box)
-            for name, pixels, error, box in self.inputs
+        predictions = [
+            Prediction((), error=one.error) if one.pixels is None else next(found)
+            for one in self.inputs
         ]
-        said: dict[str, Any] = {"model": self.model.name, "version": self.model.version}
+        results = [one.as_json() for one in predictions]
+        for said, given in zip(results, self.inputs, strict=True):
+            said["file"], said["top"] = given.name, said["top"][: self.top]
+            if given.box is not None:
+                said["box"] = list(given.box)
+        whole: dict[str, Any] = {"model": self.model.name, "version": self.model.version}
         if len(results) == 1:
-            said |= results[0].as_json()
-        else:
-            said["results"] = [one.as_json() for one in results]
-            if all(one.box for one in results):
-                said["text"] = string_of(results)
-        return json.dumps(said).encode()
+            return json.dumps(whole | results[0]).encode()
+        whole["results"] = results
+        if all(one.box for one in self.inputs):
+            whole["text"] = string_of(predictions)
+        return json.dumps(whole).encode()
 
 
 def upload_of(model: Model, query: bytes, content_type: str, body: bytes, limits: Limits) -> Upload:
@@ -124,13 +128,14 @@ def files_of(body: bytes, content_type: str, most: int) -> list[tuple[str, bytes
     raise Refusal(415, "content_type", text)
 
 
-def check_pixels(data: bytes, name: str, limits: Limits) -> None:
-    """Raise Refusal for an image whose head claims too many pixels, and ImageError for what is no
-    image."""
+def _shorter_side(data: bytes, name: str, limits: Limits) -> int:
+    """The shorter side of an image, by its head, which is looked at once. Raises Refusal where it
+    claims too many pixels, and ImageError for what is no image."""
     height, width = head(data, name or "the image").size
     if height * width > limits.pixels:
         text = f"claims {width} x {height} pixels, more than {limits.pixels:,}; make it smaller"
         raise Refusal(413, "pixels", f"{name or 'the image'}: {text}", limits.pixels)
+    return min(height, width)
 
 
 def _parts(body: bytes, parameters: str, most: int) -> list[tuple[str, bytes]]:
