@@ -47,6 +47,8 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.models.surgery import cut as cut
     from convscope.models.surgery import join as join
     from convscope.predicting.prediction import Prediction as Prediction
+    from convscope.shipping.verify import Verified as Verified
+    from convscope.shipping.verify import verify as verify
     from convscope.studies.folds import CrossValidation as CrossValidation
     from convscope.studies.learning_curve import LearningCurve as LearningCurve
     from convscope.studies.sweep import Sweep as Sweep
@@ -71,6 +73,7 @@ _NAMES = {  # what the interpreter reads; a test holds the two to each other
     "convscope.events": "EpochEnd Look Notice Progress silent",
     "convscope.models.surgery": "cut join",
     "convscope.predicting.prediction": "Prediction",
+    "convscope.shipping.verify": "Verified verify",
     "convscope.studies.folds": "CrossValidation",
     "convscope.studies.learning_curve": "LearningCurve",
     "convscope.studies.sweep": "Sweep",

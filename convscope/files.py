@@ -104,8 +104,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name}-", dir=path.parent))
         try:
             yield temporary
-            for file in sorted(temporary.iterdir()):
-                with file.open("rb+") as opened:
+            for inner in sorted(temporary.rglob("*"), reverse=True):  # a folder after what is in it
+                if inner.is_dir():
+                    sync_folder(inner)
+                    continue
+                with inner.open("rb+") as opened:
                     sync_file(opened)
             sync_folder(temporary)
             _open_to_umask(temporary)

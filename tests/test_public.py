@@ -19,6 +19,7 @@ def test_the_public_names():
         "DataError",
         "EpochEnd",
         "Explained",
+        "Exported",
         "ImageError",
         "Interrupted",
         "LearningCurve",
@@ -34,6 +35,7 @@ def test_the_public_names():
         "TargetMissed",
         "Trained",
         "TrainingError",
+        "Verified",
         "__version__",
         "compare",
         "cross_validate",
@@ -41,6 +43,7 @@ def test_the_public_names():
         "embed",
         "evaluate",
         "explain",
+        "export",
         "find_lr",
         "join",
         "learning_curve",
@@ -52,6 +55,7 @@ def test_the_public_names():
         "summary",
         "sweep",
         "train",
+        "verify",
     ]
     for name in convscope.__all__:
         assert getattr(convscope, name) is not None

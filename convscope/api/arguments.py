@@ -11,10 +11,7 @@ from convscope import files, models
 from convscope import recipe as recipes
 from convscope.data import sources
 from convscope.data.folder import absolute
-from convscope.data.folds import fold_of
-from convscope.data.pack import Pack
 from convscope.errors import BadArgument
-from convscope.events import Emit
 from convscope.models import pretrained
 from convscope.recipe import Recipe
 
@@ -74,30 +71,6 @@ def spelt_out(asked: Recipe) -> Recipe:
     data = replace(asked.data, name=name, image_size=size, labels=full_table(labels))
     train = replace(asked.train, start=pretrained.full(asked.train.start))
     return replace(asked, data=data, train=train)
-
-
-def opened(asked: Recipe, emit: Emit) -> Pack:
-    """The data of a recipe, its images of the size that is asked for."""
-    data, size, mode = asked.data, asked.data.image_size, asked.data.resize_mode
-    options: dict[str, Any] = {"group": data.group, "skip_bad": data.skip_bad}
-    if data.labels != "none":
-        options["labels"] = data.labels
-    if mode != "auto":
-        options["fit"] = mode
-    if size != "auto" and (mode != "auto" or asked.origin.get("data.image_size") != "measured"):
-        height, width = size.split("x")
-        options["size"] = int(height), int(width)
-    try:
-        pack = sources.open_data(data.name, emit, **options)
-    except BadArgument as why:
-        names = {"size": ("image_size", size), "fit": ("resize_mode", mode)}
-        if why.argument not in names:
-            raise
-        raise BadArgument(*names[why.argument], why.rule, why.remedy) from None
-    if data.fold == "none":
-        return pack
-    own_test = sources.has_test(pack, data.name, **options)
-    return fold_of(pack, data.fold, data.split_seed, own_test)
 
 
 def named(asked: Recipe, model: str | None) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 
 from convscope import files, machine, run
 from convscope import recipe as recipes
-from convscope.api.arguments import opened
 from convscope.data.pack import Pack
+from convscope.data.sources import of_recipe
 from convscope.errors import BadArgument, RunError, nearest
 from convscope.events import Emit, Progress, silent
 from convscope.insight import anatomy
@@ -251,7 +251,7 @@ def _given(trained: Trained, images: Iterable[Any], invert: bool, emit: Emit) ->
 def _tested(place: run.RunFolder, trained: Trained, examined: Examined) -> tuple[Images, Images]:
     """Test images that the seed draws, and those of them that are shown."""
     kept, info = place.read_recipe(), place.read_model()
-    pack: Pack = opened(kept, examined.emit)
+    pack: Pack = of_recipe(kept, examined.emit)
     same_data(pack, info["data"]["fingerprint"])
     test = pack.splits["test"]
     if not len(test):

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope import devices, files, machine, run
-from convscope.api.arguments import draw, figure_path, opened
+from convscope.api.arguments import draw, figure_path
 from convscope.api.results import Evaluation
 from convscope.data import duplicates
 from convscope.data.pack import Pack, Split
+from convscope.data.sources import of_recipe
 from convscope.data.split import part
 from convscope.engine import tuned_network
 from convscope.errors import BadArgument, DataError
@@ -23,6 +24,7 @@ from convscope.evaluation import calibration, predictions, selective, targets
 from convscope.evaluation import compare as comparing
 from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.compare import Comparison
+from convscope.evaluation.predictions_file import write_predictions
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
@@ -58,9 +60,9 @@ def evaluate(
     place = run.find(Path(path))
     kept, info, stored = place.read_recipe(), place.read_model(), place.read_metrics()
     network = store.load_network(place, model)
-    pack = opened(kept, emit)
+    pack = of_recipe(kept, emit)
     same_data(pack, info["data"]["fingerprint"])
-    records = _records_of(pack, place, split)
+    records = records_of(pack, place, split)
     began = time.perf_counter()
     where, layout = devices.of(device), tuned_network.FORMATS[kept.train.memory_format]
     calibrated, main = Calibration.of(info), main_target(pack.columns)
@@ -83,7 +85,7 @@ def evaluate(
         if abstain is not None:
             selective.check(abstain, info["data"].get("val", 0))
             if not place.validation.exists():  # a run of an older version
-                held = _records_of(pack, place, "val")
+                held = records_of(pack, place, "val")
                 calibration.write(place.validation, outputs_of(held)[main], held.targets[main])
             known = calibration.read(place.validation, len(pack.main_classes))
             calibrated = calibrated.bounded(*known, abstain)
@@ -106,7 +108,7 @@ def evaluate(
         right = outputs[main].argmax(axis=1) == records.targets[main]
         found |= {name: stored[name] for name in OF_TRAINING if name in stored}
         found["duplicates"] = duplicates.found_in(pack).as_json(right)
-        predictions.write_predictions(
+        write_predictions(
             place.predictions,
             outputs,
             records.targets,
@@ -121,7 +123,7 @@ def evaluate(
     return Evaluation(run=str(place.path), **found)
 
 
-def _records_of(pack: Pack, place: RunFolder, split: str) -> Split:
+def records_of(pack: Pack, place: RunFolder, split: str) -> Split:
     """A split as the run divided its data. Raises BadArgument, DataError."""
     whole = pack.splits.get(split)
     if whole is not None and split != "train":
@@ -194,7 +196,7 @@ def compare(
     if not found.a_right + found.b_right:
         emit(Notice("both get the same images right, so that there is none to draw"))
         return found
-    pack = opened(run.find(Path(a)).read_recipe(), emit)
+    pack = of_recipe(run.find(Path(a)).read_recipe(), emit)
     same_data(pack, found.a.fingerprint)
     draw(figures.labelled_grids(_changed(found, pack.splits["test"], show)), path)
     return replace(found, figure=path)

@@ -13,13 +13,14 @@ from torch import nn
 
 from convscope import files, models, run
 from convscope import recipe as recipes
-from convscope.api.arguments import draw, figure_path, fresh, full, full_table, opened
+from convscope.api.arguments import draw, figure_path, fresh, full, full_table
 from convscope.data import augment as augmentation
 from convscope.data import digits, duplicates, published, sources
 from convscope.data.columns import Class, as_json, of_model
 from convscope.data.decode import whole
 from convscope.data.loader import tensor_of
 from convscope.data.pack import Split, read_meta, verify
+from convscope.data.sources import of_recipe
 from convscope.data.split import statistics, strata
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
@@ -270,7 +271,7 @@ def show_data(
     typed = {"data": full(name), "skip_bad": skip_bad}
     typed |= {} if labels is None else {"labels": full_table(labels)}
     asked = preflight.settle(recipes.resolve(typed, augment=augment), emit)
-    pack = opened(asked, emit)
+    pack = of_recipe(asked, emit)
     train = pack.splits["train"]
     random = np.random.default_rng(seed)
     chosen = random.choice(len(train), size=min(count, len(train)), replace=False)

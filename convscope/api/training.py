@@ -14,13 +14,13 @@ from convscope.api.arguments import (
     figure_path,
     given,
     named,
-    opened,
     resolved,
     short,
     spelt_out,
 )
 from convscope.api.results import LearningRate, Run
 from convscope.data.pack import Pack
+from convscope.data.sources import of_recipe
 from convscope.errors import BadArgument, ConvscopeError, TargetMissed
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
@@ -128,7 +128,7 @@ def train(
         _claimed(asked, check)
         _unfitted(asked, limits)
         run.check_free(folder, RUNS)
-    pack = opened(asked, emit)
+    pack = of_recipe(asked, emit)
     if place is None:
         asked = suited(asked, pack, emit)
     with machine.at_work(asked.train.threads), board.Board(emit) as told:
@@ -270,7 +270,7 @@ def find_lr(
     named(asked, model)
     name = f"{Path(asked.data.name).name}-{short(asked.model.name)}-lr.png"
     path = figure_path(out, name, force)
-    pack = opened(asked, emit)
+    pack = of_recipe(asked, emit)
     asked = suited(asked, pack, silent)
     with machine.at_work(asked.train.threads):
         job = prepare(asked, pack, emit)

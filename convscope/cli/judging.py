@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convscope.cli.shared import Debug, Force, Json, OwnModel, RunPath, print_json
 from convscope.errors import BadArgument
+
+if TYPE_CHECKING:
+    from convscope.predicting.prediction import Prediction
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Abstain = Annotated[
@@ -75,11 +79,15 @@ def predict(
     """Classify image files; exit 1 if any could not be read."""
     if as_json and as_csv:
         raise BadArgument("csv", "with --json", "only one form can be printed", "leave one out")
-    from convscope import api, console
+    from convscope import console
+    from convscope.predicting import onnx_file
     from convscope.predicting.prediction import string_of
 
+    predict: Callable[..., list[Prediction]] = onnx_file.predict  # which needs no torch
+    if not onnx_file.is_file(run):
+        from convscope.api import predict
     with console.Monitor() as emit:
-        predictions = api.predict(
+        predictions = predict(
             *(run, files),
             top_k=top_k,
             invert=invert,

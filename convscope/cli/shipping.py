@@ -1,4 +1,4 @@
-"""`convscope export`."""
+"""`convscope export` and `convscope verify`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from convscope.cli.shared import Debug, Force, Json, OwnModel, RunPath, print_js
 
 def export(
     run: RunPath,
-    format: Annotated[str, typer.Option(help="onnx.")] = "onnx",
+    format: Annotated[str, typer.Option(help="onnx, or triton: a model repository.")] = "onnx",
+    quantize: Annotated[
+        str | None,
+        typer.Option(metavar="int8", help="8-bit integers; a look at the test split, counted."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="PATH", help="Where it goes; else the run folder."),
@@ -26,8 +30,35 @@ def export(
     from convscope import api, console
 
     with console.Monitor() as emit:
-        found = api.export(run, format, out=out, model=model, force=force, emit=emit)
+        found = api.export(
+            run, format, quantize=quantize, out=out, model=model, force=force, emit=emit
+        )
     if as_json:
         print_json(found.as_json())
         return
+    for line in (*found.checks, *found.notes, found.quantized or ""):
+        typer.echo(line, err=True, nl=bool(line))
     typer.echo(found.path)
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `export` wrote.")],
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="The run that it was made of.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Hold an exported file against its golden records, and its run; exit 1 where it differs."""
+    from convscope import console
+    from convscope.shipping import verify as verifying
+
+    with console.Monitor() as emit:
+        found = verifying.verify(file, run, emit=emit)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        for line in (*found.checks, *found.notes):
+            typer.echo(line)
+    if not found.ok:
+        raise typer.Exit(1)

@@ -12,6 +12,7 @@ from typing import Any
 
 from convscope.data import cache
 from convscope.data.folder import FolderSource
+from convscope.data.folds import fold_of
 from convscope.data.pack import Pack, read_meta
 from convscope.data.pairs import PairsSource
 from convscope.data.published import PUBLISHED
@@ -21,6 +22,7 @@ from convscope.data.source import Place, Source
 from convscope.data.table import TableSource
 from convscope.errors import BadArgument, nearest
 from convscope.events import Emit, silent
+from convscope.recipe import Recipe
 
 PACKAGED = ("mnist",)
 NAMED = {name: name for name in PUBLISHED} | {PairsSource.name: "mnist"}  # and of which images
@@ -43,6 +45,31 @@ def open_data(
     (10000, 1, 28, 28)
     """
     return cache.opened(source_of(name, download, **options), emit)
+
+
+def of_recipe(asked: Recipe, emit: Emit = silent, download: bool = True) -> Pack:
+    """The data of a recipe, its images of the size that is asked for. Raises as
+    :func:`open_data`."""
+    data, size, mode = asked.data, asked.data.image_size, asked.data.resize_mode
+    options: dict[str, Any] = {"group": data.group, "skip_bad": data.skip_bad}
+    if data.labels != "none":
+        options["labels"] = data.labels
+    if mode != "auto":
+        options["fit"] = mode
+    if size != "auto" and (mode != "auto" or asked.origin.get("data.image_size") != "measured"):
+        height, width = size.split("x")
+        options["size"] = int(height), int(width)
+    try:
+        pack = open_data(data.name, emit, download, **options)
+    except BadArgument as why:
+        names = {"size": ("image_size", size), "fit": ("resize_mode", mode)}
+        if why.argument not in names:
+            raise
+        raise BadArgument(*names[why.argument], why.rule, why.remedy) from None
+    if data.fold == "none":
+        return pack
+    own_test = has_test(pack, data.name, **options)
+    return fold_of(pack, data.fold, data.split_seed, own_test)
 
 
 def source_of(

@@ -20,7 +20,7 @@ from convscope.evaluation.paired import (
     per_class,
     verdict,
 )
-from convscope.evaluation.predictions import PredictionRow, read_predictions
+from convscope.evaluation.predictions_file import PredictionRow, read_predictions
 from convscope.formatting import p_value, probability
 from convscope.run import RunFolder
 

@@ -1,34 +1,20 @@
-"""Model and images -> logits, once, for everyone; and the predictions file, a row an image."""
+"""Model and images -> logits, once, for everyone."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from convscope import devices, files
-from convscope.data.columns import IMAGE, LABEL, Columns
+from convscope import devices
+from convscope.data.columns import IMAGE, LABEL
 from convscope.data.loader import forward, to_input
-from convscope.errors import BadArgument, ConvscopeError, RunError
-from convscope.evaluation import targets
+from convscope.errors import BadArgument, ConvscopeError
 from convscope.events import Emit, Progress, silent
-
-
-class PredictionRow(NamedTuple):
-    """A row of ``predictions.csv``: the fields are its header, both classes are names."""
-
-    file_or_index: str
-    label: str
-    predicted: str
-    p_predicted: float
-    p_label: float
 
 
 @contextlib.contextmanager
@@ -143,63 +129,6 @@ def outputs(
     return found
 
 
-def write_predictions(
-    path: Path,
-    found: Mapping[str, np.ndarray],
-    truth: Mapping[str, np.ndarray],
-    columns: Columns,
-    temperatures: Mapping[str, float],
-    *,
-    names: Sequence[str] | None = None,
-) -> None:
-    """Write ``predictions.csv`` whole or not at all: what was ``found`` of each target beside the
-    truth, the leading one first; probabilities are after the temperature of each.
-
-    ``names`` are the files the images come from; without them a row holds the image's index.
-    """
-    main = targets.main_target(columns)
-    table = {"file_or_index": list(names or range(len(truth[main])))}
-    for name in (main, *(one for one in found if one != main)):
-        heat = temperatures.get(name, 1.0)
-        cells = targets.cells(columns[name], found[name], truth[name], heat)
-        table |= {f"{name}_{key}" if name != main else key: cell for key, cell in cells.items()}
-    with files.whole_file(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(table)
-        writer.writerows(zip(*table.values(), strict=True))
-        text.detach()  # flushed, and left open for whole_file to sync
-
-
-def read_predictions(path: Path) -> list[PredictionRow]:
-    """Read ``predictions.csv``, of which the leading target alone.
-
-    Raises RunError, naming file and row, where it is missing, cut short or edited.
-    """
-    remedy = "write it anew with: convscope eval RUN"
-    try:
-        text = path.read_bytes().decode("utf-8", errors="surrogateescape")
-    except OSError as why:
-        raise RunError(f"{path}: cannot be read ({why.strerror}); {remedy}") from None
-    if not text.endswith("\n"):
-        raise RunError(f"{path}: is damaged (cut short); {remedy}")
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    found: list[PredictionRow] = []
-    try:
-        header = next(rows)
-        if tuple(header[: len(PredictionRow._fields)]) != PredictionRow._fields:
-            raise ValueError(f"its header is not {','.join(PredictionRow._fields)}")
-        for cells in rows:
-            if len(cells) != len(header):
-                raise ValueError(f"it has {len(cells)} cells, its header {len(header)}")
-            name, label, predicted, first, second, *_ = cells
-            row = PredictionRow(name, label, predicted, _probability(first), _probability(second))
-            found.append(row)
-    except (ValueError, csv.Error) as why:
-        raise RunError(f"{path}: is damaged (row {len(found) + 1}: {why}); {remedy}") from None
-    return found
-
-
 def _checked(found: object, targets: Sequence[str], count: int) -> list[torch.Tensor]:
     """The model's answer by target, each a row for each record. Raises ConvscopeError."""
     given = [found]
@@ -215,10 +144,3 @@ def _checked(found: object, targets: Sequence[str], count: int) -> list[torch.Te
                 "end the network in one logit a class"
             )
     return cast("list[torch.Tensor]", given)
-
-
-def _probability(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise ValueError(f"{text} is no probability")
-    return value

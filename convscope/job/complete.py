@@ -17,6 +17,7 @@ from convscope.data.pack import Pack, Split
 from convscope.data.split import part
 from convscope.errors import RunError, text_of
 from convscope.evaluation import paired, predictions
+from convscope.evaluation.predictions_file import write_predictions
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Notice
 from convscope.insight import anatomy
@@ -160,7 +161,7 @@ def _judge(job: Job, place: RunFolder, at: Position) -> None:
     test = job.pack.splits["test"]
     found = _judged(job, test, "judge")
     took = time.perf_counter() - began
-    predictions.write_predictions(
+    write_predictions(
         place.predictions, found, test.targets, job.pack.columns, temperatures, names=test.files
     )
     said = found[main_target(job.pack.columns)].argmax(axis=1)

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convscope import machine, run
 from convscope.data import columns as typed
-from convscope.data.columns import Columns
+from convscope.data.columns import Array, Columns, Image, Number
 from convscope.errors import BadArgument, RunError
-from convscope.events import Emit, Progress, silent
+from convscope.events import Emit, Notice, Progress, silent
+from convscope.predicting.prediction import Prediction
 from convscope.predicting.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -33,6 +34,35 @@ IMAGES, LOGITS, PROBABILITIES = "images", "logits", "probabilities"
 OURS = "name a file that convscope export wrote"
 EXTRA = "pip install 'convscope[ship]'"
 MEMORY = 64 << 20  # bytes that the maps of a batch may take
+
+
+class Names(NamedTuple):
+    """What a file calls the inputs of the data, what it gives for each target, and, of classes and
+    labels, their probabilities; ``alone`` is one image and one target."""
+
+    alone: bool
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    probabilities: Mapping[str, str]
+
+    @classmethod
+    def of(cls, columns: Columns) -> Self:
+        """Of one image and one class ``images``, ``logits`` and ``probabilities``; else the inputs'
+        own names, ``TARGET.logits`` and ``TARGET.probabilities``, or ``TARGET``, a number.
+
+        >>> Names.of(typed.image_and_label((1, 2, 2), ["a", "b"])).outputs
+        {'label': 'logits'}
+        """
+        alone = len(columns) == 2
+        before = {name: "" if alone else f"{name}." for name in columns}
+        told = {name: one for name, one in columns.items() if not one.is_input}
+        classes = [name for name, one in told.items() if not isinstance(one, Number)]
+        return cls(
+            alone,
+            {name: IMAGES if alone else name for name, one in columns.items() if one.is_input},
+            {name: before[name] + LOGITS if name in classes else name for name in told},
+            {name: before[name] + PROBABILITIES for name in classes},
+        )
 
 
 @dataclass(frozen=True)
@@ -67,16 +97,27 @@ class OnnxFile:
         return found
 
     @property
+    def quantized(self) -> bool:
+        """Whether it computes in int8."""
+        return "quantized" in self.info
+
+    @property
     def columns(self) -> Columns:
         """The columns of the data that the network is for."""
         return typed.of_model(self.model)
 
+    @cached_property
+    def batch(self) -> int:
+        """How many records are computed at once, so that their maps keep to ``MEMORY``."""
+        return max(1, min(256, MEMORY // largest_maps(_model(self.path, self.content))))
+
     def session(
-        self, threads: int | None = None, spinning: bool = True
+        self, threads: int | None = None, also: Sequence[str] = (), spinning: bool = True
     ) -> onnxruntime.InferenceSession:
         """The file in ONNX Runtime on the CPU; ``threads`` compute an operator, all cores if that
-        is None, and wait for the next one ``spinning``, which is sooner there and takes the cores
-        from others. Raises BadArgument for a graph that cannot be run."""
+        is None, and wait for the next one ``spinning``, which is sooner there and keeps the cores
+        from others; values that are ``also`` given are outputs, too. Raises BadArgument for a graph
+        that cannot be run."""
         need("onnxruntime")
         import onnxruntime as runtime
 
@@ -85,14 +126,55 @@ class OnnxFile:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", f"{spinning:d}")
         options.log_severity_level = 4  # an exception says it
+        content = self.content
+        if also:
+            model = _model(self.path, content)
+            model.graph.output.extend(type(model.graph.output[0])(name=name) for name in also)
+            content = model.SerializeToString()
         try:
-            return runtime.InferenceSession(
-                self.content, options, providers=["CPUExecutionProvider"]
-            )
+            return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as why:  # ONNX Runtime's own have no common base
             first = str(why).partition("\n")[0]
             rule = f"cannot be run by ONNX Runtime ({first:.200})"
             raise BadArgument("FILE", self.path, rule, "export the run again") from None
+
+    def outputs(self, inputs: Mapping[str, Any], emit: Emit = silent) -> dict[str, Array]:
+        """Everything that the file gives, by its names, for inputs by the names of their columns:
+        images uint8 [N,C,H,W], numbers float32 [N,d]; records are read a batch at a time. Reports
+        Progress in images."""
+        session, names = self._all_cores, Names.of(self.columns)
+        total = len(next(iter(inputs.values())))
+        found: dict[str, list[Array]] = {one.name: [] for one in session.get_outputs()}
+        for start in range(0, total, self.batch):
+            given = {
+                names.inputs[name]: np.array(values[start : start + self.batch])
+                for name, values in inputs.items()
+            }
+            for name, value in zip(found, session.run(list(found), given), strict=True):
+                found[name].append(value)
+            emit(Progress("run the file", min(start + self.batch, total), total, "images"))
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def fitted(self, column: str, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What the file's own preprocessing makes of images [N,C,H,W] for a column: [N,C,h,w]."""
+        names = Names.of(self.columns)
+        value = "fitted" if names.alone else f"{column}.fitted"
+        given: dict[str, Array] = {names.inputs[column]: images}
+        for name, one in self.columns.items():
+            if one.is_input and name != column:
+                given[names.inputs[name]] = np.zeros((len(images), *one.shape), one.dtype)
+        pixels: NDArray[np.uint8] = self._with_fitted.run([value], given)[0]
+        return pixels
+
+    @cached_property
+    def _all_cores(self) -> onnxruntime.InferenceSession:
+        return self.session()
+
+    @cached_property
+    def _with_fitted(self) -> onnxruntime.InferenceSession:
+        names = [name for name, one in self.columns.items() if isinstance(one, Image)]
+        alone = Names.of(self.columns).alone
+        return self.session(also=["fitted" if alone else f"{name}.fitted" for name in names])
 
 
 @dataclass(frozen=True)
@@ -110,20 +192,16 @@ class OnnxProvider:
         return OnnxFile.open(self.path)
 
     @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
-        return self.file.session(self.threads, self.spinning)
-
-    @cached_property
-    def _batch(self) -> int:
-        """How many images are computed at once."""
-        return max(1, min(256, MEMORY // largest_maps(_model(self.path, self.file.content))))
+    def session(self) -> onnxruntime.InferenceSession:
+        """The file in ONNX Runtime. Raises as :meth:`OnnxFile.session`."""
+        return self.file.session(self.threads, spinning=self.spinning)
 
     def __call__(self, images: NDArray[np.uint8], emit: Emit = silent) -> NDArray[np.float32]:
         """Raw logits float32 [N,K] for uint8 [N,C,H,W] of the network's own size."""
-        found = []
-        for start in range(0, len(images), self._batch):
-            part = np.ascontiguousarray(images[start : start + self._batch])
-            found.append(self._session.run([LOGITS], {IMAGES: part})[0])
+        found, size = [], self.file.batch
+        for start in range(0, len(images), size):
+            part = np.ascontiguousarray(images[start : start + size])
+            found.append(self.session.run([LOGITS], {IMAGES: part})[0])
             emit(Progress("predict", start + len(part), len(images), "images"))
         return np.concatenate(found)
 
@@ -148,8 +226,55 @@ def open_predictor(
     if len(file.columns) > 2:
         rule = "has several inputs or targets, and this needs one image and one class"
         raise BadArgument("FILE", path, rule, "run it with onnxruntime, whose inputs it names")
-    _ = provider._session  # what cannot be run is found here
+    _ = provider.session  # what cannot be run is found here
     return Predictor.of(file.model, provider)
+
+
+def predictor_of(
+    path: str | Path,
+    *,
+    model: str | None = None,
+    device: str = "auto",
+    abstain: float | None = None,
+    coverage: float | None = None,
+    emit: Emit = silent,
+) -> Predictor:
+    """The same for the options of ``convscope predict``; a Notice says what is not known of its
+    answers. Raises BadArgument, too, for options that need the run."""
+    needs = {"model": model, "abstain": abstain, "coverage": coverage}
+    needs["device"] = None if device in ("auto", "cpu") else device
+    for name, value in needs.items():
+        if value is not None:
+            rule = f"is for a run, and {path} is a file that was exported"
+            raise BadArgument(name, value, rule, "leave it out, or name the run")
+    found = open_predictor(path)
+    bound = found.calibration.selective
+    if bound is None:
+        emit(Notice("which answers are unsure is not known of this file; export the run again"))
+    elif bound.notice is not None:
+        emit(bound.notice)
+    return found
+
+
+def predict(
+    path: str | Path,
+    images: Iterable[Any],
+    *,
+    top_k: int = 5,
+    invert: bool = False,
+    digits: bool | None = None,
+    emit: Emit = silent,
+    **options: Any,
+) -> list[Prediction]:
+    """Predictions of an ONNX file for image files and folders; ``options`` are those of
+    :func:`predictor_of`."""
+    predictor = predictor_of(path, emit=emit, **options)
+    return predictor.predict(list(images), top_k, invert, emit, digits)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a path is that of an ONNX file, not of a run."""
+    return Path(path).suffix.lower() == ".onnx"
 
 
 def largest_maps(model: onnx.ModelProto) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from convscope import files
 from convscope.errors import RunError
-from convscope.evaluation.predictions import read_predictions
+from convscope.evaluation.predictions_file import read_predictions
 from convscope.insight.anatomy import Summary
 from convscope.report.card import card
 from convscope.report.inside import Look

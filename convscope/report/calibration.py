@@ -9,7 +9,7 @@ import numpy as np
 
 from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.metrics import reliability
-from convscope.evaluation.predictions import PredictionRow
+from convscope.evaluation.predictions_file import PredictionRow
 from convscope.formatting import answers, decimals
 from convscope.report.charts import reliability_chart
 from convscope.report.markup import facts, note, table

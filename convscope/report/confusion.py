@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convscope.evaluation.predictions import PredictionRow
+from convscope.evaluation.predictions_file import PredictionRow
 from convscope.formatting import plural
 from convscope.report.markup import note, scroll, table
 from convscope.report.run_files import RunFiles, esc, percent, probability

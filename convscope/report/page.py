@@ -14,7 +14,7 @@ import numpy as np
 
 from convscope import webpage
 from convscope.evaluation import targets
-from convscope.evaluation.predictions import PredictionRow
+from convscope.evaluation.predictions_file import PredictionRow
 from convscope.formatting import forgotten, p_value, plural
 from convscope.insight.anatomy import Summary
 from convscope.report import calibration, cost, inside, network

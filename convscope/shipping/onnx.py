@@ -22,7 +22,7 @@ from torch import nn
 from convscope.data.columns import Class, Columns, Image, Labels, outputs_of
 from convscope.errors import ConvscopeError
 from convscope.models.parts import Classifier
-from convscope.predicting.onnx_file import FORMAT_VERSION, IMAGES, METADATA
+from convscope.predicting.onnx_file import METADATA, Names
 from convscope.shipping.preprocessing import IR, OPSET, fit_nodes
 
 TRACED = 2  # records in the batch that the exporter sees; the file takes any number
@@ -40,56 +40,46 @@ def graph_of(
     among the ``temperatures`` has 1. Raises ConvscopeError, naming the layer, for a network that
     cannot be exported.
     """
-    inputs = {name: one for name, one in columns.items() if one.is_input}
-    targets = {name: one for name, one in columns.items() if not one.is_input}
-    alone = len(inputs) == len(targets) == 1
-    before = {name: "" if alone else f"{name}." for name in columns}
+    names = Names.of(columns)
+    before = {name: "" if names.alone else f"{name}." for name in columns}
     takes = {
-        name: f"{before[name]}scaled" if isinstance(one, Image) else name
-        for name, one in inputs.items()
+        name: f"{before[name]}scaled" if isinstance(columns[name], Image) else given
+        for name, given in names.inputs.items()
     }
-    gives = {
-        name: f"{before[name]}logits" if isinstance(one, Class | Labels) else name
-        for name, one in targets.items()
-    }
-    model = _exported(network, columns, list(takes.values()), gives)
+    model = _exported(network, columns, list(takes.values()), names.outputs)
     graph = model.graph
     body = list(graph.node)
     for part in (graph.node, graph.input, graph.output):
         del part[:]
-    for name, column in inputs.items():
+    for name, given in names.inputs.items():
+        column = columns[name]
+        shape: list[str | int | None] = ["N", *column.shape]
         if isinstance(column, Image):
-            given = IMAGES if alone else name
-            sides = [f"{before[name]}{side}" for side in ("height", "width")]
-            shape: list[str | int | None] = ["N", column.channels, *sides]
-            graph.input.append(helper.make_tensor_value_info(given, TensorProto.UINT8, shape))
+            shape[2:] = f"{before[name]}height", f"{before[name]}width"
             graph.node.extend(fit_nodes(column, given, takes[name], before[name]))
-        else:
-            shape = ["N", *column.shape]
-            graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        kind = TensorProto.UINT8 if isinstance(column, Image) else TensorProto.FLOAT
+        graph.input.append(helper.make_tensor_value_info(given, kind, shape))
     graph.node.extend(body)
-    for name, column in targets.items():
-        ends = [gives[name]]
+    for name, end in names.outputs.items():
+        column, ends = columns[name], [end]
         if isinstance(column, Class | Labels):
-            said = f"{before[name]}probabilities"
-            graph.node.extend(_answer(column, said, gives[name], temperatures.get(name, 1.0)))
-            ends = [said, gives[name]]
-        for end in ends:
+            ends = [names.probabilities[name], end]
+            graph.node.extend(_answer(column, ends[0], end, temperatures.get(name, 1.0)))
+        for value in ends:
             shape = ["N", outputs_of(column)]
-            graph.output.append(helper.make_tensor_value_info(end, TensorProto.FLOAT, shape))
+            graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, shape))
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def describe(model: onnx.ModelProto, columns: Columns, info: Mapping[str, Any], card: str) -> None:
-    """Write into the metadata what the file is: ONNX's own keys for its images, and ours, which has
-    the run's ``model.json`` whole and its model card."""
-    image = next(one for one in columns.values() if isinstance(one, Image))
-    ours = {"format_version": FORMAT_VERSION, "model": info, "card": card}
+def describe(model: onnx.ModelProto, ours: Mapping[str, Any]) -> None:
+    """Write into the metadata what the file is: ONNX's own keys for its images, and ``ours``, see
+    :class:`~convscope.predicting.onnx_file.OnnxFile`."""
+    grey = ours["model"]["preprocessing"]["channels"] == 1
     helper.set_model_props(
         model,
         {
-            "Image.BitmapPixelFormat": "Gray8" if image.channels == 1 else "Rgb8",
+            "Image.BitmapPixelFormat": "Gray8" if grey else "Rgb8",
             "Image.ColorSpaceGamma": "SRGB",
             "Image.NominalPixelRange": "NominalRange_0_255",
             METADATA: json.dumps(ours, ensure_ascii=False, allow_nan=False),

@@ -131,10 +131,11 @@ def fit_nodes(column: Image, images: str, scaled: str, prefix: str) -> list[onnx
 
 
 def _rename(nodes: Iterable[onnx.NodeProto], names: dict[str, str]) -> None:
-    """Give values other names, in subgraphs, too."""
+    """Give values other names, in subgraphs, too, and each node that of its first."""
     for node in nodes:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
+        node.name = node.output[0]
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 _rename(attribute.g.node, names)

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from convscope import files, notebook
 from convscope import recipe as recipes
 from convscope.api import arguments
+from convscope.data import sources
 from convscope.data.columns import Class
 from convscope.data.pack import Pack
 from convscope.data.split import held_out
 from convscope.errors import BadArgument, DataError, RunError
-from convscope.evaluation.predictions import read_predictions
+from convscope.evaluation.predictions_file import read_predictions
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, silent
 from convscope.formatting import percent
@@ -184,7 +185,7 @@ def _planned(shared: dict[str, Any], seeds: int, emit: Emit) -> PlannedSweep:
         shared.get("augment", True),
     )
     asked = preflight.settle(asked, silent)
-    pack = arguments.opened(asked, emit)
+    pack = sources.of_recipe(asked, emit)
     images = len(pack.splits["train"]) - len(held_out(asked, pack))
     if images * SHARES[0] < 2:
         raise DataError(f"{pack.name}: {images} images to learn from, 16 at least; add some")

@@ -13,6 +13,7 @@ import torch
 from convscope import models
 from convscope import recipe as recipes
 from convscope.api import arguments
+from convscope.data import sources
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument
 from convscope.events import Emit, silent
@@ -181,7 +182,7 @@ def _checked(
     known = preflight.settle(known, silent)
     arguments.named(known, options.get("model"))
     if known.data not in packs:
-        packs[known.data] = arguments.opened(known, emit)
+        packs[known.data] = sources.of_recipe(known, emit)
     pack = packs[known.data]
     with torch.device("cpu" if models.is_own(known.model.name) else "meta"):
         network = build(known, pack)

@@ -13,7 +13,7 @@ import pytest
 import convscope as cs
 from convscope.data import sources
 from convscope.errors import BadArgument, DataError
-from convscope.evaluation.predictions import read_predictions
+from convscope.evaluation.predictions_file import read_predictions
 from convscope.events import Notice
 from convscope.insight import figures
 from convscope.trained import Trained

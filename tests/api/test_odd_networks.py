@@ -11,10 +11,10 @@ from holding import FILE, OPTIONS, bars, hold
 
 import convscope as cs
 from convscope import report
+from convscope.api import judging
 from convscope.data import sources
 from convscope.data.pack import Pack
 from convscope.errors import BadArgument
-from convscope.evaluation import predictions
 from convscope.events import Notice
 from convscope.insight import anatomy, explain
 
@@ -107,7 +107,7 @@ def test_a_page_that_fails_is_a_notice_and_no_look_is_counted_without_its_figure
         found = cs.evaluate("run", emit=said.append)
     assert found["test_looks"] == 2
     with monkeypatch.context() as patch:
-        patch.setattr(predictions, "write_predictions", failing)
+        patch.setattr(judging, "write_predictions", failing)
         with pytest.raises(ZeroDivisionError):
             cs.evaluate("run")
     assert cs.evaluate("run")["test_looks"] == 3

@@ -15,7 +15,7 @@ from convscope.errors import BadArgument, DataError, RunError
 from convscope.evaluation import metrics
 from convscope.evaluation.compare import Changed, compare, read
 from convscope.evaluation.paired import Pairs
-from convscope.evaluation.predictions import write_predictions
+from convscope.evaluation.predictions_file import write_predictions
 from convscope.run import RunFolder
 
 CLASSES = ("cat", "dog", "[cow]")

@@ -18,7 +18,7 @@ import convscope as cs
 from convscope import recipe
 from convscope.data import pack_writer, sources
 from convscope.errors import BadArgument, DataError, RunError
-from convscope.evaluation.predictions import read_predictions
+from convscope.evaluation.predictions_file import read_predictions
 from convscope.events import silent
 from convscope.job.prepare import prepare
 from convscope.models import build, pretrained

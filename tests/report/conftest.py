@@ -13,7 +13,7 @@ from missing import chromium, missing
 
 from convscope.data.columns import Class
 from convscope.evaluation import metrics
-from convscope.evaluation.predictions import write_predictions
+from convscope.evaluation.predictions_file import write_predictions
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
