@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Sequence
 from importlib import resources
 
 
@@ -18,16 +19,24 @@ def part(package: str, name: str) -> str:
 
 
 def whole(
-    title: str, style: str, body: str, *, pictures: bool = False, scripts: bool = False
+    title: str,
+    style: str,
+    body: str,
+    *,
+    pictures: bool = False,
+    scripts: bool = False,
+    allowed: Sequence[str] = (),
 ) -> str:
     """The page of a body, which is HTML, under a title, which is not; its own policy lets a browser
-    load nothing, and take pictures and scripts only where the page has some inside.
+    load nothing, and take pictures and scripts only where the page has some inside. What else is
+    ``allowed`` are directives of such a policy.
 
     >>> whole("a < b", "p { margin: 0; }", "<p>Nothing</p>").count("&lt;")
     1
     """
     policy = ["default-src 'none'", *["img-src data:"] * pictures, "style-src 'unsafe-inline'"]
     policy += ["script-src 'unsafe-inline'"] * scripts
+    policy += allowed
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{"; ".join(policy)}">\n'

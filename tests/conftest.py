@@ -7,14 +7,19 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from missing import chromium, missing
 
 os.environ.setdefault("CONVSCOPE_KERNELS", "strict")  # an error in a kernel is no missing compiler
 
 from convscope.data import pack_writer, sources
 from convscope.data.pack import Pack
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +82,21 @@ def bars(tiny: Pack, monkeypatch: pytest.MonkeyPatch, workplace: Path) -> Pack:
 
     monkeypatch.setattr(sources, "open_data", opened)
     return tiny
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, started once for a file of tests; without it a skip, with CI=true a failure."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright, which the extra `test` brings")
+    place = chromium()
+    with sync_playwright() as playwright:
+        # a container has no user namespaces for chromium's own sandbox
+        started = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture

@@ -52,7 +52,17 @@ def _write_triton(place: RunFolder, file: OnnxFile, records: Golden, target: Pat
     triton.write(file, records, triton.name_of(place.path.resolve().name), target)
 
 
-FORMATS = {"onnx": Format("model.onnx", _write_onnx), "triton": Format("triton", _write_triton)}
+def _write_page(place: RunFolder, file: OnnxFile, records: Golden, target: Path) -> None:
+    from convscope.shipping.page import page_of
+
+    files.write_whole(target, page_of(file).encode())
+
+
+FORMATS = {
+    "onnx": Format("model.onnx", _write_onnx),
+    "page": Format("page.html", _write_page),
+    "triton": Format("triton", _write_triton),
+}
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,8 @@ def export(
     emit: Emit = silent,
 ) -> Exported:
     """Write a run's network in a form that works without PyTorch: from pixels of any size to
-    probabilities by the names of classes. ``onnx`` is one file, ``triton`` a model repository.
+    probabilities by the names of classes. ``onnx`` is one file, ``page`` an HTML file that answers
+    in a browser, ``triton`` a model repository.
 
     First it is held against the run's network: on the whole test split, where the data are there,
     the same top-1 but for ties and probabilities within 1e-4, and on golden records, which are

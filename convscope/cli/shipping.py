@@ -12,7 +12,10 @@ from convscope.cli.shared import Debug, Force, Json, OwnModel, RunPath, print_js
 
 def export(
     run: RunPath,
-    format: Annotated[str, typer.Option(help="onnx, or triton: a model repository.")] = "onnx",
+    format: Annotated[
+        str,
+        typer.Option(help="onnx; page: one HTML file to open; triton: a model repository."),
+    ] = "onnx",
     quantize: Annotated[
         str | None,
         typer.Option(metavar="int8", help="8-bit integers; a look at the test split, counted."),

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
-from missing import chromium, missing
 
 from convscope.data.columns import Class
 from convscope.evaluation import metrics
 from convscope.evaluation.predictions_file import write_predictions
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 RECIPE = """
 [data]
@@ -35,21 +31,6 @@ flip = false
 "train.lr" = "measured"
 "data.val" = "default"
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, started once for a file of tests; without it a skip, with CI=true a failure."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright, which the extra `test` brings")
-    place = chromium()
-    with sync_playwright() as playwright:
-        # a container has no user namespaces for chromium's own sandbox
-        started = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -1,0 +1,157 @@
+"""A network as one HTML file that answers in a browser, without a server and without a network.
+
+The graph of its ONNX file, the weights and the scripts of ``convscope/web`` lie in the page. What
+it computes is that graph from the fitted pixels on: the page fits images by itself, as
+:func:`convscope.data.resize.fitted` does.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+
+from convscope import webpage
+from convscope.data.columns import Class, Image
+from convscope.data.digits import SIZE
+from convscope.errors import BadArgument
+from convscope.formatting import decimal_size
+from convscope.predicting.onnx_file import FITTED, LOGITS, OnnxFile
+from convscope.shipping.page_graph import SERVE, Graph, graph_of
+
+MOST_MULTIPLY_ADDS = 100_000_000  # a pass then takes about a tenth of a second on a laptop
+MOST_BYTES = 20_000_000  # of the page
+ENGINE = ("tensors", "products", "network", "fit", "digit", "worker")  # what a worker runs
+SHOWN = ("answers", "draw", "page")
+LANGUAGES = ("en", "zh")
+
+Answers = Literal["page", "server"]
+
+
+def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
+    """The HTML page of a network that ``convscope export`` wrote as an ONNX file.
+
+    The page computes the answers itself or, with ``answers="server"``, asks ``predict`` beside its
+    own address for them; then it holds no weights. Raises BadArgument for a network of several
+    inputs or targets, one that takes more than 100 million multiply-adds an image or makes a page
+    of more than 20 MB, and one with an operator that the page does not compute, by its layer.
+
+    >>> page_of("runs/a/model.onnx")[:15]  # doctest: +SKIP
+    '<!doctype html>'
+    """
+    opened = file if isinstance(file, OnnxFile) else OnnxFile.open(file)
+    info = opened.model
+    image = _image(opened)
+    graph, weights = None, ""
+    if answers == "page":
+        model = onnx.load_model_from_string(opened.content)
+        graph = graph_of(model, FITTED, (1, *image.shape), LOGITS)
+        weights = base64.b64encode(graph.weights.astype("<f4").tobytes()).decode()
+        _small_enough(graph.multiply_adds, len(weights))
+    name, data = info["architecture"]["name"], info["data"]["name"]
+    about = {
+        "name": name,
+        "data": data,
+        "classes": info["classes"],
+        "channels": image.channels,
+        "size": list(image.size),
+        "fit": image.fit,
+        "draws": (image.channels, image.size) == (1, (SIZE, SIZE)),
+        "calibration": {key: info.get(key) for key in ("temperature", "ood", "abstain")},
+        "figures": figures(opened.info, graph),
+        "answers": answers,
+        "version": info.get("versions", {}).get("convscope", ""),
+        "words": {one: json.loads(_web(f"words.{one}.json")) for one in LANGUAGES},
+        "graph": graph and graph.as_json(),
+    }
+    body = _web("page.html").replace("@name@", html.escape(name))
+    body = body.replace("@on@", html.escape(f"on {data}"))
+    body += _data("about", "application/json", json.dumps(about, ensure_ascii=False))
+    body += _data("weights", "text/plain", weights)
+    body += _data("engine", "text/plain", _scripts(ENGINE))
+    body += f"<script>\n{_scripts(SHOWN)}</script>\n"
+    allowed = ["worker-src blob:", *["connect-src 'self'"] * (answers == "server")]
+    title = f"{name} on {data} · convscope"
+    return webpage.whole(title, _web("page.css"), body, scripts=True, allowed=allowed)
+
+
+def figures(said: Mapping[str, Any], graph: Graph | None) -> dict[str, Any]:
+    """The main figures of a network, from the metadata of its ONNX file: of its ``model.json``, and
+    of the table in its model card, which may have been rewritten and need not have any."""
+    info, rows = said["model"], dict(_table(said["card"]))
+    split = re.search(r"The (\S+) split was looked at", said["card"])
+    found = {
+        "accuracy": rows.get("accuracy"),
+        "interval": rows.get("95 % interval (Wilson)"),
+        "balanced": rows.get("balanced accuracy (mean recall)", "").partition(" (")[0] or None,
+        "split": split and split[1],
+        "parameters": info.get("parameters"),
+        "multiply_adds": graph and graph.multiply_adds,
+        "train": info["data"].get("train"),
+        "created": info.get("created"),
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _table(card: str) -> Iterator[tuple[str, str]]:
+    """The rows of figures of a model card, as text.
+
+    >>> list(_table("| figure | value |\\n|---|---|\\n| accuracy | 98 % of 9 |\\n\\n| a | b |"))
+    [('accuracy', '98 % of 9')]
+    """
+    table = card.partition("| figure | value |\n")[2].partition("\n\n")[0]
+    for line in table.splitlines()[1:]:
+        name, _, value = line.strip("| ").partition(" | ")
+        yield name, re.sub(r"\\(.)", r"\1", value)
+
+
+def _image(opened: OnnxFile) -> Image:
+    """The one image that the network takes. Raises BadArgument for what else it takes or gives."""
+    columns = opened.columns
+    inputs = [one for one in columns.values() if one.is_input]
+    targets = [one for one in columns.values() if not one.is_input]
+    rule = ""
+    if len(inputs) > 1 or not isinstance(inputs[0], Image):
+        names = ", ".join(name for name, one in columns.items() if one.is_input)
+        rule = f"its network takes several inputs ({names}), and a page shows it one image"
+    elif len(targets) > 1 or not isinstance(targets[0], Class):
+        names = ", ".join(name for name, one in columns.items() if not one.is_input)
+        rule = f"its network does not tell one class but {names}, which the page cannot show"
+    if rule:
+        raise BadArgument("format", "page", rule, SERVE)
+    found = inputs[0]
+    assert isinstance(found, Image)
+    return found
+
+
+def _small_enough(multiply_adds: int, size: int) -> None:
+    """Raise BadArgument, with both figures, for a network that is too large for a page."""
+    if multiply_adds <= MOST_MULTIPLY_ADDS and size <= MOST_BYTES:
+        return
+    rule = (
+        f"its network takes {multiply_adds / 1e6:,.0f} million multiply-adds an image and makes a "
+        f"page of {decimal_size(size)}; a page bears {MOST_MULTIPLY_ADDS / 1e6:.0f} million and "
+        f"{decimal_size(MOST_BYTES)}"
+    )
+    raise BadArgument("format", "page", rule, SERVE)
+
+
+def _web(name: str) -> str:
+    return webpage.part("convscope", f"web/{name}")
+
+
+def _scripts(names: tuple[str, ...]) -> str:
+    return "".join(_web(f"{name}.js") for name in names)
+
+
+def _data(key: str, kind: str, text: str) -> str:
+    """Data in the page, which no browser runs; nothing in it ends it."""
+    if kind == "application/json":
+        text = text.replace("<", "\\u003c")
+    return f'<script id="{key}" type="{kind}">{text}</script>\n'

@@ -1,0 +1,402 @@
+// The page: what is drawn or shown goes to the network, what it says is shown.
+
+"use strict";
+
+const about = JSON.parse(document.getElementById("about").textContent);
+const element = (id) => document.getElementById(id);
+const MOST_BARS = 12; // classes up to so many stand in their order, of more the likeliest alone
+const LARGEST = 16_000_000; // pixels of a canvas that every browser has
+
+// words
+
+let language = languageOf();
+
+function languageOf() {
+  let kept = null;
+  try {
+    kept = localStorage.getItem("convscope-language");
+  } catch {
+    // a page that is opened from a file may keep nothing
+  }
+  const wanted = [kept, ...navigator.languages].find((one) => about.words[one?.slice(0, 2)]);
+  return wanted?.slice(0, 2) ?? "en";
+}
+
+/** A text by its key in the language of the page, its {names} replaced. */
+function say(key, values = {}) {
+  const text = about.words[language][key] ?? about.words.en[key] ?? "";
+  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+}
+
+const count = (n) => n.toLocaleString(language);
+
+/** A probability, never as certain or impossible. */
+function percent(p, digits = 1) {
+  if (digits === 1 && p < 0.001) return "<0.1%";
+  if (digits === 1 && p > 0.999) return ">99.9%";
+  return `${(100 * p).toFixed(digits)}%`;
+}
+
+function speak() {
+  document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
+  const [h, w] = about.size,
+    server = about.answers === "server";
+  const special = {
+    in: say("in", { data: about.data }),
+    lede: say(about.draws ? "lede.draw" : "lede.image"),
+    where: say(server ? "where.server" : "where.page"),
+    hint: say(about.draws ? "hint.draw" : "hint.image"),
+    "hint.more": about.draws ? say("hint.more") : "",
+    "seen.size": say("seen.size", {
+      width: w,
+      height: h,
+      colour: say(about.channels === 1 ? "grey" : "colour"),
+    }),
+    footer: say("footer", { version: about.version }),
+  };
+  for (const one of document.querySelectorAll("[data-say]")) {
+    one.textContent = special[one.dataset.say] ?? say(one.dataset.say);
+  }
+  for (const one of document.querySelectorAll("[data-label]")) {
+    one.setAttribute("aria-label", say(one.dataset.label));
+  }
+  document.title = say("title", { network: about.name, data: about.data });
+  const names = about.classes.slice(0, 20).join(language === "zh" ? "、" : ", ");
+  const more =
+    about.classes.length > 20
+      ? ` ${say("card.more", { count: count(about.classes.length - 20) })}`
+      : "";
+  element("what").textContent = say("card.what", {
+    count: count(about.classes.length),
+    classes: names + more,
+    data: about.data,
+  });
+  element("facts").replaceChildren(
+    ...facts().map(([name, value]) => {
+      const row = document.createElement("div"),
+        term = document.createElement("dt"),
+        said = document.createElement("dd");
+      term.textContent = name;
+      said.textContent = value.replaceAll(" %", "\u00a0%");
+      row.append(term, said);
+      return row;
+    }),
+  );
+  render();
+}
+
+/** The main figures of the model card. */
+function facts() {
+  const [h, w] = about.size,
+    { figures } = about;
+  const splits = { test: say("split.test"), val: say("split.val") };
+  const threshold = about.calibration.abstain?.threshold;
+  return [
+    [say("fact.accuracy", { split: splits[figures.split] ?? figures.split }), figures.accuracy],
+    [say("fact.interval"), figures.interval],
+    [say("fact.balanced"), figures.balanced],
+    [say("fact.parameters"), figures.parameters && count(figures.parameters)],
+    [say("fact.multiply_adds"), figures.multiply_adds && count(figures.multiply_adds)],
+    [
+      say("fact.trained"),
+      figures.train && say("fact.images", { count: count(figures.train), data: about.data }),
+    ],
+    [say("fact.input"), `${w} × ${h}, ${say(about.channels === 1 ? "grey" : "colour")}`],
+    [say("fact.unsure"), threshold && percent(threshold)],
+    [say("fact.made"), figures.created?.slice(0, 10)],
+  ].filter(([, value]) => value);
+}
+
+// the work, in a worker where there is one
+
+const engine = starting();
+
+function starting() {
+  const source = element("engine").textContent;
+  const waiting = new Map();
+  let asked = 0,
+    thread = null,
+    here = null;
+  try {
+    thread = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+    thread.onmessage = ({ data: { id, found, error } }) => {
+      const [done, failed] = waiting.get(id);
+      waiting.delete(id);
+      if (error) failed(new Error(error));
+      else done(found);
+    };
+    thread.onerror = (event) => {
+      for (const [, failed] of waiting.values()) failed(new Error(event.message || "worker"));
+    };
+  } catch {
+    const script = document.createElement("script"); // no workers: the same work on this thread
+    script.textContent = source;
+    document.head.append(script);
+    here = worker();
+  }
+  return (task, what) => {
+    if (here) return new Promise((done) => setTimeout(() => done(here[task](what))));
+    return new Promise((...both) => {
+      waiting.set(++asked, both);
+      thread.postMessage({ id: asked, task, asked: what });
+    });
+  };
+}
+
+/** What the network says of what is `asked`: pixels, ink or an image; null of nothing. */
+async function look(asked) {
+  await started;
+  const found = await engine("look", asked);
+  if (!found.pixels) return null;
+  if (about.answers === "server") return { ...found, ...(await served(found.pixels)) };
+  return { ...found, ...answersOf(found.logits, about.calibration) };
+}
+
+/** What the server says of pixels of the network's own size. */
+async function served(pixels) {
+  const began = performance.now(),
+    canvas = document.createElement("canvas");
+  paintPixels(canvas, pixels);
+  const body = await new Promise((done) => canvas.toBlob(done, "image/png"));
+  const headers = { "Content-Type": "image/png" };
+  const address = `predict?digits=false&top=${Math.min(about.classes.length, 1000)}`;
+  const answer = await fetch(address, { method: "POST", headers, body });
+  const said = await answer.json().catch(() => ({}));
+  if (!answer.ok)
+    throw new Error(say("failed.server", { why: said.message ?? `HTTP ${answer.status}` }));
+  const p = new Map(said.top.map((one) => [one.label, one.p]));
+  return {
+    p: about.classes.map((name) => p.get(name) ?? 0),
+    unlike: said.ood ?? null,
+    unsure: said.unsure ?? null,
+    milliseconds: performance.now() - began,
+  };
+}
+
+function paintPixels(canvas, pixels) {
+  const [h, w] = about.size,
+    image = new ImageData(w, h),
+    area = w * h;
+  for (let i = 0; i < area; i++) {
+    for (let c = 0; c < 3; c++) {
+      image.data[4 * i + c] = pixels[i + (about.channels === 1 ? 0 : c * area)];
+    }
+    image.data[4 * i + 3] = 255;
+  }
+  [canvas.width, canvas.height] = [w, h];
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+// what is shown to the network
+
+let pad = null; // to draw on, where the network takes digits
+let picture = null; // an image that was given: { rgba, width, height, jpeg }
+let answer = null; // what the network said last
+let failure = "";
+let busy = false;
+let again = false;
+
+/** Ask about what is there now; while an answer is on its way, once more after it. */
+async function ask() {
+  again = busy;
+  if (busy) return;
+  busy = true;
+  try {
+    if (picture) answer = await look({ ...picture, invert: element("invert").checked });
+    else
+      answer = pad && !pad.empty ? await look({ ink: pad.mask(), width: INK, height: INK }) : null;
+    failure = "";
+  } catch (why) {
+    [answer, failure] = [null, why.message];
+  }
+  busy = false;
+  render();
+  document.dispatchEvent(new CustomEvent("convscope:answer", { detail: answer }));
+  if (again) ask();
+}
+
+/** An image file, as the browser reads it: upright, its colours as they are in the file. */
+async function take(file) {
+  if (!file) return;
+  try {
+    const options = {
+      imageOrientation: "from-image",
+      colorSpaceConversion: "none",
+      premultiplyAlpha: "none",
+    };
+    const bitmap = await createImageBitmap(file, options);
+    const smaller = Math.max(1, Math.ceil(Math.sqrt((bitmap.width * bitmap.height) / LARGEST)));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.floor(bitmap.width / smaller));
+    canvas.height = Math.max(1, Math.floor(bitmap.height / smaller));
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    const { width, height } = canvas;
+    const rgba = context.getImageData(0, 0, width, height).data;
+    picture = { rgba, width, height, jpeg: file.type === "image/jpeg" };
+    showPicture(canvas);
+  } catch {
+    [picture, answer, failure] = [null, null, say("failed.image")];
+    render();
+    return;
+  }
+  await ask();
+}
+
+function showPicture(canvas) {
+  const shown = element("picture"),
+    scale = Math.min(1, 1024 / Math.max(canvas.width, canvas.height));
+  shown.width = Math.max(1, Math.round(canvas.width * scale));
+  shown.height = Math.max(1, Math.round(canvas.height * scale));
+  shown.getContext("2d").drawImage(canvas, 0, 0, shown.width, shown.height);
+  shown.classList.toggle("small", Math.max(canvas.width, canvas.height) < 100);
+}
+
+function clear() {
+  picture = null;
+  element("invert").checked = false;
+  if (pad) pad.clear();
+  else ask();
+}
+
+// what is seen of it
+
+function render() {
+  const drawn = pad !== null && !pad.empty;
+  element("picture").hidden = !picture;
+  if (pad) element("pad").hidden = picture !== null;
+  element("hint").hidden = Boolean(picture || drawn);
+  element("clear").disabled = !picture && !drawn;
+  element("undo").disabled = Boolean(picture) || !drawn;
+  element("undo").hidden = !pad;
+  element("invert").closest("label").hidden = !picture;
+  element("digit").hidden = !about.draws || picture !== null || !drawn;
+  document.body.classList.toggle("answered", answer !== null);
+  const best = answer ? answer.p.indexOf(Math.max(...answer.p)) : -1;
+  element("label").textContent = answer ? about.classes[best] : "";
+  element("p").textContent = answer ? percent(answer.p[best]) : say("nothing");
+  renderDoubt();
+  renderBars(best);
+  if (answer) paintPixels(element("pixels"), answer.pixels);
+  else element("pixels").getContext("2d").clearRect(0, 0, 1e4, 1e4);
+  const time =
+    answer &&
+    (answer.milliseconds < 10 ? answer.milliseconds.toFixed(1) : Math.round(answer.milliseconds));
+  element("took").textContent = answer ? say("took", { time }) : "";
+  clearTimeout(render.later); // told to who listens once the hand is still
+  const doubt =
+    answer && (answer.unlike || answer.unsure) ? `, ${element("mark").textContent}` : "";
+  const said =
+    failure || (answer ? `${about.classes[best]}, ${percent(answer.p[best])}${doubt}` : "");
+  render.later = setTimeout(() => {
+    element("status").textContent = said;
+  }, 600);
+}
+
+function renderDoubt() {
+  const { abstain } = about.calibration,
+    mark = element("mark"),
+    why = element("why");
+  const doubt = answer?.unlike ? "unlike" : answer?.unsure ? "unsure" : "";
+  mark.hidden = !doubt;
+  mark.textContent = doubt ? say(doubt) : "";
+  why.classList.toggle("bad", Boolean(failure));
+  why.textContent = failure;
+  if (doubt === "unlike") why.textContent = say("unlike.why");
+  if (doubt === "unsure") {
+    const values = { threshold: percent(abstain.threshold ?? 1), error: `${100 * abstain.error}%` };
+    why.textContent = say(abstain.threshold === null ? "unsure.always" : "unsure.why", values);
+  }
+}
+
+function renderBars(best) {
+  const few = about.classes.length <= MOST_BARS,
+    order = about.classes.map((_, i) => i);
+  if (!few && answer) order.sort((a, b) => answer.p[b] - answer.p[a]);
+  const shown = few ? order : order.slice(0, 10);
+  const lines = shown.map((i) => [about.classes[i], answer && answer.p[i], i === best]);
+  if (!few) {
+    const rest = answer && order.slice(10).reduce((sum, i) => sum + answer.p[i], 0);
+    lines.push([say("others", { count: count(order.length - 10) }), rest, false]);
+  }
+  const body = element("bars").tBodies[0];
+  while (body.rows.length > lines.length) body.deleteRow(-1);
+  lines.forEach(([name, p, top], n) => {
+    const row = body.rows[n] ?? barRow(body);
+    row.className = top ? "top" : "";
+    row.cells[0].textContent = !few && !answer ? "–" : name;
+    row.cells[1].firstChild.style.setProperty("--p", p ?? 0);
+    row.cells[2].textContent = p === null ? "" : percent(p);
+  });
+}
+
+function barRow(body) {
+  const row = body.insertRow(),
+    name = document.createElement("th");
+  name.scope = "row";
+  row.append(name);
+  row.insertCell().append(document.createElement("span"));
+  row.insertCell();
+  return row;
+}
+
+// hands on it
+
+[element("pixels").height, element("pixels").width] = about.size;
+element("pixels").style.setProperty("--shape", about.size[1] / about.size[0]);
+const longest = Math.max(...about.classes.map((name) => name.length));
+element("label").classList.toggle("long", longest > 8);
+if (about.draws) {
+  element("pad").hidden = false;
+  pad = new Pad(element("pad"), ask);
+}
+for (const id of ["file", "camera"]) {
+  element(id).addEventListener("change", (event) => {
+    take(event.target.files[0]);
+    event.target.value = "";
+  });
+}
+element("clear").addEventListener("click", clear);
+element("undo").addEventListener("click", () => pad.undo());
+element("invert").addEventListener("change", ask);
+element("language").addEventListener("click", () => {
+  language = language === "en" ? "zh" : "en";
+  try {
+    localStorage.setItem("convscope-language", language);
+  } catch {
+    // as above
+  }
+  speak();
+});
+document.addEventListener("paste", (event) => take(event.clipboardData?.files[0]));
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("dropping");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  take(event.dataTransfer.files[0]);
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pad?.paint());
+
+speak();
+const { graph, channels, size, fit } = about;
+const started = engine("start", {
+  graph,
+  channels,
+  size,
+  fit,
+  weights: element("weights").textContent,
+});
+started.catch((why) => {
+  failure = say("failed", { why: why.message });
+  render();
+});
+
+/** For scripts: what the network says of an image, and every value of its last pass by its name. */
+globalThis.convscope = { about, look, take, value: (name) => engine("value", { name }) };

@@ -1,0 +1,75 @@
+// The work behind the page: an image or ink is fitted, the network run. It is one function of
+// messages, in a worker where the browser gives one, else on the page's own thread.
+
+"use strict";
+
+const HALVED = { parts: [8, 4, 2], kept: 3 }; // as decode.py has JPEG's own decoder halve a photo
+
+/** A photo's pixels as means of squares, where decode.py takes a JPEG at a part of its size. */
+function halved(planes, c, width, height, w, h, fit) {
+  const scales = [w / width, h / height];
+  const scale = fit === "pad" ? Math.min(...scales) : Math.max(...scales);
+  const fits = (part) => !(width % part) && !(height % part) && scale * part * HALVED.kept <= 1;
+  const part = HALVED.parts.find(fits);
+  if (!part) return [planes, width, height];
+  const [across, down] = [width / part, height / part];
+  const out = new Uint8Array(c * across * down),
+    half = (part * part) / 2;
+  for (let o = 0; o < out.length; o++) {
+    const at = Math.floor(o / across) * part * width + (o % across) * part;
+    let sum = half;
+    for (let i = 0; i < part; i++) for (let j = 0; j < part; j++) sum += planes[at + i * width + j];
+    out[o] = sum / (part * part);
+  }
+  return [out, across, down];
+}
+
+/** The work of one page: `start` once, then `look` at images, and `value` of what was computed. */
+function worker() {
+  let network = null,
+    about = null;
+
+  function fittedOf({ ink, rgba, pixels, width, height, invert, jpeg }) {
+    if (pixels) return pixels;
+    if (ink) return digitOf(ink, width, height);
+    const {
+      channels: c,
+      size: [h, w],
+      fit,
+    } = about;
+    const planes = planesOf(rgba, width, height, c);
+    const taken = jpeg ? halved(planes, c, width, height, w, h, fit) : [planes, width, height];
+    const found = fitted(taken[0], c, taken[1], taken[2], w, h, fit);
+    return invert ? found.map((level) => 255 - level) : found;
+  }
+
+  return {
+    start({ weights, ...rest }) {
+      about = rest;
+      if (!about.graph) return {};
+      const bytes = Uint8Array.from(atob(weights), (letter) => letter.charCodeAt(0));
+      network = new Network(about.graph, new Float32Array(bytes.buffer));
+      network.run(new Uint8Array(product(about.graph.shape))); // so that the first stroke is quick
+      return {};
+    },
+    look(asked) {
+      const began = performance.now(),
+        pixels = fittedOf(asked);
+      if (!pixels || !network) return { pixels };
+      const logits = Float32Array.from(network.run(pixels));
+      return { pixels, logits, milliseconds: performance.now() - began };
+    },
+    value: ({ name }) => network.value(name),
+  };
+}
+
+if (typeof document === "undefined") {
+  const work = worker();
+  self.onmessage = ({ data: { id, task, asked } }) => {
+    try {
+      self.postMessage({ id, found: work[task](asked) });
+    } catch (why) {
+      self.postMessage({ id, error: String(why) });
+    }
+  };
+}
