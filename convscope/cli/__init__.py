@@ -19,6 +19,7 @@ from convscope.cli import (
     explaining,
     judging,
     lab,
+    serving,
     shipping,
     showing,
     studying,
@@ -66,6 +67,7 @@ app.command(cls=Headed)(studying.sweep)
 app.command("learning-curve", cls=Headed)(studying.learning_curve)
 app.command()(studying.claims)
 app.command(cls=Headed)(summary.summary)
+app.command()(serving.serve)
 app.command()(showing.script)
 app.command()(shipping.export)
 app.command()(shipping.verify)

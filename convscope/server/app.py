@@ -7,26 +7,28 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
-from convscope import __version__
 from convscope.data import decode
+from convscope.errors import ConvscopeError
 from convscope.predicting.predictor import Predictor
 from convscope.server import protocol
 from convscope.server.batching import Batcher
-from convscope.server.limits import App, Guard, Limits, Message, Receive, Refusal, Scope, Send
+from convscope.server.limits import App, Guard, Limits, Receive, Refusal, Scope, Send
 from convscope.server.metrics import TYPE, Metrics
 from convscope.server.repository import Repository
 from convscope.server.uploads import upload_of
 
+OURS = version_of("convscope")
 LOOK = 1.0  # seconds between two looks at the files of models
 CODES = {404: "path", 405: "method"}
 log = logging.getLogger("convscope.server")
@@ -50,7 +52,7 @@ V2 = "/v2/models/{name}"
 class Service:
     """All that a server is made of, and can be sent to another process: models by name, the files
     that they are opened from, and by what; names of its host; images a batch, seconds that a batch
-    may take, threads that read and compute."""
+    may take, threads that read and compute; what makes the page of a file, if anything."""
 
     models: Mapping[str, Path]
     opener: Callable[[Path], Predictor]
@@ -59,6 +61,7 @@ class Service:
     batch: int = 64
     bound: float = 0.05
     threads: int = 2
+    page: Callable[[Path], str] | None = None
 
     def __call__(self) -> App:
         """The ASGI application."""
@@ -85,12 +88,15 @@ def application(service: Service) -> App:
     app = FastAPIOffline(
         redoc_url=None,
         title="convscope",
-        version=__version__,
+        version=OURS,
         lifespan=lifespan,
         exception_handlers={HTTPException: _no_route, Refusal: _refused},
     )
     _predicting(app, repository, batcher, limits)
     _inference(app, repository, batcher, limits)
+
+    if service.page is not None:
+        _pages(app, repository, service.page)
 
     @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
     async def counters() -> Response:
@@ -130,7 +136,7 @@ def _inference(app: FastAPI, repository: Repository, batcher: Batcher, limits: L
 
     @app.get("/v2", summary="The server")
     async def server() -> dict[str, Any]:
-        return {"name": "convscope", "version": __version__, "extensions": extensions}
+        return {"name": "convscope", "version": OURS, "extensions": extensions}
 
     @app.get("/v2/health/live", summary="Whether the server runs")
     async def live() -> dict[str, bool]:
@@ -169,6 +175,22 @@ def _inference(app: FastAPI, repository: Repository, batcher: Batcher, limits: L
         extra = {"requestBody": {"content": content}, "parameters": more}
         where = f"{prefix}/infer"
         app.add_api_route(where, infer, methods=["POST"], openapi_extra=extra, summary=INFER)
+
+
+def _pages(app: FastAPI, repository: Repository, made: Callable[[Path], str]) -> None:
+    """The page of a model, which asks for `predict` beside it."""
+    kept: dict[str, tuple[str, str]] = {}  # name -> version, page
+
+    @app.get("/", include_in_schema=False)
+    @app.get("/models/{name}/", include_in_schema=False)
+    async def page(name: str | None = None) -> HTMLResponse:
+        model = repository.find(name)
+        if kept.get(model.name, ("",))[0] != model.version:
+            try:
+                kept[model.name] = model.version, await asyncio.to_thread(made, model.path)
+            except ConvscopeError as why:
+                raise Refusal(404, "page", f"{model.name} has no page: {why}") from None
+        return HTMLResponse(kept[model.name][1])
 
 
 def _shortened(app: FastAPI, names: Sequence[str]) -> App:

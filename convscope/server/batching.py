@@ -47,8 +47,13 @@ class Job(Protocol):
     """What a request asks of a network. Both methods are called by a thread that is not the event
     loop's, and what they raise is what the request is answered with."""
 
-    size: int  # bytes to read
-    top: int  # labels an image that its answer needs
+    @property
+    def size(self) -> int:
+        """Bytes to read."""
+
+    @property
+    def top(self) -> int:
+        """Labels an image that its answer needs."""
 
     def read(self) -> NDArray[np.uint8]:
         """The images of the request [n,C,H,W], n at least 1."""

@@ -101,66 +101,29 @@ class Guard:
         self.held = 0  # bytes of bodies that are being read or answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request on, its body counted, or refuse it. Where much of a body is still to
-        come after the answer, the connection is closed."""
+        """Hand the request on, its body counted, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limits = self.limits
-        expected = came = 0  # bytes of the body: as far as is known, and those that are here
-        began, status, closing = time.perf_counter(), 0, False
-
-        async def counted() -> Message:
-            nonlocal came, expected
-            message = await receive()
-            if message["type"] == "http.request":
-                size = len(message["body"])
-                came += size
-                self.held += size
-                if not message["more_body"]:
-                    expected = came
-                if came > limits.body:
-                    raise _too_large(limits)
-                if self.held > limits.held:
-                    raise Refusal(503, "memory", "too much is being sent at once", limits.held)
-            return message
-
-        async def answered(message: Message) -> None:
-            nonlocal status, closing
-            if message["type"] == "http.response.start":
-                status, closing = message["status"], expected - came > KEPT
-                if closing:
-                    message["headers"] = [*message["headers"], (b"connection", b"close")]
-            elif closing and not message.get("more_body"):
-                await send({**message, "more_body": True})
-                await _drop(receive, limits.body)
-                message = {"type": "http.response.body", "body": b"", "more_body": False}
-            await send(message)
-
-        async def refused(why: Refusal) -> None:
-            body = why.body(scope["path"])
-            headers = [*why.headers(), (b"content-length", b"%d" % len(body))]
-            start = {"type": "http.response.start", "status": why.status, "headers": headers}
-            await answered(start)
-            await answered({"type": "http.response.body", "body": body, "more_body": False})
-
+        began, path = time.perf_counter(), scope["path"]
+        one = _Exchange(self, receive, send)
         try:
-            expected = _length(scope["headers"])
-            self._check(scope, expected)
-            await self.app(scope, counted, answered)
+            one.expected = _length(scope["headers"])
+            self._check(scope, one.expected)
+            await self.app(scope, one.receive, one.send)
         except ClientDisconnect:  # nobody is there to be answered
             pass
         except Exception as why:
-            if status:
+            if one.status:
                 raise
             if not isinstance(why, Refusal):
-                log.exception("%s: the server failed", scope["path"])
+                log.exception("%s: the server failed", path)
                 why = Refusal(500, "internal", "the server failed; its log says why")
-            await refused(why)
+            await one.refuse(why, path)
         finally:
-            self.held -= came
+            self.held -= one.came
             route = getattr(scope.get("route"), "path", "other")
-            self.count(route, status, time.perf_counter() - began)
+            self.count(route, one.status, time.perf_counter() - began)
 
     def _check(self, scope: Scope, expected: int) -> None:
         """Raise Refusal for what the head of a request says."""
@@ -194,6 +157,51 @@ class Guard:
         if found and len(self.ours) < 1000:
             self.ours.add(header)
         return found
+
+
+class _Exchange:
+    """A request and its answer. Where much of a body is still to come after the answer, the
+    connection is closed."""
+
+    def __init__(self, guard: Guard, receive: Receive, send: Send) -> None:
+        self.guard, self.received, self.sent = guard, receive, send
+        self.expected = self.came = 0  # bytes of the body: as far as is known, and those here
+        self.status, self.closing = 0, False
+
+    async def receive(self) -> Message:
+        """What comes next, counted. Raises Refusal."""
+        message = await self.received()
+        if message["type"] == "http.request":
+            size, limits = len(message["body"]), self.guard.limits
+            self.came += size
+            self.guard.held += size
+            if not message["more_body"]:
+                self.expected = self.came
+            if self.came > limits.body:
+                raise _too_large(limits)
+            if self.guard.held > limits.held:
+                raise Refusal(503, "memory", "too much is being sent at once", limits.held)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Hand on what is answered."""
+        if message["type"] == "http.response.start":
+            self.status, self.closing = message["status"], self.expected - self.came > KEPT
+            if self.closing:
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+        elif self.closing and not message.get("more_body"):
+            await self.sent({**message, "more_body": True})
+            await _drop(self.received, self.guard.limits.body)
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self.sent(message)
+
+    async def refuse(self, why: Refusal, path: str) -> None:
+        """Answer by a refusal."""
+        body = why.body(path)
+        headers = [*why.headers(), (b"content-length", b"%d" % len(body))]
+        start = {"type": "http.response.start", "status": why.status, "headers": headers}
+        await self.send(start)
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def busy(limits: Limits) -> Refusal:

@@ -95,7 +95,9 @@ class Infer:
         else:
             flat = np.frombuffer(raw, np.uint8)
         if flat.size != math.prod(shape):
-            raise _wrong(f"{INPUT}: has {flat.size:,} values, and its shape {shape} other than that")
+            raise _wrong(
+                f"{INPUT}: has {flat.size:,} values, and its shape {shape} other than that"
+            )
         return flat.reshape(shape)
 
     def answer(self, computed: Computed, rows: slice) -> Answer:
@@ -155,8 +157,9 @@ def _numbers(data: object) -> NDArray[np.uint8]:
         found = np.empty(0)
     if found.size and found.dtype.kind in "iu" and found.min() >= 0 and found.max() <= 255:
         return found.astype(np.uint8).ravel()
-    raise _wrong(f"{INPUT}.data: must be whole numbers from 0 to 255, in a list or in lists of one "
-                 "length")
+    raise _wrong(
+        f"{INPUT}.data: must be whole numbers from 0 to 255, in a list or in lists of one length"
+    )
 
 
 def _field(table: dict[str, Any], name: str, kind: type, default: Any) -> Any:

@@ -6,19 +6,25 @@ import contextlib
 import copy
 import functools
 import os
+import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 from uvicorn.supervisors import Multiprocess
 
-from convscope.errors import BadArgument
+from convscope import machine
+from convscope.errors import BadArgument, Interrupted
+from convscope.predicting.onnx_file import open_predictor
 from convscope.server.app import Service
 from convscope.server.connection import Connection
+from convscope.server.limits import Limits
 from convscope.server.metrics import SHARED
+from convscope.shipping.page import page_of
 
 BACKLOG = 2048  # connections that wait to be accepted
 
@@ -30,7 +36,7 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         taken = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, OverflowError) as why:  # as for a port above 65,535
-        said = getattr(why, "strerror", None) or why
+        said = os.strerror(why.errno) if getattr(why, "errno", None) else why
         if isinstance(why, socket.gaierror) or getattr(why, "errno", 0) == 99:
             raise BadArgument(
                 "host", host, f"is no address of this machine ({said})", "try 127.0.0.1"
@@ -45,6 +51,27 @@ def address(taken: socket.socket) -> str:
     """Where a socket is reached."""
     host, port = taken.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def service_of(
+    models: Mapping[str, Path],
+    limits: Limits,
+    *,
+    hosts: Sequence[str] = (),
+    batch: int = 64,
+    bound: float = 0.05,
+    threads: int | None = None,
+    workers: int = 1,
+) -> Service:
+    """A service of ONNX files, opened to see that all can be served. ``threads`` compute a batch,
+    else as many as each of the ``workers`` has cores. Raises BadArgument."""
+    if threads is None:
+        threads = max(1, machine.cores() // workers)
+    opener = functools.partial(open_predictor, threads=threads, spinning=False)
+    for path in models.values():
+        opener(path)
+    page = functools.partial(page_of, answers="server")
+    return Service(models, opener, limits, tuple(hosts), batch, bound, page=page)
 
 
 def config(service: Service, workers: int = 1) -> uvicorn.Config:
@@ -75,14 +102,23 @@ def config(service: Service, workers: int = 1) -> uvicorn.Config:
 
 def serve(service: Service, taken: socket.socket, workers: int = 1) -> None:
     """Serve on a socket until SIGINT or SIGTERM, by so many processes; what was begun by then is
-    answered."""
+    answered. Ends as the signal would have it; with several workers by Interrupted."""
     asked = config(service, workers)
     if workers == 1:
         uvicorn.Server(asked).run(sockets=[taken])
         return
     with _shared_counts():
-        taken.set_inheritable(True)
-        Multiprocess(asked, sockets=[taken]).run()
+        workplace = Multiprocess(asked, sockets=[taken])
+        stopped = signal.SIGTERM
+
+        def interrupted() -> None:
+            nonlocal stopped
+            stopped = signal.SIGINT
+            workplace.should_exit.set()
+
+        workplace.handle_int = interrupted  # type: ignore[method-assign]
+        workplace.run()
+    raise Interrupted(stopped)
 
 
 @contextlib.contextmanager
