@@ -26,7 +26,7 @@ from convscope.predicting.onnx_file import FORMAT_VERSION, Names, OnnxFile, need
 from convscope.run import RunFolder
 from convscope.shipping import golden
 from convscope.shipping.golden import Golden
-from convscope.shipping.verify import Check, against_golden, answers, data_of, differences
+from convscope.shipping.verify import LOST, Check, against_golden, answers, data_of, differences
 
 if TYPE_CHECKING:
     import onnx

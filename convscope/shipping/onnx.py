@@ -198,10 +198,7 @@ def _failed(why: BaseException) -> tuple[str, str]:
                     layer = list(stack.values())[-1][0]
             trace = trace.tb_next
         cause = cause.__cause__
-    return (
-        layer,
-        f"has the operator {operator}, which ONNX has not" if operator else "cannot be said",
-    )
+    return layer, f"has the operator {operator}, which cannot be exported"
 
 
 def _refused(layer: str, rule: str, why: BaseException) -> ConvscopeError:

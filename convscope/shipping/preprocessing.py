@@ -1,8 +1,11 @@
 """The one preprocessing as nodes of an ONNX graph: any uint8 images -> pixels of a network's size.
 
-They compute what :func:`convscope.data.resize.fitted` does. ONNX Runtime's ``Resize`` comes within
-one level of Pillow's on pixels of uint8, with ``exclude_outside``, as Pillow leaves out what is
-beyond the border. Images that have the size already pass through one comparison of shapes.
+They compute what :func:`convscope.data.resize.fitted` does. ``Resize`` leaves out what is beyond
+the border, as Pillow does, and is rounded once: Pillow rounds between its passes, too, so that the
+two are at most one level apart (on uint8 ONNX Runtime rounds twice in an order of its own, and is
+up to two off). The colour of a border is the mean of the two middle values of the edge, which are
+as far apart; where that is a half, it is rounded to odd: what is even could be two levels from what
+Python makes of it. Images that have the size already pass through one comparison of shapes.
 """
 
 from __future__ import annotations
@@ -17,14 +20,19 @@ from convscope.data.columns import Image
 OPSET, IR = 18, 10
 HEAD = f'<ir_version: {IR}, opset_import: ["": {OPSET}]>'
 
-_RESIZE = (
-    'Resize<mode="linear", antialias=1, exclude_outside=1, axes=[2,3], '
-    'coordinate_transformation_mode="half_pixel">'
-)
+_RESIZE = """
+    numbers = Cast<to=1>({0})
+    exact = Resize<
+        mode="linear", antialias=1, exclude_outside=1, axes=[2, 3],
+        coordinate_transformation_mode="half_pixel"
+    >(numbers, , , {1})
+    levels = Round(exact)
+"""
 
 # Each ends in uint8 [N,C,h,w]; sides are (height, width). Names are given a prefix later.
 _STRETCH = f"""
-    resized = {_RESIZE}(images, , , wanted)
+    {_RESIZE.format("images", "wanted")}
+    resized = Cast<to=2>(levels)
 """
 
 _CROP = f"""
@@ -43,7 +51,8 @@ _CROP = f"""
     begin = Div(over, two)
     end = Add(begin, shown)
     box = Slice(images, begin, end, axes)
-    resized = {_RESIZE}(box, , , wanted)
+    {_RESIZE.format("box", "wanted")}
+    resized = Cast<to=2>(levels)
 """
 
 _PAD = f"""
@@ -56,13 +65,13 @@ _PAD = f"""
     inner_whole = Cast<to=7>(inner_rounded)
     one = Constant<value = int64[1] {{1}}>()
     inner = Max(inner_whole, one)
-    inner_pixels = {_RESIZE}(images, , , inner)
+    {_RESIZE.format("images", "inner")}
     is_filled_each = Equal(inner, wanted)
     is_filled_number = Cast<to=6>(is_filled_each)
     is_filled_least = ReduceMin<keepdims=0>(is_filled_number)
     is_filled = Cast<to=9>(is_filled_least)
     resized = If<
-        then_branch = filled () => (uint8[N,C,h,w] whole) {{ whole = Identity(inner_pixels) }},
+        then_branch = filled () => (uint8[N,C,h,w] whole) {{ whole = Cast<to=2>(levels) }},
         else_branch = bordered () => (uint8[N,C,h,w] padded) {{
             zero = Constant<value = int64[1] {{0}}>()
             two = Constant<value = int64[1] {{2}}>()
@@ -73,11 +82,10 @@ _PAD = f"""
             columns = Constant<value = int64[1] {{3}}>()
             axes = Constant<value = int64[2] {{2, 3}}>()
             as_line = Constant<value = int64[3] {{0, 0, -1}}>()
-            numbers = Cast<to=1>(inner_pixels)
-            top_row = Slice(numbers, zero, one, rows)
-            bottom_row = Slice(numbers, last, beyond, rows)
-            left_column = Slice(numbers, zero, one, columns)
-            right_column = Slice(numbers, last, beyond, columns)
+            top_row = Slice(levels, zero, one, rows)
+            bottom_row = Slice(levels, last, beyond, rows)
+            left_column = Slice(levels, zero, one, columns)
+            right_column = Slice(levels, last, beyond, columns)
             top = Reshape(top_row, as_line)
             bottom = Reshape(bottom_row, as_line)
             left = Reshape(left_column, as_line)
@@ -88,9 +96,12 @@ _PAD = f"""
             upper, places = TopK(edge, above_half)
             two_middle = Slice(upper, middle, beyond, rows)
             median = ReduceMean<keepdims=1>(two_middle, rows)
-            median_level = Round(median)
-            colour = Unsqueeze(median_level, columns)
-            difference = Sub(numbers, colour)
+            unit = Constant<value = float {{1}}>()
+            median_below = Sub(median, unit)
+            median_even = Round(median_below)
+            median_odd = Add(median_even, unit)
+            colour = Unsqueeze(median_odd, columns)
+            difference = Sub(levels, colour)
             border = Sub(wanted, inner)
             before = Div(border, two)
             after = Sub(border, before)

@@ -105,7 +105,7 @@ class Pad {
         [pen.x, pen.y] = [within(pen.x + way[0] * STEP), within(pen.y + way[1] * STEP)];
         if (pen.down) this.strokes.at(-1).push([pen.x, pen.y]);
       }
-      if (pen.down) this.extend(this.strokes.at(-1).length - 1);
+      if (pen.down) this.extend(this.strokes.at(-1).length - 2);
       this.paint();
     } else return;
     event.preventDefault();
@@ -129,7 +129,8 @@ class Pad {
     context.lineCap = context.lineJoin = "round";
     context.beginPath();
     context.moveTo(...stroke[from]);
-    for (const point of stroke.slice(from)) context.lineTo(...point);
+    // a hair further: a line of length 0 would be no dot
+    for (const [x, y] of stroke.slice(from)) context.lineTo(x + 0.01, y);
     context.stroke();
   }
 

@@ -39,9 +39,9 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     splits = {
         name: (
             np.array(mnist.splits[name].main_images[:n]),
-            np.array(mnist.splits[name].main_labels[:n]),
+            np.array(mnist.splits[name].targets["label"][:n]),
         )
-        for name, n in (("train", 9000), ("test", 500))
+        for name, n in (("train", 6000), ("test", 500))
     }
     pack = held("mnist", mnist.classes, splits)
     with pytest.MonkeyPatch.context() as patch:
