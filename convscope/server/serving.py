@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import functools
 import os
 import signal
@@ -36,11 +37,11 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         taken = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, OverflowError) as why:  # as for a port above 65,535
-        said = os.strerror(why.errno) if getattr(why, "errno", None) else why
-        if isinstance(why, socket.gaierror) or getattr(why, "errno", 0) == 99:
-            raise BadArgument(
-                "host", host, f"is no address of this machine ({said})", "try 127.0.0.1"
-            ) from None
+        known = isinstance(why, OSError) and not isinstance(why, socket.gaierror)
+        said = os.strerror(why.errno) if known and why.errno else why
+        if isinstance(why, socket.gaierror) or getattr(why, "errno", 0) == errno.EADDRNOTAVAIL:
+            rule = f"is no address of this machine ({said})"
+            raise BadArgument("host", host, rule, "try 127.0.0.1") from None
         rule = f"cannot be listened on at {host} ({said})"
         raise BadArgument("port", port, rule, "another one, or 0 for any that is free") from None
     taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or a body waits for an ACK: 40 ms
