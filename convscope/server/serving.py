@@ -37,9 +37,9 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         taken = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, OverflowError) as why:  # as for a port above 65,535
-        known = isinstance(why, OSError) and not isinstance(why, socket.gaierror)
-        said = os.strerror(why.errno) if known and why.errno else why
-        if isinstance(why, socket.gaierror) or getattr(why, "errno", 0) == errno.EADDRNOTAVAIL:
+        number = getattr(why, "errno", None) or 0
+        said = os.strerror(number) if number > 0 else why
+        if number < 0 or number == errno.EADDRNOTAVAIL:  # below 0 are those of names
             rule = f"is no address of this machine ({said})"
             raise BadArgument("host", host, rule, "try 127.0.0.1") from None
         rule = f"cannot be listened on at {host} ({said})"
