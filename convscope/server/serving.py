@@ -25,7 +25,6 @@ from convscope.server.app import Service
 from convscope.server.connection import Connection
 from convscope.server.limits import Limits
 from convscope.server.metrics import SHARED
-from convscope.shipping.page import page_of
 
 BACKLOG = 2048  # connections that wait to be accepted
 
@@ -71,8 +70,14 @@ def service_of(
     opener = functools.partial(open_predictor, threads=threads, spinning=False)
     for path in models.values():
         opener(path)
-    page = functools.partial(page_of, answers="server")
-    return Service(models, opener, limits, tuple(hosts), batch, bound, page=page)
+    return Service(models, opener, limits, tuple(hosts), batch, bound, page=_page)
+
+
+def _page(file: Path) -> str:
+    """The page of a file, which asks this server."""
+    from convscope.shipping.page import page_of  # 12 MB that are not needed before
+
+    return page_of(file, answers="server")
 
 
 def config(service: Service, workers: int = 1) -> uvicorn.Config:
