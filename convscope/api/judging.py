@@ -31,6 +31,7 @@ from convscope.insight import figures
 from convscope.job.complete import write_pages
 from convscope.job.run_metadata import same_data
 from convscope.models import store
+from convscope.predicting import onnx_file
 from convscope.predicting.prediction import Prediction
 from convscope.run import RunFolder
 from convscope.trained import load
@@ -156,7 +157,12 @@ def predict(
     emit: Emit = silent,
 ) -> list[Prediction]:
     """Predictions of a run's network for image files and folders; see :meth:`Trained.predict`, and
-    :func:`convscope.load` for ``abstain`` and ``coverage``."""
+    :func:`convscope.load` for ``abstain`` and ``coverage``. The path may also be that of an ONNX
+    file that ``convscope export`` wrote."""
+    if onnx_file.is_file(path):
+        options: Any = {"model": model, "device": device, "abstain": abstain, "coverage": coverage}
+        options |= {"top_k": top_k, "invert": invert, "digits": digits, "emit": emit}
+        return onnx_file.predict(path, images, **options)
     trained = load(path, model=model, device=device, abstain=abstain, coverage=coverage)
     found = trained.predict(list(images), top_k, invert, emit, digits)
     bound = trained.calibration.selective

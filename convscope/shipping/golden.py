@@ -56,7 +56,7 @@ def read(path: Path) -> Golden:
     """The golden records in a file. Raises BadArgument, naming it, where it is damaged."""
     found: dict[str, Any] = {part: {} for part in _PARTS}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             for key in arrays.files:
                 part, name, *at = key.split("/")
                 if part == "odd":
