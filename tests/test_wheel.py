@@ -30,8 +30,9 @@ def run(*command: str, **more: object) -> str:
 def test_it_is_pure_python_and_holds_what_it_needs(wheel):
     assert wheel.name.endswith("-py3-none-any.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for wanted in ("convscope/recipes/mnist-cnn.toml", "convscope/data/mnist.zlib"):
-        assert wanted in names
+    wanted = {"convscope/recipes/mnist-cnn.toml", "convscope/data/mnist.zlib"}
+    wanted |= {f"convscope/web/{path.name}" for path in (ROOT / "convscope" / "web").iterdir()}
+    assert wanted <= set(names)
     assert any(name.endswith("NOTICE") for name in names)
     assert not any(name.startswith(("tests", "benchmarks")) for name in names)
     assert wheel.stat().st_size < 12_000_000

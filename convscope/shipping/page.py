@@ -26,9 +26,9 @@ from convscope.predicting.onnx_file import FITTED, LOGITS, OnnxFile
 from convscope.shipping.page_graph import SERVE, Graph, graph_of
 
 MOST_MULTIPLY_ADDS = 100_000_000  # a pass then takes about a tenth of a second on a laptop
-MOST_BYTES = 20_000_000  # of the page
+MOST_BYTES = 20_000_000  # of weights
 ENGINE = ("tensors", "products", "network", "fit", "digit", "worker")  # what a worker runs
-SHOWN = ("answers", "draw", "page")
+SHOWN = ("answers", "words", "asking", "draw", "page")
 LANGUAGES = ("en", "zh")
 
 Answers = Literal["page", "server"]
@@ -39,8 +39,8 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
 
     The page computes the answers itself or, with ``answers="server"``, asks ``predict`` beside its
     own address for them; then it holds no weights. Raises BadArgument for a network of several
-    inputs or targets, one that takes more than 100 million multiply-adds an image or makes a page
-    of more than 20 MB, and one with an operator that the page does not compute, by its layer.
+    inputs or targets, one that takes more than 100 million multiply-adds an image or has more than
+    20 MB of weights, and one with an operator that the page does not compute, by its layer.
 
     >>> page_of("runs/a/model.onnx")[:15]  # doctest: +SKIP
     '<!doctype html>'
@@ -53,7 +53,7 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
         model = onnx.load_model_from_string(opened.content)
         graph = graph_of(model, FITTED, (1, *image.shape), LOGITS)
         weights = base64.b64encode(graph.weights.astype("<f4").tobytes()).decode()
-        _small_enough(graph.multiply_adds, len(weights))
+        _small_enough(graph.multiply_adds, graph.weights.nbytes)
     name, data = info["architecture"]["name"], info["data"]["name"]
     about = {
         "name": name,
@@ -85,10 +85,12 @@ def figures(said: Mapping[str, Any], graph: Graph | None) -> dict[str, Any]:
     """The main figures of a network, from the metadata of its ONNX file: of its ``model.json``, and
     of the table in its model card, which may have been rewritten and need not have any."""
     info, rows = said["model"], dict(_table(said["card"]))
+    accuracy, _, images = rows.get("accuracy", "").partition(" of ")
     split = re.search(r"The (\S+) split was looked at", said["card"])
     found = {
-        "accuracy": rows.get("accuracy"),
-        "interval": rows.get("95 % interval (Wilson)"),
+        "accuracy": accuracy or None,
+        "images": images.partition(" (")[0] or None,
+        "interval": rows.get("95 % interval (Wilson)", "").replace(" to ", " – ") or None,
         "balanced": rows.get("balanced accuracy (mean recall)", "").partition(" (")[0] or None,
         "split": split and split[1],
         "parameters": info.get("parameters"),
@@ -135,8 +137,8 @@ def _small_enough(multiply_adds: int, size: int) -> None:
     if multiply_adds <= MOST_MULTIPLY_ADDS and size <= MOST_BYTES:
         return
     rule = (
-        f"its network takes {multiply_adds / 1e6:,.0f} million multiply-adds an image and makes a "
-        f"page of {decimal_size(size)}; a page bears {MOST_MULTIPLY_ADDS / 1e6:.0f} million and "
+        f"its network takes {multiply_adds / 1e6:,.0f} million multiply-adds an image and has "
+        f"{decimal_size(size)} of weights; a page bears {MOST_MULTIPLY_ADDS / 1e6:.0f} million and "
         f"{decimal_size(MOST_BYTES)}"
     )
     raise BadArgument("format", "page", rule, SERVE)

@@ -107,12 +107,11 @@ function digitOf(picture, width, height) {
   }
   const outside = distances(mask, 1, w, h),
     inside = distances(mask, 0, w, h);
-  const soft = mask.length
-    ? Float64Array.from(mask, (is, i) => {
-        const away = is ? 0.5 - inside[i] : outside[i] - 0.5; // pixels from the edge of the ink
-        return Math.min(Math.max(0.5 + grown - away, 0), 1);
-      })
-    : mask;
+  const soft = new Float64Array(w * h);
+  for (let i = 0; i < soft.length; i++) {
+    const away = mask[i] ? 0.5 - inside[i] : outside[i] - 0.5; // pixels from the edge of the ink
+    soft[i] = Math.min(Math.max(0.5 + grown - away, 0), 1);
+  }
   const box = boxOf(soft, w, h);
   if (!box) return null;
   const [wide, tall] = [box[2] - box[0], box[3] - box[1]],

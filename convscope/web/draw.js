@@ -2,9 +2,9 @@
 
 "use strict";
 
-const INK = 256; // pixels each way of the ink that the network is given
-const PEN = 18; // how wide the pen is, of them
-const STEP = 8; // how far an arrow key moves the pen
+const INK = 160; // pixels each way of the ink that the network is given
+const PEN = 11; // how wide the pen is, of them
+const STEP = 5; // how far an arrow key moves the pen
 
 class Pad {
   /** Draw on `canvas`; `changed` is called whenever there is more or less ink. */
@@ -13,6 +13,7 @@ class Pad {
     this.changed = changed;
     this.strokes = [];
     this.pointer = null;
+    this.frame = null; // of the browser, in which all is painted anew
     this.cursor = null; // of the keys: { x, y, down }
     const hidden = document.createElement("canvas");
     hidden.width = hidden.height = INK;
@@ -37,7 +38,9 @@ class Pad {
   /** Where the ink is: 1 or 0, [INK, INK]. */
   mask() {
     const { data } = this.ink.getImageData(0, 0, INK, INK);
-    return Uint8Array.from({ length: INK * INK }, (_, i) => (data[4 * i + 3] > 127 ? 1 : 0));
+    const mask = new Uint8Array(INK * INK);
+    for (let i = 0; i < mask.length; i++) mask[i] = data[4 * i + 3] >> 7;
+    return mask;
   }
 
   clear() {
@@ -120,7 +123,7 @@ class Pad {
   extend(from) {
     const stroke = this.strokes.at(-1);
     this.trace(this.ink, stroke, Math.max(0, from));
-    this.trace(this.shown, stroke, Math.max(0, from));
+    this.frame ??= requestAnimationFrame(() => this.paint());
     this.changed();
   }
 
@@ -136,6 +139,7 @@ class Pad {
 
   /** All of it anew, at the screen's own resolution and in the page's colours. */
   paint() {
+    this.frame = null;
     const side = Math.max(1, Math.round(this.canvas.clientWidth * devicePixelRatio));
     if (this.canvas.width !== side) this.canvas.width = this.canvas.height = side;
     const style = getComputedStyle(this.canvas);

@@ -2,40 +2,8 @@
 
 "use strict";
 
-const about = JSON.parse(document.getElementById("about").textContent);
-const element = (id) => document.getElementById(id);
 const MOST_BARS = 12; // classes up to so many stand in their order, of more the likeliest alone
 const LARGEST = 16_000_000; // pixels of a canvas that every browser has
-
-// words
-
-let language = languageOf();
-
-function languageOf() {
-  let kept = null;
-  try {
-    kept = localStorage.getItem("convscope-language");
-  } catch {
-    // a page that is opened from a file may keep nothing
-  }
-  const wanted = [kept, ...navigator.languages].find((one) => about.words[one?.slice(0, 2)]);
-  return wanted?.slice(0, 2) ?? "en";
-}
-
-/** A text by its key in the language of the page, its {names} replaced. */
-function say(key, values = {}) {
-  const text = about.words[language][key] ?? about.words.en[key] ?? "";
-  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
-}
-
-const count = (n) => n.toLocaleString(language);
-
-/** A probability, never as certain or impossible. */
-function percent(p, digits = 1) {
-  if (digits === 1 && p < 0.001) return "<0.1%";
-  if (digits === 1 && p > 0.999) return ">99.9%";
-  return `${(100 * p).toFixed(digits)}%`;
-}
 
 function speak() {
   document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
@@ -61,14 +29,9 @@ function speak() {
     one.setAttribute("aria-label", say(one.dataset.label));
   }
   document.title = say("title", { network: about.name, data: about.data });
-  const names = about.classes.slice(0, 20).join(language === "zh" ? "、" : ", ");
-  const more =
-    about.classes.length > 20
-      ? ` ${say("card.more", { count: count(about.classes.length - 20) })}`
-      : "";
   element("what").textContent = say("card.what", {
     count: count(about.classes.length),
-    classes: names + more,
+    classes: listed(),
     data: about.data,
   });
   element("facts").replaceChildren(
@@ -85,6 +48,15 @@ function speak() {
   render();
 }
 
+/** The names of the classes, as far as they fit into a sentence. */
+function listed() {
+  const comma = language === "zh" ? "、" : ", ";
+  let shown = about.classes.slice(0, 20);
+  while (shown.length > 3 && shown.join(comma).length > 160) shown = shown.slice(0, -1);
+  const left = about.classes.length - shown.length;
+  return shown.join(comma) + (left ? ` ${say("card.more", { count: count(left) })}` : "");
+}
+
 /** The main figures of the model card. */
 function facts() {
   const [h, w] = about.size,
@@ -92,7 +64,13 @@ function facts() {
   const splits = { test: say("split.test"), val: say("split.val") };
   const threshold = about.calibration.abstain?.threshold;
   return [
-    [say("fact.accuracy", { split: splits[figures.split] ?? figures.split }), figures.accuracy],
+    [
+      say("fact.accuracy", {
+        count: figures.images,
+        split: splits[figures.split] ?? figures.split,
+      }),
+      figures.accuracy,
+    ],
     [say("fact.interval"), figures.interval],
     [say("fact.balanced"), figures.balanced],
     [say("fact.parameters"), figures.parameters && count(figures.parameters)],
@@ -105,72 +83,6 @@ function facts() {
     [say("fact.unsure"), threshold && percent(threshold)],
     [say("fact.made"), figures.created?.slice(0, 10)],
   ].filter(([, value]) => value);
-}
-
-// the work, in a worker where there is one
-
-const engine = starting();
-
-function starting() {
-  const source = element("engine").textContent;
-  const waiting = new Map();
-  let asked = 0,
-    thread = null,
-    here = null;
-  try {
-    thread = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-    thread.onmessage = ({ data: { id, found, error } }) => {
-      const [done, failed] = waiting.get(id);
-      waiting.delete(id);
-      if (error) failed(new Error(error));
-      else done(found);
-    };
-    thread.onerror = (event) => {
-      for (const [, failed] of waiting.values()) failed(new Error(event.message || "worker"));
-    };
-  } catch {
-    const script = document.createElement("script"); // no workers: the same work on this thread
-    script.textContent = source;
-    document.head.append(script);
-    here = worker();
-  }
-  return (task, what) => {
-    if (here) return new Promise((done) => setTimeout(() => done(here[task](what))));
-    return new Promise((...both) => {
-      waiting.set(++asked, both);
-      thread.postMessage({ id: asked, task, asked: what });
-    });
-  };
-}
-
-/** What the network says of what is `asked`: pixels, ink or an image; null of nothing. */
-async function look(asked) {
-  await started;
-  const found = await engine("look", asked);
-  if (!found.pixels) return null;
-  if (about.answers === "server") return { ...found, ...(await served(found.pixels)) };
-  return { ...found, ...answersOf(found.logits, about.calibration) };
-}
-
-/** What the server says of pixels of the network's own size. */
-async function served(pixels) {
-  const began = performance.now(),
-    canvas = document.createElement("canvas");
-  paintPixels(canvas, pixels);
-  const body = await new Promise((done) => canvas.toBlob(done, "image/png"));
-  const headers = { "Content-Type": "image/png" };
-  const address = `predict?digits=false&top=${Math.min(about.classes.length, 1000)}`;
-  const answer = await fetch(address, { method: "POST", headers, body });
-  const said = await answer.json().catch(() => ({}));
-  if (!answer.ok)
-    throw new Error(say("failed.server", { why: said.message ?? `HTTP ${answer.status}` }));
-  const p = new Map(said.top.map((one) => [one.label, one.p]));
-  return {
-    p: about.classes.map((name) => p.get(name) ?? 0),
-    unlike: said.ood ?? null,
-    unsure: said.unsure ?? null,
-    milliseconds: performance.now() - began,
-  };
 }
 
 function paintPixels(canvas, pixels) {
@@ -325,7 +237,7 @@ function renderBars(best) {
   lines.forEach(([name, p, top], n) => {
     const row = body.rows[n] ?? barRow(body);
     row.className = top ? "top" : "";
-    row.cells[0].textContent = !few && !answer ? "–" : name;
+    row.cells[0].textContent = row.cells[0].title = !few && !answer ? "–" : name;
     row.cells[1].firstChild.style.setProperty("--p", p ?? 0);
     row.cells[2].textContent = p === null ? "" : percent(p);
   });
@@ -385,14 +297,6 @@ document.addEventListener("drop", (event) => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pad?.paint());
 
 speak();
-const { graph, channels, size, fit } = about;
-const started = engine("start", {
-  graph,
-  channels,
-  size,
-  fit,
-  weights: element("weights").textContent,
-});
 started.catch((why) => {
   failure = say("failed", { why: why.message });
   render();

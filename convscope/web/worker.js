@@ -47,7 +47,9 @@ function worker() {
     start({ weights, ...rest }) {
       about = rest;
       if (!about.graph) return {};
-      const bytes = Uint8Array.from(atob(weights), (letter) => letter.charCodeAt(0));
+      const letters = atob(weights),
+        bytes = new Uint8Array(letters.length);
+      for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
       network = new Network(about.graph, new Float32Array(bytes.buffer));
       network.run(new Uint8Array(product(about.graph.shape))); // so that the first stroke is quick
       return {};

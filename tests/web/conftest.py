@@ -59,13 +59,14 @@ def opened(browser: Browser, shipped: Shipped) -> Iterator[Callable[..., Page]]:
     """Open a page from its file; whatever leaves it, or is complained of, fails the test."""
     contexts, asked, complaints = [], set(), []
 
-    def opened(path: Path = shipped.page, **more: Any) -> Page:
+    def opened(path: Path = shipped.page, before: str = "", **more: Any) -> Page:
         context = browser.new_context(**{"viewport": DESK, "locale": "en-GB", **more})
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: asked.add(request.url))
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.add_init_script(before)
         page.goto(path.as_uri())
         asked.discard(path.as_uri())
         return page

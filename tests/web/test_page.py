@@ -19,7 +19,7 @@ from PIL import Image
 from convscope import trained, webpage
 from convscope.data.decode import decode
 from convscope.predicting.onnx_file import OnnxFile, open_predictor
-from convscope.shipping.page import LANGUAGES, page_of
+from convscope.shipping.page import LANGUAGES, SHOWN, page_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -226,6 +226,14 @@ def test_it_is_drawn_on_with_keys_and_strokes_are_taken_back(opened: Opened) -> 
     assert read(page) == four
 
 
+def test_it_answers_where_there_are_no_workers(opened: Opened) -> None:
+    page = opened(before="delete globalThis.Worker")
+    draw(page, DIGITS[7])
+    assert read(page)[0] == "7"
+    found = page.evaluate("async () => (await convscope.value('logits')).shape")
+    assert found == [1, 10]
+
+
 def test_doubt_is_said(opened: Opened, shipped: Any, tmp_path: Path) -> None:
     file = OnnxFile.open(shipped.file)
 
@@ -256,14 +264,15 @@ def test_it_speaks_two_languages(opened: Opened) -> None:
     assert page.locator("#clear").inner_text() == "清除"
     page.click("#language")
     assert page.locator("#clear").inner_text() == "Clear"
-    assert page.locator("#facts").inner_text().startswith("Accuracy, test split")
+    assert page.locator("#facts").inner_text().startswith("Accuracy, 500 test images")
 
 
 def test_every_word_is_there_in_both() -> None:
     words = {
         one: json.loads(webpage.part("convscope", f"web/words.{one}.json")) for one in LANGUAGES
     }
-    script, body = (webpage.part("convscope", f"web/page.{kind}") for kind in ("js", "html"))
+    script = "".join(webpage.part("convscope", f"web/{name}.js") for name in SHOWN)
+    body = webpage.part("convscope", "web/page.html")
     used = set(re.findall(r'say\(\s*"([\w.]+)"', script)) | set(
         re.findall(r'data-(?:say|label)="([\w.]+)"', body)
     )
