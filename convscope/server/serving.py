@@ -59,7 +59,7 @@ def service_of(
     *,
     hosts: Sequence[str] = (),
     batch: int = 64,
-    bound: float = 0.05,
+    bound: float = 0.2,
     threads: int | None = None,
     workers: int = 1,
 ) -> Service:
