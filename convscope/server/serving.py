@@ -67,7 +67,7 @@ def service_of(
     else as many as each of the ``workers`` has cores. Raises BadArgument."""
     if threads is None:
         threads = max(1, machine.cores() // workers)
-    opener = functools.partial(open_predictor, threads=threads, spinning=False)
+    opener = functools.partial(open_predictor, threads=threads)
     for path in models.values():
         opener(path)
     return Service(models, opener, limits, tuple(hosts), batch, bound, page=_page)
