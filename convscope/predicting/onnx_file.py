@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 METADATA = "convscope"  # the key of ours
 IMAGES, LOGITS, PROBABILITIES = "images", "logits", "probabilities"
+FITTED = "fitted"  # uint8 [N,C,h,w], behind the preprocessing
 OURS = "name a file that convscope export wrote"
 EXTRA = "pip install 'convscope[ship]'"
 MEMORY = 64 << 20  # bytes that the maps of a batch may take
