@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convscope import __version__
 from convscope.cli.shared import Debug, Json, OwnModel, print_json, under
 from convscope.errors import BadArgument, RunError
 
@@ -87,6 +88,7 @@ def serve(
             bound=batch_ms / 1000,
             threads=threads,
             workers=workers,
+            release=__version__,
         )
         where = serving.address(taken)
         if not _is_loopback(host):

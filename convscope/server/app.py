@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -28,7 +27,6 @@ from convscope.server.metrics import TYPE, Metrics
 from convscope.server.repository import Repository
 from convscope.server.uploads import upload_of
 
-OURS = version_of("convscope")
 LOOK = 1.0  # seconds between two looks at the files of models
 CODES = {404: "path", 405: "method"}
 log = logging.getLogger("convscope.server")
@@ -52,7 +50,8 @@ V2 = "/v2/models/{name}"
 class Service:
     """All that a server is made of, and can be sent to another process: models by name, the files
     that they are opened from, and by what; names of its host; images a batch, seconds that a batch
-    may take, threads that read and compute; what makes the page of a file, if anything."""
+    may take, threads that read and compute; what makes the page of a file, if anything;
+    convscope's version."""
 
     models: Mapping[str, Path]
     opener: Callable[[Path], Predictor]
@@ -62,6 +61,7 @@ class Service:
     bound: float = 0.2
     threads: int = 2
     page: Callable[[Path], str] | None = None
+    release: str = "0"
 
     def __call__(self) -> App:
         """The ASGI application."""
@@ -88,7 +88,7 @@ def application(service: Service) -> App:
     app = FastAPIOffline(
         redoc_url=None,
         title="convscope",
-        version=OURS,
+        version=service.release,
         lifespan=lifespan,
         exception_handlers={HTTPException: _no_route, Refusal: _refused},
     )
@@ -136,7 +136,7 @@ def _inference(app: FastAPI, repository: Repository, batcher: Batcher, limits: L
 
     @app.get("/v2", summary="The server")
     async def server() -> dict[str, Any]:
-        return {"name": "convscope", "version": OURS, "extensions": extensions}
+        return {"name": "convscope", "version": app.version, "extensions": extensions}
 
     @app.get("/v2/health/live", summary="Whether the server runs")
     async def live() -> dict[str, bool]:

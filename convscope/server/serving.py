@@ -62,6 +62,7 @@ def service_of(
     bound: float = 0.2,
     threads: int | None = None,
     workers: int = 1,
+    release: str = "0",
 ) -> Service:
     """A service of ONNX files, opened to see that all can be served. ``threads`` compute a batch,
     else as many as each of the ``workers`` has cores. Raises BadArgument."""
@@ -70,7 +71,7 @@ def service_of(
     opener = functools.partial(open_predictor, threads=threads)
     for path in models.values():
         opener(path)
-    return Service(models, opener, limits, tuple(hosts), batch, bound, page=_page)
+    return Service(models, opener, limits, tuple(hosts), batch, bound, page=_page, release=release)
 
 
 def _page(file: Path) -> str:
