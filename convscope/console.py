@@ -4,6 +4,7 @@ stdout."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,8 @@ from convscope.formatting import answers, balanced, decimals, duration, p_value,
 if TYPE_CHECKING:
     from convscope.data.audit.findings import Audit
     from convscope.evaluation.compare import Comparison
+    from convscope.predicting.listing import Tally
+    from convscope.predicting.prediction import Prediction
 
 
 class Left(TimeRemainingColumn):
@@ -49,6 +52,15 @@ class Left(TimeRemainingColumn):
         return super().render(task)
 
 
+class Count(TextColumn):
+    """How much is done, of how much where that is known."""
+
+    def render(self, task: Task) -> Text:
+        """Both in words."""
+        whole = "" if task.total is None else f" of {task.total:,.0f}"
+        return Text(f"{task.completed:,.0f}{whole} {task.fields['unit']}")
+
+
 class Monitor:
     """Draws events: a live table with a progress bar and the time left on a terminal; elsewhere one
     plain line an epoch, and one that says how long it takes once that is known.
@@ -63,7 +75,7 @@ class Monitor:
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.fields[unit]}"),
+            Count(""),
             TimeElapsedColumn(),
             TextColumn("left"),
             Left(),
@@ -226,6 +238,27 @@ def figures(values: Mapping[str, Any]) -> None:
             for row in values["per_class"]
         ],
     )
+
+
+def predictions(found: Tally, shown: Sequence[Prediction]) -> None:
+    """Print the predictions that are ``shown``, a line each, and where there are more how many
+    there are of each class."""
+    from convscope.predicting.prediction import string_of
+
+    for file, group in itertools.groupby(shown, lambda one: one.file):
+        rows = list(group)
+        for one in rows:
+            names = ", ".join((one.files or {"": file}).values())
+            at = "" if one.box is None else " [{},{} to {},{}]".format(*one.box)
+            print(f"{names}{at}: {'   '.join(one.said)}")
+        if len(rows) > 1 and all(one.box for one in rows):
+            print(f"{file}: {string_of(rows)}")
+    if (count := sum(found.classes.values()) + found.failures) > len(shown):
+        left_out = f", of which {len(shown):,} are shown (--show N, --csv FILE)" if shown else ""
+        out().print(f"{count:,} answers{left_out}", style="italic", markup=False)
+        lines = [(name, n, found.unsure[name]) for name, n in found.classes.most_common()]
+        lines += [("not read", found.failures, 0)] if found.failures else []
+        table(("class", "images", "unsure"), lines)
 
 
 def comparison(found: Comparison, show: int) -> None:

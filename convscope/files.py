@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from convscope.errors import ConvscopeError
+from convscope.errors import BadArgument, ConvscopeError
 
 UNWRITABLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
@@ -144,6 +144,14 @@ def write_whole(path: Path, content: bytes | str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole or not at all; NaN and infinity are refused, as JSON has none."""
     write_whole(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def fresh(path: Path, force: bool, argument: str = "out") -> Path:
+    """A file to be written. Raises BadArgument where it is there already, but for ``force``."""
+    if path.exists() and not force:
+        remedy = "name another file, or add force (--force)"
+        raise BadArgument(argument, path, "is there already", remedy)
+    return path
 
 
 def remove(path: Path) -> None:

@@ -64,6 +64,17 @@ def test_the_bar_shows_what_the_job_foretells():
         assert ":" in column.render(watched.bar.tasks[1]).plain  # rich's own
 
 
+def test_how_many_there_are_need_not_be_known():
+    watched, text = monitor(terminal=True)
+    with watched:
+        watched(Progress("predict", 1500, None, "images"))
+        watched.live.refresh()
+        assert "1,500 images" in text.getvalue() and " of " not in text.getvalue()
+        watched(Progress("predict", 1500, 3000, "images"))
+        watched.live.refresh()
+    assert "1,500 of 3,000 images" in text.getvalue()
+
+
 def test_without_validation_a_dash():
     bare = EpochEnd(1, 2, 0.5, 0.75, None, None, 0.001, 2.0, 1234.0)
     assert "val loss -  acc -" in console.plain(bare)

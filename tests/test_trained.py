@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from quick import QUICK
+from torch import nn
 
 import convscope as cs
 from convscope.errors import RunError
@@ -37,6 +38,30 @@ def test_pickled_it_is_the_path_of_its_run(bars, monkeypatch, tmp_path):
     (again.logits.place.path / "model.safetensors").unlink()
     with pytest.raises(RunError, match="is not there; restore it or train again"):
         _ = pickle.loads(sent).network
+
+
+def test_many_images_go_through_the_network_as_it_was_judged(bars, monkeypatch):
+    trained = cs.load(cs.train("mnist", **QUICK).path)
+    asked, passed = [], []
+
+    class Twin(nn.Module):
+        def forward(self, x):
+            passed.append(len(x))
+            return trained.network(x)
+
+    def engine(network, *given):
+        assert network is trained.network
+        asked.append(given)
+        return Twin()
+
+    monkeypatch.setattr("convscope.engine.tuned_network.engine", engine)
+    monkeypatch.setattr("convscope.trained.MANY", 100)
+    images = bars.splits["test"].images
+    first = trained.predict(images)
+    assert asked == passed == []
+    assert trained.predict(images) == first and passed == [60]
+    assert trained.predict(images[:1])[0].label == first[0].label and passed == [60, 1]
+    assert asked == [("plain", "float32")]  # as the run's recipe has it
 
 
 def test_a_tensor_is_taken_like_an_array(bars):

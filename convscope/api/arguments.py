@@ -100,15 +100,7 @@ def figure_path(out: str | Path | None, name: str, force: bool, argument: str = 
     if path.suffix not in kinds:
         rule = f"must end in {', '.join(kinds)}"
         raise BadArgument(argument, path, rule, f"try {path.stem}.png")
-    return fresh(path, force, argument)
-
-
-def fresh(path: Path, force: bool, argument: str = "out") -> Path:
-    """A file to be written. Raises BadArgument where it is there already, but for ``force``."""
-    if path.exists() and not force:
-        remedy = "name another file, or add force (--force)"
-        raise BadArgument(argument, path, "is there already", remedy)
-    return path
+    return files.fresh(path, force, argument)
 
 
 def draw(figure: Figure, path: Path) -> None:

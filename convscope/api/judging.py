@@ -1,9 +1,8 @@
-"""Judge a run's network on a split of its data, or on images."""
+"""Judge a run's network on a split of its data, and two against each other."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +30,7 @@ from convscope.insight import figures
 from convscope.job.complete import write_pages
 from convscope.job.run_metadata import same_data
 from convscope.models import store
-from convscope.predicting import onnx_file
-from convscope.predicting.prediction import Prediction
 from convscope.run import RunFolder
-from convscope.trained import load
 
 OF_TRAINING = ("forgetting", "start_kept")  # figures that another look does not change
 
@@ -141,39 +137,6 @@ def records_of(pack: Pack, place: RunFolder, split: str) -> Split:
     train = pack.splits["train"]
     learnt = begun.get("learnt", np.setdiff1d(np.arange(len(train)), val))
     return part(train, val if split == "val" else np.array(learnt, dtype=np.int64))
-
-
-def predict(
-    path: str | Path,
-    images: Iterable[Any],
-    *,
-    top_k: int = 5,
-    invert: bool = False,
-    abstain: float | None = None,
-    coverage: float | None = None,
-    model: str | None = None,
-    device: str = "auto",
-    digits: bool | None = None,
-    emit: Emit = silent,
-) -> list[Prediction]:
-    """Predictions of a run's network for image files and folders; see :meth:`Trained.predict`, and
-    :func:`convscope.load` for ``abstain`` and ``coverage``. The path may also be that of an ONNX
-    file that ``convscope export`` wrote."""
-    if onnx_file.is_file(path):
-        options: Any = {"model": model, "device": device, "abstain": abstain, "coverage": coverage}
-        options |= {"top_k": top_k, "invert": invert, "digits": digits, "emit": emit}
-        return onnx_file.predict(path, images, **options)
-    trained = load(path, model=model, device=device, abstain=abstain, coverage=coverage)
-    found = trained.predict(list(images), top_k, invert, emit, digits)
-    bound = trained.calibration.selective
-    if bound is None:
-        held = run.find(Path(path)).read_model()["data"].get("val", 0)
-        remedy = f"; find it with: convscope eval {path} --abstain 0.05"
-        remedy = remedy if held else ", which has no validation images"
-        emit(Notice(f"which answers are unsure is not known of this run{remedy}"))
-    elif bound.notice is not None:
-        emit(bound.notice)
-    return found
 
 
 def compare(

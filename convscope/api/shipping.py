@@ -12,7 +12,6 @@ import numpy as np
 from torch import nn
 
 from convscope import files, run
-from convscope.api.arguments import fresh
 from convscope.api.judging import records_of
 from convscope.data.columns import Array, Columns, of_model
 from convscope.data.pack import Pack
@@ -136,8 +135,8 @@ def _free(target: Path, force: bool) -> Path:
     folder never does."""
     if target.is_dir():
         raise BadArgument("out", target, "is a folder that is there already", "name a new one")
-    fresh(golden.path_of(target), force)
-    return fresh(target, force)
+    files.fresh(golden.path_of(target), force)
+    return files.fresh(target, force)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import nn
 
 from convscope import files, models, run
 from convscope import recipe as recipes
-from convscope.api.arguments import draw, figure_path, fresh, full, full_table
+from convscope.api.arguments import draw, figure_path, full, full_table
 from convscope.data import augment as augmentation
 from convscope.data import digits, duplicates, published, sources
 from convscope.data.columns import Class, as_json, of_model
@@ -40,7 +40,7 @@ def script(path: str | Path, out: str | Path | None = None, *, force: bool = Fal
     that file on, else from the working folder. Raises BadArgument where ``out`` is there already
     and ``force`` is not given, and for a run of a user's own class; RunError.
     """
-    file = None if out is None else fresh(Path(out), force)
+    file = None if out is None else files.fresh(Path(out), force)
     text = scripts.script(run.find(Path(path)), file)
     if file is not None:
         with files.explained(file):

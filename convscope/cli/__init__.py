@@ -19,6 +19,7 @@ from convscope.cli import (
     explaining,
     judging,
     lab,
+    predicting,
     serving,
     shipping,
     showing,
@@ -60,7 +61,7 @@ def _options(
 
 app.command(cls=Headed)(training.train)
 app.command("eval")(judging.evaluate)
-app.command()(judging.predict)
+app.command()(predicting.predict)
 app.command()(judging.compare)
 app.command()(explaining.explain)
 app.command(cls=Headed)(studying.sweep)

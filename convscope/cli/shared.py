@@ -34,6 +34,14 @@ OwnModel = Annotated[
     str | None,
     typer.Option("--model", metavar="FILE.py:CLASS", help="The network's own file, if it has one."),
 ]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Abstain = Annotated[
+    float | None,
+    typer.Option(
+        metavar="ERROR",
+        help="Answers keep to this error at 95 % confidence; the others are unsure.",
+    ),
+]
 DataName = Annotated[
     str | None,
     typer.Argument(metavar="DATA", help="A data set, see `convscope data`; or a folder."),

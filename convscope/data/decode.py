@@ -12,6 +12,7 @@ import ctypes
 import functools
 import io
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -82,6 +83,23 @@ def decode(
     >>> decode(np.array([[0, 255]], np.uint8), channels=1, size=(2, 2), fit="stretch").tolist()
     [[[0, 255], [0, 255]]]
     """
+    pixels, _ = decode_sized(
+        source, channels=channels, size=size, fit=fit, invert=invert, name=name, resize=resize
+    )
+    return pixels
+
+
+def decode_sized(
+    source: ImageSource,
+    *,
+    channels: int,
+    size: tuple[int, int],
+    fit: str = "pad",
+    invert: bool = False,
+    name: str | None = None,
+    resize: Resize = resized,
+) -> tuple[Pixels, int]:
+    """What :func:`decode` gives, and how many pixels the shorter side of the image itself has."""
     height, width = size
     if channels not in (1, 3):
         raise BadArgument("channels", channels, "must be 1 (grey) or 3 (RGB)", "take one of these")
@@ -91,9 +109,10 @@ def decode(
         raise BadArgument("fit", fit, "is not a way to fit an image", nearest(fit, FITS))
     name = name or (str(source) if isinstance(source, Path | str) else "the image")
     with _explaining(name), quiet():
-        image = as_mode(_flat(source, name, (width, height), fit), "L" if channels == 1 else "RGB")
+        flat, shorter = _flat(source, name, (width, height), fit)
+        image = as_mode(flat, "L" if channels == 1 else "RGB")
         pixels = fitted(image, (width, height), fit, resize)  # [C,H,W]
-    return ~pixels if invert else pixels
+    return ~pixels if invert else pixels, shorter
 
 
 def whole(
@@ -110,7 +129,7 @@ def whole(
     name = name or (str(source) if isinstance(source, Path | str) else "the image")
     with _explaining(name), quiet():
         own = (MAX_PIXELS, MAX_PIXELS)  # no JPEG is halved on the way
-        image = as_mode(_flat(source, name, own, "pad"), "L" if channels == 1 else "RGB")
+        image = as_mode(_flat(source, name, own, "pad")[0], "L" if channels == 1 else "RGB")
         scale = max(1.0, max(image.size) / longest)
         width, height = (max(1, round(side / scale)) for side in image.size)
         return fitted(image, (width, height), "stretch", resized), scale
@@ -146,15 +165,30 @@ def head(source: Path | str | bytes, name: str | None = None) -> Head:
         return Head(image.mode, (height, width))
 
 
-def _flat(source: ImageSource, name: str, size: tuple[int, int], fit: str) -> Image.Image:
+def begins_as_image(head: bytes) -> bool:
+    """Whether bytes, of which these are the first 16, are those of an image file and no text.
+
+    >>> [begins_as_image(head) for head in (b"P5 16 16 255 ", b"BM\\6\\0\\0\\0", b"BMW.png")]
+    [True, True, False]
+    """
+    Image.init()
+    accepts = [Image.OPEN[kind][1] for kind in FORMATS if kind in Image.OPEN]
+    binary = any(byte < 9 or 13 < byte < 32 for byte in head)
+    return (binary or head[2:3].isspace()) and any(one and one(head) for one in accepts)
+
+
+def _flat(
+    source: ImageSource, name: str, size: tuple[int, int], fit: str
+) -> tuple[Image.Image, int]:
     """The source as an upright, opaque, 8-bit image of mode L or RGB, not yet brought to ``size``
-    (width, height)."""
-    if isinstance(source, Image.Image):
-        return _loaded(source, name)
+    (width, height); and its own shorter side."""
     if isinstance(source, np.ndarray):
-        return _loaded(_from_array(source, name), name)
+        source = _from_array(source, name)
+    if isinstance(source, Image.Image):
+        return _loaded(source, name), min(source.size)
     with _file(source, name) as file:
         image = _recognised(file, name)
+        shorter = min(image.size)
         if image.format == "PNG":  # Pillow passes over pixel data whose checksum is wrong
             tiles = image.tile  # type: ignore[attr-defined]
             file.seek(tiles[0].offset - 8)  # as its verify() does, which spends the image
@@ -162,7 +196,7 @@ def _flat(source: ImageSource, name: str, size: tuple[int, int], fit: str) -> Im
         if image.format in ("JPEG", "MPO"):
             _refuse_bomb(image, name)
             _halved(image, size, fit)
-        return _loaded(image, name)
+        return _loaded(image, name), shorter
 
 
 def _recognised(file: IO[bytes], name: str) -> Image.Image:
@@ -179,11 +213,12 @@ def _file(source: Path | str | bytes, name: str) -> IO[bytes]:
 
 def _opened(path: Path | str, name: str) -> IO[bytes]:
     """The file, open for reading only."""
-    if not Path(path).is_file():
-        problem = "is not a file" if Path(path).exists() else "is not there"
+    if not os.path.isfile(path):  # noqa: PTH113
+        problem = "is not a file" if os.path.exists(path) else "is not there"  # noqa: PTH110
         raise ImageError(name, problem, "check the path")
     try:
-        return Path(path).open("rb", buffering=1 << 16)  # what Pillow reads at once
+        # Path.open() would take longer than a small image; and Pillow reads so much at once
+        return open(path, "rb", buffering=1 << 16)  # noqa: PTH123
     except OSError as why:
         raise ImageError(
             name, f"cannot be opened ({why.strerror})", "check its permissions"

@@ -18,7 +18,7 @@ import numpy as np
 import scipy  # which loads scipy.ndimage when a photograph comes
 from numpy.typing import NDArray
 
-from convscope.data.decode import ImageSource, head, whole
+from convscope.data.decode import ImageSource, whole
 from convscope.data.paper import Floats, Grey, Mask, find_ink, is_light_on_dark
 from convscope.errors import ImageError
 
@@ -96,8 +96,6 @@ def read_photo(source: ImageSource, name: str | None = None) -> list[Digit]:
 def is_photo(source: ImageSource, name: str | None = None) -> bool:
     """Whether an image is like a photograph of writing on paper: at least 64 pixels each way, and
     dark on light. Raises ImageError for what cannot be read."""
-    if isinstance(source, Path | str | bytes) and min(head(source, name).size) < SMALLEST:
-        return False  # by its head: nothing is decoded for it
     photo, _ = whole(source, channels=1, longest=LONGEST, name=name)
     return min(photo[0].shape) >= SMALLEST and not is_light_on_dark(photo[0])
 

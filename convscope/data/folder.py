@@ -9,18 +9,18 @@ import os
 import re
 import statistics
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from convscope import machine
 from convscope.data import cache
+from convscope.data.ahead import in_order
 from convscope.data.columns import IMAGE, LABEL, Array, image_and_label
 from convscope.data.decode import decode, look
 from convscope.data.duplicates import input_hashes
@@ -48,9 +48,6 @@ LARGEST = 224  # pixels a side, unless the caller says otherwise
 GROUP, CHUNK = 32, 1_250_000  # images and bytes that a thread hands over at once
 AHEAD = 4  # groups a core that are worked on or wait to be written
 MANY = 1000  # images that are worth a compiled resize, see :func:`resizer`
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class FolderSource:
@@ -326,19 +323,6 @@ def typical_size(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str
     small = (max(1, round(side * LARGEST / longest)) for side in (height, width))
     height, width = small
     return (height, width), why
-
-
-def in_order(
-    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Iterator[Result]:
-    """The results of the items in their order; no more than ``ahead`` are worked on or waiting."""
-    waiting: deque[Future[Result]] = deque()
-    for item in items:
-        if len(waiting) == ahead:
-            yield waiting.popleft().result()
-        waiting.append(pool.submit(work, item))
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def resizer(images: int) -> Resize:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import math
 import os
@@ -123,23 +124,16 @@ def read_table(path: Path, argument: str = "data") -> Table:
     """The table in a file; a row that lacks a cell, or has something else in it than its column
     holds, is marked. Raises DataError where the file cannot be read as one, and BadArgument, which
     names the ``argument``, for a table that has no image or no target."""
-    try:
-        found = list(_found(path))
-    except BadArgument:
-        raise
-    except (ValueError, csv.Error) as why:
-        raise DataError(f"{path}: is no table ({why}); save it as CSV in UTF-8") from None
-    except OSError as why:
-        raise DataError(f"{path}: cannot be read ({why.strerror or why})") from None
+    found = list(found_in(path))
     header = list(dict.fromkeys(name for _, row in found for name in row if name is not None))
-    kinds = {_short(name): _kind(path, argument, name) for name in header}
+    kinds = {short_name(name): _kind(path, argument, name) for name in header}
     if not found:
         raise _empty(path, argument)
     if len(kinds) != len(header):
         rule = f"has two columns of a name: {listed(header)}"
         raise BadArgument(argument, path, rule, "rename one")
     rows: list[Row] = []
-    short = {name: _short(name) for name in header}
+    short = {name: short_name(name) for name in header}
     table = Table(path, argument, kinds, rows, [line for line, _ in found])
     said: dict[str, tuple[str, int]] = {}  # column -> what its first value is, and where
     for at, (_, values) in enumerate(found):
@@ -164,14 +158,24 @@ def _empty(path: Path, argument: str) -> BadArgument:
     return BadArgument(argument, path, "has no row below its header", "write a row an image")
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """A column's name without its kind."""
     return name.partition(":")[0].strip()
 
 
-def _kind(path: Path, argument: str, name: str) -> str:
-    """What a column of this name in the header is. Raises BadArgument."""
+def kind_of(name: str) -> str:
+    """What a column of this name in the header is; nothing where that is not said.
+
+    >>> kind_of("left: image"), kind_of("file"), kind_of("age")
+    ('image', 'image', '')
+    """
     short, _, kind = (part.strip() for part in name.partition(":"))
-    kind = kind or KNOWN.get(short.lower(), "")
+    return kind or KNOWN.get(short.lower(), "")
+
+
+def _kind(path: Path, argument: str, name: str) -> str:
+    """The same. Raises BadArgument."""
+    short, kind = short_name(name), kind_of(name)
     if kind not in KINDS:
         rule = f"does not say what its column {short or '(without a name)'} is"
         remedy = f"write {short or 'name'}:KIND in the header, of {', '.join(KINDS)}"
@@ -179,9 +183,20 @@ def _kind(path: Path, argument: str, name: str) -> str:
     return kind
 
 
+def found_in(path: Path) -> Found:
+    """The rows of a file as it has them, one after the other; those of a CSV that are not as long
+    as its header have their length under None. Raises DataError where it cannot be read as one."""
+    try:
+        yield from _found(path)
+    except BadArgument:
+        raise
+    except (ValueError, csv.Error) as why:
+        raise DataError(f"{path}: is no table ({why}); save it as CSV in UTF-8") from None
+    except OSError as why:
+        raise DataError(f"{path}: cannot be read ({why.strerror or why})") from None
+
+
 def _found(path: Path) -> Found:
-    """The rows of a file; those of a CSV that are not as long as its header have their length under
-    None."""
     if path.suffix.lower() == ".parquet":
         yield from _parquet(path)
         return
@@ -193,7 +208,7 @@ def _csv(file: Iterable[str]) -> Iterator[tuple[int, dict[str | None, Any]]]:
     lines = iter(file)
     first = next(lines, "")
     between = max((",", ";", "\t"), key=first.count)  # as spreadsheets write it
-    reader = csv.reader([first, *lines], strict=True, delimiter=between)
+    reader = csv.reader(itertools.chain([first], lines), strict=True, delimiter=between)
     header = next(reader, [])
     if len(set(header)) < len(header):
         raise ValueError(f"its header has a name twice: {listed(header)}")
@@ -223,7 +238,8 @@ def _parquet(path: Path) -> Found:
         rule = f"needs a package that is not installed ({why.name or why})"
         remedy = "install it: pip install 'convscope[tables]'; or save the table as CSV"
         raise BadArgument("labels", path, rule, remedy) from None
-    yield from enumerate(parquet.read_table(path).to_pylist(), 1)
+    batches = parquet.ParquetFile(path).iter_batches()
+    yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
 
 
 def _cell(table: Table, at: int, name: str, value: Any, said: dict[str, tuple[str, int]]) -> str:
@@ -305,40 +321,62 @@ def labels_in(cell: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
+def cell_of(labels: Iterable[str]) -> str:
+    """The cell that :func:`labels_in` reads as these labels.
+
+    >>> cell_of(["wet", "old"]), cell_of(["hot dog"])
+    ('wet old', 'hot dog;')
+    """
+    labels = list(labels)
+    return "".join(f"{one};" for one in labels) if " " in "".join(labels) else " ".join(labels)
+
+
 def find_files(table: Table, base: Path, known: Container[str] = ()) -> None:
-    """Hold the names in the rows against the files that are there (some are ``known`` to be):
-    plainly written, and with the suffix of the one file of that name where a row leaves it out.
-    Marks the rows of others, and those that name a file which another row has."""
-    images = table.of_kind("image")
+    """Hold the names in the rows against the files that are there (some are ``known`` to be), see
+    :class:`Names`. Marks the rows of others, and those that name a file which another row has."""
+    images, names = table.of_kind("image"), Names(base, known)
     alone = len(images) == 1 and not table.of_kind("numbers")
-    listings: dict[str, dict[str, list[str]]] = {}
     taken: dict[str, int] = {}
     for at, row in enumerate(table.rows):
         for name in images:
             if not row[name]:
                 continue
-            file = posixpath.normpath(row[name])
-            rule = "" if file in known else _missing(base, file)
-            if rule and posixpath.splitext(file)[1].lower() not in decode.SUFFIXES:
-                folder, _, last = file.rpartition("/")
-                if folder not in listings:
-                    listings[folder] = _by_stem(base / folder)
-                fitting = listings[folder].get(last, [])
-                if len(fitting) == 1:
-                    file, rule = posixpath.join(folder, fitting[0]), ""
-                elif fitting:
-                    table.mark(at, f"names {file}, which may be {' or '.join(fitting)}",
-                               "write the whole name")  # fmt: skip
-                    continue
-            row[name] = file
+            row[name], rule, remedy = names.find(row[name])
+            file = row[name]
             if rule:
-                table.mark(at, f"names {file}, {rule}", f"check the path, which begins in {base}")
+                table.mark(at, f"names {file}, {rule}", remedy)
             elif alone and (before := taken.setdefault(file, at)) != at:
                 said = f"names {file}, which {table.place(before)} names"
                 table.mark(at, f"{said}, too", "keep one row a file")
                 if any(row[n] != table.rows[before][n] for n in table.targets):
                     rule = f"names {file}, which {table.place(at)} names otherwise"
                     table.mark(before, rule, "keep one row a file")
+
+
+@dataclass
+class Names:
+    """The image files below a folder as a table names them: plainly, or without the suffix of the
+    one file of that name."""
+
+    base: Path
+    known: Container[str] = ()
+    _listings: dict[str, dict[str, list[str]]] = field(default_factory=dict, init=False)
+
+    def find(self, name: str) -> tuple[str, str, str]:
+        """The file's path from ``base``, plainly written; and what is wrong with it and what helps,
+        both empty where it is there."""
+        file = posixpath.normpath(name)
+        rule = "" if file in self.known else _missing(self.base, file)
+        if rule and posixpath.splitext(file)[1].lower() not in decode.SUFFIXES:
+            folder, _, last = file.rpartition("/")
+            if folder not in self._listings:
+                self._listings[folder] = _by_stem(self.base / folder)
+            fitting = self._listings[folder].get(last, [])
+            if len(fitting) == 1:
+                return posixpath.join(folder, fitting[0]), "", ""
+            if fitting:
+                return file, f"which may be {' or '.join(fitting)}", "write the whole name"
+        return file, rule, rule and f"check the path, which begins in {self.base}"
 
 
 def _missing(base: Path, file: str) -> str:

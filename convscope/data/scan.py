@@ -97,37 +97,42 @@ def kinds(paths: Iterable[str]) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda kind: (-kind[1], kind[0])))
 
 
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """The image files among ``paths``: files as given, folders searched through in sorted order.
+def find_images(path: Path) -> Iterator[Path | ImageError]:
+    """The image at a path or, of a folder, those under it in sorted order, one after the other as
+    they are found.
 
     In folders only names with a suffix of ``decode.SUFFIXES`` count, and what begins with a dot is
-    skipped. Raises ImageError for a path that is not there and for a folder without any image.
+    skipped; linked folders are followed, each once. A path that is not there, a folder that cannot
+    be read and one without any image come as the error that they are.
     """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(_search(path))
-            if not inside:
-                known = " ".join(sorted(SUFFIXES))
-                raise ImageError(str(path), "holds no image", f"known are files named {known}")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise ImageError(str(path), "is not there", "check the path")
-    return found
+    if not path.is_dir():
+        yield path if path.exists() else ImageError(str(path), "is not there", "check the path")
+        return
+    empty = True
+    for found in _search(path, set()):
+        empty = False
+        yield found
+    if empty:
+        known = " ".join(sorted(SUFFIXES))
+        yield ImageError(str(path), "holds no image", f"known are files named {known}")
 
 
-def _search(root: Path) -> Iterator[Path]:
-    """Every image file under ``root``; linked folders are followed, each once."""
-    seen = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        here = Path(folder).resolve()
-        if here in seen:
-            folders.clear()
+def _search(folder: Path, seen: set[Path]) -> Iterator[Path | ImageError]:
+    """Every image file under a folder, those and folders together by their names."""
+    here = folder.resolve()
+    if here in seen:
+        return
+    seen.add(here)
+    try:
+        with os.scandir(folder) as inside:
+            entries = sorted((entry.name, entry.is_dir()) for entry in inside)
+    except OSError as why:
+        yield ImageError(str(folder), f"cannot be read ({why.strerror})", "check its permissions")
+        return
+    for name, is_folder in entries:
+        if name.startswith("."):
             continue
-        seen.add(here)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in (Path(folder, name) for name in files if not name.startswith(".")):
-            if file.suffix.lower() in SUFFIXES:
-                yield file
+        if is_folder:
+            yield from _search(folder / name, seen)
+        elif os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122
+            yield folder / name

@@ -18,10 +18,11 @@ import numpy as np
 from convscope import machine
 from convscope.data import cache, rows
 from convscope.data import cells as cell_values
+from convscope.data.ahead import in_order
 from convscope.data.columns import Array, Column, Image, Numbers
 from convscope.data.decode import decode, look
 from convscope.data.duplicates import input_hashes
-from convscope.data.folder import absolute, in_order, plain_name, resizer, typical_size
+from convscope.data.folder import absolute, plain_name, resizer, typical_size
 from convscope.data.groups import group_names
 from convscope.data.pack import FORMAT_VERSION, Pack
 from convscope.data.pack_writer import Chunk, record_hashes

@@ -42,7 +42,7 @@ def of_labels(outputs: Array, truth: Array, classes: tuple[str, ...]) -> dict[st
     >>> found["all_right"].__round__(3), round(found["per_label"][0]["average_precision"], 3)
     (0.333, 0.833)
     """
-    outputs, truth = _finite(outputs), np.asarray(truth, bool)
+    outputs, truth = finite(outputs), np.asarray(truth, bool)
     told = outputs > 0
     rows: list[dict[str, Any]] = []
     for i, name in enumerate(classes):
@@ -75,7 +75,7 @@ def of_number(outputs: Array, truth: Array) -> dict[str, Any]:
     >>> of_number(np.array([[1.0], [3.0]]), np.array([1.0, 2.0]))["mae"]
     0.5
     """
-    outputs, truth = _finite(outputs)[:, 0], np.asarray(truth, np.float64)
+    outputs, truth = finite(outputs)[:, 0], np.asarray(truth, np.float64)
     off, spread = outputs - truth, float(((truth - truth.mean()) ** 2).sum())
     return {
         "n": len(truth),
@@ -188,7 +188,8 @@ def _names(column: Labels, row: Array) -> str:
     return " ".join(name for name, has in zip(column.classes, row, strict=True) if has)
 
 
-def _finite(outputs: Array) -> Array:
+def finite(outputs: Array) -> Array:
+    """Outputs as float64 [n,k]. Raises ConvscopeError for others, and for what is no number."""
     outputs = np.asarray(outputs, np.float64)
     if outputs.ndim != 2 or not np.isfinite(outputs).all():
         raise ConvscopeError(

@@ -107,7 +107,7 @@ def load(folder: RunFolder, own: str | None = None) -> Classifier:
     if not isinstance(network, Classifier):
         raise RunError(
             f"{folder.path}: its network has several inputs or targets, and this needs one image "
-            "and one class; eval takes it"
+            "and one class; eval and predict take it"
         )
     return network
 

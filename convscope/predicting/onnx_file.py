@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +21,8 @@ from convscope.data import columns as typed
 from convscope.data.columns import Array, Columns, Image, Number
 from convscope.errors import BadArgument, RunError
 from convscope.events import Emit, Notice, Progress, silent
-from convscope.predicting.prediction import Prediction
 from convscope.predicting.predictor import Predictor
+from convscope.predicting.records import RecordPredictor
 
 if TYPE_CHECKING:
     import onnx
@@ -212,6 +212,27 @@ class OnnxProvider:
         return {"path": Path(self.path).absolute(), "threads": self.threads}
 
 
+@dataclass(frozen=True)
+class OnnxOutputs:
+    """The outputs of a network of several inputs or targets by ONNX Runtime; pickled or copied, it
+    is the path of its file."""
+
+    path: Path
+
+    @cached_property
+    def file(self) -> OnnxFile:
+        """The file, checked. Raises as :meth:`OnnxFile.open`."""
+        return OnnxFile.open(self.path)
+
+    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs float32 [N,K] by target for inputs by name."""
+        found = self.file.outputs(inputs)
+        return {name: found[end] for name, end in Names.of(self.file.columns).outputs.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": Path(self.path).absolute()}
+
+
 def open_predictor(path: str | Path, threads: int | None = None) -> Predictor:
     """The classifier that an ONNX file of ``convscope export`` is.
 
@@ -224,7 +245,7 @@ def open_predictor(path: str | Path, threads: int | None = None) -> Predictor:
     file = provider.file
     if len(file.columns) > 2:
         rule = "has several inputs or targets, and this needs one image and one class"
-        raise BadArgument("FILE", path, rule, "run it with onnxruntime, whose inputs it names")
+        raise BadArgument("FILE", path, rule, "convscope predict takes it, with a table")
     _ = provider.session  # what cannot be run is found here
     return Predictor.of(file.model, provider)
 
@@ -237,38 +258,25 @@ def predictor_of(
     abstain: float | None = None,
     coverage: float | None = None,
     emit: Emit = silent,
-) -> Predictor:
-    """The same for the options of ``convscope predict``; a Notice says what is not known of its
-    answers. Raises BadArgument, too, for options that need the run."""
+) -> Predictor | RecordPredictor:
+    """What predicts by an ONNX file, of any number of inputs and targets, for the options of
+    ``convscope predict``; a Notice says what is not known of its answers. Raises BadArgument as
+    :meth:`OnnxFile.open`, and for options that need the run."""
     needs = {"model": model, "abstain": abstain, "coverage": coverage}
     needs["device"] = None if device in ("auto", "cpu") else device
     for name, value in needs.items():
         if value is not None:
             rule = f"is for a run, and {path} is a file that was exported"
             raise BadArgument(name, value, rule, "leave it out, or name the run")
-    found = open_predictor(path)
+    outputs = OnnxOutputs(Path(path))
+    several = len(outputs.file.columns) > 2
+    found = RecordPredictor.of(outputs.file.model, outputs) if several else open_predictor(path)
     bound = found.calibration.selective
     if bound is None:
         emit(Notice("which answers are unsure is not known of this file; export the run again"))
     elif bound.notice is not None:
         emit(bound.notice)
     return found
-
-
-def predict(
-    path: str | Path,
-    images: Iterable[Any],
-    *,
-    top_k: int = 5,
-    invert: bool = False,
-    digits: bool | None = None,
-    emit: Emit = silent,
-    **options: Any,
-) -> list[Prediction]:
-    """Predictions of an ONNX file for image files and folders; ``options`` are those of
-    :func:`predictor_of`."""
-    predictor = predictor_of(path, emit=emit, **options)
-    return predictor.predict(list(images), top_k, invert, emit, digits)
 
 
 def is_file(path: str | Path) -> bool:

@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from convscope.data.rows import cell_of
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network tells of one target by its ``kind``: of a class the likeliest classes as
+    ``top``, of labels those that a record has, each with its probability; or a ``number``.
+
+    >>> Answer("class", (("seven", 0.9), ("one", 0.1))).text, Answer("number", number=2.5).text
+    ('seven', '2.5')
+    """
+
+    kind: str
+    top: tuple[tuple[str, float], ...] = ()
+    number: float | None = None
+
+    @property
+    def text(self) -> str:
+        """What is told, as a table of files has it: see :func:`~convscope.data.rows.labels_in`."""
+        if self.number is not None:
+            return f"{self.number:.6g}"
+        names = [name for name, _ in self.top]
+        return names[0] if self.kind == "class" else cell_of(names)
+
+    @property
+    def said(self) -> str:
+        """The same in words, with the probability of a class."""
+        return f"{self.text} {self.top[0][1]:.1%}" if self.kind == "class" else self.text or "none"
+
+    def as_json(self) -> dict[str, Any]:
+        """``{top}`` or ``{labels}``, both of ``{label, p}``, or ``{number}``."""
+        if self.number is not None:
+            return {"number": self.number}
+        return {"top" if self.kind == "class" else "labels": _pairs(self.top)}
 
 
 @dataclass(frozen=True)
@@ -18,6 +53,9 @@ class Prediction:
     None is where that is not known. ``prediction_set`` are the labels of a conformal set, the
     likeliest first, where one was asked for.
 
+    Of a network of several inputs or targets ``files`` are the images of the record by input, and
+    ``targets`` the answers by target; what is said of one class is said of the leading target's.
+
     >>> one = Prediction((("seven", 0.45), ("one", 0.3)), "digit.png", unsure=True)
     >>> one.label, one.p, one.marks
     ('seven', 0.45, 'unsure')
@@ -30,6 +68,8 @@ class Prediction:
     unsure: bool | None = None
     ood: bool | None = None
     prediction_set: tuple[str, ...] | None = None
+    files: Mapping[str, str] | None = None
+    targets: Mapping[str, Answer] | None = None
 
     @property
     def label(self) -> str:
@@ -48,18 +88,37 @@ class Prediction:
             return "unsure: looks like nothing it was trained on"
         return "unsure" if self.unsure else ""
 
+    @property
+    def said(self) -> list[str]:
+        """In words: the likeliest classes, or what is told of each target; the set; the marks."""
+        found = [f"{label} {p:.1%}" for label, p in self.top] or ["not read"]
+        if self.targets is not None:
+            found = [f"{name} {one.said}" for name, one in self.targets.items()]
+        found += [f"{{{', '.join(self.prediction_set)}}}"] if self.prediction_set else []
+        return found + [f"({self.marks})"] * bool(self.marks)
+
     def as_json(self) -> dict[str, Any]:
-        """``{file, top: [{label, p}], unsure, ood, prediction_set, error}``, and ``box`` where
-        there is one."""
-        found = {
+        """``{file, top: [{label, p}], unsure, ood, prediction_set, error}``; and ``box``, ``files``
+        and ``targets`` where there are such."""
+        found: dict[str, Any] = {
             "file": self.file,
-            "top": [{"label": label, "p": p} for label, p in self.top],
+            "top": _pairs(self.top),
             "unsure": self.unsure,
             "ood": self.ood,
             "prediction_set": self.prediction_set and list(self.prediction_set),
             "error": self.error,
         }
-        return found if self.box is None else {**found, "box": list(self.box)}
+        if self.box is not None:
+            found["box"] = list(self.box)
+        if self.files is not None:
+            found["files"] = dict(self.files)
+        if self.targets is not None:
+            found["targets"] = {name: one.as_json() for name, one in self.targets.items()}
+        return found
+
+
+def _pairs(top: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"label": label, "p": p} for label, p in top]
 
 
 def string_of(predictions: Iterable[Prediction]) -> str:

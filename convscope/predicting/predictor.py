@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,15 @@ from convscope.data.digits import SIZE
 from convscope.errors import BadArgument
 from convscope.evaluation import conformal, metrics
 from convscope.evaluation.calibration import Calibration
-from convscope.events import Emit, silent
-from convscope.predicting.inputs import Input, inputs_of
+from convscope.events import Emit, Progress, silent
+from convscope.predicting import inputs
+from convscope.predicting.inputs import Input
 from convscope.predicting.prediction import Prediction
+
+BATCH = 256  # images that go through the network together
+BATCH_BYTES = 8 << 20  # of their pixels, if that is fewer
+
+Item = TypeVar("Item")
 
 
 class Provider(Protocol):
@@ -64,18 +71,26 @@ class Predictor:
             Calibration.of(info),
         )
 
-    def inputs(
+    @property
+    def reads_digits(self) -> bool:
+        """Whether it is a network of digits as they are cut out of photographs."""
+        return self._takes_digits and set(self.classes) <= set("0123456789")
+
+    @property
+    def _takes_digits(self) -> bool:
+        return (self.channels, self.size) == (1, (SIZE, SIZE))
+
+    def read(
         self,
-        images: NDArray[np.uint8] | Sequence[Any],
+        images: NDArray[np.uint8] | Iterable[Any],
         invert: bool = False,
         emit: Emit = silent,
         digits: bool | None = False,
-    ) -> list[Input]:
-        """Each image as the network takes it: see :func:`~convscope.predicting.inputs.inputs_of`.
-        Raises BadArgument for an array of another shape, and for ``digits`` where the network does
-        not take what is cut out of photographs."""
-        fits = (self.channels, self.size) == (1, (SIZE, SIZE))
-        if digits and not fits:
+    ) -> Iterator[list[Input]]:
+        """What each image gives as the network takes it: see
+        :func:`~convscope.predicting.inputs.stream`. Raises BadArgument for an array of another
+        shape, and for ``digits`` where the network does not take what is cut out of photographs."""
+        if digits and not self._takes_digits:
             takes = f"{self.channels} x {self.size[0]} x {self.size[1]}"
             rule = f"gives images of 1 x {SIZE} x {SIZE}, and the network takes {takes}"
             raise BadArgument("digits", digits, rule, "leave it out")
@@ -84,8 +99,19 @@ class Predictor:
             rule = "does not go with digits, which are cut out of photographs, dark or light"
             raise BadArgument(name, value, rule, "leave one of them out")
         if digits is None:
-            digits = None if fits and set(self.classes) <= set("0123456789") else False
-        return inputs_of(images, self.channels, self.size, self.fit, invert, emit, digits)
+            digits = None if self.reads_digits else False
+        return inputs.stream(images, self.channels, self.size, self.fit, invert, emit, digits)
+
+    def inputs(
+        self,
+        images: NDArray[np.uint8] | Iterable[Any],
+        invert: bool = False,
+        emit: Emit = silent,
+        digits: bool | None = False,
+    ) -> list[Input]:
+        """All that :meth:`read` gives, image by image. Reports Progress in images."""
+        read = self.read(images, invert, emit, digits)
+        return inputs.collected(read, inputs.count(images), emit)
 
     def probabilities(self, images: NDArray[np.uint8], emit: Emit = silent) -> NDArray[np.float64]:
         """Calibrated probabilities float64 [N,K] of uint8 images [N,C,H,W] of the network's own
@@ -94,50 +120,95 @@ class Predictor:
 
     def predict(
         self,
-        images: NDArray[np.uint8] | Sequence[Any],
+        images: NDArray[np.uint8] | Iterable[Any],
         top_k: int = 5,
         invert: bool = False,
         emit: Emit = silent,
         digits: bool | None = None,
     ) -> list[Prediction]:
-        """A prediction an image; of a photograph of digits, one a digit, from left to right.
+        """All predictions that :meth:`stream` gives."""
+        return list(self.stream(images, top_k, invert, emit, digits))
+
+    def stream(
+        self,
+        images: NDArray[np.uint8] | Iterable[Any],
+        top_k: int = 5,
+        invert: bool = False,
+        emit: Emit = silent,
+        digits: bool | None = None,
+    ) -> Iterator[Prediction]:
+        """A prediction an image, in their order; of a photograph of digits, one a digit, from left
+        to right. Images are decoded ahead and go through the network some at a time, so that any
+        number of them takes the same memory.
 
         ``images`` is uint8 [N,C,H,W] or [N,H,W] of the network's own size, or any mix of paths,
-        bytes, Pillow images and folders, which go through the one preprocessing. An image that
-        cannot be read gets a prediction that holds its ``error``; the others go on. ``digits``
+        bytes, Pillow images, folders and tables of files (:mod:`convscope.predicting.tables`),
+        which go through the one preprocessing; it may be an iterator that does not end. An image
+        that cannot be read gets a prediction that holds its ``error``; the others go on. ``digits``
         says that images are photographs of digits on paper (:mod:`convscope.data.digits`), or that
         none is; None leaves that to each image, where the network is one of 28x28 grey digits.
-        Raises BadArgument for an array of another shape.
+        Reports Progress in images. Raises BadArgument at once for an array of another shape, and
+        DataError or BadArgument for a table that cannot be read.
         """
-        if top_k < 1:
-            raise BadArgument("top_k", top_k, "must be a whole number of at least 1", "try 5")
-        inputs = self.inputs(images, invert, emit, digits)
-        readable = [one.pixels for one in inputs if one.pixels is not None]
-        stacked = np.stack(readable) if readable else None
-        found = iter(() if stacked is None else self.described(self.logits(stacked, emit), top_k))
-        return [
-            replace(next(found), file=name, box=box)
-            if pixels is not None
-            else Prediction((), name, error, box)
-            for name, pixels, error, box in inputs
-        ]
+        check_top_k(top_k)
+        read = self.read(images, invert, emit, digits)
+        return self._stream(read, inputs.count(images), top_k, emit)
+
+    def _stream(
+        self, read: Iterator[list[Input]], total: int | None, k: int, emit: Emit
+    ) -> Iterator[Prediction]:
+        done = 0
+        for some in together(read, self.channels * self.size[0] * self.size[1]):
+            given = [one for of_image in some for one in of_image]
+            readable = [one.pixels for one in given if one.pixels is not None]
+            found = iter(self.described(self.logits(np.stack(readable)), k) if readable else ())
+            done += len(some)
+            emit(Progress("predict", done, total, "images"))
+            for name, pixels, error, box in given:
+                if pixels is None:
+                    yield Prediction((), name, error, box)
+                else:
+                    yield replace(next(found), file=name, box=box)
 
     def described(self, logits: NDArray[np.float32], k: int) -> Iterator[Prediction]:
         """A prediction a row of raw logits [N,K], its ``k`` likeliest classes, without its file."""
-        rows, _, ood, unsure = self.calibration.answers(logits)
-        order = np.argsort(-rows, axis=1, kind="stable")
-        lowest = self.set_threshold
-        within = None
-        if lowest is not None:
-            within = conformal.prediction_sets(metrics.softmax(logits), lowest)
-        for i, likeliest in enumerate(order):
-            unlike = None if ood is None else bool(ood[i])
-            labels = None
-            if within is not None:
-                labels = tuple(self.classes[j] for j in likeliest if within[i, j])
-            yield Prediction(
-                tuple((self.classes[j], float(rows[i, j])) for j in likeliest[:k]),
-                unsure=(unlike or None) if unsure is None else bool(unsure[i]),
-                ood=unlike,
-                prediction_set=labels,
-            )
+        return predictions_of(logits, self.classes, self.calibration, self.set_threshold, k)
+
+
+def predictions_of(
+    logits: NDArray[np.float32],
+    classes: Sequence[str],
+    calibration: Calibration,
+    set_threshold: float | None,
+    k: int,
+) -> Iterator[Prediction]:
+    """A prediction a row of logits [N,K], without its file: see :class:`Predictor`."""
+    rows, _, ood, unsure = calibration.answers(logits)
+    order = np.argsort(-rows, axis=1, kind="stable")
+    within = None
+    if set_threshold is not None:
+        within = conformal.prediction_sets(metrics.softmax(logits), set_threshold)
+    for i, likeliest in enumerate(order):
+        unlike = None if ood is None else bool(ood[i])
+        labels = None
+        if within is not None:
+            labels = tuple(classes[j] for j in likeliest if within[i, j])
+        yield Prediction(
+            tuple((classes[j], float(rows[i, j])) for j in likeliest[:k]),
+            unsure=(unlike or None) if unsure is None else bool(unsure[i]),
+            ood=unlike,
+            prediction_set=labels,
+        )
+
+
+def check_top_k(top_k: int) -> None:
+    """Raise BadArgument for no number of classes."""
+    if top_k < 1:
+        raise BadArgument("top_k", top_k, "must be a whole number of at least 1", "try 5")
+
+
+def together(items: Iterable[Item], bytes_each: int) -> Iterator[list[Item]]:
+    """The items, as many at a time as go through a network together: at most ``BATCH``, and about
+    ``BATCH_BYTES`` of pixels."""
+    items, most = iter(items), max(1, min(BATCH, BATCH_BYTES // bytes_each))
+    return iter(lambda: list(itertools.islice(items, most)), [])

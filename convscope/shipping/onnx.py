@@ -26,7 +26,6 @@ from convscope.predicting.onnx_file import METADATA, Names
 from convscope.shipping.preprocessing import IR, OPSET, fit_nodes
 
 TRACED = 2  # records in the batch that the exporter sees; the file takes any number
-_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 
 
 def graph_of(
@@ -115,11 +114,16 @@ def _exported(
     batch: tuple[Any, ...] = tuple({0: torch.export.Dim.DYNAMIC} for _ in given)
     if not isinstance(network, Classifier):  # its forward takes any number of inputs
         batch = (batch,)
-    with _entered(network) as within, _quiet():
+    with _quiet():
+        within: list[str] = []
         try:
-            traced = torch.export.export(network, given, dynamic_shapes=batch)
+            with _entered(network, within):
+                traced = torch.export.export(network, given, dynamic_shapes=batch)
         except Exception as why:  # whatever a user's forward does while it is traced
-            raise _refused(within[-1] if within else "", "cannot be traced", why) from why
+            try:  # by its bytecode: a few networks, such as one that asks len(x), need it
+                traced = torch.export.export(network, given, dynamic_shapes=batch, strict=True)
+            except Exception:
+                raise _refused(within[-1] if within else "", "cannot be traced", why) from why
         try:
             names = traced.call_spec.out_spec.context or list(gives)  # of a dictionary its keys
             program = torch.onnx.export(
@@ -160,11 +164,10 @@ def _tidy(graph: onnx.GraphProto) -> None:
 
 
 @contextlib.contextmanager
-def _entered(network: nn.Module) -> Iterator[list[str]]:
-    """The names of the layers that a forward pass is in, the innermost last; where it fails they
-    stay."""
+def _entered(network: nn.Module, within: list[str]) -> Iterator[None]:
+    """Keep ``within`` the names of the layers that a forward pass is in, the innermost last; where
+    it fails they stay."""
     names = {module: name for name, module in network.named_modules()}
-    within: list[str] = []
 
     def enter(module: nn.Module, _: Any) -> None:
         within.append(names.get(module, ""))
@@ -177,7 +180,7 @@ def _entered(network: nn.Module) -> Iterator[list[str]]:
         nn.modules.module.register_module_forward_hook(leave),
     ]
     try:
-        yield within
+        yield
     finally:
         for hook in hooks:
             hook.remove()
@@ -206,6 +209,8 @@ def _refused(layer: str, rule: str, why: BaseException) -> ConvscopeError:
     while isinstance(why, torch.onnx.errors.OnnxExporterError) and why.__cause__ is not None:
         why = why.__cause__
     first = str(why).strip().partition("\n")[0]
+    if "specialized it to be a constant" in str(why):
+        first = "it takes batches of one size alone"
     where = f"its layer {layer}" if layer else "it"
     return ConvscopeError(
         f"network: {where} {rule} ({type(why).__name__}: {first:.200}); put plain layers in its "
@@ -215,14 +220,12 @@ def _refused(layer: str, rule: str, why: BaseException) -> ConvscopeError:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Drop what the exporter warns of and logs: it raises what matters."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [one.level for one in loggers]
+    """Drop what PyTorch and the exporter warn of, print and log: they raise what matters."""
+    before = logging.root.manager.disable
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
-        for one in loggers:
-            one.setLevel(logging.CRITICAL)
+        logging.disable(logging.CRITICAL)
         try:
-            yield
+            with contextlib.redirect_stderr(io.StringIO()):
+                yield
         finally:
-            for one, level in zip(loggers, levels, strict=True):
-                one.setLevel(level)
+            logging.disable(before)

@@ -93,6 +93,29 @@ def test_predictions_have_columns_for_each(run):
     assert np.mean(off) == pytest.approx(run.metrics.targets["bright"]["mae"], rel=1e-3)
 
 
+def test_what_is_predicted_is_what_was_judged(run):
+    path = Path(run.recipe.data.name)
+    found = {one.file: one for one in cs.predict(run.path, [path], emit=cs.silent)}
+    assert len(found) == 120
+    with (run.path / "predictions.csv").open() as file:
+        for row in csv.DictReader(file):
+            one = found[row["file_or_index"]]
+            assert one.files["right"] == one.file.replace("l.png", "r.png")
+            assert one.label == row["predicted"] == one.targets["first"].text
+            assert one.p == pytest.approx(float(row["p_predicted"]), abs=1e-5)
+            assert one.targets["alike"].text == row["alike_predicted"]
+            p = dict(one.targets["alike"].top)[row["alike_predicted"]]
+            assert p == pytest.approx(float(row["alike_p_predicted"]), abs=1e-5)
+            assert one.targets["is"].text == row["is_predicted"]
+            bright = float(row["bright_predicted"])
+            assert one.targets["bright"].number == pytest.approx(bright, rel=1e-4)
+    pair = {"left": path.parent / "3l.png", "right": path.parent / "3r.png"}
+    [one] = cs.predict(run.path, [{**pair, "weight": 2.0}], emit=cs.silent)
+    assert one.files["left"] == str(pair["left"]) and len(one.targets) == 4
+    with pytest.raises(BadArgument, match="is no table of records, and the network takes left, ri"):
+        cs.predict(run.path, [path.parent], emit=cs.silent)
+
+
 def test_report_and_card_have_every_target(run):
     page = (run.path / "report.html").read_text()
     section = re.search(r'<section id="targets".*?</section>', page, re.S)

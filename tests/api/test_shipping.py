@@ -160,6 +160,8 @@ def test_a_run_of_several_inputs_and_targets(workplace: Path) -> None:
     assert "test split, another top-1 of kind" in whats and "test split, sum (relative)" in whats
     assert whats[-2:] == ["fitted pixels of left", "fitted pixels of right"]
     assert cs.verify(found.path, run.path).ok
+    told, said = (cs.predict(path, ["both.csv"]) for path in (found.path, run.path))
+    assert len(told) == 48 and [one.label for one in told] == [one.label for one in said]
     with pytest.raises(BadArgument, match="several inputs or targets"):
         open_predictor(found.path)
 

@@ -312,7 +312,7 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
         (["lab", "conv", "--padding", "sam"], 2, "is no way to pad; did you mean same? Known: sa"),
         (["lab", "receptive-field", "cnn"], 2, "LAYERS=cnn: is a network, and layers are asked fo"),
         (["claims", "x"], 2, "N=x: must be a whole number; try 2"),
-        (["predict", "gone", "x.png", "--json", "--csv"], 2, "only one form can be printed"),
+        (["predict", "gone", "x", "--json", "--csv", "-"], 2, "only one form can be printed"),
         (["data", "info", "minst"], 2, "minst: is not a known data set; did you mean mnist?"),
         (["data", "show", "mnist", "--out", "x.exe"], 2, "must end in .png, .svg, .pdf"),
         (["trian"], 2, "error: trian: is no command of convscope; did you mean train? Known: cla"),

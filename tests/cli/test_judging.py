@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from quick import QUICK, SMALL
-from written import digit, photographed, put, sheet
 
 import convscope as cs
-from convscope.data import sources
-from convscope.data.pack_writer import write_pack
 from convscope.events import Progress
 
 
@@ -63,122 +53,6 @@ def test_two_runs_are_compared(bars, run, workplace):
     assert after[4] == "" and "Classes in which an image changed" in said.out
     same = run("compare", "[r1]", "[r1]")
     assert same.code == 2 and "RUN=[r1]: is the same run twice; name two runs" in same.err
-
-
-def test_predict_in_every_form(bars, run):
-    run("train", "mnist", *SMALL, "--out", "a")
-    images = bars.splits["test"].images
-    Path("pictures").mkdir()
-    for i in range(3):
-        Image.fromarray(images[i, 0]).save(f"pictures/{i}.png")
-    Path("pictures/bad.png").write_bytes(b"")
-    said = run("predict", "a", "pictures", "--json", "--top-k", "2")
-    assert said.code == 1  # one could not be read
-    results = json.loads(said.out)["results"]
-    assert [Path(r["file"]).name for r in results] == ["0.png", "1.png", "2.png", "bad.png"]
-    assert all(
-        set(r) == {"file", "top", "unsure", "ood", "prediction_set", "error"} for r in results
-    )
-    assert [len(r["top"]) for r in results] == [2, 2, 2, 0]
-    assert "is empty" in results[3]["error"] and "bad.png: is empty" in said.err
-    rows = list(csv.DictReader(io.StringIO(run("predict", "a", "pictures", "--csv").out)))
-    assert len(rows) == 4 and rows[0]["label_1"] == results[0]["top"][0]["label"]
-    assert float(rows[0]["p_1"]) == pytest.approx(results[0]["top"][0]["p"], abs=1e-6)
-    said = run("predict", "a", "pictures/0.png")
-    assert said.code == 0 and said.out.startswith("pictures/0.png: ")
-
-
-def test_what_is_to_be_said_against_an_answer(bars, run):
-    words = ["--model", "cnn", "--widths", "4,8", "--epochs", "3", "-b", "40", "--lr", "0.01"]
-    words += [*SMALL[-6:], "--val", "0.5", "--abstain", "0.1"]  # the network answers well
-    trained = run("train", "mnist", *words, "--out", "a")
-    assert "are unsure\n" in trained.out and "; bound 10%)" in trained.out
-    random = np.random.default_rng(0)
-    for i in range(9):
-        noise = random.integers(0, 256, (12, 12), np.uint8)
-        Image.fromarray(noise if i % 2 else bars.splits["test"].images[i, 0]).save(f"{i}.png")
-    names = [f"{i}.png" for i in range(9)]
-    found = json.loads(run("predict", "a", *names, "--set", "0.9", "--json").out)["results"]
-    assert any(one["ood"] for one in found) and not all(one["unsure"] for one in found)
-    rows = csv.DictReader(io.StringIO(run("predict", "a", *names, "--set", "0.9", "--csv").out))
-    lines = run("predict", "a", *names, "--set", "0.9").out.splitlines()
-    for one, row, line in zip(found, rows, lines, strict=True):
-        assert one["top"][0]["label"] == one["prediction_set"][0]
-        assert row["prediction_set"] == "|".join(one["prediction_set"])
-        assert (row["unsure"], row["ood"]) == tuple(str(one[k]).lower() for k in ("unsure", "ood"))
-        assert "{" + ", ".join(one["prediction_set"]) + "}" in line
-        assert line.endswith("(unsure: looks like nothing it was trained on)") == one["ood"]
-        assert ("(unsure" in line) == one["unsure"]
-    strict = run("predict", "a", *names, "--abstain", "0.03", "--json")
-    loose = [one["unsure"] for one in found]
-    assert sum(one["unsure"] for one in json.loads(strict.out)["results"]) > sum(loose)
-    said = run("predict", "a", *names, "--abstain", "0.001")
-    assert said.code == 2 and "--abstain 0.001: an error of at most 0.1% takes 2,995" in said.err
-    said = run("eval", "a", "--split", "val", "--abstain", "0.2")
-    assert "; bound 20%)" in said.out
-
-
-def test_invert_only_when_asked(bars, run):
-    run("train", "mnist", *SMALL, "--out", "a")
-    image = bars.splits["test"].images[0, 0]
-    Image.fromarray(image).save("dark.png")
-    Image.fromarray(255 - image).save("paper.png")
-    dark, paper = json.loads(run("predict", "a", "dark.png", "paper.png", "--json").out)["results"]
-    assert dark["top"] != paper["top"]
-    inverted = json.loads(run("predict", "a", "paper.png", "--invert", "--json").out)["results"][0]
-    assert [guess["label"] for guess in inverted["top"]] == [
-        guess["label"] for guess in dark["top"]
-    ]
-    assert inverted["top"][0]["p"] == pytest.approx(dark["top"][0]["p"], rel=1e-5)
-
-
-def test_photographed_digits_are_read(workplace, run, monkeypatch):
-    whole = sources.open_data("mnist")
-    few = {
-        name: (np.array(whole.splits[name].images[:n]), np.array(whole.splits[name].labels[:n]))
-        for name, n in (("train", 3000), ("test", 200))
-    }
-    packed = write_pack(workplace / "few", "mnist", whole.classes, few, "a part of MNIST")
-    ink = put(put(put(sheet(200, 400), digit(4), 30, 10), digit(7), 20, 130), digit(1), 40, 250)
-    Image.fromarray(photographed(ink)).save("paper.jpg")
-    Image.fromarray(photographed(sheet())).save("empty.jpg")
-    Image.fromarray(digit(3)).save("3.png")
-    monkeypatch.setattr(sources, "open_data", lambda *given, **named: packed)
-    cs.train("mnist", **{**QUICK, "epochs": 4}, out="a", emit=cs.silent)
-    said = run("predict", "a", "paper.jpg", "3.png", "--json")
-    found = json.loads(said.out)["results"]
-    assert [one["top"][0]["label"] for one in found[:3]] == ["4", "7", "1"]
-    assert [Path(one["file"]).name for one in found] == ["paper.jpg"] * 3 + ["3.png"]
-    assert all(len(one["box"]) == 4 for one in found[:3]) and "box" not in found[3]
-    assert "1 of 2 images: taken for dark writing on paper" in said.err
-    said = run("predict", "a", "paper.jpg", "--digits", "--top-k", "1")
-    first, *_, last = said.out.splitlines()
-    at = "[{},{} to {},{}]".format(*found[0]["box"])
-    assert first.startswith(f"paper.jpg {at}: 4 ") and said.err == ""
-    written = ["?" if one["unsure"] else one["top"][0]["label"] for one in found[:3]]
-    assert last == f"paper.jpg: {''.join(written)}"
-    rows = list(csv.DictReader(io.StringIO(run("predict", "a", "paper.jpg", "--csv").out)))
-    assert [row["box"] for row in rows] == [" ".join(map(str, one["box"])) for one in found[:3]]
-    said = run("predict", "a", "paper.jpg", "--no-digits")
-    assert said.out.count("paper.jpg") == 1 and "[" not in said.out and said.err == ""
-    said = run("predict", "a", "empty.jpg", "--digits")
-    assert said.code == 1 and "error: empty.jpg: shows no digit: there is no ink on it" in said.err
-    said = run("predict", "a", "paper.jpg", "--digits", "--invert")
-    assert said.code == 2 and "--invert: does not go with digits" in said.err
-
-
-def test_a_name_that_is_no_text_stops_nothing(bars, run):
-    run("train", "mnist", *SMALL, "--out", "a")
-    name = os.fsdecode(b"caf\xe9.png")
-    Image.fromarray(bars.splits["test"].images[0, 0]).save(name)
-    code = "import sys; from convscope.cli import main; sys.argv = sys.argv[1:]; main()"
-    for form in ("--csv", "--json"):
-        words = ["convscope", "predict", "a", name, form]
-        done = subprocess.run(
-            [sys.executable, "-c", code, *words], capture_output=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert b"\\udce9" in done.stdout and b"\r" not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from photos import put, several
 
 from convscope.data.scan import find_images, scan, stamp
-from convscope.errors import DataError, ImageError
+from convscope.errors import DataError
 
 
 def test_images_count_by_their_suffix_and_however_deep_they_are(tmp_path):
@@ -83,7 +83,7 @@ def test_find_images_in_order(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "odd.bin").write_bytes(b"")
-    found = find_images([tmp_path / "odd.bin", tmp_path, tmp_path / "b" / "1.png"])
+    found = [one for path in ("odd.bin", "", "b/1.png") for one in find_images(tmp_path / path)]
     assert [path.relative_to(tmp_path).as_posix() for path in found] == [
         "odd.bin", "a/x.webp", "b/1.png", "b/2.JPG", "b/1.png",
     ]  # fmt: skip
@@ -96,15 +96,32 @@ def test_find_images_follows_links_once(tmp_path):
         (tmp_path / "real" / "loop").symlink_to(tmp_path, target_is_directory=True)
     except OSError:
         pytest.skip("this system makes no links")
-    assert len(find_images([tmp_path])) == 1
+    assert len(list(find_images(tmp_path))) == 1
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "in").symlink_to(tmp_path / "real", target_is_directory=True)
-    assert find_images([tmp_path / "linked"])
+    assert list(find_images(tmp_path / "linked"))
 
 
-def test_find_images_says_what_is_missing(tmp_path):
-    with pytest.raises(ImageError, match=r"gone: is not there; check the path"):
-        find_images([tmp_path / "gone"])
+def test_find_images_goes_by_names_whether_files_or_folders(tmp_path):
+    put(tmp_path, "b.png", "b/1.png", "a/2.png", "c/x/3.png", "c/4.png", "c.x/5.png")
+    assert list(find_images(tmp_path)) == sorted(tmp_path.rglob("*.png"))
+
+
+def test_find_images_says_what_is_missing(tmp_path, monkeypatch):
+    [gone] = find_images(tmp_path / "gone")
+    assert str(gone).endswith("gone: is not there; check the path")
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(ImageError, match=r"holds no image; known are files named \.apng"):
-        find_images([tmp_path])
+    [empty] = find_images(tmp_path)
+    assert "holds no image; known are files named .apng" in str(empty)
+    put(tmp_path, "cat/1.png", "dog/1.png")
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "cat":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    locked, one = find_images(tmp_path)
+    assert "cat: cannot be read (Permission denied); check its perm" in str(locked)
+    assert one == tmp_path / "dog" / "1.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 from PIL import Image
 from written import digit, photographed, put, sheet
 
+from convscope import machine
 from convscope.data.decode import decode
 from convscope.errors import BadArgument
 from convscope.events import Notice, Progress
+from convscope.predicting import inputs
 from convscope.predicting.inputs import Input, inputs_of
 
 RANDOM = np.random.default_rng(3)
@@ -89,3 +92,55 @@ def test_photographs_are_cut_into_their_digits():
     )
     [blank] = inputs_of([Image.new("L", (90, 90), 200)], 1, (28, 28), "pad", digits=True)
     assert blank.pixels is None and blank.error.startswith("shows no digit: there is no ink on it")
+
+
+def test_images_are_decoded_ahead_but_so_many_at_most(workplace):
+    taken: list[int] = []
+
+    def endless():
+        for at in itertools.count():
+            taken.append(at)
+            yield np.full((3, 3), at % 256, np.uint8)
+
+    stream = inputs.stream(endless(), 1, (3, 3), "pad")
+    found = [one.pixels[0, 0, 0] for _ in range(700) for one in next(stream)]
+    assert found == [at % 256 for at in range(700)]
+    most = inputs.TOGETHER * (inputs.AHEAD * machine.cores() + 2)
+    assert 700 < len(taken) <= 700 + most
+    stream.close()
+    large = 1 << 20  # bytes that each takes
+    taken.clear()
+    next(inputs.ahead(endless(), lambda one: one, large))
+    assert len(taken) <= 2 + inputs.AHEAD * machine.cores()
+
+
+def test_so_many_images_are_known_to_come(workplace):
+    for name in ("a/1.png", "a/b/2.png", "a/note.txt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"")
+    Path("list.csv").write_text("file\n1.png\n2.png\n\n3.png\n")
+    assert inputs.count(["a", "gone.png", b"bytes", "list.csv"]) == 2 + 1 + 1 + 3
+    assert inputs.count("a") == 2 and inputs.count(np.zeros((5, 2, 2), np.uint8)) == 5
+    assert inputs.count(IMAGE) == 1 and inputs.count(iter(["a"])) is None
+
+
+def test_standard_input_holds_names_or_one_image(workplace):
+    def found(content: bytes) -> list:
+        return list(inputs.piped(io.BytesIO(content)))
+
+    names = ["a.png", "b c.jpg", "P1000.jpg", "BMW.png", "caf\udce9.png"]
+    text = "\n".join(names).encode(errors="surrogateescape")
+    for content in (text, text + b"\n\n", text.replace(b"\n", b"\r\n")):
+        assert found(content) == names
+    assert found(b"") == [] and found(b"P5\n") != ["P5"] and found(b"BMW.png") == ["BMW.png"]
+    for kind in ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP"):
+        file = io.BytesIO()
+        IMAGE.save(file, kind)
+        [(name, content)] = found(file.getvalue())
+        assert name == "-" and content == file.getvalue(), kind
+        [one] = inputs_of([inputs.Named(name, content)], 3, (9, 14), "pad")
+        assert one.name == "-" and one.error is None
+    Path("P5").write_bytes(b"")
+    assert found(b"P5\nb.png\n") == ["P5", "b.png"]  # a file that is there is no image
+    with pytest.raises(BadArgument, match="images=-: has a line of more than 65,536 bytes"):
+        found(b"a.png\n" + b"x" * 70_000)

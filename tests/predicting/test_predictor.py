@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 from dataclasses import replace
@@ -16,6 +17,7 @@ from convscope.errors import BadArgument, ConvscopeError
 from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.ood import OutOfDistribution, energy
 from convscope.evaluation.selective import Selective
+from convscope.events import Progress
 from convscope.predicting.predictor import Predictor
 
 CLASSES = ("low", "middle", "high")
@@ -117,6 +119,36 @@ def test_what_cannot_be_read_keeps_its_place():
     assert "is no image" in found[1].error and not found[1].unsure and found[1].p == 0
     assert [each.label for each in one.predict([black, white], invert=True)] == ["high", "low"]
     assert one.predict([b"no image"])[0].error and one.predict([]) == [] and len(asked) == 2
+
+
+def test_any_number_goes_through_some_at_a_time(monkeypatch):
+    asked, told = [], []
+
+    def counted(images, emit=None):
+        asked.append(len(images))
+        return logits(images)
+
+    one = predictor(provider=counted)
+    many = np.repeat(IMAGES, 30, axis=0)
+    whole = predictor().predict(IMAGES)
+    found = one.stream(many, emit=told.append)
+    assert asked == []
+    assert [each.top for each in found] == [each.top for each in whole for _ in range(30)]
+    assert asked == [256, 256, 88]
+    assert told == [Progress("predict", n, 600, "images") for n in (256, 512, 600)]
+    monkeypatch.setattr("convscope.predicting.predictor.BATCH_BYTES", 100)  # of 16 each
+    asked.clear()
+    endless = one.stream(itertools.cycle([b"no image", Image.new("L", (9, 9), 255)]))
+    first = [next(endless) for _ in range(12)]
+    assert [bool(each.error) for each in first] == [True, False] * 6
+    assert {each.label for each in first[1::2]} == {"high"} and asked == [3, 3]
+    endless.close()
+
+
+def test_what_is_asked_is_checked_before_the_first_image():
+    for wrong in ({"top_k": 0}, {"digits": True}, {"images": np.zeros((1, 2, 2))}):
+        with pytest.raises(BadArgument):
+            predictor().stream(**{"images": IMAGES, **wrong})
 
 
 def test_it_is_what_model_json_says():

@@ -104,6 +104,8 @@ def test_no_request_is_dropped_while_a_model_is_replaced(tmp_path, monkeypatch):
         threads = [threading.Thread(target=asking) for _ in range(4)]
         for thread in threads:
             thread.start()
+        while not found:
+            time.sleep(0.01)
         for sharp in (6, 7, 8):
             before = len(found)
             replaced(tmp_path / "net.json", f'{{"sharp": {sharp}}}')

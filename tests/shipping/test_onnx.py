@@ -148,7 +148,7 @@ class Odd(nn.Module):
     [
         ("operator", r"its layer head\.1 has the operator aten\.\S*svd\S*, which cannot be expor"),
         ("branch", r"its layer head\.1 cannot be traced"),
-        ("batch", r"it cannot be traced .*"),
+        ("batch", r"it cannot be traced \(\w+: it takes batches of one size alone\)"),
     ],
 )
 def test_what_cannot_be_exported_is_named_with_its_layer(kind: str, text: str) -> None:
@@ -157,6 +157,26 @@ def test_what_cannot_be_exported_is_named_with_its_layer(kind: str, text: str) -
     with pytest.raises(ConvscopeError, match=text) as caught:
         graph_of(network.eval(), columns, {})
     assert "convscope script" in str(caught.value) and len(str(caught.value)) < 600
+
+
+class Recurrent(nn.Module):
+    """What asks how many images there are by ``len``, which only one way of tracing follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        state = x.new_zeros(len(x), 2)
+        for row in x[:, 0].unbind(1):
+            state = self.cell(row, state)
+        return state
+
+
+def test_a_network_that_asks_for_its_batch_is_traced_by_its_bytecode() -> None:
+    torch.manual_seed(0)
+    columns = image_and_label((1, 6, 6), ["a", "b"])
+    held(Classifier(1, None, Recurrent()).eval(), columns, {})
 
 
 def test_a_difference_is_told() -> None:
