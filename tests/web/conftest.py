@@ -13,9 +13,12 @@ from quick import QUICK
 
 import convscope as cs
 from convscope import webpage
+from convscope.api.shipping import FORMATS
 from convscope.data import sources
 from convscope.data.pack import Pack
-from convscope.shipping.page import ENGINE, page_of
+from convscope.predicting.onnx_file import OnnxFile
+from convscope.run import find
+from convscope.shipping.page import ENGINE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -50,7 +53,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
         run = cs.train("mnist", **options, out=folder / "run", threads=1)
         file = cs.export(run.path, out=folder / "model.onnx").path
     page = folder / "digits.html"
-    page.write_text(page_of(file), encoding="utf-8")
+    FORMATS["page"].write(find(run.path), OnnxFile.open(file), None, page)  # as export does
     return Shipped(run.path, file, page, pack)
 
 

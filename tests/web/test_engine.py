@@ -57,7 +57,7 @@ def images(count: int, seed: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
 @pytest.mark.parametrize(
     "count", [12, pytest.param(400, marks=pytest.mark.slow)]
-)  # 400: equal in 7 s, 30 November 2026
+)  # 400: passed in 59 s; 30 November 2026, two busy cores of an AMD EPYC
 def test_pixels_are_fitted_as_pillow_does(engine: Page, fit: str, count: int) -> None:
     sizes, cases, wanted = [(28, 28), (24, 40), (61, 9), (100, 100)], [], []
     for n, image in enumerate(images(count, seed=7)):
@@ -272,7 +272,8 @@ SMALL = {name: (1, (28, 28), {}) for name in models.MODELS}
 SMALL |= {name: (3, (32, 32), {}) for name in ("resnet18_small", "wide_resnet", "record")}
 SMALL |= {name: (3, (64, 64), {}) for name in ("efficientnet_lite0", "efficientnet_lite2")}
 SMALL["layers"] = (3, (24, 20), {"layers": "c5x3-8s2 bn gelu mp2 c3-8 relu ap2 flatten fc10"})
-QUICK = ("inception", "layers")
+# All of them passed in 10 minutes; 30 November 2026, two busy cores of an AMD EPYC
+QUICK = ("layers",)
 SLOW = [name for name in models.MODELS if name not in QUICK]
 TV = [f"tv:{name}" for name in ("mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1")]
 
