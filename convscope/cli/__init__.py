@@ -20,6 +20,7 @@ from convscope.cli import (
     judging,
     lab,
     predicting,
+    serving,
     shipping,
     showing,
     studying,
@@ -67,6 +68,7 @@ app.command(cls=Headed)(studying.sweep)
 app.command("learning-curve", cls=Headed)(studying.learning_curve)
 app.command()(studying.claims)
 app.command(cls=Headed)(summary.summary)
+app.command()(serving.serve)
 app.command()(showing.script)
 app.command()(shipping.export)
 app.command()(shipping.verify)

@@ -108,7 +108,7 @@ def decode_sized(
     if fit not in FITS:
         raise BadArgument("fit", fit, "is not a way to fit an image", nearest(fit, FITS))
     name = name or (str(source) if isinstance(source, Path | str) else "the image")
-    with _explaining(name), _quiet():
+    with _explaining(name), quiet():
         flat, shorter = _flat(source, name, (width, height), fit)
         image = as_mode(flat, "L" if channels == 1 else "RGB")
         pixels = fitted(image, (width, height), fit, resize)  # [C,H,W]
@@ -127,7 +127,7 @@ def whole(
     ((1, 10, 20), 3.0)
     """
     name = name or (str(source) if isinstance(source, Path | str) else "the image")
-    with _explaining(name), _quiet():
+    with _explaining(name), quiet():
         own = (MAX_PIXELS, MAX_PIXELS)  # no JPEG is halved on the way
         image = as_mode(_flat(source, name, own, "pad")[0], "L" if channels == 1 else "RGB")
         scale = max(1.0, max(image.size) / longest)
@@ -151,11 +151,11 @@ def look(path: Path | str) -> tuple[int, tuple[int, int]]:
     return 1 if mode in _GREY or mode.startswith("I;") else 3, size
 
 
-def head(path: Path | str) -> Head:
-    """What an image file says of itself, of which only the head is read: one that is cut short is
-    found out by :func:`decode`. Raises ImageError for a file that is no image."""
-    name = str(path)
-    with _explaining(name), _quiet(), _opened(path, name) as file:
+def head(source: Path | str | bytes, name: str | None = None) -> Head:
+    """What an image file, or its bytes, say of themselves, of which only the head is read: one that
+    is cut short is found out by :func:`decode`. Raises ImageError for what is no image."""
+    name = name or ("the image" if isinstance(source, bytes) else str(source))
+    with _explaining(name), quiet(), _file(source, name) as file:
         image = _recognised(file, name)
         width, height = image.size
         # Pillow turns a TIFF by itself, and reads a whole PNG to find EXIF behind its pixels.
@@ -186,7 +186,7 @@ def _flat(
         source = _from_array(source, name)
     if isinstance(source, Image.Image):
         return _loaded(source, name), min(source.size)
-    with io.BytesIO(source) if isinstance(source, bytes) else _opened(source, name) as file:
+    with _file(source, name) as file:
         image = _recognised(file, name)
         shorter = min(image.size)
         if image.format == "PNG":  # Pillow passes over pixel data whose checksum is wrong
@@ -204,6 +204,11 @@ def _recognised(file: IO[bytes], name: str) -> Image.Image:
     if not file.read(1):
         raise ImageError(name, "is empty", _COPY_AGAIN)
     return Image.open(file, formats=FORMATS)
+
+
+def _file(source: Path | str | bytes, name: str) -> IO[bytes]:
+    """A file, or its bytes, open for reading only."""
+    return io.BytesIO(source) if isinstance(source, bytes) else _opened(source, name)
 
 
 def _opened(path: Path | str, name: str) -> IO[bytes]:
@@ -305,10 +310,11 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors go
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Drop Pillow's warnings, and what libtiff says on stderr: an ImageError says what matters.
 
-    Both belong to the process: the first thread in sets them, the last one out restores.
+    Both belong to the process: the first thread in sets them, the last one out restores. A server
+    stays within.
     """
     global _quiet_users
     with _quiet_lock:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # which loads scipy.ndimage when a photograph comes
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from convscope.data.decode import ImageSource, whole
 from convscope.data.paper import Floats, Grey, Mask, find_ink, is_light_on_dark
@@ -121,7 +121,7 @@ def cut(photo: Grey, name: str = "the photo") -> list[Digit]:
     ink = find_ink(photo)
     if ink.unevenness > MOST_UNEVEN or ink.mask.mean() > MOST_INK:
         raise refused("it is not of plain paper", whiter)
-    labels, count = ndimage.label(ink.mask, np.ones((3, 3)))
+    labels, count = scipy.ndimage.label(ink.mask, np.ones((3, 3)))
     parts = _parts(labels, count)
     if not parts and ink.cut_off:
         raise refused("the ink runs over its edge", "leave some paper around the digits")
@@ -155,7 +155,7 @@ def normalised(mask: Mask) -> Grey:
     grown = (wanted * long - stroke) / (2 * (1 - wanted))  # it makes the digit larger, too
     around = 2 + max(0, int(np.ceil(grown)))
     mask = np.pad(mask, around)
-    outside, inside = (ndimage.distance_transform_edt(side) for side in (~mask, mask))
+    outside, inside = (scipy.ndimage.distance_transform_edt(side) for side in (~mask, mask))
     away = np.where(mask, 0.5 - inside, outside - 0.5)  # pixels from the edge of the ink
     soft: Floats = (0.5 + grown - away).clip(0, 1)  # [h,w], 1 is ink
     rows, columns = (np.flatnonzero(soft.max(axis=axis) > 0) for axis in (1, 0))
@@ -178,7 +178,7 @@ def _parts(labels: NDArray[np.int32], count: int) -> list[_Part]:
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     parts = [
         _Part([label], rows.start, rows.stop, columns.start, columns.stop)
-        for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1)
+        for label, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), start=1)
     ]
     least = max(6, 0.02 * areas.max(initial=0))
     return [part for part, area in zip(parts, areas, strict=True) if area >= least]
@@ -227,7 +227,7 @@ def _split(parts: list[_Part], mask: Mask) -> list[_Part]:
 
 def _stroke(mask: Mask) -> float:
     """How wide the strokes are, in pixels: a strip has two edges along it."""
-    edge = mask & ~ndimage.binary_erosion(mask)
+    edge = mask & ~scipy.ndimage.binary_erosion(mask)
     return 2 * float(mask.sum()) / max(float(edge.sum()), 1)
 
 

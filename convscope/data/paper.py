@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # which loads scipy.ndimage when a photograph comes
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -63,9 +63,11 @@ def is_light_on_dark(photo: Grey) -> bool:
     """Whether the writing is lighter than what it is on: writing is what departs most from the
     median around it, since there is less of it than of paper. What is light and reaches the edge of
     the picture is no writing but paper in the sun; what is dark there may be either."""
-    small = _blocks(ndimage.uniform_filter(photo.astype(np.float64), 3, mode="reflect"), 2 * BLOCK)
+    small = _blocks(
+        scipy.ndimage.uniform_filter(photo.astype(np.float64), 3, mode="reflect"), 2 * BLOCK
+    )
     around = 2 * (min(small.shape) // 4) + 1
-    away = small - ndimage.median_filter(small, around, mode="reflect")
+    away = small - scipy.ndimage.median_filter(small, around, mode="reflect")
     strong = 0.3 * np.abs(away).max()
     light, dark = _inside(away > strong), away < -strong
     return bool((away[light] ** 3).sum() > -(away[dark] ** 3).sum())
@@ -73,7 +75,7 @@ def is_light_on_dark(photo: Grey) -> bool:
 
 def _inside(mask: Mask) -> Mask:
     """Those connected parts that do not reach the edge of the picture."""
-    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    labels, _ = scipy.ndimage.label(mask, np.ones((3, 3)))
     at_edge = np.concatenate([labels[[0, -1]].ravel(), labels[:, [0, -1]].ravel()])
     inside: Mask = mask & ~np.isin(labels, at_edge)
     return inside
@@ -86,11 +88,11 @@ def darkness(photo: Grey) -> Floats:
     The paper is the morphological closing of the means of blocks: what is dark is filled where it
     is narrower than the window, and a wider shadow stays.
     """
-    smooth = ndimage.uniform_filter(photo.astype(np.float64), 3, mode="reflect")
+    smooth = scipy.ndimage.uniform_filter(photo.astype(np.float64), 3, mode="reflect")
     small = _blocks(smooth, BLOCK)
     window = max(3, round(WIDEST * min(small.shape)))
-    paper = ndimage.grey_erosion(
-        ndimage.grey_dilation(small, (window, window), mode="reflect"),
+    paper = scipy.ndimage.grey_erosion(
+        scipy.ndimage.grey_dilation(small, (window, window), mode="reflect"),
         (window, window),
         mode="reflect",
     )
@@ -145,7 +147,7 @@ def _inked(dark: Floats, floor: float) -> Mask:
         if lines:
             long = 2 * _reach(lines) + 3
             shape = (long, 1) if axis == 0 else (1, long)
-            mask |= ndimage.binary_closing(mask, np.ones(shape)) & band & weak
+            mask |= scipy.ndimage.binary_closing(mask, np.ones(shape)) & band & weak
     return mask
 
 

@@ -161,7 +161,7 @@ class Predictor:
         for some in together(read, self.channels * self.size[0] * self.size[1]):
             given = [one for of_image in some for one in of_image]
             readable = [one.pixels for one in given if one.pixels is not None]
-            found = iter(self._predicted(self.logits(np.stack(readable)), k) if readable else ())
+            found = iter(self.described(self.logits(np.stack(readable)), k) if readable else ())
             done += len(some)
             emit(Progress("predict", done, total, "images"))
             for name, pixels, error, box in given:
@@ -170,8 +170,8 @@ class Predictor:
                 else:
                     yield replace(next(found), file=name, box=box)
 
-    def _predicted(self, logits: NDArray[np.float32], k: int) -> Iterator[Prediction]:
-        """A prediction a row, without its file."""
+    def described(self, logits: NDArray[np.float32], k: int) -> Iterator[Prediction]:
+        """A prediction a row of raw logits [N,K], its ``k`` likeliest classes, without its file."""
         return predictions_of(logits, self.classes, self.calibration, self.set_threshold, k)
 
 

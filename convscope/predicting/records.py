@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy  # which loads scipy.special when it is asked for
 
 from convscope.data import columns as typed
 from convscope.data.columns import Class, Column, Columns, Image, Labels, Numbers
@@ -254,7 +254,7 @@ def _answers(column: Column, outputs: Array, temperature: float, k: int) -> Iter
         for row, order in zip(p, np.argsort(-p, axis=1, kind="stable"), strict=True):
             yield Answer("class", tuple((column.classes[j], float(row[j])) for j in order[:k]))
     elif isinstance(column, Labels):
-        for row in special.expit(finite(outputs)):
+        for row in scipy.special.expit(finite(outputs)):
             told = [(name, float(p)) for name, p in zip(column.classes, row, strict=True)]
             yield Answer("labels", tuple(one for one in told if one[1] > 0.5))
     else:
