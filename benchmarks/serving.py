@@ -5,7 +5,7 @@
 
 The server is `convscope serve` in a process of its own, the load comes from this one (raw HTTP over
 asyncio, `http_load.py`), and both share the machine's cores. Two networks: `cnn` on MNIST, trained
-for a moment, and one of about ten milliseconds an image, `preact_resnet20` without training; their
+for a moment, and one of about ten milliseconds an image, `resnet18_small` without training; their
 files are made in FOLDER, once, if one is named.
 
 memory      RSS after 10,000 requests, against a plain FastAPI and PyTorch process (peers/
@@ -87,19 +87,19 @@ def run_of(folder: Path) -> Path:
 def slower_of(folder: Path) -> Path:
     """A file of a network that takes longer, with the classes and the size of the run's."""
     from convscope.data.columns import of_model
+    from convscope.evaluation.targets import main_target
     from convscope.models import build
+    from convscope.predicting.onnx_file import FORMAT_VERSION
     from convscope.shipping import onnx as graphs
 
     path = folder / "slower.onnx"
     if not path.exists():
         info = json.loads((run_of(folder) / "model.json").read_text())
-        network = build(
-            "preact_resnet20", num_classes=10, in_channels=1, image_size=(28, 28)
-        ).eval()
-        info["architecture"]["name"] = "preact_resnet20"
+        network = build("resnet18_small", num_classes=10, in_channels=1, image_size=(28, 28)).eval()
+        info["architecture"]["name"] = "resnet18_small"
         columns = of_model(info)
-        model = graphs.graph_of(network, columns, dict.fromkeys(columns.targets, 1.0))
-        graphs.describe(model, columns, info, "")
+        model = graphs.graph_of(network, columns, {main_target(columns): 1.0})
+        graphs.describe(model, {"format_version": FORMAT_VERSION, "model": info, "card": ""})
         path.write_bytes(model.SerializeToString())
     return path
 
@@ -360,9 +360,9 @@ def damaged(folder: Path, seed: int) -> bytes:
     draw = random.Random(seed)
     files = corpus(folder)
     data = bytearray(files[seed % len(files)].read_bytes())
-    for _ in range(draw.randint(1, 6)):
+    for _ in range(draw.randint(0, 3)):
         at = draw.randrange(len(data) + 1)
-        match draw.randrange(5):
+        match draw.randrange(6):
             case 0:
                 data[at : at + 1] = bytes([draw.randrange(256)])
             case 1:
@@ -373,6 +373,8 @@ def damaged(folder: Path, seed: int) -> bytes:
                 data[at : at + 4] = draw.choice([b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff"])
             case 4:
                 del data[at:]
+            case 5:
+                data += bytes(draw.randrange(256) for _ in range(40))
     return bytes(data)
 
 

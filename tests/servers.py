@@ -145,18 +145,28 @@ def running(folder: Path, limits: Limits | None = None, **more: Any) -> Iterator
         return predictor_of(network) if path.read_text() == "{}" else opened(path)
 
     service = Service(models, opener, limits or Limits(), **more)
-    with serving.listening("127.0.0.1", 0) as taken:
-        server = uvicorn.Server(serving.config(service))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
-        thread.start()
-        try:
-            deadline = time.monotonic() + 20
-            while not server.started and time.monotonic() < deadline:
-                time.sleep(0.01)
-            network.batches.clear()
-            yield Running(taken.getsockname()[1], server, network)
-        finally:
+    with serving.listening("127.0.0.1", 0) as taken, started(service, taken, network) as found:
+        network.batches.clear()
+        yield found
+        network.free.set()
+
+
+@contextlib.contextmanager
+def started(
+    service: Service, taken: socket.socket, network: Tags | None = None
+) -> Iterator[Running]:
+    """A server of a service, in a thread; it is ended in good order."""
+    server = uvicorn.Server(serving.config(service))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
+    thread.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield Running(taken.getsockname()[1], server, network or Tags())
+    finally:
+        if network is not None:
             network.free.set()
-            server.should_exit = True
-            thread.join(30)
-            assert not thread.is_alive()
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()

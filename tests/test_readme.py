@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import documents
 import pytest
@@ -43,11 +46,35 @@ def prepared(bars, workplace: Path) -> Path:
     return workplace
 
 
-def test_every_command_runs(prepared):
+@pytest.fixture
+def asked(monkeypatch) -> list[int]:
+    """The statuses of what is asked of a server, which is then stopped; what it exports first is
+    exported by this process, whose data are small."""
+    statuses: list[int] = []
+
+    def serve(service, taken, workers) -> None:
+        from servers import started
+
+        with started(service, taken) as server:
+            statuses.append(server.post("/predict", Path("digit.png").read_bytes()).status)
+
+    def run(command, **more) -> subprocess.CompletedProcess:
+        documents.command(shlex.join(["convscope", *command[3:]]))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("convscope.server.serving.serve", serve)
+    own = SimpleNamespace(run=run, DEVNULL=subprocess.DEVNULL)
+    monkeypatch.setattr("convscope.server.named.subprocess", own)
+    return statuses
+
+
+def test_every_command_runs(prepared, asked):
     assert len(COMMANDS) > 12
     for command in COMMANDS:
         quick = command.replace("--time-budget 10m", "--time-budget 8s")
+        quick = quick.replace("convscope serve", "convscope serve --port 0")
         documents.command(quick.replace("--abstain 0.01", "--abstain 0.2"))  # of 24 images
+    assert asked == [200]
     assert Path("runs/a/report.html").is_file() and Path("digits.png").is_file()
 
 

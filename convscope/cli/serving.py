@@ -29,7 +29,7 @@ def serve(
     batch: Annotated[int, typer.Option(help="Images computed at once at most.")] = 64,
     batch_ms: Annotated[
         float, typer.Option("--batch-ms", help="Milliseconds that a batch may take.")
-    ] = 50,
+    ] = 200,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A name by which clients know this server; repeatable."),

@@ -247,6 +247,6 @@ def _means(length: int, wanted: int) -> Floats:
 
 
 def _middle(masses: Floats) -> float:
-    """The centre of masses that lie at 0, 1, 2, ..., to a millionth: a half is one in whatever order
-    they are added."""
+    """The centre of masses that lie at 0, 1, 2, ..., to a millionth, so that a half is one in
+    whatever order they are added."""
     return round(float((masses * np.arange(len(masses))).sum() / max(masses.sum(), 1e-9)), 6)

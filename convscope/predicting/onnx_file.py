@@ -113,19 +113,22 @@ class OnnxFile:
         return max(1, min(256, MEMORY // largest_maps(_model(self.path, self.content))))
 
     def session(
-        self, threads: int | None = None, also: Sequence[str] = (), spinning: bool = True
+        self, threads: int | None = None, also: Sequence[str] = ()
     ) -> onnxruntime.InferenceSession:
         """The file in ONNX Runtime on the CPU; ``threads`` compute an operator, all cores if that
-        is None, and wait for the next one ``spinning``, which is sooner there and keeps the cores
-        from others; values that are ``also`` given are outputs, too. Raises BadArgument for a graph
-        that cannot be run."""
+        is None; values that are ``also`` given are outputs, too. Raises BadArgument for a graph
+        that cannot be run.
+
+        Threads sleep while they wait: spinning ones would take the cores from whoever else is at
+        work, for at most 4 % of a small network's time (``benchmarks/shipping.py threads``).
+        """
         need("onnxruntime")
         import onnxruntime as runtime
 
         options = runtime.SessionOptions()
         options.intra_op_num_threads = machine.cores() if threads is None else threads
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", f"{spinning:d}")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # an exception says it
         content = self.content
         if also:
@@ -185,7 +188,6 @@ class OnnxProvider:
 
     path: Path
     threads: int | None = None
-    spinning: bool = True
 
     @cached_property
     def file(self) -> OnnxFile:
@@ -195,7 +197,7 @@ class OnnxProvider:
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
         """The file in ONNX Runtime. Raises as :meth:`OnnxFile.session`."""
-        return self.file.session(self.threads, spinning=self.spinning)
+        return self.file.session(self.threads)
 
     def __call__(self, images: NDArray[np.uint8], emit: Emit = silent) -> NDArray[np.float32]:
         """Raw logits float32 [N,K] for uint8 [N,C,H,W] of the network's own size."""
@@ -207,22 +209,18 @@ class OnnxProvider:
         return np.concatenate(found)
 
     def __getstate__(self) -> dict[str, Any]:
-        path = Path(self.path).absolute()
-        return {"path": path, "threads": self.threads, "spinning": self.spinning}
+        return {"path": Path(self.path).absolute(), "threads": self.threads}
 
 
-def open_predictor(
-    path: str | Path, threads: int | None = None, spinning: bool = True
-) -> Predictor:
-    """The classifier that an ONNX file of ``convscope export`` is; ``threads`` and ``spinning`` as
-    for :meth:`OnnxFile.session`.
+def open_predictor(path: str | Path, threads: int | None = None) -> Predictor:
+    """The classifier that an ONNX file of ``convscope export`` is.
 
     Raises BadArgument as :meth:`OnnxFile.open`, and for a network of several inputs or targets.
 
     >>> open_predictor("runs/a/model.onnx").predict(["seven.png"])[0].label  # doctest: +SKIP
     '7'
     """
-    provider = OnnxProvider(Path(path), threads, spinning)
+    provider = OnnxProvider(Path(path), threads)
     file = provider.file
     if len(file.columns) > 2:
         rule = "has several inputs or targets, and this needs one image and one class"

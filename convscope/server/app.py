@@ -59,7 +59,7 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     hosts: tuple[str, ...] = ()
     batch: int = 64
-    bound: float = 0.05
+    bound: float = 0.2
     threads: int = 2
     page: Callable[[Path], str] | None = None
 

@@ -112,7 +112,7 @@ class Batcher:
         self,
         limits: Limits,
         batch: int = 64,
-        bound: float = 0.05,
+        bound: float = 0.2,
         threads: int = 2,
         observe: Callable[[str, int, float], None] = lambda model, images, seconds: None,
     ) -> None:

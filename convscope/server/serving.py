@@ -59,7 +59,7 @@ def service_of(
     *,
     hosts: Sequence[str] = (),
     batch: int = 64,
-    bound: float = 0.05,
+    bound: float = 0.2,
     threads: int | None = None,
     workers: int = 1,
 ) -> Service:
@@ -67,7 +67,7 @@ def service_of(
     else as many as each of the ``workers`` has cores. Raises BadArgument."""
     if threads is None:
         threads = max(1, machine.cores() // workers)
-    opener = functools.partial(open_predictor, threads=threads, spinning=False)
+    opener = functools.partial(open_predictor, threads=threads)
     for path in models.values():
         opener(path)
     return Service(models, opener, limits, tuple(hosts), batch, bound, page=_page)

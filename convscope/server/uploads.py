@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 from numpy.typing import NDArray
 
-from convscope.data.decode import head
+from convscope.data.decode import decode, head
 from convscope.data.digits import SMALLEST
 from convscope.errors import BadArgument, ImageError
 from convscope.predicting.inputs import Input
@@ -51,9 +51,7 @@ class Upload:
         problem: Exception | None = None
         for name, data in parts:
             try:
-                small = _shorter_side(data, name, self.limits) < SMALLEST
-                digits = False if small and self.digits is None else self.digits
-                found = self.model.predictor.inputs([data], self.invert, digits=digits)
+                found = self._inputs(data, name)
             except BadArgument as why:
                 raise Refusal(400, "argument", str(why)) from None
             except (ImageError, Refusal) as why:
@@ -71,6 +69,23 @@ class Upload:
             first = self.inputs[0]
             raise Refusal(422, "image", f"{first.name or 'the image'}: {first.error}")
         return np.stack(pixels)
+
+    def _inputs(self, data: bytes, name: str) -> list[Input]:
+        """What an image gives: the one preprocessing, without what the predictor does for lists of
+        anything; what may be a photograph of digits goes there."""
+        predictor = self.model.predictor
+        side = _shorter_side(data, name, self.limits)
+        if self.digits or (self.digits is None and side >= SMALLEST):
+            return predictor.inputs([data], self.invert, digits=self.digits)
+        pixels = decode(
+            data,
+            channels=predictor.channels,
+            size=predictor.size,
+            fit=predictor.fit,
+            invert=self.invert,
+            name=name or None,
+        )
+        return [Input(name, pixels)]
 
     def answer(self, computed: Computed, rows: slice) -> bytes:
         """JSON: of one image its prediction, of several a list ``results``; of a photograph of

@@ -136,7 +136,7 @@ async function take(file) {
       colorSpaceConversion: "none",
       premultiplyAlpha: "none",
     };
-    const bitmap = await createImageBitmap(file, options);
+    const bitmap = await createImageBitmap(file, options).catch(() => createImageBitmap(file));
     const smaller = Math.max(1, Math.ceil(Math.sqrt((bitmap.width * bitmap.height) / LARGEST)));
     const canvas = document.createElement("canvas");
     canvas.width = Math.max(1, Math.floor(bitmap.width / smaller));
@@ -183,7 +183,10 @@ function render() {
   element("undo").disabled = Boolean(picture) || !drawn;
   element("undo").hidden = !pad;
   element("invert").closest("label").hidden = !picture;
-  element("digit").hidden = !about.draws || picture !== null || !drawn;
+  const light =
+    answer && answer.pixels.reduce((sum, one) => sum + one, 0) > 127 * answer.pixels.length;
+  element("note").hidden = !about.draws || !(picture ? light : drawn);
+  element("note").textContent = say(picture ? "seen.light" : "seen.digit");
   document.body.classList.toggle("answered", answer !== null);
   const best = answer ? answer.p.indexOf(Math.max(...answer.p)) : -1;
   element("label").textContent = answer ? about.classes[best] : "";

@@ -79,7 +79,7 @@ def bomb(width: int, height: int) -> bytes:
 def test_an_image_that_claims_too_much_is_not_decoded(served, monkeypatch):
     server = served(pixels=40_000)
     assert server.post("/predict", image(9, (200, 200))).status == 200
-    monkeypatch.setattr("convscope.predicting.inputs.decode", None)  # it would be called in vain
+    monkeypatch.setattr("convscope.server.uploads.decode", None)  # it would be called in vain
     for data in (image(9, (200, 201)), bomb(12_000, 12_000)):
         found = server.post("/predict", data)
         assert (found.status, found.code) == (413, "pixels")

@@ -206,6 +206,19 @@ def test_an_image_is_dropped_and_pasted_and_a_bad_one_refused(opened: Opened) ->
     assert "cannot be read" in page.locator("#why").inner_text()
 
 
+def test_a_dark_digit_on_light_paper_is_told_from_mnists(opened: Opened) -> None:
+    paper = np.full((90, 90), 235, np.uint8)
+    paper[20:70, 42:48] = 30
+    out = io.BytesIO()
+    Image.fromarray(paper).save(out, "PNG")
+    page = opened()
+    show(page, "one.png", out.getvalue(), "image/png")
+    assert "swap dark and light" in page.locator("#note").inner_text()
+    page.check("#invert")
+    settle(page)
+    assert not page.locator("#note").is_visible() and read(page)[0] == "1"
+
+
 def test_it_is_drawn_on_with_keys_and_strokes_are_taken_back(opened: Opened) -> None:
     page = opened()
     page.focus("#pad")
