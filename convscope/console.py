@@ -255,7 +255,8 @@ def predictions(found: Tally, shown: Sequence[Prediction]) -> None:
             print(f"{file}: {string_of(rows)}")
     if (count := sum(found.classes.values()) + found.failures) > len(shown):
         left_out = f", of which {len(shown):,} are shown (--show N, --csv FILE)" if shown else ""
-        out().print(f"{count:,} answers{left_out}", style="italic", markup=False)
+        said = f"{plural(count, 'answer')}{left_out}"
+        out().print(said, style="italic", markup=False)
         lines = [(name, n, found.unsure[name]) for name, n in found.classes.most_common()]
         lines += [("not read", found.failures, 0)] if found.failures else []
         table(("class", "images", "unsure"), lines)
