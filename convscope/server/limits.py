@@ -191,7 +191,7 @@ class _Exchange:
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
         elif self.closing and not message.get("more_body"):
             await self.sent({**message, "more_body": True})
-            await _drop(self.received, self.guard.limits.body)
+            await _drop(self.received, 2 * self.guard.limits.body - self.came)
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self.sent(message)
 

@@ -59,6 +59,7 @@ def test_a_form_has_an_answer_a_part(server):
         (image(), "multipart/form-data; boundary=a", 400, "multipart"),
         (b"--a--\r\n", "multipart/form-data; boundary=a", 400, "multipart"),
         (form(("a", b"x"))[0][:-4], form()[1], 400, "multipart"),
+        (form(("a", image()), ("b", image()))[0][:-40], form()[1], 400, "multipart"),
         (form(("a", b"x"), ("b", b""))[0], form()[1], 422, "image"),
         (
             b"--cut\r\nA" + b"a" * 10_000 + b": b\r\n\r\nx\r\n--cut--\r\n",

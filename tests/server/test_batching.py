@@ -4,6 +4,7 @@ are said."""
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,11 @@ def test_a_full_queue_says_so_at_once(served):
         v2 = server.post("/v2/models/tags/infer", b"{}")
         assert v2.status == 503 and v2.json["code"] == "queue"
         assert server.ask("GET", "/v2/health/live").status == 200
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as plug:
+            plug.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n"
+            )
+            assert plug.recv(12) == b"HTTP/1.1 503"  # before a body is there
         server.network.free.set()
         assert [one.result().json["top"][0]["label"] for one in waiting] == ["0", "1", "2", "3"]
     assert server.post("/predict", image()).status == 200

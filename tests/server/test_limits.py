@@ -40,8 +40,8 @@ def test_a_body_is_counted_however_it_is_sent(served, size, expected, chunked):
 
 def test_a_refusal_is_read_though_the_body_is_still_being_sent(served):
     """A connection that is cut while its client writes takes the answer with it."""
-    server = served(body=1_000_000)
-    for body in (padded(1_900_000), iter([padded(1_900_000)])):  # the second in chunks
+    server = served(body=8_000_000)
+    for body in (padded(15_000_000), iter([padded(15_000_000)])):  # the second in chunks
         found = server.post("/predict", body)
         assert (found.status, found.code) == (413, "body")
 
