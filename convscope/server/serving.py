@@ -32,11 +32,14 @@ BACKLOG = 2048  # connections that wait to be accepted
 def listening(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises BadArgument for a port that is in use or not ours to take, and
     a host that this machine does not have."""
+    if not 0 <= port < 65_536:
+        rule = "cannot be listened on: it must be from 0 to 65,535"
+        raise BadArgument("port", port, rule, "try 8000, or 0 for any that is free")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         taken = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as why:  # as for a port above 65,535
-        number = getattr(why, "errno", None) or 0
+    except OSError as why:
+        number = why.errno or 0
         said = os.strerror(number) if number > 0 else why
         if number < 0 or number == errno.EADDRNOTAVAIL:  # below 0 are those of names
             rule = f"is no address of this machine ({said})"
