@@ -107,7 +107,7 @@ def latency(run: str, pairs: int, calls: int) -> None:
             cs.train("mnist", model="cnn", epochs=1, out=place, look=False, emit=cs.silent)
         path = cs.export(place, out=Path(folder) / "model.onnx", emit=cs.silent).path
         ours = OnnxFile.open(path).session(threads=1)
-    network = store.load(RunFolder(place))
+        network = store.load(RunFolder(place))
     peer = bare(network)
     test = cs.open_data("mnist").splits["test"].images
     image = np.array(test[:1])
