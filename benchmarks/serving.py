@@ -23,6 +23,13 @@ slow        200 clients that send a byte a second, beside 8 normal ones: when th
 mutations   20,000 damaged copies of the files in CONVSCOPE_TEST_IMAGES: no crash, no 5xx, every
             refusal in JSON, and the verdict of `convscope predict` on the same files
 
+Two cores of an AMD EPYC (family 25, model 17), 2026-11-30, quiet: memory 0.211x (125 MB), drift 4.2
+MB; throughput 0.38x (3,300 a second against 8,738; 0.63x with both cores busy, where the load's own
+share counts less); batching 1.50x (1.46 to 1.53), none of 20,000 swapped, difference 0; overload
+goodput 71 % (ten times the peak is 2,280 requests a second, whose sender shares the two cores), a
+refusal in 7.3 ms, health in 12.6 ms; slow clients cut off after 10 s, 1.01x; mutations: 13,930
+refused, 6,070 answered, no crash, no 5xx, no other verdict.
+
 Prints a line a figure; writes benchmarks/results/serving.json. --quick takes a tenth of it all.
 """
 

@@ -11,21 +11,21 @@ larger network on two threads and on one, which sleep or spin while they wait, f
 64. Two sides take turns of ``--calls``; what counts is the ratio of their medians, and of those the
 median over all pairs. Without ``--run`` a network is trained for an epoch.
 
-Two cores of an AMD EPYC (family 25, model 17), 2026-11-30, beside other work (load 8), ours / peer:
+Two cores of an AMD EPYC (family 25, model 17), 2026-11-30, quiet, ours / peer:
 
 | | ours | peer | ratio |
 |---|---|---|---|
-| fits already / bare network on floats | 71 us | 67 us | 1.07 (1.06 to 1.07) |
-| 56 x 56, resized inside / bare network on floats | 85 us | 67 us | 1.28 (1.28 to 1.28) |
-| the same / Pillow, NumPy and the bare network | 85 us | 106 us | 0.80 |
+| fits already / bare network on floats | 71 us | 67 us | 1.06 (1.06 to 1.06) |
+| 56 x 56, resized inside / bare network on floats | 85 us | 66 us | 1.27 (1.27 to 1.28) |
+| the same / Pillow, NumPy and the bare network | 85 us | 107 us | 0.79 |
 | 56 x 40, resized, with a border / bare network on floats | 100 us | 67 us | 1.50 |
-| the same / Pillow, NumPy and the bare network | 100 us | 104 us | 0.96 |
-| fits already / eager PyTorch, inference_mode | 71 us | 338 us | 0.21 (0.21 to 0.22) |
+| the same / Pillow, NumPy and the bare network | 100 us | 104 us | 0.95 |
+| fits already / eager PyTorch, inference_mode | 71 us | 319 us | 0.22 (0.21 to 0.22) |
 
-Two threads against one, seven pairs, the same day and load: `cnn` 1.07 asleep and 1.03 spinning for
-one image, 1.02 and 1.01 for 64; `resnet18_small` 0.77 and 1.02 for one image, 0.72 and 0.65 for 64.
-Hence all cores by default, asleep while they wait: the small network loses little, the larger one
-gains, and other processes keep the cores.
+Two threads against one, seven pairs, the same day, at a load of 8: `cnn` 1.07 asleep and 1.03
+spinning for one image, 1.02 and 1.01 for 64; `resnet18_small` 0.77 and 1.02 for one image, 0.72 and
+0.65 for 64. Hence all cores by default, asleep while they wait: the small network loses little, the
+larger one gains, and other processes keep the cores.
 """
 
 from __future__ import annotations
