@@ -48,7 +48,8 @@ OTHERS = ("channels_last fused", "channels_last plain", "contiguous fused", "con
 def probe(network: str, precision: str) -> None:
     """Choose as training does; print what was chosen as one JSON line."""
     from convscope import machine
-    from convscope.api.arguments import given, opened, resolved
+    from convscope.api.arguments import given, resolved
+    from convscope.data.sources import of_recipe
     from convscope.job.prepare import prepare
     from convscope.job.tune import tune
 
@@ -57,7 +58,7 @@ def probe(network: str, precision: str) -> None:
     asked = resolved(*given(data, network, options), None, False)
     said: list[str] = []
     with machine.at_work(THREADS):
-        pack = opened(asked, lambda event: None)
+        pack = of_recipe(asked, lambda event: None)
         began = time.perf_counter()
         job = tune(prepare(asked, pack, lambda event: said.append(str(event))))
     train, origin = job.recipe.train, job.recipe.origin

@@ -75,6 +75,7 @@ def test_every_command_runs(prepared, asked):
     assert len(COMMANDS) > 12
     for command in COMMANDS:
         quick = command.replace("--time-budget 10m", "--time-budget 8s")
+        quick = quick.replace("--max-memory 2GB", "--max-memory 4GB")  # all tests in one process
         quick = quick.replace("convscope serve", "convscope serve --port 0")
         documents.command(quick.replace("--abstain 0.01", "--abstain 0.2"))  # of 24 images
     assert asked == [200]
