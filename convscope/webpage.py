@@ -18,6 +18,11 @@ def part(package: str, name: str) -> str:
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
+def theme() -> str:
+    """The colours of pages on light and dark, by names that styles go by."""
+    return part("convscope", "theme.css")
+
+
 def whole(
     title: str,
     style: str,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Sequence
-from importlib import resources
 
 import numpy as np
 from PIL import Image
@@ -32,8 +31,7 @@ SHORT = {  # words for links
 def audit_page(audit: Audit) -> str:
     """The whole page as HTML; the gravest comes first, and where the page has no room for more
     pictures, files are named alone."""
-    style = resources.files("convscope.report").joinpath("style.css").read_text(encoding="utf-8")
-    more = resources.files("convscope.report").joinpath("audit.css").read_text(encoding="utf-8")
+    styles = (webpage.part("convscope.report", name) for name in ("style.css", "audit.css"))
     pictures = _Pictures(audit.samples)
     found = {kind: one for kind, one in audit.findings.items() if one}
     parts = [
@@ -43,7 +41,7 @@ def audit_page(audit: Audit) -> str:
         parts.append(("classes", "Images by class", _classes(audit)))
     return webpage.whole(
         f"{audit.name} looked through · convscope",
-        style + more,
+        "".join([webpage.theme(), *styles]),
         f'<a class="skip" href="#{parts[0][0] if parts else "end"}">Skip to the findings</a>\n'
         f"{_headline(audit)}{sections(parts, SHORT)}"
         f'<footer id="end">Written by convscope data audit. No image file was changed. '

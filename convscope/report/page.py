@@ -55,7 +55,7 @@ def page(
     unseen: str = "",
 ) -> str:
     """The whole page as HTML."""
-    style = webpage.part("convscope.report", "style.css")
+    style = webpage.theme() + webpage.part("convscope.report", "style.css")
     seen = evidence(run, float(np.mean([row.p_predicted for row in rows])))
     found, wrong = findings(seen), class_findings(seen)
     confusion = Confusion(run, rows, images)

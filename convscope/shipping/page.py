@@ -78,7 +78,9 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
     body += f"<script>\n{_scripts(SHOWN)}</script>\n"
     allowed = ["worker-src blob:", *["connect-src 'self'"] * (answers == "server")]
     title = f"{name} on {data} · convscope"
-    return webpage.whole(title, _web("page.css"), body, scripts=True, allowed=allowed)
+    return webpage.whole(
+        title, webpage.theme() + _web("page.css"), body, scripts=True, allowed=allowed
+    )
 
 
 def figures(said: Mapping[str, Any], graph: Graph | None) -> dict[str, Any]:
