@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from convscope import run
-from convscope.events import Emit, Notice, silent
+from convscope.events import Emit, silent
 from convscope.predicting import onnx_file
 from convscope.predicting.prediction import Prediction
 from convscope.predicting.predictor import Predictor
@@ -34,14 +34,11 @@ def predictor_of(
             path, model=model, device=device, abstain=abstain, coverage=coverage, emit=emit
         )
     found = open_predictor(path, model=model, device=device, abstain=abstain, coverage=coverage)
-    bound = found.calibration.selective
-    if bound is None:
-        held = run.find(Path(path)).read_model()["data"].get("val", 0)
-        remedy = f"; find it with: convscope eval {path} --abstain 0.05"
-        remedy = remedy if held else ", which has no validation images"
-        emit(Notice(f"which answers are unsure is not known of this run{remedy}"))
-    elif bound.notice is not None:
-        emit(bound.notice)
+    held = run.find(Path(path)).read_model()["data"].get("val", 0)
+    remedy = f"; find it with: convscope eval {path} --abstain 0.05"
+    unknown = f"this run{remedy if held else ', which has no validation images'}"
+    if (notice := found.calibration.notice(unknown)) is not None:
+        emit(notice)
     return found
 
 

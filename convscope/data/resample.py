@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from convscope.data.resize import Box, Pixels
+from convscope.data.resize import Pixels
 from convscope.data.resize import resized as resized_by_pillow
 from convscope.kernels import compiled
 from convscope.kernels.resize import resize
 
 
-def resized(image: Image.Image, size: tuple[int, int], box: Box) -> Pixels:
+def resized(image: Image.Image, size: tuple[int, int]) -> Pixels:
     """What Pillow gives, and from Pillow itself where the image is grey or very large."""
-    pixels = _compiled(image, size, box) if available() else None
-    return resized_by_pillow(image, size, box) if pixels is None else pixels
+    pixels = _compiled(image, size) if available() else None
+    return resized_by_pillow(image, size) if pixels is None else pixels
 
 
 @functools.cache
@@ -32,15 +32,15 @@ def available() -> bool:
         return False
     random = np.random.default_rng(0)
     try:
-        for width, height, size, box in (
-            (67, 41, (24, 16), (0.0, 0.0, 67.0, 41.0)),
-            (31, 90, (40, 90), (0.0, 29.5, 31.0, 60.5)),
-            (64, 23, (17, 29), (25.21, 0.0, 38.79, 23.0)),
-            (50, 60, (40, 40), (0.0, 0.0, 50.0, 60.0)),  # a row more would begin with the columns
+        for width, height, size in (
+            (67, 41, (24, 16)),
+            (31, 90, (40, 90)),
+            (64, 23, (17, 29)),
+            (50, 60, (40, 40)),  # a row more would begin with the columns
         ):
             image = Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8))
-            pixels = _compiled(image, size, box)
-            if pixels is None or not np.array_equal(pixels, resized_by_pillow(image, size, box)):
+            pixels = _compiled(image, size)
+            if pixels is None or not np.array_equal(pixels, resized_by_pillow(image, size)):
                 return False
     except Exception:  # whatever a foreign compiler or loader may raise
         if os.environ.get("CONVSCOPE_KERNELS") == "strict":
@@ -49,14 +49,14 @@ def available() -> bool:
     return True
 
 
-def _compiled(image: Image.Image, size: tuple[int, int], box: Box) -> Pixels | None:
+def _compiled(image: Image.Image, size: tuple[int, int]) -> Pixels | None:
     """The resized image, or None where it is left to Pillow."""
     narrower, lower = image.width - size[0], image.height - size[1]
     if image.mode != "RGB" or lower > max(0, 2 * narrower):  # Pillow begins with the columns then
         return None
     if (place := _place(image)) is None:
         return None
-    pixels: Pixels = resize(place[0], image.size, size, box)
+    pixels: Pixels = resize(place[0], image.size, size)
     return pixels
 
 

@@ -10,14 +10,13 @@ from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 FITS = ("pad", "crop", "stretch")
-Box = tuple[float, float, float, float]  # left, top, right, bottom
-Resize = Callable[[Image.Image, tuple[int, int], Box], Pixels]
+Resize = Callable[[Image.Image, tuple[int, int]], Pixels]
 
 
-def resized(image: Image.Image, size: tuple[int, int], box: Box) -> Pixels:
-    """A part of an image of mode L or RGB as uint8 ``[C,H,W]`` of ``size`` (width, height):
-    bilinear with antialiasing."""
-    return _planes(image.resize(size, Image.Resampling.BILINEAR, box=box))
+def resized(image: Image.Image, size: tuple[int, int]) -> Pixels:
+    """An image of mode L or RGB as uint8 ``[C,H,W]`` of ``size`` (width, height): bilinear with
+    antialiasing."""
+    return _planes(image.resize(size, Image.Resampling.BILINEAR))
 
 
 def _planes(image: Image.Image) -> Pixels:
@@ -31,7 +30,7 @@ def fitted(image: Image.Image, size: tuple[int, int], fit: str, resize: Resize) 
     if image.size == size:
         return _planes(image)
     (width, height), (to_width, to_height) = image.size, size
-    inner, box = size, (0.0, 0.0, float(width), float(height))
+    inner = size
     if fit == "pad":
         scale = min(to_width / width, to_height / height)
         inner = max(1, round(width * scale)), max(1, round(height * scale))
@@ -40,8 +39,7 @@ def fitted(image: Image.Image, size: tuple[int, int], fit: str, resize: Resize) 
         shown = max(1, round(to_width / scale)), max(1, round(to_height / scale))
         left, top = (width - shown[0]) // 2, (height - shown[1]) // 2
         image = image.crop((left, top, left + shown[0], top + shown[1]))
-        box = (0.0, 0.0, float(shown[0]), float(shown[1]))
-    pixels = resize(image, inner, box)
+    pixels = resize(image, inner)
     if inner == size:
         return pixels
     left, top = (to_width - inner[0]) // 2, (to_height - inner[1]) // 2

@@ -16,6 +16,7 @@ from convscope.evaluation import metrics, selective
 from convscope.evaluation.ood import OutOfDistribution, detector
 from convscope.evaluation.scaling import Scaling, scale
 from convscope.evaluation.selective import Selective
+from convscope.events import Notice
 from convscope.formatting import plural
 
 if TYPE_CHECKING:
@@ -96,6 +97,13 @@ class Calibration:
         right = np.argmax(logits, axis=1) == labels
         found = selective.select(self.answers(logits).confidence, right, error, asked)
         return replace(self, selective=found)
+
+    def notice(self, unknown: str) -> Notice | None:
+        """What is to be told before answers are: that it is ``unknown`` which of them are unsure,
+        or what the bound on their errors says of itself."""
+        if self.selective is None:
+            return Notice(f"which answers are unsure is not known of {unknown}")
+        return self.selective.notice
 
     def measure(self, logits: Logits, labels: Labels) -> dict[str, Any]:
         """What ``metrics.json`` says of it on a split: the cross-entropy after the temperature; how

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.kernels import compiled
-from convscope.kernels.compiled import carray, floats, octets, words
+from convscope.kernels.compiled import carray, octets, words
 from convscope.kernels.toolchain import cgutils, intrinsic, ir, njit, types
 
 BITS = 22  # of a weight, behind the point
@@ -24,28 +24,24 @@ HALF = 1 << (BITS - 1)
 ROWS = 4  # mixed at once: a vector of as many pixels, each of four bytes
 
 
-def resize(
-    source: int, sizes: tuple[int, int], size: tuple[int, int], box: tuple[float, ...]
-) -> NDArray[np.uint8]:
-    """The part ``box`` (left, top, right, bottom) of an image of ``sizes`` (width, height), whose
-    pixels of four bytes are at the address ``source``, as ``[3,H,W]`` of ``size`` (width, height).
-    """
+def resize(source: int, sizes: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """An image of ``sizes`` (width, height), whose pixels of four bytes are at the address
+    ``source``, as ``[3,H,W]`` of ``size`` (width, height)."""
     w, h = size
-    sides = np.array(box, np.float32)  # Pillow takes them so
-    across, down = taps(sides[2] - sides[0], w), taps(sides[3] - sides[1], h)
+    across, down = (taps(*sides) for sides in zip(sizes, size, strict=True))
     kept = (down // ROWS + 2) * ROWS  # rows that are needed again, and those that are made next
     numbers = 2 * (w + h)  # int64: where the weights of a pixel begin, and how many they are
     room = np.empty(8 * numbers + 4 * (w * across + h * down + 4 * w) + kept * 4 * w, np.uint8)
     out = np.empty((3, h, w), np.uint8)
-    addresses = (a.__array_interface__["data"][0] for a in (sides, out, room))
-    table = (ctypes.c_int64 * 10)(source, *addresses, *sizes, w, h, across, down)
+    addresses = (a.__array_interface__["data"][0] for a in (out, room))
+    table = (ctypes.c_int64 * 9)(source, *addresses, *sizes, w, h, across, down)
     _code()(table)
     return out
 
 
-def taps(length: np.float32, size: int) -> int:
+def taps(length: int, size: int) -> int:
     """How many pixels one of ``size`` new ones is made of, at most, along so many old ones."""
-    return int(np.ceil(max(np.float64(length) / size, 1.0))) * 2 + 1
+    return int(np.ceil(max(length / size, 1.0))) * 2 + 1
 
 
 @functools.cache
@@ -58,20 +54,20 @@ def _code() -> Callable[[Any], None]:
 
 
 def _resize(p):
-    """The address of the image, sides float32 [4], out uint8 [3,h,w], room; width, height, w, h,
-    the most taps across and down -> out."""
-    a = carray(p, (10,))
-    width, height, w, h, across, down = a[4], a[5], a[6], a[7], a[8], a[9]
-    source, sides, out, pitch, line = a[0], floats(a[1]), octets(a[2]), 4 * width, 4 * w
-    x0 = words(a[3])
-    xn, y0, yn = words(a[3] + 8 * w), words(a[3] + 16 * w), words(a[3] + 8 * (2 * w + h))
-    weights = a[3] + 16 * (w + h)
+    """The address of the image, out uint8 [3,h,w], room; width, height, w, h, the most taps across
+    and down -> out."""
+    a = carray(p, (9,))
+    width, height, w, h, across, down = a[3], a[4], a[5], a[6], a[7], a[8]
+    source, out, pitch, line = a[0], octets(a[1]), 4 * width, 4 * w
+    x0 = words(a[2])
+    xn, y0, yn = words(a[2] + 8 * w), words(a[2] + 16 * w), words(a[2] + 8 * (2 * w + h))
+    weights = a[2] + 16 * (w + h)
     columns = weights + 4 * w * across  # the address of their weights
     totals = columns + 4 * h * down
     rows, total = totals + 4 * line, integers(totals)
     kept = (down // ROWS + 2) * ROWS
-    _weigh(width, sides[0], sides[2], w, across, x0, xn, integers(weights))
-    _weigh(height, sides[1], sides[3], h, down, y0, yn, integers(columns))
+    _weigh(width, w, across, x0, xn, integers(weights))
+    _weigh(height, h, down, y0, yn, integers(columns))
     begin, end = y0[0], y0[h - 1] + yn[h - 1]
     made = begin
     for y in range(h):
@@ -102,13 +98,13 @@ def _resize(p):
             out[2 * plane + o + x] = np.uint8(total[4 * x + 2] >> BITS)
 
 
-def _weigh(size, begin, end, n, most, first, count, weights):
+def _weigh(size, n, most, first, count, weights):
     """Of which of ``size`` pixels each of ``n`` new ones is made, and their weights int32
     [n,most]."""
-    scale = np.float64(end - begin) / n
+    scale = np.float64(size) / n
     spread = max(scale, 1.0)
     for i in range(n):
-        center = begin + (i + 0.5) * scale
+        center = (i + 0.5) * scale
         low = max(np.int64(center - spread + 0.5), 0)
         high = min(np.int64(center + spread + 0.5), size)
         total = 0.0

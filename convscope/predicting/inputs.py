@@ -51,25 +51,6 @@ class Named(NamedTuple):
     source: Any
 
 
-def inputs_of(
-    images: NDArray[np.uint8] | Iterable[Any],
-    channels: int,
-    size: tuple[int, int],
-    fit: str,
-    invert: bool = False,
-    emit: Emit = silent,
-    digits: bool | None = False,
-) -> list[Input]:
-    """All that :func:`stream` gives, image by image. Reports Progress in images.
-
-    >>> [one] = inputs_of([Image.new("L", (8, 8), 9)], channels=1, size=(2, 2), fit="pad")
-    >>> one.name, one.pixels.tolist()
-    ('0', [[[9, 9], [9, 9]]])
-    """
-    read = stream(images, channels, size, fit, invert, emit, digits)
-    return collected(read, count(images), emit)
-
-
 def collected(read: Iterable[list[Input]], total: int | None, emit: Emit) -> list[Input]:
     """All inputs of what is read."""
     found: list[Input] = []
@@ -97,6 +78,10 @@ def stream(
     gives an input a digit, see :func:`~convscope.data.digits.read_photo`; where that is None, what
     is like one is, and a Notice says so at the end. Raises BadArgument at once for an array of
     another shape.
+
+    >>> [[one]] = stream([Image.new("L", (8, 8), 9)], channels=1, size=(2, 2), fit="pad")
+    >>> one.name, one.pixels.tolist()
+    ('0', [[[9, 9], [9, 9]]])
     """
     if isinstance(images, np.ndarray):
         return ([one] for one in _of_array(images, (channels, *size), invert))

@@ -20,7 +20,7 @@ from convscope import machine, run
 from convscope.data import columns as typed
 from convscope.data.columns import Array, Columns, Image, Number
 from convscope.errors import BadArgument, RunError
-from convscope.events import Emit, Notice, Progress, silent
+from convscope.events import Emit, Progress, silent
 from convscope.predicting.predictor import Predictor
 from convscope.predicting.records import RecordPredictor
 
@@ -271,11 +271,8 @@ def predictor_of(
     outputs = OnnxOutputs(Path(path))
     several = len(outputs.file.columns) > 2
     found = RecordPredictor.of(outputs.file.model, outputs) if several else open_predictor(path)
-    bound = found.calibration.selective
-    if bound is None:
-        emit(Notice("which answers are unsure is not known of this file; export the run again"))
-    elif bound.notice is not None:
-        emit(bound.notice)
+    if (notice := found.calibration.notice("this file; export the run again")) is not None:
+        emit(notice)
     return found
 
 

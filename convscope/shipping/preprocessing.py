@@ -35,10 +35,14 @@ _STRETCH = f"""
     resized = Cast<to=2>(levels)
 """
 
-_CROP = f"""
+_SCALES = """
     given_sides = Cast<to=11>(given)
     wanted_sides = Cast<to=11>(wanted)
     scales = Div(wanted_sides, given_sides)
+"""
+
+_CROP = f"""
+    {_SCALES}
     scale = ReduceMax<keepdims=1>(scales)
     shown_sides = Div(wanted_sides, scale)
     shown_rounded = Round(shown_sides)
@@ -56,9 +60,7 @@ _CROP = f"""
 """
 
 _PAD = f"""
-    given_sides = Cast<to=11>(given)
-    wanted_sides = Cast<to=11>(wanted)
-    scales = Div(wanted_sides, given_sides)
+    {_SCALES}
     scale = ReduceMin<keepdims=1>(scales)
     inner_sides = Mul(given_sides, scale)
     inner_rounded = Round(inner_sides)

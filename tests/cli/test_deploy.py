@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from missing import missing
 from servers import image, running
 
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
@@ -36,7 +37,7 @@ def test_the_options_of_the_server_are_there(run):
 @pytest.mark.slow
 def test_nginx_stands_in_front(tmp_path):
     """Last run: 2026-11-30, nginx 1.22.1: passed."""
-    nginx = shutil.which("nginx") or pytest.skip("needs nginx")
+    nginx = shutil.which("nginx") or missing("nginx, to stand in front of the server")
     with running(tmp_path) as server, socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
         free.close()

@@ -79,9 +79,9 @@ def test_the_pack_is_the_same_with_the_compiled_resize(tmp_path, monkeypatch):
     plain, _ = opened(root, size=(16, 16))
     used: list[tuple[int, int]] = []
 
-    def resized(image, size, box):
+    def resized(image, size):
         used.append(image.size)
-        return real(image, size, box)
+        return real(image, size)
 
     real = resample.resized
     monkeypatch.setattr(resample, "resized", resized)

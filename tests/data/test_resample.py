@@ -31,26 +31,20 @@ def test_it_is_there_where_kernels_are():
 
 
 sides = st.integers(1, 150)
-parts = st.tuples(st.floats(0, 1), st.floats(0, 1))
 
 
 @needs_it
 @settings(max_examples=400, deadline=None)
-@given(sides, sides, sides, sides, parts, parts, st.booleans())
-def test_every_pixel_is_pillows(width, height, to_width, to_height, across, down, whole):
+@given(sides, sides, sides, sides)
+def test_every_pixel_is_pillows(width, height, to_width, to_height):
     image, size = noise(width, height), (to_width, to_height)
-    left, right = (width * part for part in sorted(across))
-    top, bottom = (height * part for part in sorted(down))
-    box = (left, top, right, bottom)
-    if whole or right - left < 1e-3 or bottom - top < 1e-3:
-        box = (0.0, 0.0, float(width), float(height))
-    assert np.array_equal(resample.resized(image, size, box), resize.resized(image, size, box))
+    assert np.array_equal(resample.resized(image, size), resize.resized(image, size))
 
 
 @needs_it
 @pytest.mark.parametrize("value", [0, 255])
 def test_black_and_white_do_not_run_over(value):
-    pixels = resample.resized(Image.new("RGB", (333, 251), (value,) * 3), (7, 11), (0, 0, 333, 251))
+    pixels = resample.resized(Image.new("RGB", (333, 251), (value,) * 3), (7, 11))
     assert pixels.shape == (3, 11, 7) and (pixels == value).all()
 
 
@@ -78,12 +72,11 @@ def test_decode_is_the_same_with_it(fit):
 def test_what_is_left_to_pillow(monkeypatch, image, size):
     expected = image.resize(size, Image.Resampling.BILINEAR)
     monkeypatch.setattr(resample, "resize", lambda *_: pytest.fail("was resized here"))
-    box = (0.0, 0.0, float(image.width), float(image.height))
-    found = resample.resized(image, size, box)
+    found = resample.resized(image, size)
     assert np.array_equal(found.transpose(1, 2, 0).squeeze(), np.asarray(expected))
     if image.mode == "RGB" and image.width < 2500:
         with pytest.raises(pytest.fail.Exception):
-            resample.resized(image, (size[0], size[1] + 1), box)
+            resample.resized(image, (size[0], size[1] + 1))
 
 
 @needs_it
@@ -103,6 +96,5 @@ def test_it_stands_back(monkeypatch, asked_anew, reason):
         kernel._code.cache_clear()
         monkeypatch.setattr(kernel.compiled, "code", broken)
     assert not resample.available()
-    image, box = noise(90, 60), (0.0, 0.0, 90.0, 60.0)
-    found = resample.resized(image, (30, 20), box)
-    assert np.array_equal(found, resize.resized(image, (30, 20), box))
+    image = noise(90, 60)
+    assert np.array_equal(resample.resized(image, (30, 20)), resize.resized(image, (30, 20)))

@@ -16,10 +16,16 @@ from convscope.data.decode import decode
 from convscope.errors import BadArgument
 from convscope.events import Notice, Progress
 from convscope.predicting import inputs
-from convscope.predicting.inputs import Input, inputs_of
+from convscope.predicting.inputs import Input
 
 RANDOM = np.random.default_rng(3)
 IMAGE = Image.fromarray(RANDOM.integers(0, 256, (9, 14, 3), np.uint8))
+
+
+def inputs_of(images, *options, emit=lambda event: None, **named) -> list[Input]:
+    """All that is read of images."""
+    read = inputs.stream(images, *options, emit=emit, **named)
+    return inputs.collected(read, inputs.count(images), emit)
 
 
 def encoded() -> bytes:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from convscope.errors import BadArgument, DataError, ImageError
 from convscope.predicting import tables
-from convscope.predicting.inputs import inputs_of
+from convscope.predicting.inputs import stream
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -61,7 +61,8 @@ def test_a_parquet_table_is_read_in_parts(photos):
 
 def test_rows_are_inputs_among_others(photos):
     (photos / "list.csv").write_text("file\none.png\n3.png,x\n")  # a cell too many
-    found = inputs_of([photos / "list.csv", photos / "in"], 1, (2, 2), "pad")
+    read = stream([photos / "list.csv", photos / "in"], 1, (2, 2), "pad")
+    found = [one for some in read for one in some]
     assert [one.name for one in found] == ["one.png", "3.png", str(photos / "in" / "two.jpg")]
     assert np.unique(found[0].pixels).tolist() == [10]
     assert found[1].error == "has 2 cells where the header has 1; write as many, in quotes where " \

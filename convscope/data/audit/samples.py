@@ -88,6 +88,5 @@ def shrunk(images: Images, side: int, *, grey: bool = False) -> Images:
         pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
         picture = Image.fromarray(pixels)
         picture = picture.convert("L") if grey and picture.mode != "L" else picture
-        box = (0.0, 0.0, float(picture.width), float(picture.height))
-        found[row] = resized(picture, (side, side), box)
+        found[row] = resized(picture, (side, side))
     return found
