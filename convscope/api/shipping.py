@@ -135,8 +135,9 @@ def _free(target: Path, force: bool) -> Path:
     folder never does."""
     if target.is_dir():
         raise BadArgument("out", target, "is a folder that is there already", "name a new one")
-    files.fresh(golden.path_of(target), force)
-    return files.fresh(target, force)
+    for one in (target, golden.path_of(target)):
+        files.fresh(one, force)
+    return target
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from convscope.data import decode
 from convscope.errors import ConvscopeError
 from convscope.predicting.predictor import Predictor
 from convscope.server import protocol
-from convscope.server.batching import Batcher
+from convscope.server.batching import BATCH, BOUND, Batcher
 from convscope.server.limits import App, Guard, Limits, Receive, Refusal, Scope, Send
 from convscope.server.metrics import TYPE, Metrics
 from convscope.server.repository import Repository
@@ -57,8 +57,8 @@ class Service:
     opener: Callable[[Path], Predictor]
     limits: Limits = field(default_factory=Limits)
     hosts: tuple[str, ...] = ()
-    batch: int = 64
-    bound: float = 0.2
+    batch: int = BATCH
+    bound: float = BOUND
     threads: int = 2
     page: Callable[[Path], str] | None = None
     release: str = "0"

@@ -21,6 +21,7 @@ from convscope.predicting.prediction import Prediction
 from convscope.predicting.predictor import Predictor
 from convscope.server.limits import Limits, Refusal, busy
 
+BATCH, BOUND = 64, 0.2  # images at once, and the seconds that they may take
 FEW, SMALL = 16, 262_144  # requests, and bytes, that a thread is handed at once
 NOTHING = np.empty(0, np.uint8)
 
@@ -111,8 +112,8 @@ class Batcher:
     def __init__(
         self,
         limits: Limits,
-        batch: int = 64,
-        bound: float = 0.2,
+        batch: int = BATCH,
+        bound: float = BOUND,
         threads: int = 2,
         observe: Callable[[str, int, float], None] = lambda model, images, seconds: None,
     ) -> None:

@@ -22,6 +22,7 @@ from convscope import machine
 from convscope.errors import BadArgument, Interrupted
 from convscope.predicting.onnx_file import open_predictor
 from convscope.server.app import Service
+from convscope.server.batching import BATCH, BOUND
 from convscope.server.connection import Connection
 from convscope.server.limits import Limits
 from convscope.server.metrics import SHARED
@@ -61,8 +62,8 @@ def service_of(
     limits: Limits,
     *,
     hosts: Sequence[str] = (),
-    batch: int = 64,
-    bound: float = 0.2,
+    batch: int = BATCH,
+    bound: float = BOUND,
     threads: int | None = None,
     workers: int = 1,
     release: str = "0",

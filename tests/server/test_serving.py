@@ -4,6 +4,7 @@ those of `convscope predict`."""
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import re
@@ -24,9 +25,12 @@ from PIL import Image
 from quick import convscope, python
 from servers import Tags, image, running
 
+from convscope.cli import serving as serving_cli
 from convscope.errors import BadArgument, ImageError
 from convscope.predicting.onnx_file import open_predictor
 from convscope.server import serving
+from convscope.server.batching import BATCH, BOUND
+from convscope.server.limits import Limits
 from convscope.server.named import models_of
 
 
@@ -163,6 +167,23 @@ def test_what_was_begun_is_answered_before_the_end(tmp_path):
         for thread in asking:
             thread.join()
     assert sorted(int(one.json["top"][0]["label"]) for one in answers) == list(range(50))
+
+
+def test_the_command_line_has_the_defaults_of_the_service():
+    """Which it cannot read there: they need what only the server needs."""
+    given = {
+        name: one.default for name, one in inspect.signature(serving_cli.serve).parameters.items()
+    }
+    assert (given["batch"], given["batch_ms"] / 1000) == (BATCH, BOUND)
+    limits = Limits(
+        body=int(given["max_mb"] * 1e6),
+        pixels=int(given["max_mp"] * 1e6),
+        queue=given["queue"],
+        connections=given["connections"],
+        to_send=given["send_seconds"],
+        to_answer=given["answer_seconds"],
+    )
+    assert limits == Limits()
 
 
 def test_a_port_in_use_is_said_plainly(run):
