@@ -65,7 +65,7 @@ async function served(pixels) {
   const answer = await fetch(address, { method: "POST", headers, body });
   const said = await answer.json().catch(() => ({}));
   if (!answer.ok)
-    throw new Error(say("failed.server", { why: said.message ?? `HTTP ${answer.status}` }));
+    throw new Error(say("failed.server", { why: said.error?.message ?? `HTTP ${answer.status}` }));
   const p = new Map(said.top.map((one) => [one.label, one.p]));
   return {
     p: about.classes.map((name) => p.get(name) ?? 0),

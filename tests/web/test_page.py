@@ -19,6 +19,7 @@ from PIL import Image
 from convscope import trained, webpage
 from convscope.data.decode import decode
 from convscope.predicting.onnx_file import OnnxFile, open_predictor
+from convscope.server.limits import Refusal
 from convscope.shipping.page import LANGUAGES, SHOWN, page_of
 
 if TYPE_CHECKING:
@@ -325,7 +326,7 @@ def test_a_server_may_answer_instead(browser: Any, shipped: Any) -> None:
     sent = decode(posted[-1].post_data_buffer, channels=1, size=(28, 28))
     assert (sent == seen(page)).all()
     page.unroute("http://page.test/predict*")
-    refused = {"code": "busy", "message": "too many requests"}
+    refused = json.loads(Refusal(503, "queue", "too many requests").body())
     page.route("http://page.test/predict*", lambda r: r.fulfill(status=503, json=refused))
     page.click("#clear")
     draw(page, DIGITS[1])
