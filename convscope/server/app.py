@@ -42,7 +42,10 @@ TEXT = {"type": "string"}
 MODEL = {"name": "model", "in": "query", "schema": TEXT, "description": "the first, if left out"}
 NAME = {"name": "name", "in": "path", "schema": TEXT, "required": True}
 VERSION = {"name": "version", "in": "path", "schema": TEXT, "required": True}
-PREDICT, INFER = "What a network says of an image, or of several", "Tensors of a tensor"
+PREDICT, INFER = (
+    "What a network says of an image, or of several",
+    "Probabilities and logits of a tensor of images",
+)
 V2 = "/v2/models/{name}"
 
 
