@@ -27,8 +27,7 @@ from convscope.shipping.page_graph import SERVE, Graph, graph_of
 
 MOST_MULTIPLY_ADDS = 100_000_000  # a pass then takes about a tenth of a second on a laptop
 MOST_BYTES = 20_000_000  # of weights
-ENGINE = ("tensors", "products", "network", "fit", "digit", "worker")  # what a worker runs
-SHOWN = ("answers", "words", "asking", "draw", "page")
+ENGINE, PAGE = "web/worker.js", "web/page.js"  # what a worker runs, what the page does
 LANGUAGES = ("en", "zh")
 
 Answers = Literal["page", "server"]
@@ -74,8 +73,9 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
     body = body.replace("@on@", html.escape(f"on {data}"))
     body += _data("about", "application/json", json.dumps(about, ensure_ascii=False))
     body += _data("weights", "text/plain", weights)
-    body += _data("engine", "text/plain", _scripts(ENGINE))
-    body += f"<script>\n{_scripts(SHOWN)}</script>\n"
+    engine, shown = (webpage.script("convscope", name) for name in (ENGINE, PAGE))
+    body += _data("engine", "text/plain", engine)
+    body += f"<script>\n{shown}</script>\n"
     allowed = ["worker-src blob:", *["connect-src 'self'"] * (answers == "server")]
     title = f"{name} on {data} · convscope"
     return webpage.whole(
@@ -148,10 +148,6 @@ def _small_enough(multiply_adds: int, size: int) -> None:
 
 def _web(name: str) -> str:
     return webpage.part("convscope", f"web/{name}")
-
-
-def _scripts(names: tuple[str, ...]) -> str:
-    return "".join(_web(f"{name}.js") for name in names)
 
 
 def _data(key: str, kind: str, text: str) -> str:

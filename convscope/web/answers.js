@@ -1,8 +1,6 @@
 // What the network says of an image, and what is to be said of that: convscope/evaluation's
 // temperature, threshold and score, in float64 as there.
 
-"use strict";
-
 /** Probabilities of logits over a temperature. */
 function softmaxOf(logits, temperature) {
   const heated = Array.from(logits, (logit) => logit / temperature);
@@ -22,7 +20,7 @@ const SCORES = {
 
 /** Probabilities; whether the image is unlike those of training, and whether the answer is unsure:
     null is what is not known. */
-function answersOf(logits, { temperature, ood, abstain }) {
+export function answersOf(logits, { temperature, ood, abstain }) {
   const p = softmaxOf(logits, temperature);
   const unlike = ood ? SCORES[ood.score](Array.from(logits)) < ood.threshold : null;
   const confidence = unlike ? -1 : Math.max(...p);

@@ -1,8 +1,9 @@
 // Whoever answers is asked here: the page's own worker, or the server that it came from.
 
-"use strict";
+import { about, element, say } from "./words.js";
+import { answersOf } from "./answers.js";
 
-const engine = starting();
+export const engine = starting();
 
 function starting() {
   const source = element("engine").textContent;
@@ -37,7 +38,7 @@ function starting() {
 }
 
 const { graph, channels, size, fit } = about;
-const started = engine("start", {
+export const started = engine("start", {
   graph,
   channels,
   size,
@@ -46,7 +47,7 @@ const started = engine("start", {
 });
 
 /** What the network says of what is `asked`: pixels, ink or an image; null of nothing. */
-async function look(asked) {
+export async function look(asked) {
   await started;
   const found = await engine("look", asked);
   if (!found.pixels) return null;
@@ -73,4 +74,19 @@ async function served(pixels) {
     unsure: said.unsure ?? null,
     milliseconds: performance.now() - began,
   };
+}
+
+/** Pixels of the network's own size on a canvas. */
+export function paintPixels(canvas, pixels) {
+  const [h, w] = about.size,
+    image = new ImageData(w, h),
+    area = w * h;
+  for (let i = 0; i < area; i++) {
+    for (let c = 0; c < 3; c++) {
+      image.data[4 * i + c] = pixels[i + (about.channels === 1 ? 0 : c * area)];
+    }
+    image.data[4 * i + 3] = 255;
+  }
+  [canvas.width, canvas.height] = [w, h];
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }

@@ -1,6 +1,6 @@
 // Ink -> a digit as MNIST has it: what `normalised` in convscope/data/digits.py does.
 
-"use strict";
+import { cropped, rounded } from "./fit.js";
 
 const SIZE = 28,
   BOX = 20; // pixels each way: of a digit's picture, and of the box that it fills
@@ -89,7 +89,7 @@ function meansOf(length, wanted) {
 }
 
 /** Ink, 0 or 1 [h, w], anywhere in a picture, as a digit of MNIST, uint8 [28, 28]; null without. */
-function digitOf(picture, width, height) {
+export function digitOf(picture, width, height) {
   const ink = boxOf(picture, width, height);
   if (!ink) return null;
   const long = Math.max(ink[2] - ink[0], ink[3] - ink[1]);

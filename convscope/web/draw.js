@@ -1,12 +1,10 @@
 // A canvas to draw on with mouse, pen, finger or keys.
 
-"use strict";
-
-const INK = 160; // pixels each way of the ink that the network is given
+export const INK = 160; // pixels each way of the ink that the network is given
 const PEN = 11; // how wide the pen is, of them
 const STEP = 5; // how far an arrow key moves the pen
 
-class Pad {
+export class Pad {
   /** Draw on `canvas`; `changed` is called whenever there is more or less ink. */
   constructor(canvas, changed) {
     this.canvas = canvas;

@@ -1,19 +1,17 @@
 // The one preprocessing: what convscope/data/decode.py and resize.py make of an image, to within a
 // level: opaque on white, grey by ITU-R 601 luma, fitted by Pillow's bilinear resize.
 
-"use strict";
-
 const BITS = 22; // of a weight, behind the point, as in Pillow's Resample.c
 
 /** Rounded as Python does: a half goes to the even neighbour. */
-function rounded(x) {
+export function rounded(x) {
   const low = Math.floor(x);
   if (x - low !== 0.5) return Math.round(x);
   return low % 2 ? low + 1 : low;
 }
 
 /** Planes [channels, height, width] of what a canvas gives: red, green, blue, alpha. */
-function planesOf(rgba, width, height, channels) {
+export function planesOf(rgba, width, height, channels) {
   const area = width * height,
     planes = new Uint8Array(channels * area),
     all = [0, 0, 0];
@@ -99,7 +97,7 @@ function edgeColour(planes, c, w, h) {
 }
 
 /** A part of planes [c, height, width]: h rows and w columns from `top` and `left` on. */
-function cropped(planes, c, width, height, left, top, w, h) {
+export function cropped(planes, c, width, height, left, top, w, h) {
   const out = new Uint8Array(c * w * h);
   for (let row = 0; row < c * h; row++) {
     const from = (Math.floor(row / h) * height + top + (row % h)) * width + left;
@@ -109,7 +107,7 @@ function cropped(planes, c, width, height, left, top, w, h) {
 }
 
 /** Planes [c, height, width] brought to [c, h, w]: pad, crop or stretch. */
-function fitted(planes, c, width, height, w, h, fit) {
+export function fitted(planes, c, width, height, w, h, fit) {
   if (width === w && height === h) return planes;
   if (fit === "stretch") return resized(planes, c, width, height, w, h);
   if (fit === "crop") {

@@ -1,7 +1,11 @@
 // A forward pass of an ONNX graph over typed arrays, one image at a time. Every value stays until the
 // next pass, so that it can be looked at by its name.
 
-"use strict";
+import {
+  broadcast, concat, erf, flatten, gather, once, padded, picked, placesOf, positive, product,
+  repeated, reshape, slice, split, squeeze, stridesOf, transpose, unsqueeze, values,
+} from "./tensors.js";
+import { conv, gemm, matmul, windows } from "./products.js";
 
 const each = (f) => (step, x) => {
   const y = values(step, x.shape),
@@ -272,7 +276,7 @@ const OPERATORS = {
   Concat: concat,
   Split: split,
   Slice: slice,
-  Pad: pad,
+  Pad: padded,
   Gather: gather,
   Transpose: transpose,
   Reshape: reshape,
@@ -296,7 +300,7 @@ const OPERATORS = {
 };
 
 /** A network, made of a graph as `page.py` writes it and of its weights, float32 in one piece. */
-class Network {
+export class Network {
   constructor(graph, weights) {
     this.graph = graph;
     this.values = new Map();

@@ -1,12 +1,17 @@
 // The page: what is drawn or shown goes to the network, what it says is shown.
 
-"use strict";
+import {
+  about, count, element, language, languageTag, percent, say, speakIn, turnLanguage,
+} from "./words.js";
+import { INK, Pad } from "./draw.js";
+import { engine, look, paintPixels, started } from "./asking.js";
+import { showTabs } from "./tabs.js";
 
 const MOST_BARS = 12; // classes up to so many stand in their order, of more the likeliest alone
 const LARGEST = 16_000_000; // pixels of a canvas that every browser has
 
 function speak() {
-  document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
+  document.documentElement.lang = languageTag();
   const [h, w] = about.size,
     server = about.answers === "server";
   const special = {
@@ -22,12 +27,7 @@ function speak() {
     }),
     footer: say("footer", { version: about.version }),
   };
-  for (const one of document.querySelectorAll("[data-say]")) {
-    one.textContent = special[one.dataset.say] ?? say(one.dataset.say);
-  }
-  for (const one of document.querySelectorAll("[data-label]")) {
-    one.setAttribute("aria-label", say(one.dataset.label));
-  }
+  speakIn(document, special);
   document.title = say("title", { network: about.name, data: about.data });
   element("what").textContent = say("card.what", {
     count: count(about.classes.length),
@@ -83,20 +83,6 @@ function facts() {
     [say("fact.unsure"), threshold && percent(threshold)],
     [say("fact.made"), figures.created?.slice(0, 10)],
   ].filter(([, value]) => value);
-}
-
-function paintPixels(canvas, pixels) {
-  const [h, w] = about.size,
-    image = new ImageData(w, h),
-    area = w * h;
-  for (let i = 0; i < area; i++) {
-    for (let c = 0; c < 3; c++) {
-      image.data[4 * i + c] = pixels[i + (about.channels === 1 ? 0 : c * area)];
-    }
-    image.data[4 * i + 3] = 255;
-  }
-  [canvas.width, canvas.height] = [w, h];
-  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 // what is shown to the network
@@ -275,15 +261,8 @@ for (const id of ["file", "camera"]) {
 element("clear").addEventListener("click", clear);
 element("undo").addEventListener("click", () => pad.undo());
 element("invert").addEventListener("change", ask);
-element("language").addEventListener("click", () => {
-  language = language === "en" ? "zh" : "en";
-  try {
-    localStorage.setItem("convscope-language", language);
-  } catch {
-    // as above
-  }
-  speak();
-});
+element("language").addEventListener("click", turnLanguage);
+document.addEventListener("convscope:language", speak);
 document.addEventListener("paste", (event) => take(event.clipboardData?.files[0]));
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -300,6 +279,7 @@ document.addEventListener("drop", (event) => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pad?.paint());
 
 speak();
+showTabs();
 started.catch((why) => {
   failure = say("failed", { why: why.message });
   render();

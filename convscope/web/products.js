@@ -1,9 +1,9 @@
 // Convolutions and products of matrices. Sums are float64.
 
-"use strict";
+import { broadcast, once, padded, placesOf, repeated, values } from "./tensors.js";
 
 /** Kernel, strides, dilations, pads before, and the size [h, w] that comes out. */
-function windows(step, [, , h, w], kernel) {
+export function windows(step, [, , h, w], kernel) {
   const {
     strides = [1, 1],
     dilations = [1, 1],
@@ -85,7 +85,7 @@ function convolution(step, x, W) {
   };
 }
 
-function conv(step, x, W, B) {
+export function conv(step, x, W, B) {
   const p = once(step, [x.shape], () => convolution(step, x, W));
   const [, c, h, w] = x.shape,
     { padded, panel, starts, offsets, k, per } = p;
@@ -152,7 +152,7 @@ function matrices(y, A, B, m, k, n, batches, transA, transB, alpha) {
   }
 }
 
-function gemm(step, A, B, C) {
+export function gemm(step, A, B, C) {
   const { transA = 0, transB = 0, alpha = 1, beta = 1 } = step.attributes;
   const m = A.shape[transA ? 1 : 0],
     k = A.shape[transA ? 0 : 1],
@@ -166,7 +166,7 @@ function gemm(step, A, B, C) {
   return [y];
 }
 
-function matmul(step, A, B) {
+export function matmul(step, A, B) {
   const a = A.shape.length === 1 ? [1, ...A.shape] : A.shape,
     b = B.shape.length === 1 ? [...B.shape, 1] : B.shape;
   const [m, k] = a.slice(-2),

@@ -1,13 +1,11 @@
 // Tensors { shape, data } and the operators that only move their numbers. What is no whole number is
 // float32; whole numbers (shapes, axes) are plain arrays.
 
-"use strict";
-
-const product = (numbers) => numbers.reduce((all, n) => all * n, 1);
-const positive = (axis, rank) => (axis < 0 ? axis + rank : axis);
+export const product = (numbers) => numbers.reduce((all, n) => all * n, 1);
+export const positive = (axis, rank) => (axis < 0 ? axis + rank : axis);
 
 /** How far apart neighbours along each axis lie. */
-function stridesOf(shape) {
+export function stridesOf(shape) {
   const strides = new Array(shape.length);
   for (let at = shape.length - 1, step = 1; at >= 0; at--) {
     strides[at] = step;
@@ -17,7 +15,7 @@ function stridesOf(shape) {
 }
 
 /** The places, in memory, of the elements that `shape` has with these strides from `start` on. */
-function placesOf(shape, strides, start = 0) {
+export function placesOf(shape, strides, start = 0) {
   let places = Int32Array.of(start);
   shape.forEach((length, axis) => {
     const next = new Int32Array(places.length * length);
@@ -30,7 +28,7 @@ function placesOf(shape, strides, start = 0) {
 }
 
 /** The shape that two have together: axes of length 1 are repeated. */
-function broadcast(a, b) {
+export function broadcast(a, b) {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, i) => {
     const [m, n] = [a[i - rank + a.length] ?? 1, b[i - rank + b.length] ?? 1];
@@ -40,7 +38,7 @@ function broadcast(a, b) {
 }
 
 /** Where the elements of a tensor of `shape` are that is repeated to `wanted`. */
-function repeated(shape, wanted) {
+export function repeated(shape, wanted) {
   const own = stridesOf(shape);
   const ahead = wanted.length - shape.length;
   const strides = wanted.map((_, i) => (i < ahead || shape[i - ahead] === 1 ? 0 : own[i - ahead]));
@@ -49,7 +47,7 @@ function repeated(shape, wanted) {
 
 /** The error function: its series near 0, the continued fraction of erfc beyond, in float64
     (Abramowitz and Stegun 7.1.6 and 7.1.14). */
-function erf(x) {
+export function erf(x) {
   const far = Math.abs(x);
   if (far < 2.5) {
     let term = x,
@@ -70,7 +68,7 @@ function erf(x) {
 // and its inputs, and gives a list of outputs.
 
 /** Values of a shape; the memory is that of the pass before. */
-function values(step, shape, at = 0) {
+export function values(step, shape, at = 0) {
   const size = product(shape);
   const kept = (step.kept ??= []);
   if (kept[at]?.length !== size) kept[at] = new Float32Array(size);
@@ -78,14 +76,14 @@ function values(step, shape, at = 0) {
 }
 
 /** What a step needs only once, as long as the shapes stay what they are. */
-function once(step, shapes, make) {
+export function once(step, shapes, make) {
   const key = shapes.join(";");
   if (step.key !== key) [step.key, step.plan] = [key, make()];
   return step.plan;
 }
 
 /** A tensor whose elements lie at these places of another. */
-function picked(step, x, shape, places, at = 0) {
+export function picked(step, x, shape, places, at = 0) {
   const y = values(step, shape, at);
   for (let i = 0; i < places.length; i++) y.data[i] = x.data[places[i]];
   return y;
@@ -93,7 +91,7 @@ function picked(step, x, shape, places, at = 0) {
 
 const seen = (x, shape) => [{ shape, data: x.data }]; // the same numbers, of another shape
 
-function pad(step, x, pads, value, axes) {
+export function padded(step, x, pads, value, axes) {
   const rank = x.shape.length,
     mode = step.attributes.mode ?? "constant",
     along = axes?.data ?? x.shape.map((_, i) => i);
@@ -125,7 +123,7 @@ function pad(step, x, pads, value, axes) {
   return [y];
 }
 
-function slice(step, x, starts, ends, axes, steps) {
+export function slice(step, x, starts, ends, axes, steps) {
   const shape = [...x.shape],
     strides = stridesOf(x.shape);
   let start = 0;
@@ -152,7 +150,7 @@ function slice(step, x, starts, ends, axes, steps) {
   ];
 }
 
-function split(step, x, sizes) {
+export function split(step, x, sizes) {
   const axis = positive(step.attributes.axis ?? 0, x.shape.length),
     strides = stridesOf(x.shape);
   const parts = sizes
@@ -171,7 +169,7 @@ function split(step, x, sizes) {
   });
 }
 
-function concat(step, ...all) {
+export function concat(step, ...all) {
   const axis = positive(step.attributes.axis, all[0].shape.length);
   const shape = all[0].shape.map((n, i) =>
     i === axis ? all.reduce((sum, one) => sum + one.shape[i], 0) : n,
@@ -187,7 +185,7 @@ function concat(step, ...all) {
   return [y];
 }
 
-function gather(step, x, indices) {
+export function gather(step, x, indices) {
   const axis = positive(step.attributes.axis ?? 0, x.shape.length),
     n = x.shape[axis];
   const [before, after] = [x.shape.slice(0, axis), x.shape.slice(axis + 1)],
@@ -202,7 +200,7 @@ function gather(step, x, indices) {
   return [picked(step, x, shape, places)];
 }
 
-function reshape(step, x, wanted) {
+export function reshape(step, x, wanted) {
   const zero = step.attributes.allowzero;
   const shape = wanted.data.map((n, i) => (n === 0 && !zero ? x.shape[i] : n));
   const known = product(shape.filter((n) => n !== -1));
@@ -212,7 +210,7 @@ function reshape(step, x, wanted) {
   );
 }
 
-const unsqueeze = (step, x, axes) => {
+export const unsqueeze = (step, x, axes) => {
   const rank = x.shape.length + axes.data.length,
     at = axes.data.map((axis) => positive(axis, rank)),
     rest = [...x.shape];
@@ -222,7 +220,7 @@ const unsqueeze = (step, x, axes) => {
   );
 };
 
-const squeeze = (step, x, axes) => {
+export const squeeze = (step, x, axes) => {
   const at = axes?.data.map((axis) => positive(axis, x.shape.length));
   return seen(
     x,
@@ -230,7 +228,7 @@ const squeeze = (step, x, axes) => {
   );
 };
 
-const transpose = (step, x) => {
+export const transpose = (step, x) => {
   const order = step.attributes.perm ?? x.shape.map((_, i) => i).reverse(),
     own = stridesOf(x.shape);
   const shape = order.map((axis) => x.shape[axis]);
@@ -249,7 +247,7 @@ const transpose = (step, x) => {
   ];
 };
 
-const flatten = (step, x) => {
+export const flatten = (step, x) => {
   const rows = product(x.shape.slice(0, positive(step.attributes.axis ?? 1, x.shape.length)));
   return seen(x, [rows, x.data.length / rows]);
 };

@@ -1,11 +1,9 @@
 // What the page is about, and its words in the language of whoever reads it.
 
-"use strict";
+export const about = JSON.parse(document.getElementById("about").textContent);
+export const element = (id) => document.getElementById(id);
 
-const about = JSON.parse(document.getElementById("about").textContent);
-const element = (id) => document.getElementById(id);
-
-let language = languageOf();
+export let language = languageOf();
 
 function languageOf() {
   let kept = null;
@@ -19,15 +17,40 @@ function languageOf() {
 }
 
 /** A text by its key in the language of the page, its {names} replaced. */
-function say(key, values = {}) {
+export function say(key, values = {}) {
   const text = about.words[language][key] ?? about.words.en[key] ?? "";
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 }
 
-const count = (n) => n.toLocaleString(language);
+export const count = (n) => n.toLocaleString(language);
 
 /** A probability, never as certain or impossible. */
-function percent(p) {
+export function percent(p) {
   if (p < 0.001) return "<0.1%";
   return p > 0.999 ? ">99.9%" : `${(100 * p).toFixed(1)}%`;
 }
+
+/** Put the words of the page's language where `data-say` and `data-label` ask for them, within `root`;
+    `special` has texts by their keys that stand for others, as those with values inside. */
+export function speakIn(root, special = {}) {
+  for (const one of root.querySelectorAll("[data-say]")) {
+    one.textContent = special[one.dataset.say] ?? say(one.dataset.say);
+  }
+  for (const one of root.querySelectorAll("[data-label]")) {
+    one.setAttribute("aria-label", say(one.dataset.label));
+  }
+}
+
+/** The other language from now on; whoever has words listens to `convscope:language`. */
+export function turnLanguage() {
+  language = language === "en" ? "zh" : "en";
+  try {
+    localStorage.setItem("convscope-language", language);
+  } catch {
+    // as above
+  }
+  document.documentElement.lang = languageTag();
+  document.dispatchEvent(new CustomEvent("convscope:language"));
+}
+
+export const languageTag = () => (language === "zh" ? "zh-Hans" : language);

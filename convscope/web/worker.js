@@ -1,7 +1,10 @@
 // The work behind the page: an image or ink is fitted, the network run. It is one function of
 // messages, in a worker where the browser gives one, else on the page's own thread.
 
-"use strict";
+import { fitted, planesOf } from "./fit.js";
+import { digitOf } from "./digit.js";
+import { product } from "./tensors.js";
+import { Network } from "./network.js";
 
 const HALVED = { parts: [8, 4, 2], kept: 3 }; // as decode.py has JPEG's own decoder halve a photo
 

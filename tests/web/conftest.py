@@ -85,7 +85,7 @@ def opened(browser: Browser, shipped: Shipped) -> Iterator[Callable[..., Page]]:
 def engine(browser: Browser) -> Iterator[Page]:
     """An empty page with the functions of the engine and of the answers."""
     page = browser.new_page()
-    for name in (*ENGINE, "answers"):
-        page.add_script_tag(content=webpage.part("convscope", f"web/{name}.js"))
+    for name in (ENGINE, "web/answers.js"):
+        page.add_script_tag(content=webpage.script("convscope", name))
     yield page
     page.close()

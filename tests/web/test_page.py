@@ -20,12 +20,13 @@ from convscope import trained, webpage
 from convscope.data.decode import decode
 from convscope.predicting.onnx_file import OnnxFile, open_predictor
 from convscope.server.limits import Refusal
-from convscope.shipping.page import LANGUAGES, SHOWN, page_of
+from convscope.shipping.page import LANGUAGES, page_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 Opened = Callable[..., "Page"]
+WEB = Path(webpage.__file__).parent / "web"
 
 
 def arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> list[Any]:
@@ -291,7 +292,7 @@ def test_every_word_is_there_in_both() -> None:
     words = {
         one: json.loads(webpage.part("convscope", f"web/words.{one}.json")) for one in LANGUAGES
     }
-    script = "".join(webpage.part("convscope", f"web/{name}.js") for name in SHOWN)
+    script = "".join(path.read_text() for path in sorted(WEB.glob("*.js")))
     body = webpage.part("convscope", "web/page.html")
     used = set(re.findall(r'say\(\s*"([\w.]+)"', script)) | set(
         re.findall(r'data-(?:say|label)="([\w.]+)"', body)
