@@ -3,19 +3,25 @@ of each for people to read."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import json
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, RedirectResponse, Response
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
+from convscope.errors import BadArgument
 from convscope.evaluation import compare as comparing
 from convscope.run import RunFolder
-from convscope.runs import PAGES, Listing, below
+from convscope.runs import FINISHED, PAGES, Listing, below
 from convscope.server.limits import Refusal
+from convscope.server.networks import Networks
+from convscope.server.studio_pages import TABS, waiting_page
 
 CHANGED = 50  # images that only one of two runs gets right, as many of each as are told
 KINDS = {
@@ -35,7 +41,14 @@ ALONE = (  # what a file of a run may do in a browser: show itself; it is no pag
 def router(root: Path) -> APIRouter:
     """The routes of the runs below a folder: ``/api/runs``, ``/api/compare``, ``/run``. Raises
     BadArgument."""
-    routes, listing = APIRouter(), Listing(root)
+    listing, networks = Listing(root), Networks()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(networks.close)
+
+    routes = APIRouter(lifespan=lifespan)
 
     def found(name: str) -> RunFolder:
         path = listing.find(name)
@@ -63,12 +76,36 @@ def router(root: Path) -> APIRouter:
             said[key] = said[key][:CHANGED]
         return _json(request, said)
 
-    @routes.get("/run/{path:path}", summary="The network of a run, or a file of it")
-    def file(path: str) -> Response:
+    @routes.get("/api/runs/{name:path}/network", summary="Whether a run's network has its page")
+    def network(name: str) -> dict[str, Any]:
+        return networks.state(found(name))
+
+    @routes.post("/api/runs/{name:path}/network", summary="Export a run's network for its page")
+    def export(name: str) -> dict[str, Any]:
+        return networks.export(found(name))
+
+    @routes.post("/run/{name:path}/predict", summary="What a run's network says of an image")
+    async def predict(request: Request, name: str) -> Response:
+        query, kind = request.scope["query_string"], request.headers.get("content-type", "")
+        body = await request.body()
+        said = await asyncio.to_thread(networks.answer, found(name), query, kind, body)
+        return Response(said, media_type="application/json")
+
+    @routes.get("/run/{path:path}", summary="The page of a run's network, or a file of the run")
+    def file(request: Request, path: str) -> Response:
         name, rest = _parted(listing, path)
         if rest is None:
             return RedirectResponse(f"{Path(name).name}/")  # what is beside it is named from there
-        return _file(found(name).path, rest)
+        if rest:
+            return _file(found(name).path, rest)
+        row = listing.row(name)
+        said = row.as_json() if row else {"name": name}
+        try:
+            page = networks.page(found(name), TABS) if said.get("state") == FINISHED else None
+        except BadArgument as why:
+            page, said = None, said | {"problem": str(why)}
+        page = page or waiting_page(said, request.app.version)
+        return HTMLResponse(page, headers={"Cache-Control": "no-cache"})
 
     return routes
 

@@ -6,7 +6,6 @@ takes PyTorch is done by processes of their own, the same that the command line 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from fastapi_offline import FastAPIOffline
 
-from convscope import webpage
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.runs import Listing
 from convscope.server import run_folders
@@ -35,15 +33,9 @@ from convscope.server.limits import (
     Send,
     other_site,
 )
+from convscope.server.studio_pages import page_of_tabs
 
-LANGUAGES = ("en", "zh")
-TABS = ("runs",)  # of the page, from left to right
-ROUTERS: tuple[Callable[[Path], APIRouter], ...] = (run_folders.router,)
-ALLOWED = (  # by the page: to ask its own server, to show its images and those of the camera
-    "connect-src 'self'",
-    "img-src 'self' data: blob:",
-    "worker-src blob:",
-)
+ROUTERS: tuple[Callable[[Path], APIRouter], ...] = (run_folders.router,)  # a tab's, of the root
 POLICY = b"content-security-policy"
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -96,25 +88,6 @@ def application(studio: Studio) -> App:
         app.include_router(router(studio.root))
     guarded = _of_this_site(app)
     return Guard(guarded, studio.limits, studio.hosts, lambda: False, lambda *counted: None)
-
-
-def page_of_tabs(release: str) -> str:
-    """The page at ``/``: all tabs in one file, which asks for nothing but ``/api`` and images."""
-    words = {
-        one: json.loads(webpage.part("convscope", f"web/words.{one}.json")) for one in LANGUAGES
-    }
-    about = {"version": release, "words": words}
-    said = json.dumps(about, ensure_ascii=False).replace("<", "\\u003c")
-    links = "".join(f'  <a href="#{tab}" data-say="tab.{tab}"></a>\n' for tab in TABS)
-    sections = "".join(f'  <section id="tab-{tab}" hidden></section>\n' for tab in TABS)
-    body = webpage.part("convscope", "web/studio.html")
-    body = body.replace("@links@", links).replace("@sections@", sections)
-    body += f'<script id="about" type="application/json">{said}</script>\n'
-    body += f"<script>\n{webpage.script('convscope', 'web/studio.js')}</script>\n"
-    style = "".join(webpage.part("convscope", f"web/{name}.css") for name in ("page", "runs"))
-    return webpage.whole(
-        "convscope studio", webpage.theme() + style, body, scripts=True, allowed=ALLOWED
-    )
 
 
 def _of_this_site(app: App) -> App:

@@ -20,7 +20,7 @@ from convscope import trained, webpage
 from convscope.data.decode import decode
 from convscope.predicting.onnx_file import OnnxFile, open_predictor
 from convscope.server.limits import Refusal
-from convscope.server.studio import TABS
+from convscope.server.studio_pages import TABS
 from convscope.shipping.page import LANGUAGES, page_of
 
 if TYPE_CHECKING:
