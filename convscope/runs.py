@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import re
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ OTHERS = frozenset({  # two of them make a folder without a recipe a run that ha
 ASIDE = ("sets",)  # folders of the root without runs: the images that the studio's classes have
 PAGES = ("report.html", "explain/index.html", "summary.html", "README.md")  # for people to read
 LOCKS = Path("/proc/locks")  # of Linux: which process holds which lock
+AGAIN = 10.0  # seconds until a lock is tried again, which is to hold it for a moment
 FINISHED, TRAINING, INTERRUPTED, DAMAGED = "finished", "training", "interrupted", "damaged"
 
 Held = Mapping[tuple[int, int, int], int]  # device and inode of a locked file -> the process
@@ -97,7 +99,7 @@ class Listing:
 
     root: Path
     kept: dict[Path, tuple[Any, ListedRun]] = field(default_factory=dict, repr=False)
-    free: dict[Path, int] = field(default_factory=dict, repr=False)  # locks that nobody held
+    free: dict[Path, float] = field(default_factory=dict, repr=False)  # when nobody held its lock
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
@@ -134,6 +136,7 @@ class Listing:
         place, stamp = RunFolder(path), _stamp(path)
         if path not in self.kept or self.kept[path][0] != stamp:
             self.kept[path] = stamp, _read(place, path.relative_to(self.root).as_posix())
+            self.free.pop(path, None)
         found = self.kept[path][1]
         if found.state != INTERRUPTED:
             return found
@@ -149,11 +152,11 @@ class Listing:
             key = os.major(lock.st_dev), os.minor(lock.st_dev), lock.st_ino
             if key in held:
                 return held[key]
-            if self.free.get(place.path) == lock.st_mtime_ns:
+            if time.monotonic() - self.free.get(place.path, -AGAIN) < AGAIN:
                 return None
-            if place.at_work():
+            if place.at_work():  # as by a process in another container
                 return 0
-            self.free[place.path] = place.lock.stat().st_mtime_ns  # whoever takes it changes that
+            self.free[place.path] = time.monotonic()
         except (OSError, AttributeError):  # no lock; no such numbers on this system
             pass
         return None

@@ -82,7 +82,12 @@ def _cells(one: ListedRun) -> tuple[object, ...]:
     interval = "-" if one.ci95 is None else f"{100 * low:.2f} to {100 * high:.2f}"
     balanced = " (balanced)" * (one.measure == "balanced_accuracy")
     seconds = "-" if one.seconds is None else measured_duration(one.seconds)
-    known = (one.name, Path(one.data).name or "-", one.network or "-", percent(one.accuracy) + balanced)
+    known = (
+        one.name,
+        Path(one.data).name or "-",
+        one.network or "-",
+        percent(one.accuracy) + balanced,
+    )
     parameters = "-" if one.parameters is None else one.parameters
     return (*known, interval, seconds, parameters, one.date[:10], _state(one))
 
