@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import re
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -100,6 +101,7 @@ class Listing:
     root: Path
     kept: dict[Path, tuple[Any, ListedRun]] = field(default_factory=dict, repr=False)
     free: dict[Path, float] = field(default_factory=dict, repr=False)  # when nobody held its lock
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
@@ -115,9 +117,10 @@ class Listing:
         if sort not in SORTS:
             raise BadArgument("sort", sort, "is nothing to sort by", nearest(sort, SORTS))
         places, held, key = list(folders(self.root)), _held(), SORTS[sort]
-        for path in self.kept.keys() - set(places):
-            del self.kept[path]
-        found = sorted((self._row(path, held) for path in places), key=SORTS["name"])
+        with self.lock:
+            for path in self.kept.keys() - set(places):
+                del self.kept[path]
+            found = sorted((self._row(path, held) for path in places), key=SORTS["name"])
         values = [(key(row), row) for row in found]
         there = sorted((pair for pair in values if pair[0] is not None), key=lambda pair: pair[0])
         return [row for _, row in there] + [row for value, row in values if value is None]
@@ -130,7 +133,8 @@ class Listing:
     def row(self, name: str) -> ListedRun | None:
         """The row of one run by its name; nothing where there is none."""
         path = self.find(name)
-        return None if path is None else self._row(path, _held())
+        with self.lock:
+            return None if path is None else self._row(path, _held())
 
     def _row(self, path: Path, held: Held) -> ListedRun:
         place, stamp = RunFolder(path), _stamp(path)

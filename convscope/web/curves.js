@@ -86,18 +86,19 @@ export class Curves {
     this.lines = lines;
     this.xs = [...new Set(lines.flatMap((line) => line.points.map(([x]) => x)))].sort((a, b) => a - b);
     if (!lines.length) {
-      this.svg.replaceChildren();
+      const none = { class: "tick", x: width / 2, y: height / 2, "text-anchor": "middle" };
+      this.svg.replaceChildren(curvePart("text", none, this.asked.none));
       return;
     }
     const values = lines.flatMap((line) => line.points.map(([, y]) => y)),
       yTicks = curveTicks(Math.min(...values), Math.max(...values)),
-      [first, last] = [this.asked.first ?? this.xs[0], this.xs.at(-1)],
+      [first, last] = [this.asked.first ?? this.xs[0], Math.max(this.asked.last ?? 0, this.xs.at(-1))],
       scale = (low, high, from, to) => (value) => from + (high > low ? (value - low) / (high - low) : 0.5) * (to - from);
     this.x = scale(first, last, box.left, box.right);
     this.y = scale(yTicks[0], yTicks.at(-1), box.bottom, box.top);
     this.box = box;
     this.svg.setAttribute("aria-valuemin", this.xs[0]);
-    this.svg.setAttribute("aria-valuemax", last);
+    this.svg.setAttribute("aria-valuemax", this.xs.at(-1));
     const parts = yTicks.flatMap((tick) => [
       curvePart("line", { class: "grid", x1: box.left, x2: box.right, y1: this.y(tick), y2: this.y(tick) }),
       curvePart("text", { class: "tick", x: box.left - 0.5 * rem, y: this.y(tick) + 0.3 * rem, "text-anchor": "end" }, format(tick, yTicks[1] - yTicks[0])),
@@ -139,7 +140,7 @@ export class Curves {
       this.marked.replaceChildren();
       return;
     }
-    const x = this.x(Math.min(this.at, this.xs.at(-1)));
+    const x = this.x(this.at);
     this.marked.replaceChildren(
       curvePart("line", { class: "mark", x1: x, x2: x, y1: this.box.top, y2: this.box.bottom }),
       ...this.lines.map((line) => this.#dot(line, nearestPoint(line.points, this.at))),

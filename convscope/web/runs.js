@@ -260,7 +260,7 @@ class Runs {
     const choice = (name, title, values, chosen, took) =>
       tagged("label", { class: name },
         tagged("span", {}, title),
-        tagged("select", { onchange: (event) => took(event.target.value) },
+        tagged("select", { "aria-label": title, onchange: (event) => took(event.target.value) },
           ...values.map(([value, text]) => tagged("option", { value, selected: value === chosen }, text))),
       );
     const filters = ["data", "network"].filter((name) => options[name].length > 1).map((name) => {
@@ -346,6 +346,7 @@ class Runs {
     this.parts.title.textContent = several ? say("runs.curves") : say("runs.curves.of", { name: names[0] });
     for (const button of this.parts.axis.children) button.setAttribute("aria-pressed", button.dataset.key === this.along);
     this.known = names.map((name) => ({ name, slot: this.chosen.get(name), rows: this.#along(this.histories.get(name)?.rows ?? []) }));
+    const live = names.map((name) => this.rows.get(name)).filter((row) => row?.state === "training");
     for (const key of RUN_CHARTS) {
       const lines = this.known.flatMap(({ slot, rows }) =>
         ["train", "val"].map((split) => ({
@@ -358,9 +359,11 @@ class Runs {
       this.charts[key].draw({
         title: key === "accuracy" ? say("runs.chart.accuracy") : say("runs.chart.loss"),
         lines,
+        none: say("runs.no_epoch"),
         margin: several ? 1.6 : 5,
         whole: this.along === "epoch",
         first: this.along === "epoch" ? null : 0,
+        last: this.along === "epoch" ? Math.max(0, ...live.map((row) => row.epochs ?? 0)) : 0,
         format: (y, step) => (key === "accuracy" ? `${(100 * y).toFixed(Math.max(0, -Math.floor(Math.log10(100 * step) + 1e-9)))}%` : Number(y.toPrecision(6)).toLocaleString(language)),
         along: (x) => (this.along === "epoch" ? count(x) : durationOf(x, true)),
       });
