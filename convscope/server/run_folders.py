@@ -96,6 +96,8 @@ def router(root: Path) -> APIRouter:
         name, rest = _parted(listing, path)
         if rest is None:
             return RedirectResponse(f"{Path(name).name}/")  # what is beside it is named from there
+        if rest == "page.html":  # as its other pages call an exported one
+            return RedirectResponse("./")
         if rest:
             return _file(found(name).path, rest)
         row = listing.row(name)

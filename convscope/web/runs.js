@@ -7,8 +7,8 @@ import { Comparing } from "./comparing.js";
 import { durationOf, shareOf, tagged } from "./tagged.js";
 
 const RUN_LETTERS = ["A", "B", "C", "D", "E", "F"]; // of the runs that are chosen, each with a hue of its own
-const LOOK_SOON = 1000,
-  LOOK_LATER = 4000; // milliseconds between two looks: while something is trained, and otherwise
+const RUNS_SOON = 1000,
+  RUNS_LATER = 4000; // milliseconds between two looks: while something is trained, and otherwise
 const RUN_COLUMNS = ["name", "data", "network", "accuracy", "seconds", "parameters", "date", "state"];
 const BEST_FIRST = ["accuracy", "date"]; // what is looked for at its top is sorted from there
 const RUN_CHARTS = ["accuracy", "loss"];
@@ -65,7 +65,7 @@ class Runs {
     this.looking = false;
     this.#render();
     const live = this.away || [...this.rows.values()].some((row) => row.state === "training");
-    this.later = setTimeout(() => this.#look(), live ? LOOK_SOON : LOOK_LATER);
+    this.later = setTimeout(() => this.#look(), live ? RUNS_SOON : RUNS_LATER);
   }
 
   /** The history of a run, unless it is the one that is there. */
@@ -140,13 +140,13 @@ class Runs {
       part("away", "p", { class: "warning", role: "alert", hidden: true }),
       part("empty", "p", { class: "lede", hidden: true }),
       part("curves", "div", { class: "chosen", hidden: true },
-        tagged("div", { class: "bar" }, part("title", "h2"), part("axis", "div", { class: "choice", role: "group" })),
+        tagged("div", { class: "heading" }, part("title", "h2"), part("axis", "div", { class: "choice", role: "group" })),
         tagged("div", { class: "charts" }, ...RUN_CHARTS.map((key) => part(key, "figure", { class: "curves" }))),
         part("told", "table", { class: "told", role: "table" }),
         part("compared", "div", { class: "compared" }),
       ),
       part("listed", "div", { hidden: true },
-        tagged("div", { class: "bar" }, part("count", "h2"), part("filters", "div", { class: "filters" })),
+        tagged("div", { class: "heading" }, part("count", "h2"), part("filters", "div", { class: "filters" })),
         part("table", "table", { class: "listing", role: "table" }, part("head", "thead", { role: "rowgroup" }), part("body", "tbody", { role: "rowgroup" })),
       ),
     );

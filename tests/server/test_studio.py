@@ -146,6 +146,7 @@ def test_pages_of_a_run_and_nothing_else_of_it(trained, tmp_path):
         assert served.ask("GET", "/run/a/explain/heat.png").headers["content-type"] == "image/png"
         moved = served.ask("GET", "/run/more/b")
         assert (moved.status, moved.headers["location"]) == (307, "b/")
+        assert served.ask("GET", "/run/a/page.html").headers["location"] == "./"
         for path in (
             *("a/recipe.toml", "a/model.safetensors", "a/.lock", "a/summary.html"),
             *("../secret.html", "a/../secret.html", "a/../../secret.html", "secret.html"),

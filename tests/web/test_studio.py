@@ -140,7 +140,8 @@ def test_values_are_told_under_pointer_and_keys(root: Path, opened: Opened) -> N
             ".map((one) => getComputedStyle(one).backgroundColor)"
         )
         assert set(badges) == set(several)  # the same hue there
-        page.get_by_role("button", name="Time", exact=True).click()
+        along = page.get_by_role("button", name="Time", exact=True)
+        along.click()
         ticks = page.locator(".charts .tick").all_text_contents()
         assert any(tick.endswith(" s") for tick in ticks)
         page.reload()
