@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import math
 import os
@@ -20,8 +21,8 @@ import numpy as np
 
 from convscope import machine
 from convscope.data import cache
-from convscope.data.ahead import in_order
-from convscope.data.columns import IMAGE, LABEL, Array, image_and_label
+from convscope.data.ahead import each_in_order, in_order, workers
+from convscope.data.columns import IMAGE, LABEL, Array, Columns, Image, image_and_label
 from convscope.data.decode import decode, look
 from convscope.data.duplicates import input_hashes
 from convscope.data.groups import group_names
@@ -47,6 +48,7 @@ RULES = 1  # part of a pack's key: raise it when the same files come to give ano
 LARGEST = 224  # pixels a side, unless the caller says otherwise
 GROUP, CHUNK = 32, 1_250_000  # images and bytes that a thread hands over at once
 AHEAD = 4  # groups a core that are worked on or wait to be written
+LOOKS = 32  # heads of files that are read at once
 MANY = 1000  # images that are worth a compiled resize, see :func:`resizer`
 
 
@@ -121,17 +123,13 @@ class FolderSource:
         paths = [one.path for one in self._scan.found]
         groups = dict(zip(paths, group_names(paths), strict=True)) if self.by_stem else None
         layout = arranged(self.root, *self._scan, groups)
-        pool = ThreadPoolExecutor(
-            machine.cores()
-        )  # Pillow lets go of the interpreter while it works
-        try:
+        sizes = [one.size for one in self._scan.found]
+        with workers(len(sizes), statistics.fmean(sizes or [0])) as pool:
             job = _Job(self.root, self.place, self.name, layout, self.fit, pool, emit, groups)
             yield job.contents(self.size, self.channels, stamp(self._scan.found))
             if stamp(scan(self.root).found) != stamp(self._scan.found):
                 raise changed(self.root)
             job.say_what_was_skipped()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def remarks(self, pack: Pack) -> Iterable[Notice]:
         """Nothing: all is said where the folder is looked through."""
@@ -155,9 +153,6 @@ class _Job:
     pool: Executor
     emit: Emit
     groups: Mapping[str, str] | None = None
-    channels: int = 0
-    size: tuple[int, int] = (0, 0)
-    resize: Resize = resized
     done: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)  # path, problem and remedy
 
@@ -167,18 +162,20 @@ class _Job:
         """What the pack is to hold; ``now`` is what the folder is like."""
         for remark in self.layout.remarks:
             self._say(remark.text, remark.warning)
-        self._choose(size, channels)
+        channels, size = self._chosen(size, channels)
         paths = [sample.path for sample in self._samples()]
-        each = self.channels * math.prod(self.size) + 16  # a label and a hash of eight bytes each
+        each = channels * math.prod(size) + 16  # a label and a hash of eight bytes each
         needed = self.total * each + sum(map(len, paths)) + 100_000
         what = f"{self.name}: its pack of {self.total:,} images"
         cache.need_room(self.place, needed, what, "take smaller images (--image-size)")
-        self.resize = resizer(self.total)
-        splits = self.layout.splits
+        columns = image_and_label((channels, *size), self.layout.classes, self.fit)
+        threads = isinstance(self.pool, ThreadPoolExecutor)
+        resize = resizer(self.total) if threads else resized  # processes do without torch
+        read, splits = _Reader(self.root, columns, resize), self.layout.splits
         return Contents(
-            image_and_label((self.channels, *self.size), self.layout.classes, self.fit),
+            columns,
             {split: len(samples) for split, samples in splits.items()},
-            {split: self._chunks(split) for split in splits},
+            {split: self._chunks(split, read) for split in splits},
             now,
             _text(self.root),
             {"skipped": self.skipped, "own_test": self.layout.own_test},
@@ -205,28 +202,32 @@ class _Job:
     def _samples(self) -> list[Sample]:
         return [sample for samples in self.layout.splits.values() for sample in samples]
 
-    def _choose(self, size: tuple[int, int] | None, channels: int | None) -> None:
-        """Settle channels and size, by a look at the head of every file where they are not given,
-        and say what they are."""
+    def _chosen(
+        self, size: tuple[int, int] | None, channels: int | None
+    ) -> tuple[int, tuple[int, int]]:
+        """Channels and size, by a look at the head of every file where they are not given; they are
+        said."""
         why = "as asked"
         if size is None or channels is None:
             looks = self._looks(until_colour=size is not None)
             channels = channels or max(found for found, _ in looks)
             if size is None:
                 size, why = typical_size([found for _, found in looks])
-        self.channels, self.size = channels, size
         kind = "grey" if channels == 1 else "in colour"
         self._say(
             f"{self.total:,} images of {len(self.layout.classes)} classes, "
             f"each brought to {size[0]} x {size[1]} (height, width; {why}), {kind}"
         )
+        return channels, size
 
     def _looks(self, until_colour: bool) -> list[tuple[int, tuple[int, int]]]:
         """Channels and (height, width) of every image that can be opened, or of those up to the
         first in colour. Raises DataError."""
         samples, problem = self._samples(), ""
         looks = []
-        for done, result in enumerate(in_order(self.pool, self._look, samples, 64), 1):
+        read = functools.partial(_look, self.root)
+        found = each_in_order(self.pool, read, samples, AHEAD * machine.cores(), LOOKS)
+        for done, result in enumerate(found, 1):
             if isinstance(result, str):
                 problem = problem or result
             else:
@@ -243,24 +244,17 @@ class _Job:
             )
         return looks
 
-    def _look(self, sample: Sample) -> tuple[int, tuple[int, int]] | str:
-        """Channels and size of an image, or what is wrong with it."""
-        try:
-            return look(self.root / sample.path)
-        except ImageError as why:
-            return f"{why.problem}; {why.remedy}"
-
-    def _chunks(self, split: str) -> Iterator[Chunk]:
+    def _chunks(self, split: str, read: _Reader) -> Iterator[Chunk]:
         """The readable images of a split in their order.
 
         Raises DataError where none is readable, or, to train on, none of a class.
         """
         samples, classes = self.layout.splits[split], self.layout.classes
-        room = max(1, min(GROUP, CHUNK // int(np.prod((self.channels, *self.size)))))
+        room = max(1, min(GROUP, CHUNK // math.prod(read.columns[IMAGE].shape)))
         groups = [samples[begin : begin + room] for begin in range(0, len(samples), room)]
         first: dict[int, str] = {}  # what is wrong, by class
         readable: set[int] = set()
-        for chunk, problems in in_order(self.pool, self._chunk, groups, AHEAD * machine.cores()):
+        for chunk, problems in in_order(self.pool, read, groups, AHEAD * machine.cores()):
             labels = chunk.values[LABEL]
             self.done += len(labels) + len(problems)
             self.emit(Progress(f"read {self.name}", self.done, self.total, "images"))
@@ -269,7 +263,8 @@ class _Job:
                 first.setdefault(sample.label, f"{_text(sample.path)}, {problem}")
             readable.update(labels.tolist())
             if len(labels):
-                yield chunk
+                known = self.groups
+                yield chunk._replace(groups=[known[path] for path in chunk.files] if known else [])
         lost = sorted(first.keys() - readable)
         if lost and (split == "train" or not readable):
             what = listed([classes[label] for label in lost])
@@ -277,9 +272,19 @@ class _Job:
                 f"{self.root}: no {split} image of {what} can be read; the first, {first[lost[0]]}"
             )
 
-    def _chunk(self, samples: Sequence[Sample]) -> tuple[Chunk, list[tuple[Sample, str]]]:
-        """The images among these that can be read, and what is wrong with the others."""
-        images = np.empty((len(samples), self.channels, *self.size), np.uint8)  # [n,C,H,W]
+
+@dataclass(frozen=True)
+class _Reader:
+    """Image files under a root -> a chunk of those that can be read, and what is wrong with the
+    others."""
+
+    root: Path
+    columns: Columns
+    resize: Resize
+
+    def __call__(self, samples: Sequence[Sample]) -> tuple[Chunk, list[tuple[Sample, str]]]:
+        """These samples."""
+        images = np.empty((len(samples), *self.columns[IMAGE].shape), np.uint8)  # [n,C,H,W]
         held: list[Sample] = []
         problems: list[tuple[Sample, str]] = []
         for sample in samples:
@@ -291,21 +296,31 @@ class _Job:
                 held.append(sample)
         labels = np.array([sample.label for sample in held], np.int64)
         values: dict[str, Array] = {IMAGE: images[: len(held)], LABEL: labels}
-        columns = image_and_label(images.shape[1:], self.layout.classes)
-        known = list(record_hashes(columns, values)), input_hashes(columns, values)
-        paths = [sample.path for sample in held]
-        groups = [] if self.groups is None else [self.groups[path] for path in paths]
-        return Chunk(values, paths, *known, groups), problems
+        known = list(record_hashes(self.columns, values)), input_hashes(self.columns, values)
+        return Chunk(values, [sample.path for sample in held], *known), problems
 
     def _decoded(self, sample: Sample) -> Pixels | str:
         """The pixels of an image, or what is wrong with it."""
-        path = self.root / sample.path
+        column = self.columns[IMAGE]
+        assert isinstance(column, Image)
         try:
             return decode(
-                path, channels=self.channels, size=self.size, fit=self.fit, resize=self.resize
+                self.root / sample.path,
+                channels=column.channels,
+                size=column.size,
+                fit=column.fit,
+                resize=self.resize,
             )
         except ImageError as why:  # which would keep what it was raised over in memory
             return f"{why.problem}; {why.remedy}"
+
+
+def _look(root: Path, sample: Sample) -> tuple[int, tuple[int, int]] | str:
+    """Channels and size of an image, or what is wrong with it."""
+    try:
+        return look(root / sample.path)
+    except ImageError as why:
+        return f"{why.problem}; {why.remedy}"
 
 
 def typical_size(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str]:

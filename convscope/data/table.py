@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,15 +19,15 @@ import numpy as np
 from convscope import machine
 from convscope.data import cache, rows
 from convscope.data import cells as cell_values
-from convscope.data.ahead import in_order
+from convscope.data.ahead import each_in_order, in_order, workers
 from convscope.data.columns import Array, Column, Image, Numbers
 from convscope.data.decode import decode, look
 from convscope.data.duplicates import input_hashes
-from convscope.data.folder import absolute, plain_name, resizer, typical_size
+from convscope.data.folder import LOOKS, absolute, plain_name, resizer, typical_size
 from convscope.data.groups import group_names
 from convscope.data.pack import FORMAT_VERSION, Pack
 from convscope.data.pack_writer import Chunk, record_hashes
-from convscope.data.resize import Resize
+from convscope.data.resize import Resize, resized
 from convscope.data.rows import Table
 from convscope.data.scan import scan
 from convscope.data.source import Contents, Place, changed
@@ -172,15 +173,20 @@ class TableSource:
         own_test, say = self.has_test, functools.partial(_say, self.name, emit)
         splits = cell_values.splits(table, targets, cells, together, own_test, say)
         skipped = list(bad)
-        with ThreadPoolExecutor(machine.cores()) as pool:
+        names = table.of_kind("image")
+        first = [
+            _size_and_change(self.base, row[name]) for row in table.rows[:100] for name in names
+        ]
+        size = statistics.fmean([size for size, _ in first] or [0])
+        with workers(len(names) * len(table.rows), size) as pool:
             columns: dict[str, Column] = {}
-            for name in table.of_kind("image"):
+            for name in names:
                 columns[name] = self._image(pool, table, name)
-            if names := table.of_kind("numbers"):
-                name = names[0] if len(names) == 1 else "numbers"
+            if numbers := table.of_kind("numbers"):
+                name = numbers[0] if len(numbers) == 1 else "numbers"
                 columns[name], cells[name] = (
-                    Numbers(tuple(names)),
-                    cell_values.numbers(table, names),
+                    Numbers(tuple(numbers)),
+                    cell_values.numbers(table, numbers),
                 )
             columns |= targets
             shapes = [
@@ -189,18 +195,28 @@ class TableSource:
                 if isinstance(one, Image)
             ]
             emit(Notice(f"{self.name}: {len(table.rows):,} rows; images: {listed(shapes)}"))
-            decoding = _Decoding(table, self.base, columns, cells, together)
+            resize = resizer(len(table.rows)) if isinstance(pool, ThreadPoolExecutor) else resized
+            images = {name: columns[name] for name in names}
+            read = _Reader(self.base, images, resize)
+            files = [[row[name] for name in names] for row in table.rows]
 
             def stream(split: str) -> Iterator[Chunk]:
                 wanted = splits[split]
                 groups = [wanted[n : n + ROWS] for n in range(0, len(wanted), ROWS)]
+                given = ([files[at] for at in some] for some in groups)
                 done = 0
-                for chunk, problems in in_order(pool, decoding, groups, 4 * machine.cores()):
-                    done += len(chunk.files) + len(problems)
+                for pixels, problems in in_order(pool, read, given, 4 * machine.cores()):
+                    some = wanted[done : done + len(problems)]
+                    done += len(some)
                     emit(Progress(f"read {split} of {self.name}", done, len(wanted), "rows"))
-                    skipped.extend(problems)
-                    if chunk.files:
-                        yield chunk
+                    skipped.extend(problem for problem in problems if problem)
+                    kept = [at for at, bad in zip(some, problems, strict=True) if not bad]
+                    if not kept:
+                        continue
+                    values = {**pixels, **{name: one[kept] for name, one in cells.items()}}
+                    of = [] if together is None else [together[at] for at in kept]
+                    known = list(record_hashes(columns, values)), input_hashes(columns, values)
+                    yield Chunk(values, [files[at][0] for at in kept], *known, of)
 
             counts = {split: len(rows) for split, rows in splits.items()}
             chunks = {split: stream(split) for split in splits}
@@ -229,7 +245,8 @@ class TableSource:
         if self.channels and self.size:
             return Image(self.channels, self.size, self.fit)
         paths = [self.base / row[name] for row in table.rows]
-        looks = [found for found in in_order(pool, _looked, paths, 64) if found is not None]
+        read = each_in_order(pool, _looked, paths, 4 * machine.cores(), LOOKS)
+        looks = [found for found in read if found is not None]
         if not looks:
             raise DataError(f"{self.path}: none of the images in {name} can be read; check them")
         channels = self.channels or max(found for found, _ in looks)
@@ -240,44 +257,34 @@ class TableSource:
         return ()
 
 
-class _Decoding:
-    """Some rows -> a chunk of those whose images can be read, and what is wrong with the others."""
+@dataclass(frozen=True)
+class _Reader:
+    """Files of some rows, a list each -> the pixels of those that can be read, by column, and a row
+    each what is wrong with which of its files."""
 
-    def __init__(
-        self,
-        table: Table,
-        base: Path,
-        columns: Mapping[str, Column],
-        cells: Mapping[str, Array],
-        groups: Sequence[str] | None,
-    ) -> None:
-        self.table, self.base, self.columns = table, base, columns
-        self.cells, self.groups = cells, groups
-        self.resize: Resize = resizer(len(table.rows))
+    base: Path
+    columns: Mapping[str, Column]
+    resize: Resize
 
-    def __call__(self, some: Sequence[int]) -> tuple[Chunk, list[tuple[str, str]]]:
-        """The rows at these positions."""
-        images: dict[str, list[Array]] = {name: [] for name in self.table.of_kind("image")}
-        kept: list[int] = []
-        problems: list[tuple[str, str]] = []
-        for at in some:
+    def __call__(
+        self, rows: Sequence[Sequence[str]]
+    ) -> tuple[dict[str, Array], list[tuple[str, str] | None]]:
+        """These rows."""
+        images: list[list[Array]] = []
+        problems: list[tuple[str, str] | None] = []
+        for files in rows:
             try:
-                row = {name: self._pixels(name, self.table.rows[at][name]) for name in images}
+                images.append([self._pixels(*one) for one in zip(self.columns, files, strict=True)])
             except ImageError as why:
                 problems.append((why.name, f"{why.problem}; {why.remedy}"))
-                continue
-            kept.append(at)
-            for name, pixels in row.items():
-                images[name].append(pixels)
-        values: dict[str, Array] = {
-            name: np.stack(found) if found else np.empty((0, *self.columns[name].shape), np.uint8)
-            for name, found in images.items()
+            else:
+                problems.append(None)
+        columns = zip(*images, strict=True) if images else ([] for _ in self.columns)
+        pixels = {
+            name: np.stack(found) if found else np.empty((0, *column.shape), np.uint8)
+            for (name, column), found in zip(self.columns.items(), map(list, columns), strict=True)
         }
-        values |= {name: one[kept] for name, one in self.cells.items()}
-        files = [self.table.rows[at][next(iter(images))] for at in kept]
-        together = [] if self.groups is None else [self.groups[at] for at in kept]
-        known = list(record_hashes(self.columns, values)), input_hashes(self.columns, values)
-        return Chunk(values, files, *known, together), problems
+        return pixels, problems
 
     def _pixels(self, name: str, file: str) -> Array:
         column = self.columns[name]

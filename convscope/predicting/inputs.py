@@ -1,12 +1,13 @@
-"""Images in any form -> pixels of a network's own size, or why one cannot be read: decoded ahead by
-threads, so many at a time, whatever their number."""
+"""Images in any form -> pixels of a network's own size, or why one cannot be read: decoded ahead,
+so many at a time, whatever their number."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import os
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convscope import machine
-from convscope.data.ahead import in_order
+from convscope.data.ahead import MANY, each_in_order, workers
 from convscope.data.decode import begins_as_image, decode_sized
 from convscope.data.digits import SMALLEST, is_photo, read_photo
 from convscope.data.scan import find_images
@@ -27,6 +28,7 @@ from convscope.predicting import tables
 TOGETHER = 16  # images that a thread decodes at once
 AHEAD = 4  # times that many for each thread are decoded or wait
 ROOM = 4 << 20  # bytes of pixels that may wait for each thread, if they are less
+FIRST = 2000  # images that threads decode, before processes may go on
 LINE = 1 << 16  # bytes of a name on standard input
 LARGEST = 1 << 30  # bytes of an image on standard input
 
@@ -49,6 +51,9 @@ class Named(NamedTuple):
 
     name: str
     source: Any
+
+
+Read = tuple[list[Input], bool]  # what an image gives; whether it was a photograph of digits
 
 
 def collected(read: Iterable[list[Input]], total: int | None, emit: Emit) -> list[Input]:
@@ -103,31 +108,39 @@ def count(images: Any) -> int | None:
 
 
 def ahead(
-    items: Iterable[Item], work: Callable[[Item], Result], bytes_each: int
+    items: Iterable[Item],
+    work: Callable[[Item], Result],
+    bytes_each: int,
+    file_size: Callable[[Item], float] = lambda _: math.inf,
 ) -> Iterator[Result]:
     """What ``work`` makes of each item, in their order, done ahead by as many threads as there are
-    cores: Pillow lets go of the interpreter while it works. The results that wait have a bounded
-    number of bytes, for ``bytes_each``. A single item is worked on here."""
+    cores, and by processes once many were small, by ``file_size`` in bytes. The results that wait
+    have a bounded number of bytes, for ``bytes_each``. A single item is worked on here."""
     items = iter(items)
     first = list(itertools.islice(items, 2))
     if len(first) < 2:
         yield from map(work, first)
         return
-    items = itertools.chain(first, items)
+    sizes: list[float] = []
+
+    def begun() -> Iterator[Item]:
+        for item in itertools.chain(first, itertools.islice(items, FIRST - 2)):
+            sizes.append(file_size(item))
+            yield item
+
     together = max(1, min(TOGETHER, ROOM // AHEAD // bytes_each))
-    chunks = iter(lambda: list(itertools.islice(items, together)), [])
-    pool = ThreadPoolExecutor(machine.cores())
-    try:
-        most = AHEAD * machine.cores()
-        for results in in_order(pool, lambda some: [*map(work, some)], chunks, most):
-            yield from results
-    finally:
-        pool.shutdown(cancel_futures=True)
+    most = AHEAD * machine.cores()
+    with workers() as pool:
+        yield from each_in_order(pool, work, begun(), most, together)
+    if len(sizes) == FIRST:
+        with workers(MANY, statistics.fmean(sizes)) as pool:
+            yield from each_in_order(pool, work, items, most, together)
 
 
 @dataclass(frozen=True)
 class _Decoder:
-    """An image -> its inputs, and whether it was taken for a photograph of digits."""
+    """An image -> its inputs, and whether it was taken for a photograph of digits; what was decoded
+    already stays."""
 
     channels: int
     size: tuple[int, int]
@@ -135,7 +148,9 @@ class _Decoder:
     invert: bool
     digits: bool | None
 
-    def __call__(self, item: Named) -> tuple[list[Input], bool]:
+    def __call__(self, item: Named | Read) -> Read:
+        if not isinstance(item, Named):
+            return item
         name, source = item
         try:
             if isinstance(source, ImageError):
@@ -159,20 +174,28 @@ class _Decoder:
 
 
 def _decoded(images: Iterable[Any], decoder: _Decoder, emit: Emit) -> Iterator[list[Input]]:
-    def prepared() -> Iterator[Named | tuple[list[Input], bool]]:
+    def prepared() -> Iterator[Named | Read]:
         for one in named(images):  # a Pillow image is its caller's, and may be there twice
             yield decoder(one) if isinstance(one.source, Image.Image) else one
 
     seen = photos = 0
     each = decoder.channels * decoder.size[0] * decoder.size[1]
-    work = lambda one: decoder(one) if isinstance(one, Named) else one  # noqa: E731
-    for found, photo in ahead(prepared(), work, each):
+    for found, photo in ahead(prepared(), decoder, each, _file_size):
         seen, photos = seen + 1, photos + photo
         yield found
     if decoder.digits is None and photos:
         which = f"{photos:,} of {seen:,} images" if seen > 1 else "the image"
         text = "taken for dark writing on paper: its digits were cut out as MNIST has them"
         emit(Notice(f"{which}: {text} (digits=False, --no-digits: taken whole)"))
+
+
+def _file_size(item: Named | Read) -> float:
+    """The bytes of a file; infinite for what is none."""
+    path = item.source if isinstance(item, Named) else None
+    try:
+        return Path(path).stat().st_size if isinstance(path, str | Path) else math.inf
+    except OSError:
+        return math.inf
 
 
 def _of_array(

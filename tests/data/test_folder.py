@@ -95,7 +95,7 @@ def test_the_pack_is_the_same_with_the_compiled_resize(tmp_path, monkeypatch):
 
 def test_the_order_is_that_of_the_names_whoever_is_decoded_first(tmp_path, monkeypatch):
     root = photos(tmp_path / "photos")
-    decoded = folders._Job._decoded
+    decoded = folders._Reader._decoded
     turn = threading.Event()
 
     def slow_first(job, sample):
@@ -108,7 +108,7 @@ def test_the_order_is_that_of_the_names_whoever_is_decoded_first(tmp_path, monke
 
     whole, _ = opened(root)
     first, _, _, fourth, *_ = whole.splits["train"].files
-    monkeypatch.setattr(folders._Job, "_decoded", slow_first)
+    monkeypatch.setattr(folders._Reader, "_decoded", slow_first)
     monkeypatch.setattr(machine, "cores", lambda: 2)
     monkeypatch.setattr(folders, "GROUP", 1)  # the fourth image is another thread's
     monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "again"))
@@ -183,13 +183,14 @@ def test_no_more_heads_are_read_than_tell_the_channels(tmp_path, monkeypatch):
     for path in sorted((root / "b").iterdir())[50:]:
         path.write_bytes(image_file(size=(4, 4)))
     seen: list[str] = []
-    real = folders._Job._look
+    real = folders._look
 
-    def look(job, sample):
+    def look(root, sample):
         seen.append(sample.path)
-        return real(job, sample)
+        return real(root, sample)
 
-    monkeypatch.setattr(folders._Job, "_look", look)
+    monkeypatch.setattr(folders, "_look", look)
+    monkeypatch.setattr(folders, "LOOKS", 2)
     pack, events = opened(root, size=(4, 4))
     assert pack.channels == 3
     assert 0 < len(seen) < 200
