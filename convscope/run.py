@@ -72,6 +72,12 @@ METRICS: Mapping[str, Any] = {
     "eval_seconds": NUMBER,
     "images_per_second": NUMBER,
 }
+EPOCH: Mapping[str, Any] = {
+    "epoch": int,
+    **dict.fromkeys(("train_loss", "train_accuracy"), NUMBER),
+    **dict.fromkeys(("val_loss", "val_accuracy"), MAYBE),
+    **dict.fromkeys(("lr", "seconds", "images_per_second"), NUMBER),
+}
 BALANCED: Mapping[str, Any] = {"balanced_accuracy": NUMBER, "balanced_accuracy_ci95": list}
 SPLIT: Mapping[str, Any] = {
     "fingerprint": str,
@@ -181,6 +187,17 @@ class RunFolder:
         """``split.json``, checked likewise. Raises RunError."""
         return self._read(self.split, SPLIT)
 
+    def read_history(self) -> list[dict[str, Any]]:
+        """A table an epoch, checked likewise; none before the first. Raises RunError."""
+        try:
+            lines = self.history.read_text(encoding="utf-8").splitlines()
+            rows = [json.loads(line) for line in lines]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as why:
+            raise RunError(f"{self.history}: is damaged ({why}); {ANEW}") from None
+        return [checked(self.history, row, EPOCH) for row in rows]
+
     def write_history(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write the whole history anew: a resumed run cuts it back to what its checkpoint knows."""
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
@@ -191,20 +208,27 @@ class RunFolder:
         was, and where there is no run. Raises RunError for a damaged recipe."""
         if self.metrics.exists() or not self.recipe.exists():
             return ""
-        if self._at_work():
+        if self.at_work():
             return f"{self.path}: another process is training into it; wait for its report"
-        asked, done = self.read_recipe(), 0
+        return self.stopped()
+
+    def stopped(self) -> str:
+        """How far a run came that nobody trains, and how it goes on. Raises RunError."""
+        epochs, done = self.read_recipe().train.epochs, 0
         if self.history.exists():
             done = len(self.history.read_text(encoding="utf-8").splitlines())
-        epochs = asked.train.epochs
         where = f"after epoch {done} of {epochs}" if done else f"in the first epoch of {epochs}"
         where = "after its last epoch, before it was judged" if self.model.exists() else where
-        own = ["--model", asked.model.name] if ".py:" in asked.model.name else []
-        command = ["convscope", "train", "--out", str(self.path), "--resume", *own]
-        return f"{self.path}: training was stopped {where}; go on with: {shlex.join(command)}"
+        return f"{self.path}: training was stopped {where}; go on with: {self.resume_command()}"
 
-    def _at_work(self) -> bool:
-        """Whether a process holds the lock of this run."""
+    def resume_command(self) -> str:
+        """The command line that goes on with a run. Raises RunError."""
+        name = self.read_recipe().model.name
+        own = ["--model", name] if ".py:" in name else []
+        return shlex.join(["convscope", "train", "--out", str(self.path), "--resume", *own])
+
+    def at_work(self) -> bool:
+        """Whether a process holds the lock of this run: it is taken for a moment, to see."""
         lock = FileLock(self.lock, timeout=0)
         try:
             with lock:

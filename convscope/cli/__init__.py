@@ -23,6 +23,7 @@ from convscope.cli import (
     serving,
     shipping,
     showing,
+    studio,
     studying,
     summary,
     training,
@@ -69,6 +70,8 @@ app.command("learning-curve", cls=Headed)(studying.learning_curve)
 app.command()(studying.claims)
 app.command(cls=Headed)(summary.summary)
 app.command()(serving.serve)
+app.command()(studio.studio)
+app.command()(studio.runs)
 app.command()(showing.script)
 app.command()(shipping.export)
 app.command()(shipping.verify)

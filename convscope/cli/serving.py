@@ -83,7 +83,7 @@ def serve(
         service = serving.service_of(
             models_of(models, model, say),
             limits,
-            hosts=(*_own_names(host), *(allow_host or ())),
+            hosts=(*own_names(host), *(allow_host or ())),
             batch=batch,
             bound=batch_ms / 1000,
             threads=threads,
@@ -91,7 +91,7 @@ def serve(
             release=__version__,
         )
         where = serving.address(taken)
-        if not _is_loopback(host):
+        if not is_loopback(host):
             say(f"warning: whoever reaches {host} can ask this server; it knows no passwords")
         if as_json:
             print_json({"url": where, "models": list(service.models)})
@@ -103,14 +103,14 @@ def serve(
             raise typer.Exit(getattr(why, "exit_code", 130)) from None
 
 
-def _own_names(host: str) -> tuple[str, ...]:
+def own_names(host: str) -> tuple[str, ...]:
     """The name of this machine, where others can reach it by it."""
     import socket
 
-    return () if _is_loopback(host) else (host, socket.gethostname(), socket.getfqdn())
+    return () if is_loopback(host) else (host, socket.gethostname(), socket.getfqdn())
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

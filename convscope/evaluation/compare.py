@@ -15,6 +15,7 @@ from convscope.errors import BadArgument, DataError, RunError
 from convscope.evaluation.paired import (
     Pairs,
     difference_interval,
+    finding,
     mcnemar,
     pairs,
     per_class,
@@ -78,14 +79,16 @@ class Judged:
 @dataclass(frozen=True)
 class Comparison:
     """Two runs on the same test images. Differences are B minus A; ``p`` is that of McNemar's exact
-    test, ``per_class`` has a row a class; ``a_right`` and ``b_right`` are the images that only one
-    gets right, the surest mistake first."""
+    test, ``finding`` what they support in a word (see :func:`paired.finding`), ``per_class`` has a
+    row a class; ``a_right`` and ``b_right`` are the images that only one gets right, the surest
+    mistake first."""
 
     a: Judged
     b: Judged
     counts: Pairs
     difference_ci95: tuple[float, float]
     p: float
+    finding: str
     verdict: str
     note: str
     per_class: list[dict[str, Any]]
@@ -113,6 +116,7 @@ class Comparison:
             "difference": self.difference,
             "difference_ci95": list(self.difference_ci95),
             "p": self.p,
+            "finding": self.finding,
             "verdict": self.verdict,
             "note": self.note,
             "per_class": self.per_class,
@@ -194,6 +198,7 @@ def compare(a: Judged, b: Judged) -> Comparison:
         counts=counts,
         difference_ci95=interval,
         p=p,
+        finding=finding(counts, interval, p),
         verdict=verdict(counts, interval, p),
         note=note,
         per_class=per_class(labels, one, two, a.classes),

@@ -174,6 +174,24 @@ def forgetting(
     }
 
 
+def finding(counts: Pairs, interval: tuple[float, float], p: float) -> str:
+    """What the numbers support, in a word: ``a`` or ``b`` is right more often; ``none``, no
+    difference is shown; ``same``, both get the same images right; ``undecided``, interval and test
+    disagree.
+
+    >>> finding(Pairs(59, 16, 6, 80), (-0.124, -0.0054), 0.0525)
+    'undecided'
+    """
+    low, high = interval
+    if not counts.only_a + counts.only_b:
+        return "same"
+    if (p < CHANCE) != (low > 0 or high < 0):
+        return "undecided"
+    if p < CHANCE:
+        return "b" if low > 0 else "a"
+    return "none"
+
+
 def verdict(counts: Pairs, interval: tuple[float, float], p: float) -> str:
     """What the numbers support, in one sentence.
 
@@ -181,18 +199,19 @@ def verdict(counts: Pairs, interval: tuple[float, float], p: float) -> str:
     'A and B get the same images right: no differ'
     """
     low, high = interval
-    if not counts.only_a + counts.only_b:
+    found = finding(counts, interval, p)
+    if found == "same":
         return (
             "A and B get the same images right: no difference is shown, and on images like these "
             f"there may be one of up to {100 * high:.2f} points either way (95% interval)."
         )
-    if (p < CHANCE) != (low > 0 or high < 0):
+    if found == "undecided":
         return (
             f"Undecided: the interval, {100 * low:+.2f} to {100 * high:+.2f} points, and the exact "
             f"test ({p_value(p, 'p')}) disagree on whether this is more than chance."
         )
-    if p < CHANCE:
-        better, least, most = ("B", low, high) if low > 0 else ("A", -high, -low)
+    if found in ("a", "b"):
+        better, least, most = ("B", low, high) if found == "b" else ("A", -high, -low)
         return (
             f"{better} is right more often: on images like these by {100 * least:.2f} to "
             f"{100 * most:.2f} points (95% interval), which chance alone seldom gives "

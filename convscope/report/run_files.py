@@ -4,7 +4,6 @@ and numbers that both write them in."""
 from __future__ import annotations
 
 import html
-import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -16,12 +15,6 @@ from convscope import formatting
 from convscope.errors import RunError
 from convscope.run import ANEW, MAYBE, NUMBER, RunFolder, checked
 
-_EPOCH: Mapping[str, Any] = {
-    "epoch": int,
-    **dict.fromkeys(("train_loss", "train_accuracy"), NUMBER),
-    **dict.fromkeys(("val_loss", "val_accuracy"), MAYBE),
-    **dict.fromkeys(("lr", "seconds", "images_per_second"), NUMBER),
-}
 _CLASS: Mapping[str, Any] = {
     "class": str, "support": int, **dict.fromkeys(("precision", "recall", "f1"), MAYBE),
 }  # fmt: skip
@@ -117,12 +110,9 @@ def read(folder: Path) -> RunFiles:
     path = place.recipe
     try:
         recipe = tomllib.loads(path.read_text(encoding="utf-8"))
-        path = place.history
-        epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as why:
         raise RunError(f"{path}: is damaged ({why}); {ANEW}") from None
-    model = place.read_model()
-    metrics = place.read_metrics()
+    history, model, metrics = place.read_history(), place.read_model(), place.read_metrics()
     for row in metrics["per_class"]:
         checked(place.metrics, row, _CLASS)
     for row in (metrics.get("forgetting") or {}).get("per_class") or ():
@@ -151,7 +141,7 @@ def read(folder: Path) -> RunFiles:
         name=folder.resolve().name,
         recipe=recipe,
         model=model,
-        history=[checked(place.history, epoch, _EPOCH) for epoch in epochs],
+        history=history,
         metrics=metrics,
     )
 

@@ -93,7 +93,7 @@ def application(service: Service) -> App:
         title="convscope",
         version=service.release,
         lifespan=lifespan,
-        exception_handlers={HTTPException: _no_route, Refusal: _refused},
+        exception_handlers=HANDLERS,
     )
     _predicting(app, repository, batcher, limits)
     _inference(app, repository, batcher, limits)
@@ -227,7 +227,7 @@ async def _watch(repository: Repository) -> None:
             log.exception("the files of models could not be looked at")
 
 
-async def _no_route(request: Request, why: Exception) -> Response:
+async def no_route(request: Request, why: Exception) -> Response:
     """What Starlette refuses by itself, as JSON."""
     status = why.status_code if isinstance(why, HTTPException) else 500
     said = {404: "there is no such path; /docs lists all", 405: "the path takes another method"}
@@ -237,7 +237,7 @@ async def _no_route(request: Request, why: Exception) -> Response:
     return _response(refusal, request.url.path, headers)
 
 
-async def _refused(request: Request, why: Exception) -> Response:
+async def refused(request: Request, why: Exception) -> Response:
     """A refusal of a route's."""
     assert isinstance(why, Refusal)
     response = _response(why, request.url.path)
@@ -247,3 +247,6 @@ async def _refused(request: Request, why: Exception) -> Response:
 
 def _response(why: Refusal, path: str, headers: Mapping[str, str] | None = None) -> Response:
     return Response(why.body(path), why.status, headers, "application/json")
+
+
+HANDLERS: dict[Any, Any] = {HTTPException: no_route, Refusal: refused}  # what makes JSON of errors

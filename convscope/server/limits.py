@@ -27,6 +27,7 @@ LINGER = 2.0  # seconds for which the rest of a refused body is read and dropped
 RETRY = 1  # seconds after which a refused client may come again
 PROTOCOL = "/v2"  # paths of the Open Inference Protocol, whose errors have a form of their own
 log = logging.getLogger("convscope.server")
+ELSEWHERE = (b"cross-site", b"same-site")  # what browsers say of what a page of another site asks
 READING = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change and compute nothing
 
 
@@ -137,8 +138,9 @@ class Guard:
         if scope["method"] in READING:
             return
         for name, value in headers:
-            if name == b"origin" and _place(value.partition(b"://")[2]) != _place(hosts[0]):
-                raise Refusal(403, "origin", "a page of another site may not ask this server")
+            other = name == b"origin" and _place(value.partition(b"://")[2]) != _place(hosts[0])
+            if other or (name == b"sec-fetch-site" and value in ELSEWHERE):
+                raise other_site()
             if name == b"content-encoding" and value.lower() != b"identity":
                 text = "a compressed body is not read; send it as it is"
                 raise Refusal(415, "encoding", text)
@@ -202,6 +204,11 @@ class _Exchange:
         start = {"type": "http.response.start", "status": why.status, "headers": headers}
         await self.send(start)
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def other_site() -> Refusal:
+    """What a page of another site is answered with."""
+    return Refusal(403, "origin", "a page of another site may not ask this server")
 
 
 def busy(limits: Limits) -> Refusal:

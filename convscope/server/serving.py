@@ -12,7 +12,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
@@ -24,7 +24,7 @@ from convscope.predicting.onnx_file import open_predictor
 from convscope.server.app import Service
 from convscope.server.batching import BATCH, BOUND
 from convscope.server.connection import Connection
-from convscope.server.limits import Limits
+from convscope.server.limits import App, Limits
 from convscope.server.metrics import SHARED
 
 BACKLOG = 2048  # connections that wait to be accepted
@@ -85,7 +85,18 @@ def _page(file: Path) -> str:
     return page_of(file, answers="server")
 
 
-def config(service: Service, workers: int = 1) -> uvicorn.Config:
+class Served(Protocol):
+    """What can be served: its limits, and what makes its application in the process that serves."""
+
+    @property
+    def limits(self) -> Limits:
+        """What a client may send."""
+
+    def __call__(self) -> App:
+        """The ASGI application."""
+
+
+def config(service: Served, workers: int = 1) -> uvicorn.Config:
     """How uvicorn serves it."""
     said: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
     said["formatters"]["default"] = {"format": "%(message)s"}
@@ -111,7 +122,7 @@ def config(service: Service, workers: int = 1) -> uvicorn.Config:
     )
 
 
-def serve(service: Service, taken: socket.socket, workers: int = 1) -> None:
+def serve(service: Served, taken: socket.socket, workers: int = 1) -> None:
     """Serve on a socket until SIGINT or SIGTERM, by so many processes; what was begun by then is
     answered. Ends as the signal would have it; with several workers by Interrupted."""
     asked = config(service, workers)

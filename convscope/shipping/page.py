@@ -11,7 +11,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,13 +33,20 @@ LANGUAGES = ("en", "zh")
 Answers = Literal["page", "server"]
 
 
-def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
+def page_of(
+    file: str | Path | OnnxFile,
+    answers: Answers = "page",
+    *,
+    bears: tuple[int, int] = (MOST_MULTIPLY_ADDS, MOST_BYTES),
+    tabs: Sequence[str] = (),
+) -> str:
     """The HTML page of a network that ``convscope export`` wrote as an ONNX file.
 
     The page computes the answers itself or, with ``answers="server"``, asks ``predict`` beside its
-    own address for them; then it holds no weights. Raises BadArgument for a network of several
-    inputs or targets, one that takes more than 100 million multiply-adds an image or has more than
-    20 MB of weights, and one with an operator that the page does not compute, by its layer.
+    own address for them; then it holds no weights. ``tabs`` of the studio that serves it are linked
+    to. Raises BadArgument for a network of several inputs or targets, one that takes more
+    multiply-adds an image or has more bytes of weights than the page ``bears``, and one with an
+    operator that the page does not compute, by its layer.
 
     >>> page_of("runs/a/model.onnx")[:15]  # doctest: +SKIP
     '<!doctype html>'
@@ -52,7 +59,7 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
         model = onnx.load_model_from_string(opened.content)
         graph = graph_of(model, FITTED, (1, *image.shape), LOGITS)
         weights = base64.b64encode(graph.weights.astype("<f4").tobytes()).decode()
-        _small_enough(graph.multiply_adds, graph.weights.nbytes)
+        _small_enough(graph.multiply_adds, graph.weights.nbytes, bears)
     name, data = info["architecture"]["name"], info["data"]["name"]
     about = {
         "name": name,
@@ -71,6 +78,8 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
     }
     body = _web("page.html").replace("@name@", html.escape(name))
     body = body.replace("@on@", html.escape(f"on {data}"))
+    links = "".join(f'  <a href="/#{tab}" data-say="tab.{tab}"></a>\n' for tab in tabs)
+    body = body.replace("@links@", links)
     body += _data("about", "application/json", json.dumps(about, ensure_ascii=False))
     body += _data("weights", "text/plain", weights)
     engine, shown = (webpage.script("convscope", name) for name in (ENGINE, PAGE))
@@ -134,14 +143,14 @@ def _image(opened: OnnxFile) -> Image:
     return found
 
 
-def _small_enough(multiply_adds: int, size: int) -> None:
+def _small_enough(multiply_adds: int, size: int, bears: tuple[int, int]) -> None:
     """Raise BadArgument, with both figures, for a network that is too large for a page."""
-    if multiply_adds <= MOST_MULTIPLY_ADDS and size <= MOST_BYTES:
+    if multiply_adds <= bears[0] and size <= bears[1]:
         return
     rule = (
         f"its network takes {multiply_adds / 1e6:,.0f} million multiply-adds an image and has "
-        f"{decimal_size(size)} of weights; a page bears {MOST_MULTIPLY_ADDS / 1e6:.0f} million and "
-        f"{decimal_size(MOST_BYTES)}"
+        f"{decimal_size(size)} of weights; a page bears {bears[0] / 1e6:,.0f} million and "
+        f"{decimal_size(bears[1])}"
     )
     raise BadArgument("format", "page", rule, SERVE)
 

@@ -82,8 +82,8 @@ def test_two_runs(tmp_path):
     ]
     shown = json.loads(json.dumps(found.as_json(), allow_nan=False))
     assert list(shown) == [
-        *("a", "b", "n", "counts", "difference", "difference_ci95", "p", "verdict", "note"),
-        *("per_class", "a_right", "b_right", "figure"),
+        *("a", "b", "n", "counts", "difference", "difference_ci95", "p", "finding"),
+        *("verdict", "note", "per_class", "a_right", "b_right", "figure"),
     ]
     assert shown["counts"] == {"both": 2, "only_a": 2, "only_b": 1, "neither": 1}
     assert shown["a"]["accuracy_ci95"] == pytest.approx(metrics.wilson_interval(4, 6))

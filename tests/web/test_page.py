@@ -20,6 +20,7 @@ from convscope import trained, webpage
 from convscope.data.decode import decode
 from convscope.predicting.onnx_file import OnnxFile, open_predictor
 from convscope.server.limits import Refusal
+from convscope.server.studio_pages import TABS
 from convscope.shipping.page import LANGUAGES, page_of
 
 if TYPE_CHECKING:
@@ -293,13 +294,14 @@ def test_every_word_is_there_in_both() -> None:
         one: json.loads(webpage.part("convscope", f"web/words.{one}.json")) for one in LANGUAGES
     }
     script = "".join(path.read_text() for path in sorted(WEB.glob("*.js")))
-    body = webpage.part("convscope", "web/page.html")
+    body = "".join(path.read_text() for path in sorted(WEB.glob("*.html")))
     used = set(re.findall(r'say\(\s*"([\w.]+)"', script)) | set(
         re.findall(r'data-(?:say|label)="([\w.]+)"', body)
     )
     used |= {key for pair in re.findall(r'\? "([\w.]+)" : "([\w.]+)"', script) for key in pair}
     used -= {"lede", "where", "hint", "zh", "en"}  # made of others
     used |= {"unsure", "unlike"}  # a doubt
+    used |= {f"tab.{name}" for name in TABS}
     for one in words.values():
         assert used - set(one) == set()
         assert set(one) - used == set()

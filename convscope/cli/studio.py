@@ -1,0 +1,96 @@
+"""`convscope studio` and `convscope runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convscope import __version__, files
+from convscope.cli.serving import is_loopback, own_names
+from convscope.cli.shared import Debug, Json, print_json
+from convscope.errors import RunError
+from convscope.formatting import measured_duration, percent
+from convscope.runs import SORTS, ListedRun, Listing
+
+Root = Annotated[Path, typer.Argument(metavar="[ROOT]", help="The folder that runs are in.")]
+ROOT = Path("runs")  # where `train` puts them
+
+
+def studio(
+    root: Root = ROOT,
+    port: Annotated[int, typer.Option(help="0 is any that is free.")] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name by which browsers know this server; repeatable."),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Serve the page on which networks are trained, compared and taken apart, until Ctrl-C."""
+    try:
+        from convscope.server import serving
+        from convscope.server.studio import Studio
+    except ModuleNotFoundError as why:
+        remedy = "install it: pip install 'convscope[serve]'"
+        raise RunError(f"studio needs {why.name}, which is not installed; {remedy}") from None
+    with files.explained(root):
+        files.make_folder(root)
+    with serving.listening(host, port) as taken:
+        hosts = (*own_names(host), *(allow_host or ()))
+        service = Studio(root, hosts, release=__version__)
+        where = serving.address(taken)
+        if not is_loopback(host):
+            text = f"warning: whoever reaches {host} can train here and see all images and runs"
+            typer.echo(text, err=True)
+        print_json({"url": where, "root": str(root)}) if as_json else typer.echo(where)
+        try:
+            serving.serve(service, taken)
+        except KeyboardInterrupt as why:
+            raise typer.Exit(getattr(why, "exit_code", 130)) from None
+
+
+def runs(
+    root: Root = ROOT,
+    sort: Annotated[str, typer.Option(help=f"By {', '.join(SORTS)}.")] = "date",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the run folders below a folder: what was trained, how it did, how it stands."""
+    from convscope import console
+
+    found = Listing(root).rows(sort)
+    if as_json:
+        print_json({"root": str(root), "runs": [one.as_json() for one in found]})
+        return
+    if not found:
+        typer.echo(f"{root}: has no run folders; make one with: convscope train", err=True)
+        return
+    heads = ("run", "data", "network", "accuracy", "95% interval", "seconds", "parameters")
+    console.table((*heads, "date", "state"), [_cells(one) for one in found])
+    for one in found:
+        if one.problem:
+            typer.echo(one.problem, err=True)
+
+
+def _cells(one: ListedRun) -> tuple[object, ...]:
+    """A run as a row of the table."""
+    low, high = one.ci95 or (None, None)
+    interval = "-" if one.ci95 is None else f"{percent(low)} to {percent(high)}"
+    balanced = " (balanced)" * (one.measure == "balanced_accuracy")
+    seconds = "-" if one.seconds is None else measured_duration(one.seconds)
+    known = (one.name, one.data or "-", one.network or "-", percent(one.accuracy) + balanced)
+    parameters = "-" if one.parameters is None else one.parameters
+    return (*known, interval, seconds, parameters, one.date[:16].replace("T", " "), _state(one))
+
+
+def _state(one: ListedRun) -> str:
+    """How a run stands, in a few words."""
+    far = f", epoch {one.epoch} of {one.epochs}" if one.epochs else ""
+    if one.state == "training":
+        return f"training{far}" + (f", process {one.pid}" if one.pid else "")
+    if one.state == "damaged":
+        return f"damaged: {one.file}"
+    return f"interrupted{far}" if one.state == "interrupted" else one.state
