@@ -59,7 +59,7 @@ export function trainingCurve(title, { train, val, all }, read, most = null) {
       ((at - low) / (high - low)) * (CURVE_HIGH - CURVE_BELOW - CURVE_ABOVE);
   const drawn = shape("svg", {
     viewBox: `0 0 ${CURVE_WIDE} ${CURVE_HIGH}`,
-    class: "curve",
+    class: "teach-curve",
     tabindex: 0,
     role: "slider",
   });

@@ -322,7 +322,7 @@ export class Trainings {
     const loss = course.lines("loss"),
       accuracy = course.lines("accuracy");
     return make(
-      ".curves",
+      ".teach-curves",
       {},
       accuracy.train.length > 0 &&
         trainingCurve(
