@@ -33,6 +33,10 @@ from convscope.server.limits import Refusal
 
 STARTING = 20.0  # seconds that a process may take to its first line
 CAMERA = re.compile(r"camera-\d+-\d+\.\w+$")  # a frame of a burst, of which all stay together
+KEPT = {  # of a record
+    *("run", "set", "arguments", "created", "classes", "images"),
+    *("attempts", "pid", "spawned"),
+}
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 
 
@@ -183,9 +187,9 @@ class Jobs:
         """Of all trainings, the latest first; what is damaged is passed over."""
         found = []
         for path in self.kept.glob("*.json") if self.kept.is_dir() else ():
-            with contextlib.suppress(ConvscopeError, TypeError):
+            with contextlib.suppress(ConvscopeError):
                 one = files.read_json(path, ConvscopeError)
-                if {"run", "set", "arguments", "pid", "spawned"} <= one.keys():
+                if isinstance(one, dict) and one.keys() >= KEPT:
                     found.append(one)
         return sorted(found, key=lambda one: (one["created"], one["spawned"]), reverse=True)
 

@@ -107,7 +107,7 @@ class Teach {
     let said = null;
     try {
       said = await askStudio(`sets/${pathOf(before)}${path}`, sent);
-      if (this.set?.name === before && said.classes) this.take(said);
+      if (this.set?.name === before && Array.isArray(said.classes)) this.take(said);
       this.news = news;
       this.away = false;
     } catch (why) {
@@ -223,7 +223,7 @@ class Teach {
           onclick: () =>
             this.change(
               "/undo",
-              { revision: set.revision },
+              { revision: this.set.revision },
               { text: say("teach.undone", { what: undo }) },
             ),
         },

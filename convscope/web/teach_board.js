@@ -174,7 +174,9 @@ export class TeachBoard {
         [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key === back);
       again?.focus();
     };
-    this.dialog.onclick = (event) => event.target === this.dialog && this.dialog.close();
+    this.dialog.onclick = ({ target }) => {
+      if (target === this.dialog) this.dialog.close(); // beside it
+    };
     this.dialog.showModal();
   }
 
@@ -264,7 +266,7 @@ export class TeachBoard {
       return;
     }
     const entries = [...event.dataTransfer.items]
-      .map((item) => item.webkitGetAsEntry?.())
+      .map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile())
       .filter(Boolean);
     if (column) return this.send(column.name, (await Promise.all(entries.map(filesUnder))).flat());
     for (const entry of entries) {
@@ -404,6 +406,7 @@ async function entriesOf(folder) {
 
 /** All files of what was dropped, however deep. */
 async function filesUnder(entry) {
+  if (entry instanceof File) return [entry];
   if (entry.isFile) return [await new Promise((done, failed) => entry.file(done, failed))];
   const inner = await entriesOf(entry);
   return (await Promise.all(inner.map(filesUnder))).flat();

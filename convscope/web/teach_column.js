@@ -3,7 +3,7 @@
 import { count, say } from "./words.js";
 import { fill, make } from "./teaching.js";
 
-const IMAGES_SHOWN = 60; // before all are asked for
+const IMAGES_SHOWN = 24; // before all are asked for
 const FRAME = 200; // ms between two pictures of the camera
 const BURST = 10; // pictures that are one burst: they are alike, and stay on one side in training
 const LONGEST_FRAME = 640; // pixels

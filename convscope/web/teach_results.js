@@ -3,7 +3,7 @@
 import { count, language, percent, say } from "./words.js";
 import { imageOf, make } from "./teaching.js";
 
-const percentExact = (share) => `${(100 * share).toFixed(1)}%`;
+export const percentExact = (share) => `${(100 * share).toFixed(1)}%`;
 
 /** How many of the images kept apart a training got right, and what that says. */
 export function figureOf(one) {
@@ -30,6 +30,11 @@ export function figureOf(one) {
       ` ${percentExact(one.accuracy)}`,
     ),
     scale,
+    make(
+      "p.note.ends",
+      { "aria-hidden": "true" },
+      ["0 %", "50 %", "100 %"].map((end) => make("span", {}, end)),
+    ),
     make(
       "p",
       {},

@@ -1,8 +1,8 @@
 // Training a set: advice, what is chosen, how it goes, what came of it.
 
-import { count, language, percent, say } from "./words.js";
+import { count, language, say } from "./words.js";
 import { askStudio, fill, make, pathOf } from "./teaching.js";
-import { figureOf, mistakesOf, tableOf } from "./teach_results.js";
+import { figureOf, mistakesOf, percentExact, tableOf } from "./teach_results.js";
 import { TrainingCourse, trainingCurve } from "./teach_curves.js";
 
 const FEW_IMAGES = 10; // images of a class, below which it is said
@@ -312,7 +312,7 @@ export class Trainings {
     const { course } = this,
       [first] = course.epochs.values();
     if (course.epochs.size === 1 && first.epochs === 1 && !course.looks.length) {
-      const right = (share) => (share === null ? say("teach.fitted.none") : percent(share));
+      const right = (share) => (share === null ? say("teach.fitted.none") : percentExact(share));
       return make(
         "p.fitted",
         {},
