@@ -2,7 +2,7 @@
 
 import { Camera } from "./camera.js";
 import { count, say } from "./words.js";
-import { fill, imageOf, make } from "./teaching.js";
+import { entriesOf, filesUnder, fill, imageOf, make } from "./teaching.js";
 import { ClassColumn } from "./teach_column.js";
 
 const SENT_AT_ONCE = [12, 12e6]; // files and bytes of one request
@@ -391,23 +391,4 @@ export class TeachBoard {
     this.camera.close();
     column?.hideCamera();
   }
-}
-
-/** What is in a folder that was dropped. */
-async function entriesOf(folder) {
-  const reader = folder.createReader(),
-    found = [];
-  for (;;) {
-    const some = await new Promise((done, failed) => reader.readEntries(done, failed));
-    if (!some.length) return found; // a browser gives a hundred at a time
-    found.push(...some);
-  }
-}
-
-/** All files of what was dropped, however deep. */
-async function filesUnder(entry) {
-  if (entry instanceof File) return [entry];
-  if (entry.isFile) return [await new Promise((done, failed) => entry.file(done, failed))];
-  const inner = await entriesOf(entry);
-  return (await Promise.all(inner.map(filesUnder))).flat();
 }

@@ -23,8 +23,9 @@ export class TrainingCourse {
     this.looks.push({ step: event.step, loss: event.loss });
   }
 
-  /** The lines of a figure: points of the epochs, and before the first of them of the steps. */
-  lines(of) {
+  /** The lines of a figure by epoch, the running loss by the step; while it is `going` there is room
+      for `all` epochs. */
+  lines(of, going) {
     const ends = [...this.epochs.values()].sort((a, b) => a.epoch - b.epoch),
       all = ends[0]?.epochs ?? 1;
     const train = ends.map((end) => [end.epoch, end[`train_${of}`]]);
@@ -38,16 +39,17 @@ export class TrainingCourse {
     const val = ends
       .filter((end) => end[`val_${of}`] !== null)
       .map((end) => [end.epoch, end[`val_${of}`]]);
-    return { train, val, all: this.known ?? all };
+    return { train, val, all: going ? (this.known ?? all) : (ends.at(-1)?.epoch ?? all) };
   }
 }
 
-/** A figure of lines by epoch, which tells its values under pointer, finger and arrow keys. */
-export function trainingCurve(title, { train, val, all }, read, most = null) {
+/** A figure of lines by epoch, which tells its values under pointer, finger and arrow keys; `pointed`
+    keeps what is looked at, by title, while the figure is drawn anew. */
+export function trainingCurve(title, { train, val, all }, read, pointed, most = null) {
   const points = [...train, ...val],
     values = points.map(([, y]) => y);
   const first = Math.min(...points.map(([x]) => x), all),
-    low = most === null ? 0 : Math.min(0.98, Math.floor(10 * Math.min(...values)) / 10),
+    low = most === null ? 0 : [0.9, 0.8, 0.5, 0].find((one) => one <= Math.min(...values)),
     high = most ?? niceAbove(Math.max(...values));
   const x = (at) =>
       CURVE_LEFT +
@@ -121,11 +123,14 @@ export function trainingCurve(title, { train, val, all }, read, most = null) {
       make("span.note", {}, say("teach.curve.epoch", { n: Number(stops[at].toFixed(1)) })),
       ...parts,
     );
+    if (shown) pointed.set(title, stops[at]);
+    else pointed.delete(title);
     rule.setAttribute("x1", x(stops[at]));
     rule.setAttribute("x2", x(stops[at]));
     rule.setAttribute("visibility", shown ? "visible" : "hidden");
     drawn.setAttribute("aria-valuenow", at + 1);
-    drawn.setAttribute("aria-valuetext", told.textContent);
+    const words = [...told.children].map((part) => part.textContent);
+    drawn.setAttribute("aria-valuetext", words.join(", "));
   };
   const under = (event) => {
     const box = drawn.getBoundingClientRect(),
@@ -154,7 +159,9 @@ export function trainingCurve(title, { train, val, all }, read, most = null) {
     "data-key": title,
   };
   for (const [key, value] of Object.entries(named)) drawn.setAttribute(key, value);
-  tell(stops.length - 1, false);
+  const looked = pointed.has(title) ? stops.findLastIndex((one) => one <= pointed.get(title)) : -1;
+  if (looked >= 0) tell(looked);
+  else tell(stops.length - 1, false);
   return make("figure", {}, make("figcaption", {}, make("b", {}, title), told), drawn);
 }
 

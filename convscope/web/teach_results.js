@@ -38,11 +38,11 @@ export function figureOf(one) {
     make(
       "p",
       {},
-      say("teach.means", { n: count(n), low, high }),
-      " ",
-      say(n < 100 ? "teach.means.few" : "teach.means.enough"),
-      " ",
-      say("teach.chance", { right: count(commonest), n: count(n) }),
+      [
+        say("teach.means", { n: count(n), low, high }),
+        say(n < 100 ? "teach.means.few" : "teach.means.enough"),
+        say("teach.chance", { right: count(commonest), n: count(n) }),
+      ].join(language === "zh" ? "" : " "),
     ),
     one.skewed &&
       make("p.note", {}, say("teach.balanced", { share: percentExact(one.balanced_accuracy) })),

@@ -24,7 +24,22 @@ export class Trainings {
     this.of = of;
     this.options = { minutes: null, scratch: false, mirrored: true };
     this.panel = make("section.teach-train");
-    this.live = make("section.teach-live", { "aria-live": "off" });
+    this.parts = {
+      title: make("h2"),
+      figure: make("div"),
+      going: make("div"),
+      curves: make("div"),
+    };
+    this.parts.mistakes = make("div");
+    this.parts.command = make("div");
+    this.command = make("details", {}, make("summary"), this.parts.command); // stays open
+    this.live = make(
+      "section.teach-live",
+      {},
+      ...Object.values(this.parts).slice(0, 5),
+      this.command,
+    );
+    this.pointed = new Map(); // the curves' values that somebody looks at
     this.results = make("section.teach-results");
     this.root = make(".teach-trainings", {}, this.panel, this.live, this.results);
     this.forget();
@@ -73,7 +88,8 @@ export class Trainings {
 
   happened(event) {
     if (event.event === "begin") [this.progress, this.began] = [null, event.time];
-    if (event.event === "progress") this.progress = event;
+    const amid = this.progress?.unit === "steps" && this.progress.done < this.progress.total;
+    if (event.event === "progress" && !(amid && event.stage === "validate")) this.progress = event;
     if (event.event === "notice") this.notices.push(event.text);
     if (event.event === "epoch") this.course.known = event.epochs;
     const epochs = event.event === "progress" && /^epoch \d+\/(\d+)/.exec(event.stage);
@@ -91,10 +107,7 @@ export class Trainings {
     fill(this.panel, [sizes, busy, this.options, this.list.length > 0, bursts], () =>
       this.buildPanel(sizes, busy, bursts),
     );
-    const [latest] = this.list;
-    fill(this.live, [latest, this.next, set.revision, this.wrong.has(latest?.run)], () =>
-      latest ? this.buildLatest(latest) : [],
-    );
+    this.renderLatest();
     fill(this.results, this.list.slice(1), () =>
       this.list.length > 1 ? tableOf(this.list.slice(1)) : [],
     );
@@ -191,7 +204,7 @@ export class Trainings {
         make("label.check", {}, mirrored, say("teach.mirrored")),
       ),
       make(
-        "button.strong.train",
+        "button.strong.go",
         {
           type: "button",
           "data-key": "train",
@@ -235,26 +248,32 @@ export class Trainings {
   }
 
   /** The latest training: how it goes, then its figure. */
-  buildLatest(one) {
+  renderLatest() {
+    const [one] = this.list,
+      { parts, course, of } = this;
+    this.live.hidden = !one;
+    if (!one) return;
     const judged = one.accuracy !== undefined,
-      going = one.state === "running";
-    return [
-      make("h2", {}, say(going ? "teach.training" : "teach.trained", { run: one.run })),
-      judged && figureOf(one),
-      going && this.buildProgress(one, judged),
-      !going && !judged && this.buildEnded(one),
-      this.buildCurves(),
-      judged && mistakesOf(one, this.wrong.get(one.run), this.of),
-      make(
-        "details",
-        {},
-        make("summary", { "data-key": "command" }, say("teach.command")),
-        make("p.note", {}, say("teach.command.more")),
-        make("code", {}, one.command),
-        this.notices.length > 0 &&
-          make("pre", { lang: "en", tabIndex: 0 }, this.notices.join("\n")),
-      ),
-    ];
+      going = one.state === "running",
+      wrong = this.wrong.get(one.run);
+    const title = say(going ? "teach.training" : "teach.trained", { run: one.run });
+    if (parts.title.textContent !== title) parts.title.textContent = title;
+    fill(parts.figure, judged && one, () => (judged ? figureOf(one) : []));
+    fill(parts.going, [one, judged, going && this.progress, Boolean(of.running)], () => {
+      if (going) return this.buildProgress(one, judged);
+      return judged ? [] : this.buildEnded(one);
+    });
+    const drawn = [one.run, course.epochs.size, course.looks.length, going];
+    fill(parts.curves, drawn, () => this.buildCurves(going));
+    fill(parts.mistakes, judged && [one.run, of.set.revision, Boolean(wrong)], () =>
+      judged && wrong ? mistakesOf(one, wrong, of) : [],
+    );
+    this.command.firstChild.textContent = say("teach.command");
+    fill(parts.command, [one.command, this.notices.length], () => [
+      make("p.note", {}, say("teach.command.more")),
+      make("code", {}, one.command),
+      this.notices.length > 0 && make("pre", { lang: "en", tabIndex: 0 }, this.notices.join("\n")),
+    ]);
   }
 
   buildProgress(one, judged) {
@@ -308,7 +327,7 @@ export class Trainings {
     );
   }
 
-  buildCurves() {
+  buildCurves(going) {
     const { course } = this,
       [first] = course.epochs.values();
     if (course.epochs.size === 1 && first.epochs === 1 && !course.looks.length) {
@@ -319,8 +338,8 @@ export class Trainings {
         say("teach.fitted", { train: right(first.train_accuracy), val: right(first.val_accuracy) }),
       );
     }
-    const loss = course.lines("loss"),
-      accuracy = course.lines("accuracy");
+    const loss = course.lines("loss", going),
+      accuracy = course.lines("accuracy", going);
     return make(
       ".teach-curves",
       {},
@@ -329,11 +348,15 @@ export class Trainings {
           say("teach.curve.accuracy"),
           accuracy,
           (share, exact) => `${(100 * share).toFixed(exact ? 1 : 0)} %`,
+          this.pointed,
           1,
         ),
       loss.train.length > 1 &&
-        trainingCurve(say("teach.curve.loss"), loss, (value, exact) =>
-          value.toFixed(exact ? 3 : 2),
+        trainingCurve(
+          say("teach.curve.loss"),
+          loss,
+          (value, exact) => value.toFixed(exact ? 3 : 2),
+          this.pointed,
         ),
     );
   }

@@ -87,3 +87,22 @@ export function imageOf(set, of, file, key = "", large = false) {
   const asked = new URLSearchParams({ of, file, ...(key && { key }), ...(large && { large }) });
   return `/api/sets/${pathOf(set)}/image?${asked}`;
 }
+
+/** What is in a folder that was dropped. */
+export async function entriesOf(folder) {
+  const reader = folder.createReader(),
+    found = [];
+  for (;;) {
+    const some = await new Promise((done, failed) => reader.readEntries(done, failed));
+    if (!some.length) return found; // a browser gives a hundred at a time
+    found.push(...some);
+  }
+}
+
+/** All files of what was dropped, however deep. */
+export async function filesUnder(entry) {
+  if (entry instanceof File) return [entry];
+  if (entry.isFile) return [await new Promise((done, failed) => entry.file(done, failed))];
+  const inner = await entriesOf(entry);
+  return (await Promise.all(inner.map(filesUnder))).flat();
+}

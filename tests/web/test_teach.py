@@ -150,7 +150,7 @@ def test_three_classes_are_taught_while_the_server_is_killed(
 ) -> None:
     page = tab()
     begin(page, "colours", *TINTS)
-    train = page.locator(".train")
+    train = page.locator(".go")
     assert train.is_disabled() and "No image yet" in page.locator(".advice").inner_text()
     for name in TINTS:
         drop(page, name, *colours(name))
