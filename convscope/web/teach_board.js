@@ -2,7 +2,7 @@
 
 import { Camera } from "./camera.js";
 import { count, say } from "./words.js";
-import { entriesOf, filesUnder, fill, imageOf, make } from "./teaching.js";
+import { entriesOf, filesUnder, fill, imageOf, inEnglish, make } from "./teaching.js";
 import { ClassColumn } from "./teach_column.js";
 
 const SENT_AT_ONCE = [12, 12e6]; // files and bytes of one request
@@ -365,7 +365,11 @@ export class TeachBoard {
     if (refused.length) {
       parts.push(say("teach.refused", { count: count(refused.length) }));
       parts.push(
-        ...refused.slice(0, 5).map(({ file, why }) => say("teach.refused.one", { file, why })),
+        ...refused
+          .slice(0, 5)
+          .map(({ file, why }) =>
+            say("teach.refused.one", { file, why: inEnglish() ? why : say("teach.refused.why") }),
+          ),
       );
     }
     this.of.tell(parts.join(" "), refused.length > 0);

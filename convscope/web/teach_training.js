@@ -24,19 +24,15 @@ export class Trainings {
     this.of = of;
     this.options = { minutes: null, scratch: false, mirrored: true };
     this.panel = make("section.teach-train");
-    this.parts = {
-      title: make("h2"),
-      figure: make("div"),
-      going: make("div"),
-      curves: make("div"),
-    };
-    this.parts.mistakes = make("div");
-    this.parts.command = make("div");
+    const names = ["title", "figure", "going", "warnings", "curves", "mistakes", "command"];
+    this.parts = Object.fromEntries(
+      names.map((name) => [name, make(name === "title" ? "h2" : "div")]),
+    );
     this.command = make("details", {}, make("summary"), this.parts.command); // stays open
     this.live = make(
       "section.teach-live",
       {},
-      ...Object.values(this.parts).slice(0, 5),
+      names.slice(0, -1).map((name) => this.parts[name]),
       this.command,
     );
     this.pointed = new Map(); // the curves' values that somebody looks at
@@ -90,7 +86,7 @@ export class Trainings {
     if (event.event === "begin") [this.progress, this.began] = [null, event.time];
     const amid = this.progress?.unit === "steps" && this.progress.done < this.progress.total;
     if (event.event === "progress" && !(amid && event.stage === "validate")) this.progress = event;
-    if (event.event === "notice") this.notices.push(event.text);
+    if (event.event === "notice") this.notices.push(event);
     if (event.event === "epoch") this.course.known = event.epochs;
     const epochs = event.event === "progress" && /^epoch \d+\/(\d+)/.exec(event.stage);
     if (epochs) this.course.known = Number(epochs[1]);
@@ -263,6 +259,10 @@ export class Trainings {
       if (going) return this.buildProgress(one, judged);
       return judged ? [] : this.buildEnded(one);
     });
+    const warnings = this.notices.filter(({ warning }) => warning).map(({ text }) => text);
+    fill(parts.warnings, warnings, () =>
+      warnings.map((text) => make("p.note", { lang: "en" }, text)),
+    );
     const drawn = [one.run, course.epochs.size, course.looks.length, going];
     fill(parts.curves, drawn, () => this.buildCurves(going));
     fill(parts.mistakes, judged && [one.run, of.set.revision, Boolean(wrong)], () =>
@@ -272,7 +272,8 @@ export class Trainings {
     fill(parts.command, [one.command, this.notices.length], () => [
       make("p.note", {}, say("teach.command.more")),
       make("code", {}, one.command),
-      this.notices.length > 0 && make("pre", { lang: "en", tabIndex: 0 }, this.notices.join("\n")),
+      this.notices.length > 0 &&
+        make("pre", { lang: "en", tabIndex: 0 }, this.notices.map(({ text }) => text).join("\n")),
     ]);
   }
 

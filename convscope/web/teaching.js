@@ -76,8 +76,12 @@ export async function askStudio(path, sent) {
   }
   const said = await answer.json().catch(() => null);
   if (answer.ok && said) return said;
-  throw new Refused(said?.error?.code ?? "failed", said?.error?.message ?? `${answer.status}`);
+  const { code = "failed", message = `${answer.status}` } = said?.error ?? {};
+  throw new Refused(code, inEnglish() ? message : say(`teach.refusal.${code}`) || message);
 }
+
+/** Whether what the server and the training say, which is English, can be shown as it is. */
+export const inEnglish = () => language === "en";
 
 /** A path of names, each as it has to be in an address. */
 export const pathOf = (...names) => names.map(encodeURIComponent).join("/");
