@@ -181,13 +181,16 @@ def plain(end: EpochEnd) -> str:
     return "  ".join(f"{name} {cell}" for name, cell in zip(names, cells(end), strict=True))
 
 
-def out() -> Console:
-    """The console that results go to."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+def out(width: int = 100) -> Console:
+    """The console that results go to, so wide where that is no terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else width)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print a table of results; columns whose cells are all numbers are set right."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", width: int = 100
+) -> None:
+    """Print a table of results; columns whose cells are all numbers are set right. It is so wide
+    where it goes to no terminal."""
     rows = [list(row) for row in rows]
     drawn = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for i, name in enumerate(columns):
@@ -195,7 +198,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         drawn.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(f"{v:,}" if isinstance(v, int) else str(v)) for v in row))
-    out().print(drawn)
+    out(width).print(drawn)
 
 
 def without_copies(duplicates: Mapping[str, Any] | None) -> str:

@@ -10,6 +10,8 @@ import datetime
 import json
 import os
 import re
+import threading
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +29,7 @@ OTHERS = frozenset({  # two of them make a folder without a recipe a run that ha
 ASIDE = ("sets",)  # folders of the root without runs: the images that the studio's classes have
 PAGES = ("report.html", "explain/index.html", "summary.html", "README.md")  # for people to read
 LOCKS = Path("/proc/locks")  # of Linux: which process holds which lock
+AGAIN = 10.0  # seconds until a lock is tried again, which is to hold it for a moment
 FINISHED, TRAINING, INTERRUPTED, DAMAGED = "finished", "training", "interrupted", "damaged"
 
 Held = Mapping[tuple[int, int, int], int]  # device and inode of a locked file -> the process
@@ -97,7 +100,8 @@ class Listing:
 
     root: Path
     kept: dict[Path, tuple[Any, ListedRun]] = field(default_factory=dict, repr=False)
-    free: dict[Path, int] = field(default_factory=dict, repr=False)  # locks that nobody held
+    free: dict[Path, float] = field(default_factory=dict, repr=False)  # when nobody held its lock
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
@@ -113,9 +117,10 @@ class Listing:
         if sort not in SORTS:
             raise BadArgument("sort", sort, "is nothing to sort by", nearest(sort, SORTS))
         places, held, key = list(folders(self.root)), _held(), SORTS[sort]
-        for path in self.kept.keys() - set(places):
-            del self.kept[path]
-        found = sorted((self._row(path, held) for path in places), key=SORTS["name"])
+        with self.lock:
+            for path in self.kept.keys() - set(places):
+                del self.kept[path]
+            found = sorted((self._row(path, held) for path in places), key=SORTS["name"])
         values = [(key(row), row) for row in found]
         there = sorted((pair for pair in values if pair[0] is not None), key=lambda pair: pair[0])
         return [row for _, row in there] + [row for value, row in values if value is None]
@@ -128,12 +133,14 @@ class Listing:
     def row(self, name: str) -> ListedRun | None:
         """The row of one run by its name; nothing where there is none."""
         path = self.find(name)
-        return None if path is None else self._row(path, _held())
+        with self.lock:
+            return None if path is None else self._row(path, _held())
 
     def _row(self, path: Path, held: Held) -> ListedRun:
         place, stamp = RunFolder(path), _stamp(path)
         if path not in self.kept or self.kept[path][0] != stamp:
             self.kept[path] = stamp, _read(place, path.relative_to(self.root).as_posix())
+            self.free.pop(path, None)
         found = self.kept[path][1]
         if found.state != INTERRUPTED:
             return found
@@ -149,11 +156,11 @@ class Listing:
             key = os.major(lock.st_dev), os.minor(lock.st_dev), lock.st_ino
             if key in held:
                 return held[key]
-            if self.free.get(place.path) == lock.st_mtime_ns:
+            if time.monotonic() - self.free.get(place.path, -AGAIN) < AGAIN:
                 return None
-            if place.at_work():
+            if place.at_work():  # as by a process in another container
                 return 0
-            self.free[place.path] = place.lock.stat().st_mtime_ns  # whoever takes it changes that
+            self.free[place.path] = time.monotonic()
         except (OSError, AttributeError):  # no lock; no such numbers on this system
             pass
         return None

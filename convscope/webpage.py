@@ -48,6 +48,18 @@ def script(package: str, name: str) -> str:
     return '"use strict";\n' + "".join(found.values())
 
 
+Links = Sequence[tuple[str, str]]  # addresses, and the keys of what they are called
+
+
+def links(named: Links) -> str:
+    """The links of a nav, whose words its page finds by their keys.
+
+    >>> links([("/#runs", "tab.runs")])
+    '  <a href="/#runs" data-say="tab.runs"></a>\\n'
+    """
+    return "".join(f'  <a href="{html.escape(to)}" data-say="{key}"></a>\n' for to, key in named)
+
+
 def theme() -> str:
     """The colours of pages on light and dark, by names that styles go by."""
     return part("convscope", "theme.css")

@@ -73,6 +73,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Pack:
     )
 
 
+@pytest.fixture(scope="session")
+def trained(tiny: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs of bars, ``a`` and ``more/b``, to be looked at or copied."""
+    from studios import two_runs
+
+    return two_runs(tmp_path_factory.mktemp("trained") / "runs", tiny)
+
+
 @pytest.fixture
 def bars(tiny: Pack, monkeypatch: pytest.MonkeyPatch, workplace: Path) -> Pack:
     """The tiny pack in the place of every data set, in an empty working folder."""

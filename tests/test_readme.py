@@ -55,11 +55,15 @@ def asked(monkeypatch) -> list[int]:
     exported by this process, whose data are small."""
     statuses: list[int] = []
 
-    def serve(service, taken, workers) -> None:
+    def serve(service, taken, workers=1) -> None:
         from servers import started
 
         with started(service, taken) as server:
-            statuses.append(server.post("/predict", Path("digit.png").read_bytes()).status)
+            if hasattr(service, "models"):
+                found = server.post("/predict", Path("digit.png").read_bytes())
+            else:  # a studio
+                found = server.ask("GET", "/api/runs")
+            statuses.append(found.status)
 
     def run(command, **more) -> subprocess.CompletedProcess:
         documents.command(shlex.join(["convscope", *command[3:]]))
@@ -76,9 +80,10 @@ def test_every_command_runs(prepared, asked):
     for command in COMMANDS:
         quick = command.replace("--time-budget 10m", "--time-budget 8s")
         quick = quick.replace("--max-memory 2GB", "--max-memory 4GB")  # all tests in one process
-        quick = quick.replace("convscope serve", "convscope serve --port 0")
+        for served in ("convscope serve", "convscope studio"):
+            quick = quick.replace(served, f"{served} --port 0")
         documents.command(quick.replace("--abstain 0.01", "--abstain 0.2"))  # of 24 images
-    assert asked == [200]
+    assert asked == [200, 200]
     assert Path("runs/a/report.html").is_file() and Path("digits.png").is_file()
 
 

@@ -16,6 +16,7 @@ from convscope.runs import SORTS, ListedRun, Listing
 
 Root = Annotated[Path, typer.Argument(metavar="[ROOT]", help="The folder that runs are in.")]
 ROOT = Path("runs")  # where `train` puts them
+WIDE = 1000  # characters of a table that goes elsewhere than to a terminal: a line a run
 
 
 def studio(
@@ -69,7 +70,7 @@ def runs(
         typer.echo(f"{root}: has no run folders; make one with: convscope train", err=True)
         return
     heads = ("run", "data", "network", "accuracy", "95% interval", "seconds", "parameters")
-    console.table((*heads, "date", "state"), [_cells(one) for one in found])
+    console.table((*heads, "date", "state"), [_cells(one) for one in found], width=WIDE)
     for one in found:
         if one.problem:
             typer.echo(one.problem, err=True)
@@ -77,20 +78,25 @@ def runs(
 
 def _cells(one: ListedRun) -> tuple[object, ...]:
     """A run as a row of the table."""
-    low, high = one.ci95 or (None, None)
-    interval = "-" if one.ci95 is None else f"{percent(low)} to {percent(high)}"
+    low, high = one.ci95 or (0.0, 0.0)
+    interval = "-" if one.ci95 is None else f"{100 * low:.2f} to {100 * high:.2f}"
     balanced = " (balanced)" * (one.measure == "balanced_accuracy")
     seconds = "-" if one.seconds is None else measured_duration(one.seconds)
-    known = (one.name, one.data or "-", one.network or "-", percent(one.accuracy) + balanced)
+    known = (
+        one.name,
+        Path(one.data).name or "-",
+        one.network or "-",
+        percent(one.accuracy) + balanced,
+    )
     parameters = "-" if one.parameters is None else one.parameters
-    return (*known, interval, seconds, parameters, one.date[:16].replace("T", " "), _state(one))
+    return (*known, interval, seconds, parameters, one.date[:10], _state(one))
 
 
 def _state(one: ListedRun) -> str:
     """How a run stands, in a few words."""
     far = f", epoch {one.epoch} of {one.epochs}" if one.epochs else ""
     if one.state == "training":
-        return f"training{far}" + (f", process {one.pid}" if one.pid else "")
+        return f"training{far}" + f", process {one.pid}" * bool(one.pid)
     if one.state == "damaged":
         return f"damaged: {one.file}"
-    return f"interrupted{far}" if one.state == "interrupted" else one.state
+    return one.state + far * (one.state == "interrupted")

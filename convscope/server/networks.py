@@ -22,9 +22,14 @@ from convscope.server.batching import Computed, Lane
 from convscope.server.limits import Limits, Refusal
 from convscope.server.named import FILE
 from convscope.server.repository import Model
+from convscope.server.studio_pages import BACK
 from convscope.server.uploads import upload_of
 
 BEARS = (1_000_000_000, 100_000_000)  # multiply-adds and bytes of weights that a page here computes
+READ = {  # pages of a run that are linked to, where they are there
+    "report.html": ("report.html", "runs.report"),
+    "explain/index.html": ("explain/", "runs.explanation"),
+}
 OPEN = 2  # networks that answer at once, kept in memory
 PATIENCE = 5.0  # seconds for an export to end once it is told to
 
@@ -100,19 +105,24 @@ class Networks:
             self.exports[target] = Export(process, errors)
             return self.state(place)
 
-    def page(self, place: RunFolder, tabs: Sequence[str]) -> str | None:
-        """The page of a run's network, if that is there, with links to the studio's ``tabs``. What
-        is too large for it, or has an operator that it does not compute, the server answers. Raises
-        BadArgument for what has no page at all."""
+    def page(self, place: RunFolder, run: str, pages: Sequence[str] = ()) -> str | None:
+        """The page of a run's network, if that is there, under the run's name, with links to the
+        ``pages`` of the run. What is too large for it, or has an operator that it does not compute,
+        the server answers. Raises BadArgument for what has no page at all."""
         from convscope.shipping.page import page_of
 
+        if "columns" in place.read_model()["architecture"]:
+            rule = "its network has several inputs or targets, and a page shows it one image"
+            raise BadArgument("run", run, rule, "read its report")
         file = self.file(place)
         if file is None:
             return None
+        after = [link for page, link in READ.items() if page in pages]
+        beside: dict[str, Any] = {"run": run, "before": BACK, "after": after}
         try:
-            return page_of(file, bears=BEARS, tabs=tabs)
+            return page_of(file, bears=BEARS, **beside)
         except BadArgument:
-            return page_of(file, answers="server", tabs=tabs)
+            return page_of(file, answers="server", **beside)
 
     def answer(self, place: RunFolder, query: bytes, kind: str, body: bytes) -> bytes:
         """What a run's network says of an image in a body, as ``POST /predict`` has it. Raises

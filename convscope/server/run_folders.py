@@ -21,7 +21,7 @@ from convscope.run import RunFolder
 from convscope.runs import FINISHED, PAGES, Listing, below
 from convscope.server.limits import Refusal
 from convscope.server.networks import Networks
-from convscope.server.studio_pages import TABS, waiting_page
+from convscope.server.studio_pages import waiting_page
 
 CHANGED = 50  # images that only one of two runs gets right, as many of each as are told
 KINDS = {
@@ -96,12 +96,15 @@ def router(root: Path) -> APIRouter:
         name, rest = _parted(listing, path)
         if rest is None:
             return RedirectResponse(f"{Path(name).name}/")  # what is beside it is named from there
+        if rest == "page.html":  # as its other pages call an exported one
+            return RedirectResponse("./")
         if rest:
             return _file(found(name).path, rest)
         row = listing.row(name)
         said = row.as_json() if row else {"name": name}
         try:
-            page = networks.page(found(name), TABS) if said.get("state") == FINISHED else None
+            finished = row is not None and row.state == FINISHED
+            page = networks.page(found(name), name, said["pages"]) if finished else None
         except BadArgument as why:
             page, said = None, said | {"problem": str(why)}
         page = page or waiting_page(said, request.app.version)

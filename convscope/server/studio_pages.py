@@ -11,6 +11,8 @@ from convscope import webpage
 
 LANGUAGES = ("en", "zh")
 TABS = ("teach", "runs")  # from left to right
+STYLES = ("page", "curves", "runs", "teach")
+BACK = tuple((f"/#{tab}", f"tab.{tab}") for tab in TABS)  # links to them from other pages
 ALLOWED = (  # to ask the server that the page is from, to show its images and those of the camera
     "connect-src 'self'",
     "img-src 'self' data: blob:",
@@ -22,21 +24,16 @@ def page_of_tabs(release: str) -> str:
     """The page at ``/``: all tabs in one file, which asks for nothing but ``/api`` and images."""
     sections = "".join(f'  <section id="tab-{tab}" hidden></section>\n' for tab in TABS)
     body = _part("studio.html").replace("@sections@", sections)
-    body = body.replace("@links@", links_to(""))
-    return _page("convscope studio", body, "studio", ("page", "curves", "runs", "teach"), {}, release)
+    body = body.replace("@before@", webpage.links([(f"#{tab}", f"tab.{tab}") for tab in TABS]))
+    return _page("convscope studio", body, "studio", STYLES, {}, release)
 
 
 def waiting_page(run: Mapping[str, Any], release: str) -> str:
     """The page at ``/run/NAME/`` until that of its network is there: it has the network exported,
     tells how that goes, and why it cannot be; ``run`` is its row."""
     body = _part("waiting.html").replace("@name@", html.escape(str(run["name"])))
-    body = body.replace("@links@", links_to("/"))
+    body = body.replace("@before@", webpage.links(BACK))
     return _page(f"{run['name']} · convscope", body, "waiting", ("page",), {"run": run}, release)
-
-
-def links_to(place: str) -> str:
-    """The links of a nav to the studio's tabs, on the page at ``place``."""
-    return "".join(f'  <a href="{place}#{tab}" data-say="tab.{tab}"></a>\n' for tab in TABS)
 
 
 def _part(name: str) -> str:

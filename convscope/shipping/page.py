@@ -11,7 +11,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,15 +38,18 @@ def page_of(
     answers: Answers = "page",
     *,
     bears: tuple[int, int] = (MOST_MULTIPLY_ADDS, MOST_BYTES),
-    tabs: Sequence[str] = (),
+    run: str = "",
+    before: webpage.Links = (),
+    after: webpage.Links = (),
 ) -> str:
     """The HTML page of a network that ``convscope export`` wrote as an ONNX file.
 
     The page computes the answers itself or, with ``answers="server"``, asks ``predict`` beside its
-    own address for them; then it holds no weights. ``tabs`` of the studio that serves it are linked
-    to. Raises BadArgument for a network of several inputs or targets, one that takes more
-    multiply-adds an image or has more bytes of weights than the page ``bears``, and one with an
-    operator that the page does not compute, by its layer.
+    own address for them; then it holds no weights. ``run`` is the run's name, where there are
+    several, ``before`` and ``after`` are links beside its tabs. Raises BadArgument for a network of
+    several inputs or targets, one that takes more multiply-adds an image or has more bytes of
+    weights than the page ``bears``, and one with an operator that the page does not compute, by its
+    layer.
 
     >>> page_of("runs/a/model.onnx")[:15]  # doctest: +SKIP
     '<!doctype html>'
@@ -78,8 +81,8 @@ def page_of(
     }
     body = _web("page.html").replace("@name@", html.escape(name))
     body = body.replace("@on@", html.escape(f"on {data}"))
-    links = "".join(f'  <a href="/#{tab}" data-say="tab.{tab}"></a>\n' for tab in tabs)
-    body = body.replace("@links@", links)
+    body = body.replace("@run@", html.escape(f" · {run}" if run else ""))
+    body = body.replace("@before@", webpage.links(before)).replace("@after@", webpage.links(after))
     body += _data("about", "application/json", json.dumps(about, ensure_ascii=False))
     body += _data("weights", "text/plain", weights)
     engine, shown = (webpage.script("convscope", name) for name in (ENGINE, PAGE))

@@ -1,11 +1,9 @@
-// The curves of a training while it goes on: loss and accuracy, training orange, validation blue.
+// The curves of a training while it goes on, by epoch: training orange, validation blue.
 
-import { say } from "./words.js";
-import { make, shape } from "./teaching.js";
-
-const [CURVE_WIDE, CURVE_HIGH, CURVE_LEFT, CURVE_BELOW, CURVE_ABOVE, CURVE_BESIDE] = [
-  400, 190, 44, 24, 8, 10,
-];
+import { count, language, say } from "./words.js";
+import { Curves, nearestPoint } from "./curves.js";
+import { shareOf } from "./tagged.js";
+import { make } from "./teaching.js";
 
 /** What a journal says of the curves: `epochs`, the running loss by step, the steps in all. */
 export class TrainingCourse {
@@ -43,130 +41,62 @@ export class TrainingCourse {
   }
 }
 
-/** A figure of lines by epoch, which tells its values under pointer, finger and arrow keys; `pointed`
-    keeps what is looked at, by title, while the figure is drawn anew. */
-export function trainingCurve(title, { train, val, all }, read, pointed, most = null) {
-  const points = [...train, ...val],
-    values = points.map(([, y]) => y);
-  const first = Math.min(...points.map(([x]) => x), all),
-    low = most === null ? 0 : [0.9, 0.8, 0.5, 0].find((one) => one <= Math.min(...values)),
-    high = most ?? niceAbove(Math.max(...values));
-  const x = (at) =>
-      CURVE_LEFT +
-      ((at - Math.min(first, 1)) / Math.max(1e-9, all - Math.min(first, 1))) *
-        (CURVE_WIDE - CURVE_LEFT - CURVE_BESIDE),
-    y = (at) =>
-      CURVE_HIGH -
-      CURVE_BELOW -
-      ((at - low) / (high - low)) * (CURVE_HIGH - CURVE_BELOW - CURVE_ABOVE);
-  const drawn = shape("svg", {
-    viewBox: `0 0 ${CURVE_WIDE} ${CURVE_HIGH}`,
-    class: "teach-curve",
-    tabindex: 0,
-    role: "slider",
-  });
-  for (const part of [0, 0.5, 1]) {
-    const at = low + part * (high - low);
-    drawn.append(
-      shape("line", {
-        x1: CURVE_LEFT,
-        x2: CURVE_WIDE - CURVE_BESIDE,
-        y1: y(at),
-        y2: y(at),
-        class: "grid",
-      }),
-    );
-    drawn.append(shape("text", { x: CURVE_LEFT - 6, y: y(at) + 4, class: "end" }, read(at)));
-  }
-  const ticks = all <= 6 ? [...Array(all).keys()].map((n) => n + 1) : [1, Math.round(all / 2), all];
-  for (const at of ticks)
-    drawn.append(
-      shape(
-        "text",
-        { x: x(at), y: CURVE_HIGH - 7, class: at === all && all > 1 ? "end" : "middle" },
-        `${at}`,
-      ),
-    );
-  for (const [name, line] of Object.entries({ train, val })) {
-    const path = line.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ");
-    drawn.append(shape("polyline", { points: path, class: name }));
-    const end = line.at(-1);
-    if (end) drawn.append(shape("circle", { cx: x(end[0]), cy: y(end[1]), r: 3, class: name }));
-  }
-  const rule = shape("line", {
-      y1: CURVE_ABOVE,
-      y2: CURVE_HIGH - CURVE_BELOW,
-      class: "rule",
-      visibility: "hidden",
-    }),
-    told = make("output", {}, "");
-  drawn.append(rule);
-  const stops = [...new Set(points.map(([at]) => at))].sort((a, b) => a - b);
-  let at = stops.length - 1;
-  const tell = (n, shown = true) => {
-    at = Math.max(0, Math.min(stops.length - 1, n));
-    const near = (line) =>
-      line.reduce(
-        (best, one) =>
-          best === null || Math.abs(one[0] - stops[at]) < Math.abs(best[0] - stops[at])
-            ? one
-            : best,
-        null,
-      );
-    const parts = Object.entries({ train, val }).flatMap(([name, line]) => {
-      const one = near(line);
-      return one && Math.abs(one[0] - stops[at]) < 0.51
-        ? [make(`span.${name}`, {}, `${say(`teach.curve.${name}`)} ${read(one[1], true)}`)]
-        : [];
+/** Accuracy and loss of a course side by side, with the values that are pointed at, else the last. */
+export class TrainingCurves {
+  constructor() {
+    this.charts = ["accuracy", "loss"].map((of) => {
+      const figure = make("figure.curves"),
+        told = make("output.told"),
+        root = make("div", {}, figure, told),
+        chart = { of, root, told, lines: null, at: null };
+      chart.curves = new Curves(figure, (x) => this.point(chart, x));
+      return chart;
     });
-    told.replaceChildren(
-      make("span.note", {}, say("teach.curve.epoch", { n: Number(stops[at].toFixed(1)) })),
-      ...parts,
-    );
-    if (shown) pointed.set(title, stops[at]);
-    else pointed.delete(title);
-    rule.setAttribute("x1", x(stops[at]));
-    rule.setAttribute("x2", x(stops[at]));
-    rule.setAttribute("visibility", shown ? "visible" : "hidden");
-    drawn.setAttribute("aria-valuenow", at + 1);
-    const words = [...told.children].map((part) => part.textContent);
-    drawn.setAttribute("aria-valuetext", words.join(", "));
-  };
-  const under = (event) => {
-    const box = drawn.getBoundingClientRect(),
-      wanted = ((event.clientX - box.left) / box.width) * CURVE_WIDE;
-    tell(
-      stops.reduce(
-        (best, one, n) =>
-          Math.abs(x(one) - wanted) < Math.abs(x(stops[best]) - wanted) ? n : best,
-        0,
-      ),
-    );
-  };
-  drawn.addEventListener("pointermove", under);
-  drawn.addEventListener("pointerdown", under);
-  drawn.addEventListener("pointerleave", () => tell(stops.length - 1, false));
-  drawn.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
-    if (step === undefined) return;
-    event.preventDefault();
-    tell(at + step);
-  });
-  const named = {
-    "aria-label": title,
-    "aria-valuemin": 1,
-    "aria-valuemax": stops.length,
-    "data-key": title,
-  };
-  for (const [key, value] of Object.entries(named)) drawn.setAttribute(key, value);
-  const looked = pointed.has(title) ? stops.findLastIndex((one) => one <= pointed.get(title)) : -1;
-  if (looked >= 0) tell(looked);
-  else tell(stops.length - 1, false);
-  return make("figure", {}, make("figcaption", {}, make("b", {}, title), told), drawn);
-}
+    this.root = make(".teach-curves", {}, ...this.charts.map(({ root }) => root));
+  }
 
-/** A round number above the highest value. */
-function niceAbove(highest) {
-  const unit = 10 ** Math.floor(Math.log10(highest || 1));
-  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((n) => n * unit).find((n) => n >= highest) ?? 10 * unit;
+  /** Draw a course as it is; while it is `going` there is room for all its epochs. */
+  show(course, going) {
+    for (const chart of this.charts) {
+      const { train, val, all } = course.lines(chart.of, going),
+        share = chart.of === "accuracy";
+      chart.root.hidden = train.length < (share ? 1 : 2);
+      if (chart.root.hidden) continue;
+      chart.lines = { train, val };
+      const decimals = (step) => Math.max(0, -Math.floor(Math.log10(100 * step) + 1e-9));
+      chart.curves.draw({
+        title: say(`teach.curve.${chart.of}`),
+        lines: [
+          { points: train, css: "training", label: "" },
+          { points: val, css: "validation", label: "" },
+        ],
+        none: "",
+        margin: 0.8,
+        whole: true,
+        last: all,
+        format: (y, step) =>
+          share ? shareOf(y, decimals(step)) : Number(y.toPrecision(6)).toLocaleString(language),
+        along: count,
+      });
+      this.point(chart, chart.at);
+    }
+  }
+
+  point(chart, x) {
+    chart.at = x;
+    const { train, val } = chart.lines,
+      at = x ?? train.at(-1)[0];
+    const value = (y) => (chart.of === "accuracy" ? shareOf(y) : y.toFixed(3));
+    const parts = [make("span.note", {}, say("teach.curve.epoch", { n: Number(at.toFixed(1)) }))];
+    for (const [key, css, points] of [
+      ["train", "training", train],
+      ["val", "validation", val],
+    ]) {
+      const near = points.length ? nearestPoint(points, at) : null;
+      if (!near || Math.abs(near[0] - at) > 0.51) continue;
+      parts.push(make(`b.${css}`, {}, `${say(`teach.curve.${key}`)} ${value(near[1])}`));
+    }
+    chart.told.replaceChildren(...parts);
+    chart.curves.mark(x, parts.map((part) => part.textContent).join(", "));
+  }
 }

@@ -1,9 +1,8 @@
 // What came of trainings: the figure, the mistakes, those before.
 
 import { count, language, percent, say } from "./words.js";
+import { shareOf } from "./tagged.js";
 import { imageOf, make } from "./teaching.js";
-
-export const percentExact = (share) => `${(100 * share).toFixed(1)}%`;
 
 /** How many of the images kept apart a training got right, and what that says. */
 export function figureOf(one) {
@@ -27,7 +26,7 @@ export function figureOf(one) {
       "p.right",
       {},
       make("strong", {}, say("teach.right", { right: count(right), n: count(n) })),
-      ` ${percentExact(one.accuracy)}`,
+      ` ${shareOf(one.accuracy)}`,
     ),
     scale,
     make(
@@ -45,7 +44,7 @@ export function figureOf(one) {
       ].join(language === "zh" ? "" : " "),
     ),
     one.skewed &&
-      make("p.note", {}, say("teach.balanced", { share: percentExact(one.balanced_accuracy) })),
+      make("p.note", {}, say("teach.balanced", { share: shareOf(one.balanced_accuracy) })),
     one.ended_at_step > 0 &&
       make("p.note", {}, say("teach.ended", { step: count(one.ended_at_step) })),
     make(
@@ -129,7 +128,7 @@ export function tableOf(list) {
       make(
         "td.number",
         {},
-        judged ? `${percentExact(one.accuracy)} (${one.ci95.map(percent).join(" – ")})` : "",
+        judged ? `${shareOf(one.accuracy)} (${one.ci95.map(percent).join(" – ")})` : "",
       ),
     );
   };

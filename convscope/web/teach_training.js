@@ -2,8 +2,9 @@
 
 import { count, language, say } from "./words.js";
 import { askStudio, fill, make, pathOf } from "./teaching.js";
-import { figureOf, mistakesOf, percentExact, tableOf } from "./teach_results.js";
-import { TrainingCourse, trainingCurve } from "./teach_curves.js";
+import { shareOf, durationOf } from "./tagged.js";
+import { figureOf, mistakesOf, tableOf } from "./teach_results.js";
+import { TrainingCourse, TrainingCurves } from "./teach_curves.js";
 
 const FEW_IMAGES = 10; // images of a class, below which it is said
 const UNEVEN_TIMES = 3; // times as many images of one class as of another, from which on it is said
@@ -24,18 +25,18 @@ export class Trainings {
     this.of = of;
     this.options = { minutes: null, scratch: false, mirrored: true };
     this.panel = make("section.teach-train");
-    const names = ["title", "figure", "going", "warnings", "curves", "mistakes", "command"];
+    const names = ["title", "figure", "going", "warnings", "fitted", "mistakes", "command"];
     this.parts = Object.fromEntries(
       names.map((name) => [name, make(name === "title" ? "h2" : "div")]),
     );
-    this.command = make("details", {}, make("summary"), this.parts.command); // stays open
+    const { title, figure, going, warnings, fitted, mistakes, command } = this.parts;
+    this.curves = new TrainingCurves();
+    this.command = make("details", {}, make("summary"), command); // stays open
     this.live = make(
       "section.teach-live",
       {},
-      names.slice(0, -1).map((name) => this.parts[name]),
-      this.command,
+      ...[title, figure, going, warnings, fitted, this.curves.root, mistakes, this.command],
     );
-    this.pointed = new Map(); // the curves' values that somebody looks at
     this.results = make("section.teach-results");
     this.root = make(".teach-trainings", {}, this.panel, this.live, this.results);
     this.forget();
@@ -263,8 +264,10 @@ export class Trainings {
     fill(parts.warnings, warnings, () =>
       warnings.map((text) => make("p.note", { lang: "en" }, text)),
     );
-    const drawn = [one.run, course.epochs.size, course.looks.length, going];
-    fill(parts.curves, drawn, () => this.buildCurves(going));
+    const fitted = this.fitted();
+    fill(parts.fitted, fitted, () => (fitted ? make("p", {}, fitted) : []));
+    this.curves.root.hidden = Boolean(fitted);
+    if (!fitted) this.curves.show(course, going);
     fill(parts.mistakes, judged && [one.run, of.set.revision, Boolean(wrong)], () =>
       judged && wrong ? mistakesOf(one, wrong, of) : [],
     );
@@ -286,7 +289,9 @@ export class Trainings {
       [, n, all] = /^epoch (\d+)\/(\d+)/.exec(progress?.stage ?? "") ?? [];
     const text = judged ? say("teach.stage.report") : say(`teach.stage.${stage}`, { n, all });
     const left =
-      !judged && progress?.left ? say("teach.left", { time: inTime(progress.left) }) : "";
+      !judged && progress?.left
+        ? say("teach.left", { time: durationOf(Math.max(1, Math.round(progress.left)), true) })
+        : "";
     const bar = make("progress", { "aria-label": text });
     if (progress?.total && !judged) [bar.max, bar.value] = [progress.total, progress.done];
     return make(
@@ -328,38 +333,13 @@ export class Trainings {
     );
   }
 
-  buildCurves(going) {
-    const { course } = this,
-      [first] = course.epochs.values();
-    if (course.epochs.size === 1 && first.epochs === 1 && !course.looks.length) {
-      const right = (share) => (share === null ? say("teach.fitted.none") : percentExact(share));
-      return make(
-        "p.fitted",
-        {},
-        say("teach.fitted", { train: right(first.train_accuracy), val: right(first.val_accuracy) }),
-      );
-    }
-    const loss = course.lines("loss", going),
-      accuracy = course.lines("accuracy", going);
-    return make(
-      ".teach-curves",
-      {},
-      accuracy.train.length > 0 &&
-        trainingCurve(
-          say("teach.curve.accuracy"),
-          accuracy,
-          (share, exact) => `${(100 * share).toFixed(exact ? 1 : 0)} %`,
-          this.pointed,
-          1,
-        ),
-      loss.train.length > 1 &&
-        trainingCurve(
-          say("teach.curve.loss"),
-          loss,
-          (value, exact) => value.toFixed(exact ? 3 : 2),
-          this.pointed,
-        ),
-    );
+  /** What is said of a last layer that was fitted, which has no curve; "" of any other training. */
+  fitted() {
+    const { epochs, looks } = this.course,
+      [end] = epochs.values();
+    if (epochs.size !== 1 || end.epochs !== 1 || looks.length) return "";
+    const right = (share) => (share === null ? say("teach.fitted.none") : shareOf(share));
+    return say("teach.fitted", { train: right(end.train_accuracy), val: right(end.val_accuracy) });
   }
 }
 
@@ -373,9 +353,3 @@ function oneBurst(images) {
 
 const quotedNames = (names) =>
   names.map((name) => `“${name}”`).join(language === "zh" ? "、" : ", ");
-
-function inTime(seconds) {
-  const whole = Math.max(1, Math.round(seconds));
-  if (whole < 90) return say("teach.seconds", { n: whole });
-  return say("teach.minutes", { n: Math.round(whole / 60) });
-}

@@ -20,16 +20,6 @@ export function make(tag, properties = {}, ...inside) {
   return found;
 }
 
-const DRAWING = "http://www.w3.org/2000/svg";
-
-/** The same of a drawing, whose properties are all attributes. */
-export function shape(tag, attributes = {}, ...inside) {
-  const found = document.createElementNS(DRAWING, tag);
-  for (const [key, value] of Object.entries(attributes)) found.setAttribute(key, value);
-  found.append(...inside);
-  return found;
-}
-
 const filledWith = new WeakMap();
 
 /** Put what `build` gives into a part of the page, if what it shows (`what`, as JSON) or the language
