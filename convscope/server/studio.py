@@ -35,7 +35,10 @@ from convscope.server.limits import (
 )
 from convscope.server.studio_pages import page_of_tabs
 
-ROUTERS: tuple[Callable[[Path], APIRouter], ...] = (teaching.router, run_folders.router)  # a tab's, of the root
+ROUTERS: tuple[Callable[[Path], APIRouter], ...] = (
+    teaching.router,
+    run_folders.router,
+)  # a tab's, of the root
 POLICY = b"content-security-policy"
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),

@@ -95,8 +95,7 @@ def fit(
                 emit(end)
                 run.write_history(at.history)
                 if asked and done + 1 < total:
-                    at.stopped, at.ended_at = True, done + 1
-                    emit(Notice(f"ended on request after step {done + 1:,} of {total:,}"))
+                    _end_early(at, done + 1, total, emit)
             path = checkpoint.save(run.checkpoints, at, state, done + 1)
             pace.saved()
             if caught:
@@ -178,6 +177,12 @@ def _end_epoch(at: Position, state: State, train: Train, lr: float, validate: Va
     at.epoch, at.step, at.loss_sum, at.correct, at.seen = at.epoch + 1, 0, 0.0, 0, 0
     at.epoch_seconds = 0.0
     return end
+
+
+def _end_early(at: Position, step: int, total: int, emit: Emit) -> None:
+    """Let this step be the last, because somebody asked for that."""
+    at.stopped, at.ended_at = True, step
+    emit(Notice(f"ended on request after step {step:,} of {total:,}"))
 
 
 def _guard(model: nn.Module, at: Position, lr: float, deep: bool) -> None:
