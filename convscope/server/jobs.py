@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -170,16 +171,16 @@ class Jobs:
         found: dict[str, Any] = {
             **{key: record[key] for key in ("run", "set", "created", "classes", "images")},
             "command": shlex.join(["convscope", *record["arguments"]]),
-            "page": f"/run/{place.path.relative_to(self.root).as_posix()}/",
+            "page": f"/run/{quote(place.path.relative_to(self.root).as_posix())}/",
             "begun": place.recipe.exists(),
             "report": place.report.exists(),
         }
-        error = "" if lives else str(end.get("error") or "")
         try:
             found |= _figures(place)
+            error = "" if lives else self._error(record, end)
         except RunError as why:
-            error = error or str(why)
-        ended = error.startswith("stopped") or (not error and "accuracy" not in found)
+            error = str(why)
+        ended = error.startswith("stopped") or not error
         state = DONE if "accuracy" in found else STOPPED if ended else FAILED
         return {**found, "state": RUNNING if lives else state, "error": error}
 
@@ -207,6 +208,16 @@ class Jobs:
             return False
         last = float(journal.last(self._journal(record["run"])).get("time", 0))
         return last < float(record["spawned"])
+
+    def _error(self, record: dict[str, Any], end: dict[str, Any]) -> str:
+        """What ended a process: as its journal says, or, where it never came to one, the last line
+        of what it said; nothing where it was done or killed."""
+        if float(end.get("time", 0)) >= record["spawned"]:
+            return str(end.get("error") or "")
+        with contextlib.suppress(OSError):
+            said = (self.kept / f"{record['run']}.log").read_text("utf-8", "replace").split("\n")
+            return next((line for line in reversed(said) if line.strip()), "it said nothing")
+        return "it never began"
 
     def _spawn(self, record: dict[str, Any]) -> dict[str, Any]:
         run, arguments = record["run"], [*record["arguments"]]

@@ -113,7 +113,7 @@ def _sets(routes: APIRouter, teaching: Teaching) -> None:
     @routes.get("/api/sets/{name}", summary="A set, its classes, its images")
     def one(name: str, revision: int = -1) -> dict[str, Any]:
         jobs = teaching.jobs
-        said = {"trainings": jobs.of(name), "running": jobs.running()}
+        said = {"trainings": jobs.of(name), "running": jobs.running(), "sets": teaching.names()}
         seen = teaching.opened(name).seen()
         same = seen.revision == revision
         return {"name": name, **({"revision": revision} if same else seen.as_json()), **said}

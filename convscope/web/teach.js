@@ -55,7 +55,7 @@ class Teach {
         const { name, revision } = this.set,
           said = await askStudio(`sets/${pathOf(name)}?revision=${revision}`);
         if (turn !== this.turn) return;
-        this.running = said.running;
+        Object.assign(this, { running: said.running, sets: said.sets });
         this.trainings.take(said.trainings);
         if (said.classes) this.take(said);
       }

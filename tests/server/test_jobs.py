@@ -77,7 +77,7 @@ def test_it_is_what_the_command_line_would_be(jobs: Jobs) -> None:
     assert command[3:-2] == words and command[-2] == "--events"
     assert said["command"].startswith("convscope train '") and said["command"].endswith("--no-flip")
     assert said["state"] == "running" and not said["begun"]
-    assert (said["images"], said["classes"], said["page"]) == (3, 2, "/run/runs/my pets-1/")
+    assert (said["images"], said["classes"], said["page"]) == (3, 2, "/run/runs/my%20pets-1/")
 
 
 def test_bursts_of_the_camera_stay_together(jobs: Jobs) -> None:
@@ -125,6 +125,8 @@ def test_another_server_finds_it_by_its_journal(jobs: Jobs, monkeypatch: Any) ->
 
 def test_a_killed_training_is_found_dead_and_goes_on(jobs: Jobs) -> None:
     jobs.start("pets", PETS, Options(5))
+    begun = {"event": "begin", "time": time.time(), "pid": Process.pid}
+    (jobs.kept / "pets-1.jsonl").write_text(json.dumps(begun) + "\n")
     process(jobs, "pets-1").code = -9
     assert jobs.of("pets")[0]["state"] == "stopped"
     (jobs.runs / "pets-1").mkdir(parents=True)
@@ -149,6 +151,14 @@ def test_why_it_failed_is_told(jobs: Jobs) -> None:
         process(jobs, run).code = 1
         assert jobs.of("pets")[0]["state"] == state
         assert str(why) in jobs.of("pets")[0]["error"]
+
+
+def test_what_never_began_has_said_why(jobs: Jobs) -> None:
+    jobs.start("pets", PETS, Options())
+    (jobs.kept / "pets-1.log").write_text("Traceback\nerror: no such option\n")
+    process(jobs, "pets-1").code = 2
+    found = jobs.of("pets")[0]
+    assert (found["state"], found["error"]) == ("failed", "error: no such option")
 
 
 def test_stop_keeps_what_there_is(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
