@@ -2,10 +2,9 @@
 
 import { Camera } from "./camera.js";
 import { count, say } from "./words.js";
-import { entriesOf, filesUnder, fill, imageOf, inEnglish, make } from "./teaching.js";
+import { entriesOf, filesUnder, fill, imageOf, make } from "./teaching.js";
 import { ClassColumn } from "./teach_column.js";
-
-const SENT_AT_ONCE = [12, 12e6]; // files and bytes of one request
+import { Sending } from "./teach_sending.js";
 
 /** The columns of the page `of` (a Teach). */
 export class TeachBoard {
@@ -20,9 +19,7 @@ export class TeachBoard {
     this.last = ""; // the class that was looked at last: a pasted image goes there
     this.camera = new Camera();
     this.filming = ""; // the class whose camera is open
-    this.waiting = []; // { set, of, file } to be sent
-    this.sending = false;
-    this.refused = [];
+    this.sending = new Sending(of);
     this.root.addEventListener("dragover", (event) => this.over(event));
     this.root.addEventListener("dragleave", (event) => this.over(event, false));
     this.root.addEventListener("drop", (event) => this.dropped(event));
@@ -295,84 +292,9 @@ export class TeachBoard {
     this.send(name, files);
   }
 
-  /** Send files to a class; while the server is away they wait. */
-  send(of, files) {
-    const hidden = /^(\.|thumbs\.db$|desktop\.ini$)/i;
-    const wanted = files.filter(({ name }) => !hidden.test(name));
-    this.waiting.push(...wanted.map((file) => ({ set: this.of.set.name, of, file })));
-    if (!this.sending) this.sendAll();
-  }
-
-  async sendAll() {
-    this.sending = true;
-    const told = { added: 0, same: [], refused: [] };
-    while (this.waiting.length) {
-      const [{ set, of }] = this.waiting,
-        form = new FormData();
-      let [n, size] = [0, 0];
-      for (const one of this.waiting) {
-        size += one.file.size;
-        if (
-          one.set !== set ||
-          one.of !== of ||
-          n >= SENT_AT_ONCE[0] ||
-          (n && size > SENT_AT_ONCE[1])
-        )
-          break;
-        form.append("file", one.file, one.file.name);
-        n++;
-      }
-      this.of.tell(say("teach.sending", { count: count(this.waiting.length), class: of }));
-      const said =
-        this.of.set?.name === set &&
-        (await this.of.change(`/images?of=${encodeURIComponent(of)}`, form, this.of.news));
-      if (!said && this.of.away) {
-        await new Promise((later) => setTimeout(later, 1500));
-        continue;
-      }
-      const sent = this.waiting.splice(0, n);
-      if (said) {
-        told.added += said.added.length;
-        told.same.push(...said.same.map((one) => ({ ...one, of })));
-        told.refused.push(...said.refused);
-      } else
-        told.refused.push(
-          ...sent.map(({ file }) => ({ file: file.name, why: this.of.news?.text ?? "" })),
-        );
-    }
-    this.sending = false;
-    this.report(told);
-  }
-
-  /** What became of files, in words. */
-  report({ added, same, refused }) {
-    const parts = [];
-    if (added) parts.push(say("teach.added", { count: count(added) }));
-    const twice = same.filter((one) => one.class === one.of),
-      elsewhere = same.filter((one) => one.class !== one.of);
-    if (twice.length)
-      parts.push(
-        say("teach.same", { count: count(twice.length), file: twice[0].file, as: twice[0].as }),
-      );
-    if (elsewhere.length)
-      parts.push(
-        say("teach.same.other", {
-          count: count(elsewhere.length),
-          file: elsewhere[0].file,
-          class: elsewhere[0].class,
-        }),
-      );
-    if (refused.length) {
-      parts.push(say("teach.refused", { count: count(refused.length) }));
-      parts.push(
-        ...refused
-          .slice(0, 5)
-          .map(({ file, why }) =>
-            say("teach.refused.one", { file, why: inEnglish() ? why : say("teach.refused.why") }),
-          ),
-      );
-    }
-    this.of.tell(parts.join(" "), refused.length > 0);
+  /** Send files to a class; see `Sending`. */
+  send(of, files, filmed) {
+    this.sending.send(of, files, filmed);
   }
 
   async openCamera(column) {

@@ -104,6 +104,7 @@ export class ClassColumn {
     const { revision } = board.of.set;
     const said = await board.of.change("/classes/rename", { of: name, name: wanted, revision });
     if (!said) field.value = name;
+    else for (const one of board.sending.waiting) if (one.of === name) one.of = wanted;
   }
 
   remove() {
@@ -203,7 +204,7 @@ export class ClassColumn {
       const name = `camera-${burst}-${n++ % BURST}.jpg`;
       this.hint.textContent = say("teach.held", { count: count(n) });
       const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
-      this.board.send(this.name, [new File([blob], name, { type: "image/jpeg" })]);
+      this.board.send(this.name, [new File([blob], name, { type: "image/jpeg" })], true);
     };
     take();
     this.holding = setInterval(take, FRAME);

@@ -238,6 +238,9 @@ def test_thumbnails_are_small_and_kept(asked: Asked, pets: str) -> None:
     assert "immutable" in found.headers["cache-control"]
     kept = asked.root / "sets" / pets / HIDDEN / "thumbnails" / f"{one['key']}.jpg"
     assert kept.read_bytes() == found.body
+    kept.unlink()
+    again = asked.get(f"sets/{pets}/image", of="dog", file=one["file"], key=one["key"])
+    assert again.body == found.body == kept.read_bytes()
     large = asked.get(f"sets/{pets}/image", of="dog", file=one["file"], large="true")
     assert len(large.body) > 4 * len(found.body)
 

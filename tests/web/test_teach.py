@@ -239,6 +239,12 @@ FILM = """() => {
 }"""
 
 
+ALL_THERE = """() => {
+  const told = document.querySelector(".film .note").textContent.match(/\\d+/);
+  return told && document.querySelectorAll(".column .thumb").length === Number(told[0]) + 1;
+}"""
+
+
 def test_the_camera_fills_a_class_while_a_button_is_held(
     tab: Callable[..., Page], studio: Studio
 ) -> None:
@@ -252,7 +258,7 @@ def test_the_camera_fills_a_class_while_a_button_is_held(
     page.mouse.down()
     page.wait_for_function("() => document.querySelectorAll('.column .thumb').length >= 4")
     page.mouse.up()
-    told(page, "added")
+    page.wait_for_function(ALL_THERE)
     held = page.locator(".column .thumb").count()
     page.wait_for_timeout(500)
     assert page.locator(".column .thumb").count() == held  # none more, once it is let go of
