@@ -18,21 +18,28 @@ export function curveTicks(low, high, about = 5) {
     step = power * [1, 2, 5, 10].find((times) => power * times >= raw * 0.999);
   const first = Math.floor(low / step + 1e-9),
     last = Math.max(Math.ceil(high / step - 1e-9), first + 1);
-  return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+  return Array.from({ length: last - first + 1 }, (_, i) =>
+    Number(((first + i) * step).toPrecision(12)),
+  );
 }
 
-/** Heights that are `gap` apart at least, as near to those wanted as they can be, above `floor`. */
-export function labelsApart(wanted, gap, floor) {
-  const order = wanted.map((_, i) => i).sort((a, b) => wanted[a] - wanted[b]);
-  const found = [...wanted];
-  order.forEach((at, i) => {
-    if (i) found[at] = Math.max(found[at], found[order[i - 1]] + gap);
+/** Heights of labels at [x, y], moved as little as they must be to stand `gap` apart, above `floor`;
+    only those that are `near` each other along x are in each other's way. */
+export function labelsApart(places, gap, near, floor) {
+  const found = places.map(([, y]) => Math.min(y, floor)),
+    order = places.map((_, i) => i).sort((a, b) => places[a][1] - places[b][1]);
+  const beside = (i, j) => Math.abs(places[i][0] - places[j][0]) < near;
+  order.forEach((at, n) => {
+    for (const other of order.slice(0, n)) {
+      if (beside(at, other)) found[at] = Math.max(found[at], found[other] + gap);
+    }
   });
-  let most = floor;
-  for (const at of order.reverse()) {
-    found[at] = Math.min(found[at], most);
-    most = found[at] - gap;
-  }
+  order.reverse().forEach((at, n) => {
+    found[at] = Math.min(found[at], floor);
+    for (const other of order.slice(0, n)) {
+      if (beside(at, other)) found[at] = Math.min(found[at], found[other] - gap);
+    }
+  });
   return found;
 }
 
@@ -79,12 +86,19 @@ export class Curves {
       lines = this.asked.lines.filter((line) => line.points.length),
       rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
     const height = Math.max(11 * rem, Math.min(17 * rem, width * 0.55)),
-      box = { left: 3.2 * rem, right: width - this.asked.margin * rem, top: 0.6 * rem, bottom: height - 1.7 * rem };
+      box = {
+        left: 3.2 * rem,
+        right: width - this.asked.margin * rem,
+        top: 0.6 * rem,
+        bottom: height - 1.7 * rem,
+      };
     this.caption.textContent = title;
     this.svg.setAttribute("aria-label", title);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.lines = lines;
-    this.xs = [...new Set(lines.flatMap((line) => line.points.map(([x]) => x)))].sort((a, b) => a - b);
+    this.xs = [...new Set(lines.flatMap((line) => line.points.map(([x]) => x)))].sort(
+      (a, b) => a - b,
+    );
     if (!lines.length) {
       const none = { class: "tick", x: width / 2, y: height / 2, "text-anchor": "middle" };
       this.svg.replaceChildren(curvePart("text", none, this.asked.none));
@@ -92,21 +106,54 @@ export class Curves {
     }
     const values = lines.flatMap((line) => line.points.map(([, y]) => y)),
       yTicks = curveTicks(Math.min(...values), Math.max(...values)),
-      [first, last] = [this.asked.first ?? this.xs[0], Math.max(this.asked.last ?? 0, this.xs.at(-1))],
-      scale = (low, high, from, to) => (value) => from + (high > low ? (value - low) / (high - low) : 0.5) * (to - from);
+      [first, last] = [
+        this.asked.first ?? this.xs[0],
+        Math.max(this.asked.last ?? 0, this.xs.at(-1)),
+      ],
+      scale = (low, high, from, to) => (value) =>
+        from + (high > low ? (value - low) / (high - low) : 0.5) * (to - from);
     this.x = scale(first, last, box.left, box.right);
     this.y = scale(yTicks[0], yTicks.at(-1), box.bottom, box.top);
     this.box = box;
     this.svg.setAttribute("aria-valuemin", this.xs[0]);
     this.svg.setAttribute("aria-valuemax", this.xs.at(-1));
     const parts = yTicks.flatMap((tick) => [
-      curvePart("line", { class: "grid", x1: box.left, x2: box.right, y1: this.y(tick), y2: this.y(tick) }),
-      curvePart("text", { class: "tick", x: box.left - 0.5 * rem, y: this.y(tick) + 0.3 * rem, "text-anchor": "end" }, format(tick, yTicks[1] - yTicks[0])),
+      curvePart("line", {
+        class: "grid",
+        x1: box.left,
+        x2: box.right,
+        y1: this.y(tick),
+        y2: this.y(tick),
+      }),
+      curvePart(
+        "text",
+        {
+          class: "tick",
+          x: box.left - 0.5 * rem,
+          y: this.y(tick) + 0.3 * rem,
+          "text-anchor": "end",
+        },
+        format(tick, yTicks[1] - yTicks[0]),
+      ),
     ]);
     const few = Math.max(2, Math.min(8, Math.floor((box.right - box.left) / (4.5 * rem)))),
-      xTicks = last > first ? curveTicks(first, last, few).filter((tick) => tick >= first && tick <= last && (!this.asked.whole || Number.isInteger(tick))) : [last];
+      unit = this.asked.whole ? 1 : [3600, 60, 1].find((one) => last >= 2 * one || one === 1), // of time
+      inside = (tick) =>
+        tick >= first && tick <= last && (!this.asked.whole || Number.isInteger(tick)),
+      xTicks =
+        last > first
+          ? curveTicks(first / unit, last / unit, few)
+              .map((tick) => tick * unit)
+              .filter(inside)
+          : [last];
     for (const tick of xTicks) {
-      parts.push(curvePart("text", { class: "tick", x: this.x(tick), y: height - 0.4 * rem, "text-anchor": "middle" }, along(tick)));
+      parts.push(
+        curvePart(
+          "text",
+          { class: "tick", x: this.x(tick), y: height - 0.4 * rem, "text-anchor": "middle" },
+          along(tick),
+        ),
+      );
     }
     for (const line of lines) {
       const path = line.points.map(([x, y]) => `${this.x(x).toFixed(1)},${this.y(y).toFixed(1)}`);
@@ -116,10 +163,14 @@ export class Curves {
       if (line.points.length === 1) parts.push(this.#dot(line, line.points[0]));
     }
     const named = lines.filter((line) => line.label),
-      places = labelsApart(named.map((line) => this.y(line.points.at(-1)[1])), CURVE_GAP * rem, box.bottom);
+      ends = named.map((line) => line.points.at(-1)).map(([x, y]) => [this.x(x), this.y(y)]),
+      places = labelsApart(ends, CURVE_GAP * rem, 2.5 * rem, box.bottom);
     named.forEach((line, i) => {
-      const at = this.x(line.points.at(-1)[0]);
-      const one = curvePart("text", { class: `label ${line.css}`, x: at + 0.5 * rem, y: places[i] + 0.3 * rem }, line.label);
+      const one = curvePart(
+        "text",
+        { class: `label ${line.css}`, x: ends[i][0] + 0.5 * rem, y: places[i] + 0.3 * rem },
+        line.label,
+      );
       if (line.hue) one.style.setProperty("--hue", line.hue);
       parts.push(one);
     });
@@ -151,13 +202,32 @@ export class Curves {
     if (!this.xs?.length) return;
     const box = this.svg.getBoundingClientRect(),
       at = ((event.clientX - box.left) / box.width) * this.root.clientWidth;
-    this.told(this.xs.reduce((best, x) => (Math.abs(this.x(x) - at) < Math.abs(this.x(best) - at) ? x : best)));
+    this.told(
+      this.xs.reduce((best, x) =>
+        Math.abs(this.x(x) - at) < Math.abs(this.x(best) - at) ? x : best,
+      ),
+    );
   }
 
   #key(event) {
     const { xs = [] } = this,
-      here = this.at === null ? xs.length - 1 : xs.indexOf(nearestPoint(xs.map((x) => [x]), this.at)[0]);
-    const moves = { ArrowLeft: here - 1, ArrowRight: here + 1, ArrowDown: here - 1, ArrowUp: here + 1, Home: 0, End: xs.length - 1 };
+      here =
+        this.at === null
+          ? xs.length - 1
+          : xs.indexOf(
+              nearestPoint(
+                xs.map((x) => [x]),
+                this.at,
+              )[0],
+            );
+    const moves = {
+      ArrowLeft: here - 1,
+      ArrowRight: here + 1,
+      ArrowDown: here - 1,
+      ArrowUp: here + 1,
+      Home: 0,
+      End: xs.length - 1,
+    };
     if (event.key === "Escape") this.told(null);
     if (!(event.key in moves) || !xs.length) return;
     event.preventDefault();

@@ -21,11 +21,15 @@ export const shareOf = (share, digits = 1) => `${(100 * share).toFixed(digits)}%
 /** Seconds in words: tenths of a second, then two parts of two digits; `short` leaves out a part of
     nought. */
 export function durationOf(seconds, short = false) {
-  if (seconds < 60) return say("seconds", { n: short ? Number(seconds.toFixed(1)) : seconds.toFixed(1) });
+  if (seconds < 60)
+    return say("seconds", { n: short ? Number(seconds.toFixed(1)) : seconds.toFixed(1) });
   const [minutes, rest] = [Math.floor(Math.round(seconds) / 60), Math.round(seconds) % 60];
   if (minutes < 60) {
     if (short && !rest) return say("minutes", { n: minutes });
     return say("minutes.seconds", { minutes, seconds: String(rest).padStart(2, "0") });
   }
-  return say("hours.minutes", { hours: Math.floor(minutes / 60), minutes: String(minutes % 60).padStart(2, "0") });
+  return say("hours.minutes", {
+    hours: Math.floor(minutes / 60),
+    minutes: String(minutes % 60).padStart(2, "0"),
+  });
 }

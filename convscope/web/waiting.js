@@ -28,9 +28,18 @@ function speakWaiting() {
 
 function choices(state) {
   if (state !== "failed" && state !== "none") return [];
-  const links = [["report.html", say("runs.report")], ["explain/", say("runs.explanation")]]
+  const links = [
+    ["report.html", say("runs.report")],
+    ["explain/", say("runs.explanation")],
+  ]
     .filter(([path]) => about.run.pages?.some((page) => page.startsWith(path)))
-    .map(([path, text]) => Object.assign(document.createElement("a"), { className: "button", href: path, textContent: text }));
+    .map(([path, text]) =>
+      Object.assign(document.createElement("a"), {
+        className: "button",
+        href: path,
+        textContent: text,
+      }),
+    );
   if (state === "none") return links;
   const again = document.createElement("button");
   again.textContent = say("waiting.again");
