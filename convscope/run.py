@@ -141,6 +141,11 @@ class RunFolder:
         return self.path / ".lock"
 
     @property
+    def stop(self) -> Path:
+        """What ends training at the next step once it is there: the run is judged as it is then."""
+        return self.path / "stop"
+
+    @property
     def history(self) -> Path:
         """A JSON line an epoch."""
         return self.path / "history.jsonl"

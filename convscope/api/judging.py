@@ -32,7 +32,11 @@ from convscope.job.run_metadata import same_data
 from convscope.models import store
 from convscope.run import RunFolder
 
-OF_TRAINING = ("forgetting", "start_kept")  # figures that another look does not change
+OF_TRAINING = (
+    "forgetting",
+    "start_kept",
+    "ended_at_step",
+)  # figures that another look does not change
 
 
 def evaluate(

@@ -47,6 +47,7 @@ class Metrics:
     ood: dict[str, Any] | None = None
     forgetting: dict[str, Any] | None = None  # where a run's last layer got new classes besides
     start_kept: bool = False  # whether no epoch was better on validation than what it began with
+    ended_at_step: int = 0  # after which training was ended on request; 0 where it was not
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Metrics:

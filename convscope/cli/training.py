@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -11,6 +12,7 @@ import typer
 from convscope.cli.options import MOST_USED, with_fields
 from convscope.cli.shared import DataName, Debug, Json, print_json, several_runs, under
 from convscope.errors import BadArgument, TargetMissed
+from convscope.journal import Journal
 
 if TYPE_CHECKING:
     from convscope.api import Run
@@ -78,6 +80,10 @@ def train(
     force: Annotated[
         bool, under("Run", "--force", help="--find-lr: replace a figure that is there.")
     ] = False,
+    events: Annotated[
+        Path | None,
+        under("Run", metavar="FILE", help="Append what happens to it, a JSON object a line."),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
     **fields: Any,
@@ -92,7 +98,7 @@ def train(
     of_a_run: dict[str, Any] = {
         "resume": resume, "add_class": add_class, "more_epochs": more_epochs, "check": check,
         "time_budget": time_budget, "max_memory": max_memory, "log": log, "profile": profile,
-        "no_look": no_look, "k_fold": k_fold,
+        "no_look": no_look, "k_fold": k_fold, "events": events,
     }  # fmt: skip
     if find_lr:
         for name, value in of_a_run.items():
@@ -110,14 +116,15 @@ def train(
         raise BadArgument(
             "force", force, "is for --find-lr", "leave it out: runs are never replaced"
         )
-    from convscope import api
     from convscope.console import Monitor
 
     of_a_run["look"] = not of_a_run.pop("no_look")
-    del of_a_run["k_fold"]
+    del of_a_run["k_fold"], of_a_run["events"]
     missed: TargetMissed | None = None
     try:
-        with Monitor() as emit:
+        with Monitor() as drawn, Journal(events, drawn) if events else nullcontext(drawn) as emit:
+            from convscope import api  # takes a second, in which the journal says that it begins
+
             run = api.train(data, began=began, out=out, emit=emit, **of_a_run, **fields)
     except TargetMissed as why:
         missed, run = why, cast("Run", why.run)

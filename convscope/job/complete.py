@@ -71,6 +71,7 @@ def _go_through(job: Job, place: RunFolder) -> None:
         place.write_history(at.history)
     else:
         at = fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, counts, at)
+    place.stop.unlink(missing_ok=True)  # there is nothing more to end
     if at.start_kept:
         job.emit(Notice("no epoch is better on validation than what it began with: that is kept"))
         if job.head is not None:

@@ -143,6 +143,7 @@ def write_metrics(
             "eval_seconds": eval_seconds,
             "images_per_second": learnt / trained,
             **({"start_kept": True} if at.start_kept else {}),
+            **({"ended_at_step": at.ended_at} if at.ended_at else {}),
             **({"forgetting": forgetting} if forgetting else {}),
         },
     )

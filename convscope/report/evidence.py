@@ -33,7 +33,8 @@ class Evidence:
 
     ``patience`` is that of early stopping, 0 without. With it, or where ``keep`` says so, the
     weights of the epoch that is best on validation are kept, or those that it began with
-    (``start_kept``), else the last. ``counted`` is that of
+    (``start_kept``), else the last. ``ended_at`` is the step after which somebody asked for the
+    end, if one did. ``counted`` is that of
     :class:`~convscope.events.EpochEnd`. ``duplicates`` is that of ``metrics.json``, empty where a
     run has none.
     """
@@ -49,6 +50,7 @@ class Evidence:
     patience: int = 0
     keep: str = "last"
     start_kept: bool = False
+    ended_at: int = 0
     counted: str = ""
     duplicates: Mapping[str, Any] = field(default_factory=dict)
 
@@ -111,6 +113,7 @@ def evidence(run: RunFiles, confidence: float | None) -> Evidence:
         patience=patience,
         keep=str(train.get("keep", "last")),
         start_kept=run.metrics.get("start_kept") is True,
+        ended_at=int(run.metrics.get("ended_at_step") or 0),
         counted=str(run.history[-1].get("counted", "")) if run.history else "",
         duplicates=run.duplicates,
     )

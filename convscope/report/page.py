@@ -226,6 +226,8 @@ def _curves(run: RunFiles, found: Sequence[Finding], seen: Evidence) -> str:
         notes.append(
             f"The weights of epoch {seen.kept['epoch']} were kept, the best on validation."
         )
+    if seen.ended_at:
+        notes.append(f"Training was ended on request, after step {seen.ended_at:,}.")
     if run.smoothing:
         notes.append(f"The train loss counts labels smoothed by {run.smoothing:g}.")
     if all(epoch["val_loss"] is None for epoch in run.history):

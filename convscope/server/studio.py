@@ -18,7 +18,7 @@ from fastapi_offline import FastAPIOffline
 
 from convscope.errors import BadArgument, ConvscopeError
 from convscope.runs import Listing
-from convscope.server import run_folders
+from convscope.server import run_folders, teaching
 from convscope.server.app import HANDLERS, refused
 from convscope.server.limits import (
     ELSEWHERE,
@@ -35,7 +35,10 @@ from convscope.server.limits import (
 )
 from convscope.server.studio_pages import page_of_tabs
 
-ROUTERS: tuple[Callable[[Path], APIRouter], ...] = (run_folders.router,)  # a tab's, of the root
+ROUTERS: tuple[Callable[[Path], APIRouter], ...] = (
+    teaching.router,
+    run_folders.router,
+)  # a tab's, of the root
 POLICY = b"content-security-policy"
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),

@@ -10,7 +10,8 @@ from typing import Any
 from convscope import webpage
 
 LANGUAGES = ("en", "zh")
-TABS = ("runs",)  # from left to right
+TABS = ("teach", "runs")  # from left to right
+STYLES = ("page", "curves", "runs", "teach")
 BACK = tuple((f"/#{tab}", f"tab.{tab}") for tab in TABS)  # links to them from other pages
 ALLOWED = (  # to ask the server that the page is from, to show its images and those of the camera
     "connect-src 'self'",
@@ -24,7 +25,7 @@ def page_of_tabs(release: str) -> str:
     sections = "".join(f'  <section id="tab-{tab}" hidden></section>\n' for tab in TABS)
     body = _part("studio.html").replace("@sections@", sections)
     body = body.replace("@before@", webpage.links([(f"#{tab}", f"tab.{tab}") for tab in TABS]))
-    return _page("convscope studio", body, "studio", ("page", "curves", "runs"), {}, release)
+    return _page("convscope studio", body, "studio", STYLES, {}, release)
 
 
 def waiting_page(run: Mapping[str, Any], release: str) -> str:

@@ -35,7 +35,8 @@ WEIGHTS, STATE = "state.safetensors", "state.json"
 @dataclass
 class Position:
     """Where a run stands: ``epoch`` and ``step`` are the next to do, both from 0; the sums are of
-    this epoch. A ``best_epoch`` of -1 is what the run began with."""
+    this epoch. A ``best_epoch`` of -1 is what the run began with. ``ended_at`` is the step after
+    which it ended because somebody asked for that; 0 where nobody did."""
 
     epoch: int = 0
     step: int = 0
@@ -48,6 +49,7 @@ class Position:
     best_accuracy: float | None = None
     best_epoch: int = 0
     stopped: bool = False
+    ended_at: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @property

@@ -51,6 +51,7 @@ def fit(
     Saves at the end of each epoch and whenever ``checkpoint_seconds`` have passed since the last
     save. Raises TrainingError where loss or weights are no longer numbers, which is noticed within
     20 steps and never saved, and Interrupted, the state saved, when Ctrl-C or SIGTERM arrives.
+    Where the run's file ``stop`` appears, the epoch ends with the step at hand and is the last.
     """
     state = State.of(model, optim.optimizer(model, train), train)
     at = checkpoint.restore(run.checkpoints, state, emit)
@@ -78,7 +79,8 @@ def fit(
             at.seen += len(batch)
             left = pace.step(len(batch))
             emit(Progress(stage(at, train), done + 1, total, "steps", left=left))
-            last = done + 1 == total or at.step == steps
+            asked = run.stop.exists()
+            last = done + 1 == total or at.step == steps or asked
             due = bool(last or caught or pace.due())
             if due or at.step % LOOK == 0:
                 at.take(sums)
@@ -92,6 +94,8 @@ def fit(
                 sums.zero_()
                 emit(end)
                 run.write_history(at.history)
+                if asked and done + 1 < total:
+                    _end_early(at, done + 1, total, emit)
             path = checkpoint.save(run.checkpoints, at, state, done + 1)
             pace.saved()
             if caught:
@@ -173,6 +177,12 @@ def _end_epoch(at: Position, state: State, train: Train, lr: float, validate: Va
     at.epoch, at.step, at.loss_sum, at.correct, at.seen = at.epoch + 1, 0, 0.0, 0, 0
     at.epoch_seconds = 0.0
     return end
+
+
+def _end_early(at: Position, step: int, total: int, emit: Emit) -> None:
+    """Let this step be the last, because somebody asked for that."""
+    at.stopped, at.ended_at = True, step
+    emit(Notice(f"ended on request after step {step:,} of {total:,}"))
 
 
 def _guard(model: nn.Module, at: Position, lr: float, deep: bool) -> None:

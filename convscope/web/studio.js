@@ -3,6 +3,7 @@
 import { about, element, languageTag, say, speakIn, turnLanguage } from "./words.js";
 import { showTabs } from "./tabs.js";
 import { runs } from "./runs.js";
+import { teach } from "./teach.js";
 
 function speakStudio() {
   document.documentElement.lang = languageTag();
@@ -13,4 +14,4 @@ function speakStudio() {
 element("language").addEventListener("click", turnLanguage);
 document.addEventListener("convscope:language", speakStudio);
 speakStudio();
-showTabs({ runs });
+showTabs({ teach, runs });

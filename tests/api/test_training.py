@@ -451,3 +451,18 @@ def test_a_learning_rate_is_searched_for(bars, workplace):
     assert cs.find_lr("mnist", **QUICK, out=found.figure, force=True).figure == found.figure
     with pytest.raises(BadArgument, match="out=x.exe: must end in .png"):
         cs.find_lr("mnist", **QUICK, out="x.exe")
+
+
+def test_a_run_that_is_ended_early_is_judged(bars, workplace):
+    place = RunFolder(Path("a"))
+
+    def emit(event):
+        if isinstance(event, Progress) and event.unit == "steps" and event.done == 7:
+            place.stop.touch()
+
+    run = cs.train("mnist", **QUICK, out="a", emit=emit)
+    assert run.metrics.ended_at_step == 7 and not place.stop.exists()
+    assert len(place.history.read_text().splitlines()) == 2  # of six steps each
+    assert "ended on request, after step 7" in place.report.read_text()
+    assert cs.train(out="a", resume=True).metrics == run.metrics
+    assert cs.evaluate("a").ended_at_step == 7

@@ -166,3 +166,18 @@ def test_folds_of_a_list_are_judged_one_after_another(workplace, run):
     assert "page          cv/README.md" in said.out and "of 12 images (95% interval" in said.out
     said = run(*words, "--time-budget", "9s")
     assert said.code == 2 and "--time-budget 9s: is for one run, not for --k-fold" in said.err
+
+
+def test_its_events_are_lines_of_a_file(bars, run, workplace):
+    """Another process may watch it by them, and end it early: it is judged all the same."""
+    path, place = Path("events.jsonl"), Path("a")
+    assert run("train", "mnist", *SMALL, "--out", "a", "--events", path).code == 0
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    kinds = [line["event"] for line in lines]
+    assert (kinds[0], kinds[-1]) == ("begin", "end") and {"progress", "epoch"} <= set(kinds)
+    assert lines[0]["pid"] == os.getpid() and lines[-1]["error"] is None
+    assert run("train", "mnist", *SMALL, "--out", "a", "--events", path).code == 1
+    last = json.loads(path.read_text().splitlines()[-1])
+    assert last["event"] == "end" and "holds a run already" in last["error"]
+    assert "ended_at_step" not in json.loads((place / "metrics.json").read_text())
+    assert run("train", "mnist", *SMALL, "--k-fold", "2", "--events", path).code == 2

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from convscope.data.loader import Loader
 from convscope.errors import Interrupted, TrainingError
-from convscope.events import EpochEnd, Progress, silent
+from convscope.events import EpochEnd, Notice, Progress, silent
 from convscope.models.parts import Classifier
 from convscope.recipe import Augment, Train
 from convscope.run import RunFolder
@@ -327,3 +327,25 @@ def test_validation_is_asked_once_an_epoch(loader, tmp_path):
     end = fit(network(), loader, validate, TRAIN, RunFolder(tmp_path), silent)
     assert len(asked) == 3
     assert {row["val_accuracy"] for row in end.history} == {0.25}
+
+
+def test_a_file_ends_training_at_the_next_step(loader, tmp_path):
+    run, events = RunFolder(tmp_path), []
+
+    def emit(event: object) -> None:
+        events.append(event)
+        if isinstance(event, Progress) and event.done == 17:  # of 36, in the second epoch of 12
+            run.stop.touch()
+
+    model = network()
+    at = fit(model, loader, unjudged, TRAIN, run, emit)
+    assert (at.stopped, at.ended_at, at.epoch) == (True, 17, 2)
+    assert (
+        [row["epoch"] for row in at.history]
+        == [1, 2]
+        == [e.epoch for e in events if isinstance(e, EpochEnd)]
+    )
+    assert any(isinstance(e, Notice) and "after step 17 of 36" in e.text for e in events)
+    again = network(1)
+    assert fit(again, loader, unjudged, TRAIN, run, silent).ended_at == 17  # it is at its end
+    assert same(weights(model), weights(again))

@@ -34,7 +34,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Open a page of a studio; whatever is complained of, or asked of another, fails the test."""
     contexts, complaints, asked = [], [], set()
 
-    def opened(port: int, path: str = "/", **more: Any) -> Page:
+    def opened(port: int, path: str = "/#runs", **more: Any) -> Page:
         context = browser.new_context(**{"viewport": DESK, "locale": "en-GB", **more})
         contexts.append(context)
         page = context.new_page()
@@ -212,7 +212,7 @@ def test_the_page_of_a_network_is_exported_and_leads_back(trained: Path, opened:
         page.wait_for_selector("#bars", timeout=120_000)
         assert page.url.endswith("/run/a/")
         links = page.locator("#tabs a").all_inner_texts()
-        assert links[0] == "Runs" and links[-1] == "Report"
+        assert links[:2] == ["Teach", "Runs"] and links[-1] == "Report"
         page.get_by_role("link", name="Report").click()
         page.wait_for_url("**/run/a/report.html")
         page.go_back()
