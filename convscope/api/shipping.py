@@ -54,7 +54,7 @@ def _write_triton(place: RunFolder, file: OnnxFile, records: Golden, target: Pat
 def _write_page(place: RunFolder, file: OnnxFile, records: Golden, target: Path) -> None:
     from convscope.shipping.page import page_of
 
-    files.write_whole(target, page_of(file).encode())
+    files.write_whole(target, page_of(file, run=place).encode())
 
 
 FORMATS = {

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import onnx
+from safetensors.numpy import load_file
 
 from convscope import webpage
 from convscope.data.columns import Class, Image
@@ -23,7 +24,9 @@ from convscope.data.digits import SIZE
 from convscope.errors import BadArgument
 from convscope.formatting import decimal_size
 from convscope.predicting.onnx_file import FITTED, LOGITS, OnnxFile
+from convscope.run import RunFolder
 from convscope.shipping.page_graph import SERVE, Graph, graph_of
+from convscope.shipping.page_stages import stages_of
 
 MOST_MULTIPLY_ADDS = 100_000_000  # a pass then takes about a tenth of a second on a laptop
 MOST_BYTES = 20_000_000  # of weights
@@ -33,8 +36,11 @@ LANGUAGES = ("en", "zh")
 Answers = Literal["page", "server"]
 
 
-def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
-    """The HTML page of a network that ``convscope export`` wrote as an ONNX file.
+def page_of(
+    file: str | Path | OnnxFile, answers: Answers = "page", run: RunFolder | None = None
+) -> str:
+    """The HTML page of a network that ``convscope export`` wrote as an ONNX file. With the ``run``
+    that it is of, the page shows each batch norm as a step of its own, which the file has folded.
 
     The page computes the answers itself or, with ``answers="server"``, asks ``predict`` beside its
     own address for them; then it holds no weights. Raises BadArgument for a network of several
@@ -50,7 +56,8 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
     graph, weights = None, ""
     if answers == "page":
         model = onnx.load_model_from_string(opened.content)
-        graph = graph_of(model, FITTED, (1, *image.shape), LOGITS)
+        own = load_file(run.weights) if run is not None else {}
+        graph = graph_of(model, FITTED, (1, *image.shape), LOGITS, own)
         weights = base64.b64encode(graph.weights.astype("<f4").tobytes()).decode()
         _small_enough(graph.multiply_adds, graph.weights.nbytes)
     name, data = info["architecture"]["name"], info["data"]["name"]
@@ -67,7 +74,7 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
         "answers": answers,
         "version": info.get("versions", {}).get("convscope", ""),
         "words": {one: json.loads(_web(f"words.{one}.json")) for one in LANGUAGES},
-        "graph": graph and graph.as_json(),
+        "graph": graph and graph.as_json() | {"stages": stages_of(graph)},
     }
     body = _web("page.html").replace("@name@", html.escape(name))
     body = body.replace("@on@", html.escape(f"on {data}"))

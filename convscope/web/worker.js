@@ -5,6 +5,7 @@ import { fitted, planesOf } from "./fit.js";
 import { digitOf } from "./digit.js";
 import { product } from "./tensors.js";
 import { Network } from "./network.js";
+import { fieldOf, mapsOf, unfolded } from "./unfold.js";
 
 const HALVED = { parts: [8, 4, 2], kept: 3 }; // as decode.py has JPEG's own decoder halve a photo
 
@@ -27,7 +28,8 @@ function halved(planes, c, width, height, w, h, fit) {
   return [out, across, down];
 }
 
-/** The work of one page: `start` once, then `look` at images, and `value` of what was computed. */
+/** The work of one page: `start` once, then `look` at images, and what was computed: a `value` whole,
+    `maps` to be painted, how a unit was made (`unfold`) and what it sees of the image (`field`). */
 function worker() {
   let network = null,
     about = null;
@@ -65,6 +67,9 @@ function worker() {
       return { pixels, logits, milliseconds: performance.now() - began };
     },
     value: ({ name }) => network.value(name),
+    maps: (wanted) => wanted.map((one) => mapsOf(network, one)),
+    unfold: ({ stage, at }) => unfolded(network, about.graph.stages[stage], at),
+    field: ({ stage, at }) => fieldOf(network, about.graph.stages[stage].value, at),
   };
 }
 
