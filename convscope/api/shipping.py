@@ -54,7 +54,9 @@ def _write_triton(place: RunFolder, file: OnnxFile, records: Golden, target: Pat
 def _write_page(place: RunFolder, file: OnnxFile, records: Golden, target: Path) -> None:
     from convscope.shipping.page import page_of
 
-    files.write_whole(target, page_of(file, run=place).encode())
+    pack = data_of(place)
+    images = pack.splits["test"].main_images if isinstance(pack, Pack) else None
+    files.write_whole(target, page_of(file, run=place, images=images).encode())
 
 
 FORMATS = {

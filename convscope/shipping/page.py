@@ -27,6 +27,7 @@ from convscope.predicting.onnx_file import FITTED, LOGITS, OnnxFile
 from convscope.run import RunFolder
 from convscope.shipping.page_graph import SERVE, Graph, graph_of
 from convscope.shipping.page_stages import stages_of
+from convscope.shipping.page_units import best_images
 
 MOST_MULTIPLY_ADDS = 100_000_000  # a pass then takes about a tenth of a second on a laptop
 MOST_BYTES = 20_000_000  # of weights
@@ -37,10 +38,16 @@ Answers = Literal["page", "server"]
 
 
 def page_of(
-    file: str | Path | OnnxFile, answers: Answers = "page", run: RunFolder | None = None
+    file: str | Path | OnnxFile,
+    answers: Answers = "page",
+    run: RunFolder | None = None,
+    images: Any = None,
 ) -> str:
-    """The HTML page of a network that ``convscope export`` wrote as an ONNX file. With the ``run``
-    that it is of, the page shows each batch norm as a step of its own, which the file has folded.
+    """The HTML page of a network that ``convscope export`` wrote as an ONNX file.
+
+    With the ``run`` that it is of, the page shows each batch norm as a step of its own, which the
+    file has folded into the weights; with test ``images``, uint8 [N,C,h,w], it shows which of them
+    each channel answers to most, see :func:`convscope.shipping.page_units.best_images`.
 
     The page computes the answers itself or, with ``answers="server"``, asks ``predict`` beside its
     own address for them; then it holds no weights. Raises BadArgument for a network of several
@@ -53,13 +60,15 @@ def page_of(
     opened = file if isinstance(file, OnnxFile) else OnnxFile.open(file)
     info = opened.model
     image = _image(opened)
-    graph, weights = None, ""
+    graph, weights, stages, best = None, "", [], None
     if answers == "page":
         model = onnx.load_model_from_string(opened.content)
         own = load_file(run.weights) if run is not None else {}
         graph = graph_of(model, FITTED, (1, *image.shape), LOGITS, own)
         weights = base64.b64encode(graph.weights.astype("<f4").tobytes()).decode()
         _small_enough(graph.multiply_adds, graph.weights.nbytes)
+        stages = stages_of(graph)
+        best = None if images is None else best_images(opened, graph, stages, images)
     name, data = info["architecture"]["name"], info["data"]["name"]
     about = {
         "name": name,
@@ -74,7 +83,8 @@ def page_of(
         "answers": answers,
         "version": info.get("versions", {}).get("convscope", ""),
         "words": {one: json.loads(_web(f"words.{one}.json")) for one in LANGUAGES},
-        "graph": graph and graph.as_json() | {"stages": stages_of(graph)},
+        "graph": graph and graph.as_json() | {"stages": stages},
+        "best": best,
     }
     body = _web("page.html").replace("@name@", html.escape(name))
     body = body.replace("@on@", html.escape(f"on {data}"))
@@ -86,7 +96,11 @@ def page_of(
     allowed = ["worker-src blob:", *["connect-src 'self'"] * (answers == "server")]
     title = f"{name} on {data} · convscope"
     return webpage.whole(
-        title, webpage.theme() + _web("page.css"), body, scripts=True, allowed=allowed
+        title,
+        webpage.theme() + _web("page.css") + _web("inside.css"),
+        body,
+        scripts=True,
+        allowed=allowed,
     )
 
 

@@ -37,7 +37,8 @@ def stages_of(graph: Graph) -> list[Stage]:
     ``conv``, ``linear``, ``norm``, ``maxpool``, ``avgpool``, ``mean``, ``each`` (of one number),
     ``pair`` (of one of each, such as a residual's sum), ``concat`` and ``moved`` (it is one of
     theirs), or ``other``. ``shape`` is [C,h,w], or [n]; ``nodes`` are places in ``graph.nodes``, of
-    the module ``layer`` of the class ``kind``. ``block`` is the innermost shown around several.
+    the module ``layer`` of the class ``kind``, ``norm`` the batch norm that is folded into it;
+    ``block`` is a module around several, ``of`` its class.
 
     What has the same numbers in the same order, as flattened maps, is no stage.
     """
@@ -132,7 +133,7 @@ def _named(graph: Graph, stages: list[Stage]) -> None:
         one["kind"] = graph.kinds[layer] if first and layer in graph.kinds else op
         outer = [path for path in _around(layer) if path in blocks]
         if outer:
-            one["block"] = outer[0]
+            one |= {"block": outer[0], "of": graph.kinds[outer[0]]}
         del one["within"]
 
 
