@@ -52,8 +52,10 @@ def stages_of(graph: Graph) -> list[Stage]:
             continue
         if found and _joins(graph, found[-1], node, sources):
             found[-1]["nodes"].append(at)
-            found[-1] |= {"value": node["out"][0], "layer": node["layer"] or found[-1]["layer"]}
-            found[-1]["within"].add(node["out"][0])
+            value = node["out"][0]
+            found[-1] |= {"value": value, "shape": _shown(graph.shapes[value])}
+            found[-1]["layer"] = node["layer"] or found[-1]["layer"]
+            found[-1]["within"].add(value)
             continue
         for name in filter(None, node["out"]):
             shape = graph.shapes[name]

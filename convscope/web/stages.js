@@ -294,7 +294,7 @@ export class Stages {
       if (stages[n].does === "input") paintPixels(field.firstChild.firstChild, answer.pixels);
       if (list) this.fill(n, field, answer);
     }
-    this.painted = performance.now();
+    document.dispatchEvent(new CustomEvent("convscope:maps")); // all of the last answer are painted
   }
 
   fill(n, field, answer) {

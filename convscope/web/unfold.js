@@ -178,14 +178,14 @@ function traceOf(network, stage, source) {
   let found = new Map(); // of names: the places as a tensor
   for (const n of stage.nodes) {
     const { op, inputs, out, attributes } = network.steps[n];
-    const given = inputs.map((name, i) => {
+    const given = inputs.map((name) => {
       if (found.has(name)) return found.get(name);
       const value = name ? network.value(name) : undefined;
-      if (op === "Pad" && i === 2) return { shape: [1], data: [-1] };
       if (!value || name in network.graph.constants) return value;
       const own = name === source;
       return { shape: value.shape, data: Float64Array.from(value.data, (_, at) => (own ? at : -1)) };
     });
+    if (op === "Pad") given[2] = { shape: [1], data: [-1] };
     OPERATORS[op]({ attributes, out }, ...given).forEach((value, i) => found.set(out[i], value));
   }
   return Int32Array.from(found.get(stage.value).data);

@@ -60,7 +60,7 @@ export class Unit {
 
   /** Take a unit apart, `keys` when it was picked by a key. */
   async open(n, at, keys = false) {
-    if (this.now) this.before.push(this.now);
+    if (this.now && String(this.now) !== String([n, at])) this.before.push(this.now);
     this.chosen = null;
     const shut = this.root.hidden;
     this.root.hidden = false;
@@ -78,8 +78,9 @@ export class Unit {
   /** The network has answered anew; null is no answer. */
   async show(answer) {
     this.answer = answer;
+    this.stale = true;
     if (!answer) this.close();
-    else if (this.now && !this.root.hidden) await this.go(...this.now, true);
+    else if (this.now && !this.root.hidden) await this.go(...this.now.slice());
   }
 
   /** Move to a unit; of many moves at once the last counts. */
@@ -125,6 +126,7 @@ export class Unit {
     this.shown = n;
     this.place.textContent = placeText(n, at);
     this.value.replaceChildren(this.number(found.value));
+    this.value.className = found.value < 0 ? "below" : "";
     this.body.replaceChildren(...this.parts(n, at, found));
     await this.around(n, at, found);
     this.moved(n, at);
@@ -181,7 +183,7 @@ export class Unit {
     const { pads = [0, 0, 0, 0] } = own || !["conv", "maxpool", "avgpool"].includes(stages[of].does) ? {} : about.graph.nodes[stages[of].nodes[0]].attributes ?? {};
     const input = stages[n].does === "input";
     const board = new Board(canvas, { grey: input, white: 255, bare: Math.max(h, w) > 16, digits: 3, pad: stages[of].does === "conv" ? "0" : "" }, own ? [0, 0, 0, 0] : pads);
-    const { data } = input ? { data: this.answer.pixels } : await engine("value", { name: stages[n].value });
+    const data = await this.numbersOf(n);
     this.boards.set(n, { board, data, caption, channel: -1 });
     const [, oh, ow] = stages[of].shape;
     board.steer({
@@ -190,6 +192,11 @@ export class Unit {
       extent: () => [oh, ow],
       place: own ? undefined : (i, j) => this.under(of, i, j),
     });
+  }
+
+  async numbersOf(n) {
+    if (stages[n].does === "input") return this.answer.pixels;
+    return (await engine("value", { name: stages[n].value })).data;
   }
 
   /** The unit whose window is around a place of what it is from. */
@@ -203,7 +210,10 @@ export class Unit {
   /** The boards and what is beside them, for the unit that is shown. */
   async around(n, at, found) {
     const [channel, row, column] = placeOf(n, at);
+    const stale = this.stale;
+    this.stale = false;
     for (const [source, one] of this.boards) {
+      if (stale) [one.data, one.channel] = [await this.numbersOf(source), -1];
       const own = source === n,
         { board, data, caption } = one,
         [channels, h, w] = stages[source].shape;
