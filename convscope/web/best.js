@@ -19,7 +19,10 @@ function sheetOf({ kind, data }) {
 export async function answersTo(n, channel) {
   const { best } = about,
     found = best?.stages[n - 1]?.[channel];
-  if (!found) return [elementOf("p", { class: "note" }, say(best ? "inside.answers.none" : "inside.answers.data"))];
+  if (!found)
+    return [
+      elementOf("p", { class: "note" }, say(best ? "inside.answers.none" : "inside.answers.data")),
+    ];
   sheet ??= sheetOf(best);
   const image = await sheet,
     [h, w] = about.size,
@@ -28,16 +31,56 @@ export async function answersTo(n, channel) {
     high = (side * h) / w;
   const figures = await Promise.all(
     found.map(async ([tile, at, value]) => {
-      const canvas = elementOf("canvas", { width: w, height: h, role: "img", "aria-label": say("inside.answers.one", { value: numberText(value, 3) }) });
-      canvas.getContext("2d").drawImage(image, (tile % across) * side, Math.floor(tile / across) * high, side, high, 0, 0, w, h);
+      const canvas = elementOf("canvas", {
+        width: w,
+        height: h,
+        role: "img",
+        "aria-label": say("inside.answers.one", { value: numberText(value, 3) }),
+      });
+      canvas
+        .getContext("2d")
+        .drawImage(
+          image,
+          (tile % across) * side,
+          Math.floor(tile / across) * high,
+          side,
+          high,
+          0,
+          0,
+          w,
+          h,
+        );
       const { rows, columns, whole } = await engine("field", { stage: n - 1, at });
       const frame = elementOf("span", { class: "frame" });
       if (!whole) {
-        const [t, l, b, r] = [Math.max(0, rows[0]), Math.max(0, columns[0]), Math.min(h, rows[1] + 1), Math.min(w, columns[1] + 1)];
-        Object.assign(frame.style, { top: `${(100 * t) / h}%`, left: `${(100 * l) / w}%`, height: `${(100 * (b - t)) / h}%`, width: `${(100 * (r - l)) / w}%` });
+        const [t, l, b, r] = [
+          Math.max(0, rows[0]),
+          Math.max(0, columns[0]),
+          Math.min(h, rows[1] + 1),
+          Math.min(w, columns[1] + 1),
+        ];
+        Object.assign(frame.style, {
+          top: `${(100 * t) / h}%`,
+          left: `${(100 * l) / w}%`,
+          height: `${(100 * (b - t)) / h}%`,
+          width: `${(100 * (r - l)) / w}%`,
+        });
       }
-      return elementOf("figure", {}, elementOf("span", { class: "framed", style: `--shape: ${w / h}` }, canvas, whole ? null : frame), elementOf("figcaption", { class: "note" }, numberText(value, 3)));
+      return elementOf(
+        "figure",
+        {},
+        elementOf(
+          "span",
+          { class: "framed", style: `--shape: ${w / h}` },
+          canvas,
+          whole ? null : frame,
+        ),
+        elementOf("figcaption", { class: "note" }, numberText(value, 3)),
+      );
     }),
   );
-  return [elementOf("div", { class: "best-images" }, ...figures), elementOf("p", { class: "note" }, say("inside.answers.searched", { count: best.searched }))];
+  return [
+    elementOf("div", { class: "best-images" }, ...figures),
+    elementOf("p", { class: "note" }, say("inside.answers.searched", { count: best.searched })),
+  ];
 }

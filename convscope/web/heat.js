@@ -13,7 +13,9 @@ export function blurredOf(pixels, c, h, w) {
   ]) {
     const sigma = length / 8,
       reach = Math.floor(4 * sigma + 0.5),
-      kernel = Array.from({ length: 2 * reach + 1 }, (_, i) => Math.exp(-0.5 * ((i - reach) / sigma) ** 2));
+      kernel = Array.from({ length: 2 * reach + 1 }, (_, i) =>
+        Math.exp(-0.5 * ((i - reach) / sigma) ** 2),
+      );
     const total = kernel.reduce((a, b) => a + b, 0),
       to = new Float64Array(from.length);
     for (let plane = 0; plane < c; plane++) {
@@ -44,7 +46,12 @@ export function windowsOf(size, part) {
     Array.from({ length: Math.ceil((n - window[i]) / step[i]) + 1 }, (_, k) => k * step[i]),
   );
   return starts[0].flatMap((top) =>
-    starts[1].map((left) => [top, left, Math.min(top + window[0], size[0]), Math.min(left + window[1], size[1])]),
+    starts[1].map((left) => [
+      top,
+      left,
+      Math.min(top + window[0], size[0]),
+      Math.min(left + window[1], size[1]),
+    ]),
   );
 }
 
@@ -122,7 +129,9 @@ export async function heatOf(pixels, c, size, target, ask, chances, told) {
   const [h, w] = size,
     area = h * w,
     soft = blurredOf(pixels, c, h, w);
-  const all = [4, 6].reduce((sum, part) => sum + windowsOf(size, part).length, 0) + (1 + ORDERS) * (DELETED + 1);
+  const all =
+    [4, 6].reduce((sum, part) => sum + windowsOf(size, part).length, 0) +
+    (1 + ORDERS) * (DELETED + 1);
   let done = 0;
   const step = () => told(++done, all);
   const map = await occlusion(pixels, soft, c, size, target, 4, ask, step);

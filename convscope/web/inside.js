@@ -32,22 +32,51 @@ class Heat {
     const ask = async (pixels) => engine("aside", { pixels });
     const chances = async (pixels) => softmaxOf(await ask(pixels), about.calibration.temperature);
     this.render();
-    const found = await heatOf(answer.pixels, about.channels, about.size, target, ask, chances, (done, all) => {
-      if (this.going === run) this.bar.value = done / all;
-      return this.going === run;
-    });
+    const found = await heatOf(
+      answer.pixels,
+      about.channels,
+      about.size,
+      target,
+      ask,
+      chances,
+      (done, all) => {
+        if (this.going === run) this.bar.value = done / all;
+        return this.going === run;
+      },
+    );
     if (this.going !== run) return;
     [this.going, this.found, this.target] = [false, found, target];
     this.render();
   }
 
   render() {
-    const parts = [elementOf("h3", {}, say("inside.heat")), elementOf("p", { class: "note" }, say("inside.heat.what"))];
+    const parts = [
+      elementOf("h3", {}, say("inside.heat")),
+      elementOf("p", { class: "note" }, say("inside.heat.what")),
+    ];
     if (this.going) {
       this.bar = elementOf("progress", { max: 1, value: 0, "aria-label": say("inside.heat") });
-      parts.push(elementOf("p", { class: "tools" }, this.bar, elementOf("button", { type: "button", onclick: () => this.show(this.answer) }, say("inside.stop"))));
+      parts.push(
+        elementOf(
+          "p",
+          { class: "tools" },
+          this.bar,
+          elementOf(
+            "button",
+            { type: "button", onclick: () => this.show(this.answer) },
+            say("inside.stop"),
+          ),
+        ),
+      );
     } else if (this.found) parts.push(this.pictured());
-    else parts.push(elementOf("button", { type: "button", disabled: !this.answer, onclick: () => this.start() }, say("inside.heat.start")));
+    else
+      parts.push(
+        elementOf(
+          "button",
+          { type: "button", disabled: !this.answer, onclick: () => this.start() },
+          say("inside.heat.start"),
+        ),
+      );
     this.root.replaceChildren(...parts);
   }
 
@@ -59,13 +88,28 @@ class Heat {
     paintPixels(image, this.answer.pixels);
     new Board(canvas, { bare: true }).show(map, h, w);
     const trusted = hottest < random - 0.02 && agreement > 0.5;
-    const values = { label: about.classes[this.target], hottest: percent(hottest), random: percent(random), agreement: agreement.toFixed(2).replace("-", "−") };
+    const values = {
+      label: about.classes[this.target],
+      hottest: percent(hottest),
+      random: percent(random),
+      agreement: agreement.toFixed(2).replace("-", "−"),
+    };
     return elementOf(
       "div",
       { class: "heat-found" },
       elementOf("figure", {}, image),
       elementOf("figure", {}, canvas),
-      elementOf("div", {}, elementOf("p", {}, say("inside.heat.colours", values)), elementOf("p", {}, say("inside.heat.doubt", values)), elementOf("p", {}, elementOf("strong", {}, say(trusted ? "inside.heat.trust" : "inside.heat.distrust")))),
+      elementOf(
+        "div",
+        {},
+        elementOf("p", {}, say("inside.heat.colours", values)),
+        elementOf("p", {}, say("inside.heat.doubt", values)),
+        elementOf(
+          "p",
+          {},
+          elementOf("strong", {}, say(trusted ? "inside.heat.trust" : "inside.heat.distrust")),
+        ),
+      ),
     );
   }
 }
@@ -74,7 +118,12 @@ class Heat {
 export function inside(root) {
   if (!about.graph) {
     root.append(elementOf("h2", {}, say("tab.inside")), elementOf("p", {}, say("inside.server")));
-    document.addEventListener("convscope:language", () => root.replaceChildren(elementOf("h2", {}, say("tab.inside")), elementOf("p", {}, say("inside.server"))));
+    document.addEventListener("convscope:language", () =>
+      root.replaceChildren(
+        elementOf("h2", {}, say("tab.inside")),
+        elementOf("p", {}, say("inside.server")),
+      ),
+    );
     return;
   }
   let row, unit, heat;

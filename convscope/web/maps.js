@@ -45,8 +45,11 @@ export function elementOf(tag, attributes = {}, ...children) {
   const one = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) one.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== undefined) one.setAttribute(name, value === true ? "" : value);
+    else if (value !== false && value !== undefined)
+      one.setAttribute(name, value === true ? "" : value);
   }
-  one.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  one.append(
+    ...children.filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return one;
 }

@@ -12,16 +12,32 @@ const MOST_ROWS = 12; // classes that stand in their order, of more the likelies
 /** The stages of the page: the image, those of the graph, and the softmax. */
 export const stages = about.graph
   ? [
-      { does: "input", value: about.graph.input, shape: about.graph.shape.slice(1), from: [], layer: "", kind: "" },
+      {
+        does: "input",
+        value: about.graph.input,
+        shape: about.graph.shape.slice(1),
+        from: [],
+        layer: "",
+        kind: "",
+      },
       ...about.graph.stages,
-      { does: "softmax", value: "", shape: [about.classes.length], layer: "", kind: "", from: [about.graph.output] },
+      {
+        does: "softmax",
+        value: "",
+        shape: [about.classes.length],
+        layer: "",
+        kind: "",
+        from: [about.graph.output],
+      },
     ]
   : [];
 export const LOGITS = Math.max(0, stages.length - 2);
 const byValue = new Map(stages.map((stage, n) => [stage.value, n]));
 /** The places, among the stages, of those that one is from, and of those that read it. */
-export const sourcesOf = (n) => stages[n].from.map((name) => byValue.get(name)).filter((one) => one >= 0);
-export const readersOf = (n) => stages.flatMap((one, i) => (one.from.includes(stages[n].value) ? [i] : []));
+export const sourcesOf = (n) =>
+  stages[n].from.map((name) => byValue.get(name)).filter((one) => one >= 0);
+export const readersOf = (n) =>
+  stages.flatMap((one, i) => (one.from.includes(stages[n].value) ? [i] : []));
 
 /** What a stage does, in words. */
 export function doesWhat({ does, kind, norm, shape }) {
@@ -85,7 +101,11 @@ export class Stages {
   constructor(root, opens) {
     this.opens = opens;
     this.cards = new Map(); // of stages: { card, maps, from }
-    this.open = new Map(itemsOf().filter((one) => one.block).map((one) => [one.block, stages.length <= MOST_OPEN]));
+    this.open = new Map(
+      itemsOf()
+        .filter((one) => one.block)
+        .map((one) => [one.block, stages.length <= MOST_OPEN]),
+    );
     this.seen = new Set();
     this.first = new Map(); // of stages: the first channel that is shown
     this.answer = null;
@@ -102,7 +122,10 @@ export class Stages {
     this.watcher.disconnect();
     this.cards.clear();
     this.seen.clear();
-    this.row.replaceChildren(this.edges, ...itemsOf().map((item) => (item.block ? this.block(item) : this.card(item.within[0]))));
+    this.row.replaceChildren(
+      this.edges,
+      ...itemsOf().map((item) => (item.block ? this.block(item) : this.card(item.within[0]))),
+    );
     this.connect();
   }
 
@@ -147,13 +170,24 @@ export class Stages {
     const most = branch ? MOST_MAPS.branch : MOST_MAPS.alone,
       from = Math.min(this.first.get(n) ?? 0, Math.max(0, maps - 1)),
       shown = Math.min(most, maps - from);
-    const layer = stage.layer.startsWith(`${block}.`) ? stage.layer.slice(block.length) : stage.layer;
+    const layer = stage.layer.startsWith(`${block}.`)
+      ? stage.layer.slice(block.length)
+      : stage.layer;
     const title = elementOf("h3", {}, doesWhat(stage));
     const card = elementOf(
       "section",
-      { class: `stage ${branch ? "branch" : ""}`, "data-stage": n, "aria-label": `${doesWhat(stage)} ${stage.layer}` },
+      {
+        class: `stage ${branch ? "branch" : ""}`,
+        "data-stage": n,
+        "aria-label": `${doesWhat(stage)} ${stage.layer}`,
+      },
       title,
-      elementOf("p", { class: "note" }, block && layer === block ? "" : elementOf("code", {}, layer), elementOf("span", {}, shapeText(stage.shape))),
+      elementOf(
+        "p",
+        { class: "note" },
+        block && layer === block ? "" : elementOf("code", {}, layer),
+        elementOf("span", {}, shapeText(stage.shape)),
+      ),
     );
     const list = ["linear", "softmax"].includes(stage.does) && n >= LOGITS;
     const field = list ? this.list(n) : this.maps(n, from, shown);
@@ -165,14 +199,25 @@ export class Stages {
   }
 
   maps(n, from, shown) {
-    const field = elementOf("div", { class: "maps", role: "group", "aria-label": say("inside.maps") });
+    const field = elementOf("div", {
+      class: "maps",
+      role: "group",
+      "aria-label": say("inside.maps"),
+    });
     const input = stages[n].does === "input",
       [h, w] = stages[n].shape.length > 1 ? stages[n].shape.slice(-2) : [1, stages[n].shape[0]];
     const [rows, columns] = wrapped(h, w);
     for (let i = 0; i < (input ? 1 : shown); i++) {
-      const name = input || stages[n].shape.length < 2 ? doesWhat(stages[n]) : say("inside.channel", { channel: from + i });
+      const name =
+        input || stages[n].shape.length < 2
+          ? doesWhat(stages[n])
+          : say("inside.channel", { channel: from + i });
       const canvas = elementOf("canvas", { width: columns, height: rows });
-      const map = elementOf("button", { type: "button", class: "map", "aria-label": name, title: name, tabindex: i ? "-1" : "0" }, canvas);
+      const map = elementOf(
+        "button",
+        { type: "button", class: "map", "aria-label": name, title: name, tabindex: i ? "-1" : "0" },
+        canvas,
+      );
       if (h === 1 && w > 1) map.classList.add("vector");
       map.style.setProperty("--shape", columns / rows);
       field.append(map);
@@ -184,10 +229,20 @@ export class Stages {
 
   /** The logits or the probabilities, a row a class. */
   list(n) {
-    const field = elementOf("div", { class: "classes", role: "group", "aria-label": doesWhat(stages[n]) });
+    const field = elementOf("div", {
+      class: "classes",
+      role: "group",
+      "aria-label": doesWhat(stages[n]),
+    });
     const rows = Math.min(MOST_ROWS, about.classes.length);
     for (let i = 0; i < rows; i++) {
-      const row = elementOf("button", { type: "button", tabindex: i ? "-1" : "0" }, elementOf("span"), elementOf("b"), elementOf("i"));
+      const row = elementOf(
+        "button",
+        { type: "button", tabindex: i ? "-1" : "0" },
+        elementOf("span"),
+        elementOf("b"),
+        elementOf("i"),
+      );
       row.addEventListener("click", () => this.opens(n, Number(row.dataset.at ?? i)));
       field.append(row);
     }
@@ -199,14 +254,24 @@ export class Stages {
     const turn = (by) => () => {
       this.first.set(n, Math.min(Math.max(0, from + by), Math.floor((maps - 1) / most) * most));
       this.build();
-      this.row.querySelector(`[data-stage="${n}"] .pager button:not(:disabled)`)?.focus({ preventScroll: true });
+      this.row
+        .querySelector(`[data-stage="${n}"] .pager button:not(:disabled)`)
+        ?.focus({ preventScroll: true });
     };
     const button = (text, label, by, off) =>
-      elementOf("button", { type: "button", "aria-label": label, disabled: off, onclick: turn(by) }, text);
+      elementOf(
+        "button",
+        { type: "button", "aria-label": label, disabled: off, onclick: turn(by) },
+        text,
+      );
     return elementOf(
       "div",
       { class: "pager note" },
-      elementOf("span", {}, say("inside.channels", { from, to: from + shown - 1, count: count(maps) })),
+      elementOf(
+        "span",
+        {},
+        say("inside.channels", { from, to: from + shown - 1, count: count(maps) }),
+      ),
       button("‹", say("inside.channels.before"), -most, from === 0),
       button("›", say("inside.channels.after"), most, from + shown >= maps),
     );
@@ -273,7 +338,11 @@ export class Stages {
     if (!answer) return;
     const here = [...this.seen].map((n) => [n, this.cards.get(n)]).filter(([, card]) => card);
     const plain = here.filter(([n, { list }]) => !list && stages[n].does !== "input");
-    const wanted = plain.map(([n, { from, shown }]) => ({ name: stages[n].value, from, count: shown }));
+    const wanted = plain.map(([n, { from, shown }]) => ({
+      name: stages[n].value,
+      from,
+      count: shown,
+    }));
     const found = wanted.length ? await engine("maps", wanted) : [];
     if (this.answer !== answer) return; // there is a newer one
     found.forEach(({ h, w, levels, most }, i) => {
@@ -312,7 +381,10 @@ export class Stages {
       name.textContent = name.title = about.classes[at];
       bar.style.setProperty("--part", Math.abs(values[at]) / (n === LOGITS ? most : 1));
       bar.className = values[at] < 0 ? "below" : "";
-      text.textContent = (n === LOGITS ? values[at].toFixed(2) : values[at].toFixed(3)).replace("-", "−");
+      text.textContent = (n === LOGITS ? values[at].toFixed(2) : values[at].toFixed(3)).replace(
+        "-",
+        "−",
+      );
     });
   }
 
@@ -335,7 +407,12 @@ export class Stages {
       const { left, top, width, height } = card.getBoundingClientRect();
       const [x, y] = [left - origin.left, top - origin.top];
       // along the way from a to b, across it from c to d
-      boxes.set(card, down ? { a: y, b: y + height, c: x, d: x + width } : { a: x, b: x + width, c: y, d: y + height });
+      boxes.set(
+        card,
+        down
+          ? { a: y, b: y + height, c: x, d: x + width }
+          : { a: x, b: x + width, c: y, d: y + height },
+      );
     }
     const point = (along, across) => (down ? `${across} ${along}` : `${along} ${across}`);
     const lines = new Map();
@@ -362,7 +439,10 @@ export class Stages {
           lines.set(`M${point(p.b, y)} L${point(turn, y)} C${curve.join(" ")}`, "");
           continue;
         }
-        const free = Math.min(end + 12, Math.max(...between.map((one) => one.d), p.d, q.d) + 10 + (beside++ % 3) * 4);
+        const free = Math.min(
+          end + 12,
+          Math.max(...between.map((one) => one.d), p.d, q.d) + 10 + (beside++ % 3) * 4,
+        );
         const [out, back] = [p.b + 10, q.a - 10]; // around all that is between
         const way = [
           `M${point(p.b, p.d - 14)}`,
@@ -377,7 +457,15 @@ export class Stages {
     const [w, h] = [this.row.scrollWidth, this.row.scrollHeight];
     this.edges.setAttribute("viewBox", `0 0 ${w} ${h}`);
     this.edges.style.cssText = `width: ${w}px; height: ${h}px`;
-    const marker = { id: "arrow", viewBox: "0 0 8 8", refX: 3, refY: 4, markerWidth: 6, markerHeight: 6, orient: "auto" };
+    const marker = {
+      id: "arrow",
+      viewBox: "0 0 8 8",
+      refX: 3,
+      refY: 4,
+      markerWidth: 6,
+      markerHeight: 6,
+      orient: "auto",
+    };
     this.edges.replaceChildren(
       drawn("marker", marker, drawn("path", { d: "M0 0 L8 4 L0 8 z" })),
       ...[...lines].map(([d, name]) => drawn("path", { d, class: name })),

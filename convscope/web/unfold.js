@@ -156,9 +156,17 @@ function pointwise(network, stage, at) {
       if (sources.has(name)) operands.set(name, place);
       return value.data[place];
     });
-    return { op: step.op, numbers, attributes: step.attributes, gives: network.value(step.out[0]).data[at] };
+    return {
+      op: step.op,
+      numbers,
+      attributes: step.attributes,
+      gives: network.value(step.out[0]).data[at],
+    };
   });
-  const found = [...operands].map(([name, place]) => ({ at: place, value: network.value(name).data[place] }));
+  const found = [...operands].map(([name, place]) => ({
+    at: place,
+    value: network.value(name).data[place],
+  }));
   return { steps, operands: found, result: steps.at(-1).gives };
 }
 
@@ -183,7 +191,10 @@ function traceOf(network, stage, source) {
       const value = name ? network.value(name) : undefined;
       if (!value || name in network.graph.constants) return value;
       const own = name === source;
-      return { shape: value.shape, data: Float64Array.from(value.data, (_, at) => (own ? at : -1)) };
+      return {
+        shape: value.shape,
+        data: Float64Array.from(value.data, (_, at) => (own ? at : -1)),
+      };
     });
     if (op === "Pad") given[2] = { shape: [1], data: [-1] };
     OPERATORS[op]({ attributes, out }, ...given).forEach((value, i) => found.set(out[i], value));
@@ -242,7 +253,10 @@ function behind(step, box, output, input) {
 /** Behind a slice or a padding: the place of the first and of the second along each axis says it. */
 function shifted(step, box, output, input) {
   const trace = (axis) => {
-    const places = placesOf(input, stridesOf(input).map((_, i) => (i === axis ? 1 : 0)));
+    const places = placesOf(
+      input,
+      stridesOf(input).map((_, i) => (i === axis ? 1 : 0)),
+    );
     const given = [{ shape: input, data: Float64Array.from(places) }, ...step.given.slice(1)];
     const found = OPERATORS[step.op]({ attributes: step.attributes, out: step.out }, ...given)[0];
     return found.data;
@@ -260,7 +274,9 @@ function shifted(step, box, output, input) {
 
 function beginOf(step, axis, rank) {
   const [, pads, , axes] = step.given,
-    along = axes ? axes.data.map((one) => positive(one, rank)) : pads.data.slice(rank).map((_, i) => i);
+    along = axes
+      ? axes.data.map((one) => positive(one, rank))
+      : pads.data.slice(rank).map((_, i) => i);
   const at = along.indexOf(axis);
   return at < 0 ? 0 : pads.data[at];
 }
@@ -287,7 +303,9 @@ export function fieldOf(network, name, at) {
   }
   const [h, w] = network.graph.shape.slice(2),
     [rows, columns] = boxes.get(network.graph.input) ?? [];
-  return rows ? { rows, columns, whole: false } : { rows: [0, h - 1], columns: [0, w - 1], whole: true };
+  return rows
+    ? { rows, columns, whole: false }
+    : { rows: [0, h - 1], columns: [0, w - 1], whole: true };
 }
 
 const joined = (a, b) =>

@@ -22,7 +22,8 @@ function placeOf(n, at) {
 function placeText(n, at) {
   const [channel, row, column] = placeOf(n, at),
     { shape } = stages[n];
-  if (row === undefined) return n >= stages.length - 2 ? about.classes[at] : say("inside.unit.of", { unit: channel });
+  if (row === undefined)
+    return n >= stages.length - 2 ? about.classes[at] : say("inside.unit.of", { unit: channel });
   const where = shape[1] * shape[2] > 1 ? say("inside.row.column", { row, column }) : "";
   return `${say("inside.channel", { channel })}${where && `, ${where}`}`;
 }
@@ -34,13 +35,24 @@ function unitAfter(n, at, reader) {
   if (["each", "pair", "norm"].includes(stage.does)) return at;
   if (stage.does === "concat") {
     const before = stage.from.slice(0, stage.from.indexOf(stages[n].value));
-    return at + before.reduce((sum, name) => sum + stages.find((one) => one.value === name).shape.reduce((a, b) => a * b), 0);
+    return (
+      at +
+      before.reduce(
+        (sum, name) => sum + stages.find((one) => one.value === name).shape.reduce((a, b) => a * b),
+        0,
+      )
+    );
   }
-  if (!["maxpool", "avgpool", "conv"].includes(stage.does)) return stage.does === "mean" ? channel : 0;
+  if (!["maxpool", "avgpool", "conv"].includes(stage.does))
+    return stage.does === "mean" ? channel : 0;
   const { strides = [1, 1], pads = [0, 0] } = about.graph.nodes[stage.nodes[0]].attributes;
   const [h, w] = stage.shape.slice(1),
     i = clamped(Math.floor((row + (stage.does === "conv" ? 0 : pads[0])) / strides[0]), 0, h - 1),
-    j = clamped(Math.floor((column + (stage.does === "conv" ? 0 : pads[1])) / strides[1]), 0, w - 1);
+    j = clamped(
+      Math.floor((column + (stage.does === "conv" ? 0 : pads[1])) / strides[1]),
+      0,
+      w - 1,
+    );
   return ((stage.does === "conv" ? 0 : channel) * h + i) * w + j;
 }
 
@@ -53,7 +65,11 @@ export class Unit {
     this.all = false; // digits
     this.chosen = null; // an input channel
     this.temperature = about.calibration.temperature;
-    this.root = elementOf("section", { class: "unit", "aria-label": say("inside.unit"), hidden: true });
+    this.root = elementOf("section", {
+      class: "unit",
+      "aria-label": say("inside.unit"),
+      hidden: true,
+    });
     root.append(this.root);
     this.boards = new Map();
   }
@@ -65,7 +81,10 @@ export class Unit {
     const shut = this.root.hidden;
     this.root.hidden = false;
     await this.go(n, at, true);
-    if (keys) (this.root.querySelector("canvas[role=slider]") ?? this.root.querySelector("button")).focus({ preventScroll: true });
+    if (keys)
+      (this.root.querySelector("canvas[role=slider]") ?? this.root.querySelector("button")).focus({
+        preventScroll: true,
+      });
     if (shut || keys) this.root.scrollIntoView({ block: "nearest" });
   }
 
@@ -106,7 +125,12 @@ export class Unit {
   /** In a cell of a table. */
   short(v) {
     if (this.all) return numberText(v, 9);
-    return Math.abs(v) < 100 ? v.toFixed(Math.abs(v) < 10 ? 3 : 1).replace("-", "−").replace(/\.?0+$/, "") || "0" : numberText(v, 4);
+    return Math.abs(v) < 100
+      ? v
+          .toFixed(Math.abs(v) < 10 ? 3 : 1)
+          .replace("-", "−")
+          .replace(/\.?0+$/, "") || "0"
+      : numberText(v, 4);
   }
 
   number = (v) => elementOf("data", { value: v, title: numberText(v, 17) }, this.text(v));
@@ -120,7 +144,10 @@ export class Unit {
           ? { value: this.answer.p[at], result: this.answer.p[at] }
           : await engine("unfold", { stage: n - 1, at });
     const then = readersOf(n).find((one) => stages[one].does === "each");
-    found.then = then && stage.does !== "input" ? [then, await engine("unfold", { stage: then - 1, at })] : null;
+    found.then =
+      then && stage.does !== "input"
+        ? [then, await engine("unfold", { stage: then - 1, at })]
+        : null;
     if (whole || this.shown !== n) await this.frame(n, at);
     if (!this.now) return;
     this.shown = n;
@@ -144,13 +171,23 @@ export class Unit {
       this.all = digits.checked;
       this.go(...this.now, true);
     });
-    const back = elementOf("button", { type: "button", disabled: !this.before.length, onclick: () => this.back() }, say("inside.back"));
+    const back = elementOf(
+      "button",
+      { type: "button", disabled: !this.before.length, onclick: () => this.back() },
+      say("inside.back"),
+    );
     const head = elementOf(
       "header",
       {},
       elementOf("h3", {}, doesWhat(stage), " ", elementOf("code", {}, stage.layer)),
       elementOf("p", {}, this.place, " = ", this.value),
-      elementOf("div", { class: "tools" }, elementOf("label", { class: "check" }, digits, say("inside.digits")), back, elementOf("button", { type: "button", onclick: () => this.close() }, say("inside.close"))),
+      elementOf(
+        "div",
+        { class: "tools" },
+        elementOf("label", { class: "check" }, digits, say("inside.digits")),
+        back,
+        elementOf("button", { type: "button", onclick: () => this.close() }, say("inside.close")),
+      ),
     );
     this.maps = elementOf("div", { class: "unit-maps" });
     this.boards.clear();
@@ -159,7 +196,12 @@ export class Unit {
     this.seesText = elementOf("p", { class: "note" });
     this.best = elementOf("div", { class: "best" });
     this.root.append(
-      elementOf("div", { class: "unit-about" }, elementOf("div", {}, elementOf("h4", {}, say("inside.sees")), this.sees, this.seesText), elementOf("div", {}, elementOf("h4", {}, say("inside.answers")), this.best)),
+      elementOf(
+        "div",
+        { class: "unit-about" },
+        elementOf("div", {}, elementOf("h4", {}, say("inside.sees")), this.sees, this.seesText),
+        elementOf("div", {}, elementOf("h4", {}, say("inside.answers")), this.best),
+      ),
     );
     if (stage.shape.length > 1 && stage.does !== "input" && sizeOf(n) > 1) {
       for (const source of sourcesOf(n)) await this.board(source, n);
@@ -180,9 +222,22 @@ export class Unit {
     const canvas = elementOf("canvas"),
       caption = elementOf("figcaption", { class: "note" });
     this.maps.append(elementOf("figure", { class: own ? "own" : "" }, caption, canvas));
-    const { pads = [0, 0, 0, 0] } = own || !["conv", "maxpool", "avgpool"].includes(stages[of].does) ? {} : about.graph.nodes[stages[of].nodes[0]].attributes ?? {};
+    const { pads = [0, 0, 0, 0] } =
+      own || !["conv", "maxpool", "avgpool"].includes(stages[of].does)
+        ? {}
+        : (about.graph.nodes[stages[of].nodes[0]].attributes ?? {});
     const input = stages[n].does === "input";
-    const board = new Board(canvas, { grey: input, white: 255, bare: Math.max(h, w) > 16, digits: 3, pad: stages[of].does === "conv" ? "0" : "" }, own ? [0, 0, 0, 0] : pads);
+    const board = new Board(
+      canvas,
+      {
+        grey: input,
+        white: 255,
+        bare: Math.max(h, w) > 16,
+        digits: 3,
+        pad: stages[of].does === "conv" ? "0" : "",
+      },
+      own ? [0, 0, 0, 0] : pads,
+    );
     const data = await this.numbersOf(n);
     this.boards.set(n, { board, data, caption, channel: -1 });
     const [, oh, ow] = stages[of].shape;
@@ -202,9 +257,16 @@ export class Unit {
   /** The unit whose window is around a place of what it is from. */
   under(of, i, j) {
     const { does, nodes } = stages[of],
-      { strides = [1, 1], pads = [0, 0], dilations = [1, 1], kernel_shape: kernel = [1, 1] } = about.graph.nodes[nodes[0]].attributes ?? {};
+      {
+        strides = [1, 1],
+        pads = [0, 0],
+        dilations = [1, 1],
+        kernel_shape: kernel = [1, 1],
+      } = about.graph.nodes[nodes[0]].attributes ?? {};
     if (!["conv", "maxpool", "avgpool"].includes(does)) return [i, j];
-    return [i, j].map((at, k) => Math.round((at + pads[k] - (dilations[k] * (kernel[k] - 1)) / 2) / strides[k]));
+    return [i, j].map((at, k) =>
+      Math.round((at + pads[k] - (dilations[k] * (kernel[k] - 1)) / 2) / strides[k]),
+    );
   }
 
   /** The boards and what is beside them, for the unit that is shown. */
@@ -222,12 +284,22 @@ export class Unit {
       if (one.channel !== shown) {
         board.show(data.subarray(shown * h * w, (shown + 1) * h * w), h, w);
         one.channel = shown;
-        const name = stages[source].does === "input" && channels === 1 ? say("inside.does.input") : say("inside.channel", { channel: shown });
-        caption.textContent = own ? `${say("inside.output")}: ${name}` : `${doesWhat(stages[source])} ${stages[source].layer}: ${name}`;
+        const name =
+          stages[source].does === "input" && channels === 1
+            ? say("inside.does.input")
+            : say("inside.channel", { channel: shown });
+        caption.textContent = own
+          ? `${say("inside.output")}: ${name}`
+          : `${doesWhat(stages[source])} ${stages[source].layer}: ${name}`;
       }
       board.boxes = own ? [[row, column, 1, 1, "blue", 0.25]] : this.boxes(found, taken, h, w);
       board.draw();
-      board.tell(caption.textContent, `${placeText(n, at)}: ${numberText(found.value, 4)}`, row * stages[n].shape[2] + column, sizeOf(n) - 1);
+      board.tell(
+        caption.textContent,
+        `${placeText(n, at)}: ${numberText(found.value, 4)}`,
+        row * stages[n].shape[2] + column,
+        sizeOf(n) - 1,
+      );
     }
     await this.showField(n, at);
     this.best.replaceChildren(...(await answersTo(n, channel)));
@@ -237,28 +309,48 @@ export class Unit {
   takenFrom(n, source, found) {
     if (found.terms) return this.term(found).channel * sizeOf(source);
     if (found.window) return found.plane;
-    if (found.operands) return found.operands[stages[n].from.indexOf(stages[source].value)]?.at ?? null;
-    if (found.from !== undefined) return stages[n].from[found.from] === stages[source].value ? found.at : null;
+    if (found.operands)
+      return found.operands[stages[n].from.indexOf(stages[source].value)]?.at ?? null;
+    if (found.from !== undefined)
+      return stages[n].from[found.from] === stages[source].value ? found.at : null;
     return found.at ?? found.first ?? null;
   }
 
   boxes(found, taken, h, w) {
     if (taken === null) return [];
-    if (!found.window) return found.numbers ? [[0, 0, h, w, "red"]] : [[Math.floor(taken / w) % h, taken % w, 1, 1, "red", 0.25]];
+    if (!found.window)
+      return found.numbers
+        ? [[0, 0, h, w, "red"]]
+        : [[Math.floor(taken / w) % h, taken % w, 1, 1, "red", 0.25]];
     const { top, left, kernel, dilations } = found.window;
-    if (dilations.every((one) => one === 1)) return [[top, left, kernel[0], kernel[1], "red", 0.12]];
-    return Array.from({ length: kernel[0] * kernel[1] }, (_, k) => [top + Math.floor(k / kernel[1]) * dilations[0], left + (k % kernel[1]) * dilations[1], 1, 1, "red", 0.2]);
+    if (dilations.every((one) => one === 1))
+      return [[top, left, kernel[0], kernel[1], "red", 0.12]];
+    return Array.from({ length: kernel[0] * kernel[1] }, (_, k) => [
+      top + Math.floor(k / kernel[1]) * dilations[0],
+      left + (k % kernel[1]) * dilations[1],
+      1,
+      1,
+      "red",
+      0.2,
+    ]);
   }
 
   /** The term of a sum whose patch is shown: the chosen channel, else the largest. */
   term({ terms }) {
     const chosen = terms.find((one) => one.channel === this.chosen);
-    return chosen ?? terms.reduce((best, one) => (Math.abs(one.sum) > Math.abs(best.sum) ? one : best));
+    return (
+      chosen ?? terms.reduce((best, one) => (Math.abs(one.sum) > Math.abs(best.sum) ? one : best))
+    );
   }
 
   async showField(n, at) {
     const [h, w] = about.size;
-    const seen = stages[n].does === "input" ? { rows: placeOf(n, at)[1], columns: placeOf(n, at)[2] } : stages[n].does === "softmax" ? { whole: true } : await engine("field", { stage: n - 1, at });
+    const seen =
+      stages[n].does === "input"
+        ? { rows: placeOf(n, at)[1], columns: placeOf(n, at)[2] }
+        : stages[n].does === "softmax"
+          ? { whole: true }
+          : await engine("field", { stage: n - 1, at });
     paintPixels(this.sees, this.answer.pixels);
     this.sees.style.setProperty("--shape", w / h);
     if (stages[n].does === "input" || seen.whole) {
@@ -267,7 +359,14 @@ export class Unit {
     } else {
       const [[top, bottom], [left, right]] = [seen.rows, seen.columns];
       const beyond = top < 0 || left < 0 || bottom >= h || right >= w;
-      this.seesText.textContent = say(beyond ? "inside.sees.beyond" : "inside.sees.size", { height: bottom - top + 1, width: right - left + 1, top, bottom, left, right });
+      this.seesText.textContent = say(beyond ? "inside.sees.beyond" : "inside.sees.size", {
+        height: bottom - top + 1,
+        width: right - left + 1,
+        top,
+        bottom,
+        left,
+        right,
+      });
       this.frameOn(this.sees, [top, left, bottom - top + 1, right - left + 1]);
     }
     this.sees.setAttribute("aria-label", `${say("inside.sees")}: ${this.seesText.textContent}`);
@@ -285,7 +384,12 @@ export class Unit {
     }
     const [t, l] = [Math.max(0, top), Math.max(0, left)],
       [b, r] = [Math.min(h, top + height), Math.min(w, left + width)];
-    Object.assign(frame.style, { top: `${(100 * t) / h}%`, left: `${(100 * l) / w}%`, height: `${(100 * (b - t)) / h}%`, width: `${(100 * (r - l)) / w}%` });
+    Object.assign(frame.style, {
+      top: `${(100 * t) / h}%`,
+      left: `${(100 * l) / w}%`,
+      height: `${(100 * (b - t)) / h}%`,
+      width: `${(100 * (r - l)) / w}%`,
+    });
   }
 
   // the arithmetic, by what the stage does
@@ -298,7 +402,12 @@ export class Unit {
       maxpool: () => this.ofWindow(found),
       avgpool: () => this.ofWindow(found),
       mean: () => this.ofMean(n, found),
-      norm: () => [this.lines([[this.link(sourcesOf(n)[0], found.at), "", found.input], this.normLine(found.norm, found.input, found.result)])],
+      norm: () => [
+        this.lines([
+          [this.link(sourcesOf(n)[0], found.at), "", found.input],
+          this.normLine(found.norm, found.input, found.result),
+        ]),
+      ],
       each: () => this.ofOperators(n, found),
       pair: () => this.ofOperators(n, found),
       concat: () => this.ofMoved(n, found),
@@ -312,18 +421,40 @@ export class Unit {
 
   /** Steps, one below the other: what it is, how it is computed, what it gives. */
   lines(rows) {
-    return elementOf("ol", { class: "steps" }, ...rows.filter(Boolean).map(([name, how, value]) => elementOf("li", {}, elementOf("span", {}, name), elementOf("span", { class: "how" }, ...[how].flat()), elementOf("span", {}, "= ", this.number(value)))));
+    return elementOf(
+      "ol",
+      { class: "steps" },
+      ...rows
+        .filter(Boolean)
+        .map(([name, how, value]) =>
+          elementOf(
+            "li",
+            {},
+            elementOf("span", {}, name),
+            elementOf("span", { class: "how" }, ...[how].flat()),
+            elementOf("span", {}, "= ", this.number(value)),
+          ),
+        ),
+    );
   }
 
   /** A name that leads to a unit. */
   link(n, at, text) {
     if (n === undefined) return text ?? "";
-    return elementOf("button", { type: "button", class: "link", onclick: () => this.open(n, at) }, text ?? `${doesWhat(stages[n])} ${stages[n].layer}, ${placeText(n, at)}`);
+    return elementOf(
+      "button",
+      { type: "button", class: "link", onclick: () => this.open(n, at) },
+      text ?? `${doesWhat(stages[n])} ${stages[n].layer}, ${placeText(n, at)}`,
+    );
   }
 
   normLine({ mean, deviation, scale, shift }, before, after) {
     const t = this.text;
-    return [say("inside.does.norm"), `(${t(before)} − ${this.signed(mean)}) ÷ ${t(deviation)} × ${this.signed(scale)} + ${this.signed(shift)}`, after];
+    return [
+      say("inside.does.norm"),
+      `(${t(before)} − ${this.signed(mean)}) ÷ ${t(deviation)} × ${this.signed(scale)} + ${this.signed(shift)}`,
+      after,
+    ];
   }
 
   signed = (v) => (v < 0 ? `(${this.text(v)})` : this.text(v));
@@ -334,7 +465,12 @@ export class Unit {
     const folded = stages[n].norm && !norm;
     return [
       [name, "", total],
-      bias !== null && bias !== undefined && [folded ? say("inside.bias.folded") : say("inside.bias"), `${this.text(total)} + ${this.signed(bias)}`, sum],
+      bias !== null &&
+        bias !== undefined && [
+          folded ? say("inside.bias.folded") : say("inside.bias"),
+          `${this.text(total)} + ${this.signed(bias)}`,
+          sum,
+        ],
       norm && this.normLine(norm, sum, result),
     ];
   }
@@ -345,17 +481,26 @@ export class Unit {
       [source] = sourcesOf(n);
     const parts = [];
     if (kernel[0] * kernel[1] > 1) {
-      const products = term.patch.map((v, i) => v * term.weights[i]);
-      const grid = (name, values, pads) => {
-        const cells = values.map((v, i) => elementOf("td", { class: pads && found.window.places[i] < 0 ? "padding" : v < 0 ? "below" : "", style: `--part: ${Math.abs(v) / (Math.max(...values.map(Math.abs)) || 1)}`, title: numberText(v, 17) }, this.short(v)));
-        const rows = Array.from({ length: kernel[0] }, (_, i) => elementOf("tr", {}, ...cells.slice(i * kernel[1], (i + 1) * kernel[1])));
-        return elementOf("table", { class: "grid" }, elementOf("caption", {}, name), elementOf("tbody", {}, ...rows));
-      };
+      const products = term.patch.map((v, i) => v * term.weights[i]),
+        plane = term.channel * sizeOf(source ?? n),
+        { places } = found.window;
+      const from = (i) => places[i] >= 0 && source !== undefined && [source, plane + places[i]];
+      const middle =
+        from(Math.floor(places.length / 2)) || from(places.findIndex((one) => one >= 0));
+      const patch = say("inside.patch", { channel: term.channel });
+      const grid = (name, values, leads) =>
+        this.grid(
+          name,
+          kernel,
+          values,
+          (i) => (leads && places[i] < 0 ? "padding" : ""),
+          leads && from,
+        );
       parts.push(
         elementOf(
           "div",
           { class: "product" },
-          grid(say("inside.patch", { channel: term.channel }), term.patch, true),
+          grid(middle ? this.link(...middle, patch) : patch, term.patch, true),
           elementOf("span", {}, "×"),
           grid(say("inside.kernel"), term.weights),
           elementOf("span", {}, "="),
@@ -367,17 +512,67 @@ export class Unit {
     if (order.length > 1) {
       const rows = order.map((one) => [
         kernel[0] * kernel[1] > 1
-          ? elementOf("button", { type: "button", class: "link", "aria-pressed": String(one === term), onclick: () => this.choose(one.channel) }, say("inside.channel", { channel: one.channel }))
-          : this.link(source, one.channel * sizeOf(source) + found.window.places[0], say("inside.channel", { channel: one.channel })),
-        kernel[0] * kernel[1] > 1 ? "" : `${this.text(one.patch[0])} × ${this.signed(one.weights[0])}`,
+          ? elementOf(
+              "button",
+              {
+                type: "button",
+                class: "link",
+                "aria-pressed": String(one === term),
+                onclick: () => this.choose(one.channel),
+              },
+              say("inside.channel", { channel: one.channel }),
+            )
+          : this.link(
+              source,
+              one.channel * sizeOf(source) + found.window.places[0],
+              say("inside.channel", { channel: one.channel }),
+            ),
+        kernel[0] * kernel[1] > 1
+          ? ""
+          : `${this.text(one.patch[0])} × ${this.signed(one.weights[0])}`,
         one.sum,
       ]);
       parts.push(this.sum(rows));
     }
-    const name = order.length > 1 ? say("inside.sum.channels", { count: count(order.length) }) : say("inside.sum");
+    const name =
+      order.length > 1
+        ? say("inside.sum.channels", { count: count(order.length) })
+        : say("inside.sum");
     parts.push(this.lines(this.after(n, found, name)));
-    if (stages[n].norm && !found.norm) parts.push(elementOf("p", { class: "note" }, say("inside.folded", { layer: stages[n].norm })));
+    if (stages[n].norm && !found.norm)
+      parts.push(
+        elementOf("p", { class: "note" }, say("inside.folded", { layer: stages[n].norm })),
+      );
     return parts;
+  }
+
+  /** Numbers of a window; a click on one leads to the unit that `from` says it is. */
+  grid(name, [rows, columns], values, mark, from) {
+    const most = Math.max(...values.map((v) => Math.abs(v ?? 0))) || 1;
+    const cell = (v, i) =>
+      elementOf(
+        "td",
+        {
+          class: mark(i) || (v < 0 ? "below" : ""),
+          style: `--part: ${Math.abs(v ?? 0) / most}`,
+          title: v === null ? "" : numberText(v, 17),
+          onclick: () => from && from(i) && this.open(...from(i)),
+        },
+        v === null ? "" : this.short(v),
+      );
+    const lines = Array.from({ length: rows }, (_, r) =>
+      elementOf(
+        "tr",
+        {},
+        ...values.slice(r * columns, (r + 1) * columns).map((v, c) => cell(v, r * columns + c)),
+      ),
+    );
+    return elementOf(
+      "table",
+      { class: from ? "grid leads" : "grid" },
+      elementOf("caption", {}, name),
+      elementOf("tbody", {}, ...lines),
+    );
   }
 
   choose(channel) {
@@ -396,26 +591,44 @@ export class Unit {
         {},
         elementOf("th", { scope: "row" }, name),
         elementOf("td", { class: "how" }, how),
-        elementOf("td", {}, elementOf("i", { class: value < 0 ? "below" : "", style: `--part: ${Math.min(1, Math.abs(value) / most)}` })),
+        elementOf(
+          "td",
+          {},
+          elementOf("i", {
+            class: value < 0 ? "below" : "",
+            style: `--part: ${Math.min(1, Math.abs(value) / most)}`,
+          }),
+        ),
         elementOf("td", {}, this.number(value)),
       );
     const left = rest.reduce((total, [, , value]) => total + value, 0);
     return elementOf(
       "table",
       { class: "terms" },
-      elementOf("tbody", {}, ...shown.map(line), rest.length ? line([say("inside.others", { count: count(rest.length) }), "", left]) : ""),
+      elementOf(
+        "tbody",
+        {},
+        ...shown.map(line),
+        rest.length ? line([say("inside.others", { count: count(rest.length) }), "", left]) : "",
+      ),
     );
   }
 
   ofInputs(n, found) {
     const [source] = sourcesOf(n);
     const products = Array.from(found.inputs, (v, i) => v * found.weights[i]);
-    const order = products.map((_, i) => i).sort((a, b) => Math.abs(products[b]) - Math.abs(products[a]));
+    const order = products
+      .map((_, i) => i)
+      .sort((a, b) => Math.abs(products[b]) - Math.abs(products[a]));
     const rows = order.map((i, rank) => {
       const at = found.first + i * found.by;
       return [
-        rank <= MOST_TERMS ? this.link(source, at, source === undefined ? String(i) : placeText(source, at)) : "",
-        rank <= MOST_TERMS ? `${this.text(found.inputs[i])} × ${this.signed(found.weights[i])}` : "",
+        rank <= MOST_TERMS
+          ? this.link(source, at, source === undefined ? String(i) : placeText(source, at))
+          : "",
+        rank <= MOST_TERMS
+          ? `${this.text(found.inputs[i])} × ${this.signed(found.weights[i])}`
+          : "",
         products[i],
       ];
     });
@@ -426,14 +639,23 @@ export class Unit {
   ofWindow(found) {
     const { kernel } = found.window,
       win = found.winner;
-    const cells = found.numbers.map((v, i) =>
-      elementOf("td", { class: v === null ? "padding" : i === win ? "winner" : v < 0 ? "below" : "", title: v === null ? "" : numberText(v, 17), style: `--part: ${Math.abs(v ?? 0) / (Math.max(...found.numbers.map((one) => Math.abs(one ?? 0))) || 1)}` }, v === null ? "" : this.short(v)),
+    const { places } = found.window;
+    const grid = this.grid(
+      say("inside.window"),
+      kernel,
+      found.numbers,
+      (i) => (found.numbers[i] === null ? "padding" : i === win ? "winner" : ""),
+      (i) => places[i] >= 0 && [sourcesOf(this.now[0])[0], found.plane + places[i]],
     );
-    const rows = Array.from({ length: kernel[0] }, (_, i) => elementOf("tr", {}, ...cells.slice(i * kernel[1], (i + 1) * kernel[1])));
-    const grid = elementOf("table", { class: "grid" }, elementOf("caption", {}, say("inside.window")), elementOf("tbody", {}, ...rows));
     const [source] = sourcesOf(this.now[0]);
     if (win === undefined) {
-      return [grid, this.lines([[say("inside.sum"), "", found.total], [say("inside.does.mean"), `${this.text(found.total)} ÷ ${found.count}`, found.result]])];
+      return [
+        grid,
+        this.lines([
+          [say("inside.sum"), "", found.total],
+          [say("inside.does.mean"), `${this.text(found.total)} ÷ ${found.count}`, found.result],
+        ]),
+      ];
     }
     const at = found.plane + found.window.places[win];
     return [grid, this.lines([[this.link(source, at, say("inside.winner")), "", found.result]])];
@@ -443,8 +665,16 @@ export class Unit {
     const [source] = sourcesOf(n);
     return [
       this.lines([
-        [say("inside.sum.inputs", { count: count(found.count) }), source === undefined ? "" : this.link(source, found.first), found.total],
-        [say("inside.does.mean"), `${this.text(found.total)} ÷ ${count(found.count)}`, found.result],
+        [
+          say("inside.sum.inputs", { count: count(found.count) }),
+          source === undefined ? "" : this.link(source, found.first),
+          found.total,
+        ],
+        [
+          say("inside.does.mean"),
+          `${this.text(found.total)} ÷ ${count(found.count)}`,
+          found.result,
+        ],
       ]),
     ];
   }
@@ -454,11 +684,30 @@ export class Unit {
     const rows = found.operands.map((one, i) => [this.link(sources[i], one.at), "", one.value]);
     let now = null;
     for (const { op, numbers, gives, attributes } of found.steps) {
-      const given = numbers.map((v) => (v === null ? now : v)).map((v, i) => (i ? this.signed(v) : this.text(v)));
+      const given = numbers
+        .map((v) => (v === null ? now : v))
+        .map((v, i) => (i ? this.signed(v) : this.text(v)));
       const [a, b, c] = given;
       const low = b && Math.max(0, numbers[1]) === 0;
-      const how = { Add: `${a} + ${b}`, Sub: `${a} − ${b}`, Mul: `${a} × ${b}`, Div: `${a} ÷ ${b}`, Relu: `max(0, ${a})`, Clip: `min(max(${low ? 0 : b}, ${a}), ${c})`, Pow: `${a} ^ ${b}`, Min: `min(${given.join(", ")})`, Max: `max(${given.join(", ")})` }[op];
-      if (op !== "Cast") rows.push([op, how ?? `${op.toLowerCase()}(${a}${attributes?.alpha !== undefined ? `, α = ${attributes.alpha}` : ""})`, gives]);
+      const how = {
+        Add: `${a} + ${b}`,
+        Sub: `${a} − ${b}`,
+        Mul: `${a} × ${b}`,
+        Div: `${a} ÷ ${b}`,
+        Relu: `max(0, ${a})`,
+        Clip: `min(max(${low ? 0 : b}, ${a}), ${c})`,
+        Pow: `${a} ^ ${b}`,
+        Min: `min(${given.join(", ")})`,
+        Max: `max(${given.join(", ")})`,
+      }[op];
+      const name = how && /^(Add|Sub|Mul|Div)$/.test(op) ? "" : op.replace("Relu", "ReLU");
+      if (op !== "Cast")
+        rows.push([
+          name,
+          how ??
+            `${op.toLowerCase()}(${a}${attributes?.alpha !== undefined ? `, α = ${attributes.alpha}` : ""})`,
+          gives,
+        ]);
       now = gives;
     }
     return [this.lines(rows)];
@@ -472,7 +721,14 @@ export class Unit {
 
   ofSoftmax(at) {
     const { logits } = this.answer;
-    const slider = elementOf("input", { type: "range", min: "0.25", max: "4", step: "0.05", value: this.temperature, "aria-label": say("inside.temperature") });
+    const slider = elementOf("input", {
+      type: "range",
+      min: "0.25",
+      max: "4",
+      step: "0.05",
+      value: this.temperature,
+      "aria-label": say("inside.temperature"),
+    });
     const told = elementOf("output"),
       body = elementOf("tbody");
     const fill = () => {
@@ -480,13 +736,34 @@ export class Unit {
         top = Math.max(...heated),
         raised = heated.map((one) => Math.exp(one - top)),
         sum = raised.reduce((a, b) => a + b, 0);
-      const order = heated.map((_, i) => i).sort((a, b) => heated[b] - heated[a]).slice(0, 12);
-      told.textContent = say("inside.temperature.is", { now: numberText(this.temperature, 4), own: numberText(about.calibration.temperature, 4) });
+      const order = heated
+        .map((_, i) => i)
+        .sort((a, b) => heated[b] - heated[a])
+        .slice(0, 12);
+      told.textContent = say("inside.temperature.is", {
+        now: numberText(this.temperature, 4),
+        own: numberText(about.calibration.temperature, 4),
+      });
       body.replaceChildren(
         ...order.map((i) =>
-          elementOf("tr", { class: i === at ? "top" : "" }, elementOf("th", { scope: "row" }, this.link(stages.length - 2, i, about.classes[i])), ...[logits[i], heated[i], raised[i], raised[i] / sum].map((v) => elementOf("td", {}, this.number(v)))),
+          elementOf(
+            "tr",
+            { class: i === at ? "top" : "" },
+            elementOf("th", { scope: "row" }, this.link(stages.length - 2, i, about.classes[i])),
+            ...[logits[i], heated[i], raised[i], raised[i] / sum].map((v) =>
+              elementOf("td", {}, this.number(v)),
+            ),
+          ),
         ),
-        elementOf("tr", { class: "note" }, elementOf("th", { scope: "row" }, say("inside.sum")), elementOf("td"), elementOf("td"), elementOf("td", {}, this.number(sum)), elementOf("td", {}, this.number(1))),
+        elementOf(
+          "tr",
+          { class: "note" },
+          elementOf("th", { scope: "row" }, say("inside.sum")),
+          elementOf("td"),
+          elementOf("td"),
+          elementOf("td", {}, this.number(sum)),
+          elementOf("td", {}, this.number(1)),
+        ),
       );
     };
     slider.addEventListener("input", () => {
@@ -494,10 +771,31 @@ export class Unit {
       fill();
     });
     fill();
-    const heads = [say("inside.class"), say("inside.logit"), say("inside.heated"), say("inside.exp"), say("inside.share")];
+    const heads = [
+      say("inside.class"),
+      say("inside.logit"),
+      say("inside.heated"),
+      say("inside.exp"),
+      say("inside.share"),
+    ];
     return [
-      elementOf("p", {}, elementOf("label", { class: "check" }, say("inside.temperature"), slider), " ", told),
-      elementOf("table", { class: "softmax" }, elementOf("thead", {}, elementOf("tr", {}, ...heads.map((head) => elementOf("th", { scope: "col" }, head)))), body),
+      elementOf(
+        "p",
+        {},
+        elementOf("label", { class: "check" }, say("inside.temperature"), slider),
+        " ",
+        told,
+      ),
+      elementOf(
+        "table",
+        { class: "softmax" },
+        elementOf(
+          "thead",
+          {},
+          elementOf("tr", {}, ...heads.map((head) => elementOf("th", { scope: "col" }, head))),
+        ),
+        body,
+      ),
       elementOf("p", { class: "note" }, say("inside.exp.why")),
     ];
   }
@@ -507,11 +805,36 @@ export class Unit {
     const parts = [];
     if (found.then) {
       const [next, made] = found.then;
-      parts.push(this.lines([[this.link(next, at, `${say("inside.then")} ${doesWhat(stages[next])}`), made.steps.at(-1).op === "Relu" ? `max(0, ${this.text(found.value)})` : "", made.value]]));
+      parts.push(
+        this.lines([
+          [
+            this.link(next, at, `${say("inside.then")} ${doesWhat(stages[next])}`),
+            made.steps.at(-1).op === "Relu" ? `max(0, ${this.text(found.value)})` : "",
+            made.value,
+          ],
+        ]),
+      );
     }
-    const others = (n === stages.length - 2 ? [n + 1] : readersOf(n)).filter((one) => one !== found.then?.[0]);
+    const others = (n === stages.length - 2 ? [n + 1] : readersOf(n)).filter(
+      (one) => one !== found.then?.[0],
+    );
     if (others.length) {
-      parts.push(elementOf("p", { class: "note" }, say("inside.goes"), " ", ...others.flatMap((one, i) => [i ? ", " : "", this.link(one, one === n + 1 && n === stages.length - 2 ? at : unitAfter(n, at, one), `${doesWhat(stages[one])} ${stages[one].layer}`)])));
+      parts.push(
+        elementOf(
+          "p",
+          { class: "note" },
+          say("inside.goes"),
+          " ",
+          ...others.flatMap((one, i) => [
+            i ? ", " : "",
+            this.link(
+              one,
+              one === n + 1 && n === stages.length - 2 ? at : unitAfter(n, at, one),
+              `${doesWhat(stages[one])} ${stages[one].layer}`,
+            ),
+          ]),
+        ),
+      );
     }
     return parts;
   }

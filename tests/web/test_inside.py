@@ -1,6 +1,6 @@
-"""Inside: the network stage by stage in a real browser, its units taken apart. The arithmetic is held
-against PyTorch and convscope.insight.reference on the run's weights, what a unit sees against the
-anatomy, the heat map against the one of `explain`."""
+"""Inside: the network stage by stage in a real browser, its units taken apart. The arithmetic is
+held against PyTorch and convscope.insight.reference on the run's weights, what a unit sees against
+the anatomy, the heat map against the one of `explain`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from convscope import models
+from convscope import models, webpage
 from convscope.data.columns import of_model
 from convscope.insight import anatomy, reference
 from convscope.insight.explain import heat
@@ -122,26 +122,27 @@ def by_reference(seen: Seen, graph: Graph, stage: Stage) -> dict[str, np.ndarray
     if X is None:
         return {}
     W, B = (parameter(network, f"{layer}.{name}") for name in ("weight", "bias"))
-    if stage["does"] == "conv":
-        group = node["attributes"].get("group", 1)
-        total = reference.conv2d(X, W, group=group, **moves_of(node))
-        added = total if B is None else total + B[:, None, None]
-        after = normed(network, stage["norm"], added) if "norm" in stage else added
-        return {"total": total, "result": after}
-    if stage["does"] == "linear" and isinstance(network.get_submodule(layer), nn.Linear):
-        total = reference.linear(X.reshape(1, -1), W)
-        return {"total": total, "result": total if B is None else total + B}
-    if stage["does"] == "norm":
-        return {"result": normed(network, layer, X)}
-    if stage["does"] == "maxpool":
-        return {"result": reference.max_pool2d(X, node["attributes"]["kernel_shape"], **moves_of(node))}
-    if stage["does"] == "avgpool":
-        whole = bool(node["attributes"].get("count_include_pad"))
-        kernel = node["attributes"]["kernel_shape"]
-        return {"result": reference.average_pool2d(X, kernel, count_include_pad=whole, **moves_of(node))}
-    if stage["does"] == "mean":
-        return {"result": reference.global_average_pool2d(X)}
-    return {}
+    kind, attributes = stage["does"], node.get("attributes", {})
+    found = {}
+    if kind == "conv":
+        found["total"] = reference.conv2d(X, W, group=attributes.get("group", 1), **moves_of(node))
+        after = found["total"] if B is None else found["total"] + B[:, None, None]
+        found["result"] = normed(network, stage["norm"], after) if "norm" in stage else after
+    elif kind == "linear" and isinstance(network.get_submodule(layer), nn.Linear):
+        found["total"] = reference.linear(X.reshape(1, -1), W)
+        found["result"] = found["total"] + (0 if B is None else B)
+    elif kind == "norm":
+        found["result"] = normed(network, layer, X)
+    elif kind == "maxpool":
+        found["result"] = reference.max_pool2d(X, attributes["kernel_shape"], **moves_of(node))
+    elif kind == "avgpool":
+        whole = bool(attributes.get("count_include_pad"))
+        found["result"] = reference.average_pool2d(
+            X, attributes["kernel_shape"], count_include_pad=whole, **moves_of(node)
+        )
+    elif kind == "mean":
+        found["result"] = reference.global_average_pool2d(X)
+    return found
 
 
 def held_to_the_run(network: nn.Module, stages: list[Stage], graph: Graph, pixels: np.ndarray,
@@ -149,7 +150,9 @@ def held_to_the_run(network: nn.Module, stages: list[Stage], graph: Graph, pixel
     """Hold units to the run within 1e-4, and what they see to the anatomy; what was held."""
     seen, held = Seen(network, pixels), set()
     last = {stage.get("norm", stage["layer"]): n for n, stage in enumerate(stages)}
-    fields = {row.name: row.seen for row in anatomy.summarise(network.float(), pixels.shape[1:]).rows}
+    fields = {
+        row.name: row.seen for row in anatomy.summarise(network.float(), pixels.shape[1:]).rows
+    }
     for (n, at), unit in zip(asked, found, strict=True):
         stage = stages[n]
         layer = stage.get("norm", stage["layer"])
@@ -268,15 +271,17 @@ def noise(*shape: int) -> np.ndarray:
 
 
 def test_layers_of_every_kind_are_taken_apart(engine: Page) -> None:
-    """A depthwise convolution, one by groups, dilated ones, what moves, what joins, what is chained."""
+    """A depthwise convolution, one by groups, a dilated one; what moves, joins, is chained."""
+    tall = {"group": 2, "pads": [2, 0, 2, 0], "dilations": [2, 1]}
+    window = {"kernel_shape": [2, 2], "pads": [1, 1, 0, 0]}
     nodes = [
         ("Pad", [FITTED, "sides"], "wider", "a", {}),
         ("Conv", ["wider", "deep"], "v1", "a", {"group": 4, "strides": [2, 1]}),  # [1,8,3,5]
         ("Relu", ["v1"], "v2", "b", {}),
-        ("Conv", ["v2", "by", "bias"], "v3", "c", {"group": 2, "pads": [2, 0, 2, 0], "dilations": [2, 1]}),
+        ("Conv", ["v2", "by", "bias"], "v3", "c", tall),
         ("Add", ["v3", "v2"], "v4", "block", {}),  # [1,8,3,5]
-        ("AveragePool", ["v4"], "v5", "d", {"kernel_shape": [2, 2], "pads": [1, 1, 0, 0], "count_include_pad": 1}),
-        ("MaxPool", ["v4"], "v6", "e", {"kernel_shape": [2, 2], "pads": [1, 1, 0, 0], "dilations": [1, 1]}),
+        ("AveragePool", ["v4"], "v5", "d", {**window, "count_include_pad": 1}),
+        ("MaxPool", ["v4"], "v6", "e", window),
         ("Concat", ["v5", "v6"], "v7", "f", {"axis": 1}),  # [1,16,3,5]
         ("Reshape", ["v7", "apart"], "r1", "g", {}),
         ("Transpose", ["r1"], "r2", "g", {"perm": [0, 2, 1, 3, 4]}),
@@ -294,7 +299,8 @@ def test_layers_of_every_kind_are_taken_apart(engine: Page) -> None:
         ("MatMul", ["v14", "square"], LOGITS, "n", {}),
     ]  # fmt: skip
     held = {
-        "sides": np.array([0, 0, 1, 0, 0, 0, 0, 2]), "deep": noise(8, 1, 3, 3), "by": noise(8, 4, 3, 1),
+        "sides": np.array([0, 0, 1, 0, 0, 0, 0, 2]), "deep": noise(8, 1, 3, 3),
+        "by": noise(8, 4, 3, 1),
         "bias": noise(8), "apart": np.array([1, 4, 4, 3, 5]), "together": np.array([1, 16, 3, 5]),
         "from": np.array([2]), "to": np.array([-9]), "axes": np.array([2]), "back": np.array([-2]),
         "one": np.float32(1), "w": noise(18, 6), "c": noise(6), "square": noise(6, 3),
@@ -324,7 +330,185 @@ def test_layers_of_every_kind_are_taken_apart(engine: Page) -> None:
     for row, column in random.permutation(list(np.ndindex(6, 5)))[:10]:
         changed = pixels.copy()
         changed[..., row, column] += 3
-        for one, unit, before in zip(some, taken_apart(engine, graph, changed, some), base, strict=True):
+        for one, unit, before in zip(
+            some, taken_apart(engine, graph, changed, some), base, strict=True
+        ):
             sees = told[one]["field"]
-            inside = [low <= at <= high for at, (low, high) in ((row, sees["rows"]), (column, sees["columns"]))]
+            inside = [
+                low <= at <= high
+                for at, (low, high) in ((row, sees["rows"]), (column, sees["columns"]))
+            ]
             assert all(inside) or unit["value"] == before, (one, row, column)
+
+
+# a heat map
+
+
+HEAT = """async ([graph, weights, pixels, c, h, w, target]) => {
+  const bytes = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+  const floats = (text) => new Float32Array(bytes(text).buffer);
+  const network = new Network(graph, floats(weights));
+  const ask = async (image) => network.run(image).slice();
+  const chances = async (image) => softmaxOf(await ask(image), 1);
+  const heard = [];
+  const told = (done, all) => heard.push(done / all) > 0;
+  const found = await heatOf(floats(pixels), c, [h, w], target, ask, chances, told);
+  const stopped = await heatOf(floats(pixels), c, [h, w], target, ask, chances, () => false);
+  return { ...found, map: [...found.map], heard, stopped };
+}"""
+
+
+def test_a_heat_map_is_that_of_explain(engine: Page, shipped: Any) -> None:
+    engine.add_script_tag(content=webpage.script("convscope", "web/heat.js"))
+    network = store.load_network(find(shipped.run)).eval()
+    graph = graph_of(onnx.load(shipped.file), FITTED, (1, 1, 28, 28), LOGITS)
+    image = np.array(shipped.pack.splits["test"].main_images[3:4])
+    images = torch.from_numpy(image.astype(np.float32) / 255)
+    target = network(images).argmax(1).detach()
+    wanted = heat.occlusion(network, images, target)[0].numpy().ravel()
+    asked = [graph.as_json(), text_of(graph.weights), text_of(image), 1, 28, 28, int(target)]
+    found = engine.evaluate(HEAT, asked)
+    np.testing.assert_allclose(found["map"], wanted, atol=1e-3 * np.abs(wanted).max())
+    curve = heat.deletion(network, images, target, torch.from_numpy(wanted.reshape(1, 28, 28)))
+    assert (
+        abs(found["hottest"] - heat.area(curve)[0]) < 0.02
+    )  # pixels as hot as another change places
+    assert found["hottest"] < found["random"] and found["agreement"] > 0.5
+    assert found["heard"] == sorted(found["heard"]) and found["heard"][-1] == 1
+    assert found["stopped"] is None
+
+
+# on the page
+
+
+def tap(page: Page, stage: int, map: int, row: float, column: float) -> None:
+    """Pick a unit of a map by its place, in parts of its height and width."""
+    one = page.locator(f'[data-stage="{stage}"] .map').nth(map)
+    one.scroll_into_view_if_needed()
+    box = one.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + column * box["width"], box["y"] + row * box["height"])
+    page.wait_for_selector(".unit .parts > *")
+
+
+def shown(page: Page) -> float:
+    """The number of the unit that is shown, in full."""
+    return float(page.locator(".unit header data").get_attribute("value") or "nan")
+
+
+def drawn(page: Page) -> None:
+    """A seven, drawn with the mouse, and its maps waited for."""
+    page.evaluate(
+        "() => { globalThis.painted = 0; "
+        "document.addEventListener('convscope:maps', () => { painted += 1; }); }"
+    )
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    across, down = box["width"] / 256, box["height"] / 256
+    page.mouse.move(box["x"] + 70 * across, box["y"] + 55 * down)
+    page.mouse.down()
+    for x, y in [(185, 55), (120, 215)]:
+        page.mouse.move(box["x"] + x * across, box["y"] + y * down, steps=6)
+    page.mouse.up()
+    page.wait_for_function("() => painted > 0 && !busy && !again")
+
+
+COLOURS = """(stage) => [...document.querySelectorAll(`[data-stage="${stage}"] .map canvas`)].map(
+  (one) => new Set(new Uint32Array(
+    one.getContext("2d").getImageData(0, 0, one.width, one.height).data.buffer)).size)"""
+
+
+def test_maps_are_shown_as_it_is_drawn_and_a_unit_is_taken_apart(
+    opened: Opened, shipped: Any
+) -> None:
+    page = opened()
+    page.click('#tabs a[href="#inside"]')
+    assert page.locator('[data-stage="2"]').inner_text().startswith("Convolution, batch norm")
+    drawn(page)
+    page.wait_for_function("() => !document.querySelector('.stages.empty')")
+    counts = page.evaluate(COLOURS, 2)
+    assert len(counts) == 8 and min(counts) > 5  # painted, each of the eight
+    assert page.locator('[data-stage="5"] .pager').inner_text().startswith("channels 0–11 of 16")
+    page.click('[data-stage="5"] .pager button:last-of-type')
+    assert page.locator('[data-stage="5"] .pager').inner_text().startswith("channels 12–15 of 16")
+    # a unit of the first convolution, in its corner: half of its patch is padding
+    tap(page, 2, 3, 0.01, 0.01)
+    assert (
+        page.locator(".unit header").inner_text().startswith("Convolution, batch norm features.0")
+    )
+    assert "channel 3, row 0, column 0" in page.locator(".unit header").inner_text()
+    told = page.evaluate("() => convscope.unfold(1, 3 * 28 * 28)")
+    value = page.evaluate("async () => (await convscope.value('getitem')).data[3 * 28 * 28]")
+    assert shown(page) == value and abs(told["result"] - value) < 1e-4
+    assert page.locator(".grid .padding").count() == 16
+    steps = page.locator(".unit .steps").first.inner_text()
+    assert [word in steps for word in ("Sum", "Bias", "Batch norm")] == [True] * 3
+    # the kernel moves with the arrow keys, and what is shown is of the unit that it is at
+    page.focus(".unit-maps .own canvas")
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    page.wait_for_function(
+        "() => document.querySelector('.unit header').innerText.includes('row 1')"
+    )
+    at = 3 * 28 * 28 + 28 + 2
+    page.wait_for_function(
+        "async (at) => Number(document.querySelector('.unit header data').value) === "
+        "(await convscope.value('getitem')).data[at]", arg=at)  # fmt: skip
+    # onward, and back to what it is made of
+    page.click(".unit .parts .link >> nth=-1")
+    page.wait_for_function(
+        "() => document.querySelector('.unit header').innerText.includes('Max-pool')"
+    )
+    assert page.locator(".grid .winner").count() == 1
+    page.click(".unit .steps .link")
+    page.wait_for_function(
+        "() => document.querySelector('.unit header').innerText.includes('features.0')"
+    )
+    page.click(".unit header button >> nth=-1")
+    assert page.locator(".unit").is_hidden()
+
+
+def test_from_the_probability_back_to_the_pixels_by_keyboard(opened: Opened) -> None:
+    page = opened(locale="zh-CN")
+    page.goto(page.url + "#inside")
+    drawn(page)
+    page.locator('[data-stage="9"] .classes button').nth(7).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".softmax")
+    share = page.locator(".softmax tbody tr.top data").last
+    assert float(share.get_attribute("value") or 0) == pytest.approx(shown(page), abs=1e-6)
+    way = ["全连接", "ReLU", "最大池化", "卷积", "ReLU", "最大池化", "卷积", "归一化", "图像"]
+    for name in way:  # each by the first number that it is made of
+        link = ".softmax .top .link, .terms a, .product .link, .parts > .terms .link, .steps .link"
+        before = page.locator(".unit header").inner_text()
+        page.locator(".unit").locator(link).first.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            "(before) => document.querySelector('.unit header').innerText !== before", arg=before
+        )
+        assert name in page.locator(".unit header").inner_text()
+        left = re.sub(
+            "Softmax|ReLU|logit|features|normalise|head", "", page.locator(".unit").inner_text()
+        )
+        english = re.findall("[a-zA-Z]{4,}", left)
+        assert english == [], (name, english)
+    pixel = page.evaluate("() => answer.pixels")
+    assert shown(page) in list(pixel.values() if isinstance(pixel, dict) else pixel)
+
+
+def test_it_fits_a_phone_and_says_why_a_server_shows_no_maps(
+    opened: Opened, shipped: Any, tmp_path: Path
+) -> None:
+    page = opened(viewport={"width": 390, "height": 844}, has_touch=True)
+    page.goto(page.url + "#inside")
+    drawn(page)
+    tap(page, 2, 0, 0.5, 0.5)
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+    page.click(".heat button")
+    page.wait_for_selector(".heat-found")
+    assert "correlation" in page.locator(".heat").inner_text()
+    path = tmp_path / "server.html"
+    path.write_text(page_of(OnnxFile.open(shipped.file), answers="server"), encoding="utf-8")
+    page = opened(path)
+    page.goto(page.url + "#inside")
+    assert "computed by its server" in page.locator("#tab-inside").inner_text()
