@@ -3,98 +3,13 @@
 
 import { about, count, say } from "./words.js";
 import { engine, paintPixels } from "./asking.js";
+import { drawEdges, drawn } from "./edges.js";
 import { elementOf, paintLevels, wrapped } from "./maps.js";
+import { doesWhat, itemsOf, LOGITS, nameOf, placed, shapeText, stages } from "./plan.js";
 
 const MOST_MAPS = { alone: 12, branch: 6 };
 const MOST_OPEN = 30; // stages of a network whose blocks are open at first
 const MOST_ROWS = 12; // classes that stand in their order, of more the likeliest alone
-
-/** The stages of the page: the image, those of the graph, and the softmax. */
-export const stages = about.graph
-  ? [
-      {
-        does: "input",
-        value: about.graph.input,
-        shape: about.graph.shape.slice(1),
-        from: [],
-        layer: "",
-        kind: "",
-      },
-      ...about.graph.stages,
-      {
-        does: "softmax",
-        value: "",
-        shape: [about.classes.length],
-        layer: "",
-        kind: "",
-        from: [about.graph.output],
-      },
-    ]
-  : [];
-export const LOGITS = Math.max(0, stages.length - 2);
-const byValue = new Map(stages.map((stage, n) => [stage.value, n]));
-/** The places, among the stages, of those that one is from, and of those that read it. */
-export const sourcesOf = (n) =>
-  stages[n].from.map((name) => byValue.get(name)).filter((one) => one >= 0);
-export const readersOf = (n) =>
-  stages.flatMap((one, i) => (one.from.includes(stages[n].value) ? [i] : []));
-
-/** What a stage does, in words. */
-export function doesWhat({ does, kind, norm, shape }) {
-  const words = {
-    input: say("inside.does.input"),
-    conv: norm ? say("inside.does.conv.norm") : say("inside.does.conv"),
-    linear: say("inside.does.linear"),
-    norm: say("inside.does.norm"),
-    maxpool: say("inside.does.maxpool"),
-    avgpool: say("inside.does.avgpool"),
-    mean: shape.length > 1 ? say("inside.does.mean") : say("inside.does.avgpool"),
-    pair: kind === "Add" ? say("inside.does.add") : kind,
-    concat: say("inside.does.concat"),
-    moved: say("inside.does.moved"),
-    softmax: say("inside.does.softmax"),
-    each: kind === "Normalise" ? say("inside.does.normalise") : kind.replace("Relu", "ReLU"),
-  };
-  return words[does] ?? kind;
-}
-
-export const shapeText = (shape) => shape.map((n) => count(n)).join(" × ");
-
-/** Stages one after another; those of a block together, as `{ block, within }`. */
-function itemsOf() {
-  const items = [];
-  stages.forEach((stage, n) => {
-    const last = items.at(-1);
-    if (stage.block && last?.block === stage.block) last.within.push(n);
-    else if (stage.block) items.push({ block: stage.block, within: [n] });
-    else items.push({ within: [n] });
-  });
-  return items;
-}
-
-/** Where the stages of a block stand: `rank` along the way, `lane` across it, -1 for all lanes. */
-function placed(within) {
-  const places = new Map(),
-    tails = [];
-  for (const n of within) {
-    const before = sourcesOf(n).filter((one) => places.has(one));
-    const rank = before.length ? 1 + Math.max(...before.map((one) => places.get(one).rank)) : 0;
-    const joins = ["pair", "concat"].includes(stages[n].does);
-    let lane = before.length ? tails.indexOf(before[0]) : -1;
-    if (joins || (before.length && places.get(before[0]).lane < 0)) lane = -1;
-    else if (lane < 0) lane = tails.length;
-    if (lane >= 0) tails[lane] = n;
-    places.set(n, { rank, lane });
-  }
-  return { places, lanes: Math.max(1, tails.length) };
-}
-
-function drawn(tag, attributes, ...children) {
-  const one = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) one.setAttribute(name, value);
-  one.append(...children);
-  return one;
-}
 
 /** The row of stages. `opens(stage, at)` is told which unit was picked. */
 export class Stages {
@@ -179,7 +94,7 @@ export class Stages {
       {
         class: `stage ${branch ? "branch" : ""}`,
         "data-stage": n,
-        "aria-label": `${doesWhat(stage)} ${stage.layer}`,
+        "aria-label": nameOf(stage),
       },
       title,
       elementOf(
@@ -398,77 +313,7 @@ export class Stages {
     card.field.children[channel]?.setAttribute("aria-current", "true");
   }
 
-  /** Draw the lines from stage to stage. */
   connect() {
-    const origin = this.row.getBoundingClientRect(),
-      down = matchMedia("(max-width: 47.99rem)").matches;
-    const boxes = new Map();
-    for (const { card } of this.cards.values()) {
-      const { left, top, width, height } = card.getBoundingClientRect();
-      const [x, y] = [left - origin.left, top - origin.top];
-      // along the way from a to b, across it from c to d
-      boxes.set(
-        card,
-        down
-          ? { a: y, b: y + height, c: x, d: x + width }
-          : { a: x, b: x + width, c: y, d: y + height },
-      );
-    }
-    const point = (along, across) => (down ? `${across} ${along}` : `${along} ${across}`);
-    const lines = new Map();
-    let beside = 0;
-    const end = Math.max(...[...boxes.values()].map(({ d }) => d));
-    stages.forEach((stage, n) => {
-      for (const source of sourcesOf(n)) {
-        const [from, to] = [this.cards.get(source)?.card, this.cards.get(n)?.card];
-        if (!from || !to || from === to) continue;
-        const [p, q] = [boxes.get(from), boxes.get(to)],
-          [y, z] = [(p.c + p.d) / 2, (q.c + q.d) / 2];
-        const between = [...boxes.values()].filter((one) => one.a >= p.b - 1 && one.b <= q.a + 1);
-        const blocked = between.filter((one) => one.c < Math.max(y, z) && one.d > Math.min(y, z));
-        if (!blocked.length || p.b > q.a) {
-          const bend = (q.a - p.b) / 2;
-          const curve = [point(p.b + bend, y), point(q.a - bend, z), point(q.a - 5, z)];
-          lines.set(`M${point(p.b, y)} C${curve.join(" ")}`, "");
-          continue;
-        }
-        if (!between.some((one) => one.c < y && one.d > y)) {
-          const turn = Math.max(p.b, ...between.map((one) => one.b)), // past what is beside its lane
-            bend = (q.a - turn) / 2;
-          const curve = [point(turn + bend, y), point(q.a - bend, z), point(q.a - 5, z)];
-          lines.set(`M${point(p.b, y)} L${point(turn, y)} C${curve.join(" ")}`, "");
-          continue;
-        }
-        const free = Math.min(
-          end + 12,
-          Math.max(...between.map((one) => one.d), p.d, q.d) + 10 + (beside++ % 3) * 4,
-        );
-        const [out, back] = [p.b + 10, q.a - 10]; // around all that is between
-        const way = [
-          `M${point(p.b, p.d - 14)}`,
-          `Q${point(out, p.d - 14)} ${point(out, p.d)}`,
-          `L${point(out, free - 8)} Q${point(out, free)} ${point(out + 8, free)}`,
-          `L${point(back - 8, free)} Q${point(back, free)} ${point(back, free - 8)}`,
-          `L${point(back, q.d - 6)} Q${point(back, q.d - 14)} ${point(q.a - 5, q.d - 14)}`,
-        ];
-        lines.set(way.join(" "), "skip");
-      }
-    });
-    const [w, h] = [this.row.scrollWidth, this.row.scrollHeight];
-    this.edges.setAttribute("viewBox", `0 0 ${w} ${h}`);
-    this.edges.style.cssText = `width: ${w}px; height: ${h}px`;
-    const marker = {
-      id: "arrow",
-      viewBox: "0 0 8 8",
-      refX: 3,
-      refY: 4,
-      markerWidth: 6,
-      markerHeight: 6,
-      orient: "auto",
-    };
-    this.edges.replaceChildren(
-      drawn("marker", marker, drawn("path", { d: "M0 0 L8 4 L0 8 z" })),
-      ...[...lines].map(([d, name]) => drawn("path", { d, class: name })),
-    );
+    drawEdges(this.edges, this.row, new Map([...this.cards].map(([n, { card }]) => [n, card])));
   }
 }
