@@ -14,8 +14,8 @@ Wanted of `cnn` on MNIST, on two cores: less than 30 ms at the 95th percentile, 
 With `--inside` the tab Inside is open, and a delay ends with the frame in which all of its maps
 that are on the screen are painted; where the network takes no digits, images are given instead.
 Then a convolution's unit is moved over its map by the mouse, at 120 movements a second, and the
-time from one frame to the next is noted. Wanted: less than 50 ms at the 95th percentile of `cnn`, 150 ms of
-`cifar_cnn`; 60 frames a second. INSIDE_RESULT
+time from one frame to the next is noted. Wanted: less than 50 ms at the 95th percentile of `cnn`,
+150 ms of `cifar_cnn`; 60 frames a second. INSIDE_RESULT
 """
 
 from __future__ import annotations
