@@ -53,8 +53,13 @@ export function doesWhat({ does, kind, norm, shape }) {
   return words[does] ?? kind;
 }
 
-/** The same, with its layer. */
-export const nameOf = (stage) => [doesWhat(stage), stage.layer].filter(Boolean).join(" ");
+/** A stage's layer, as it is called within its block. */
+export function layerOf({ layer, block }) {
+  return block && layer.startsWith(`${block}.`) ? layer.slice(block.length + 1) : layer;
+}
+
+/** What a stage does, with its layer. */
+export const nameOf = (stage) => [doesWhat(stage), layerOf(stage)].filter(Boolean).join(" ");
 
 export const shapeText = (shape) => shape.map((n) => count(n)).join(" × ");
 

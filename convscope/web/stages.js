@@ -5,7 +5,7 @@ import { about, count, say } from "./words.js";
 import { engine, paintPixels } from "./asking.js";
 import { drawEdges, drawn } from "./edges.js";
 import { elementOf, paintLevels, wrapped } from "./maps.js";
-import { doesWhat, itemsOf, LOGITS, nameOf, placed, shapeText, stages } from "./plan.js";
+import { doesWhat, itemsOf, layerOf, LOGITS, nameOf, placed, shapeText, stages } from "./plan.js";
 
 const MOST_MAPS = { alone: 12, branch: 6 };
 const MOST_OPEN = 30; // stages of a network whose blocks are open at first
@@ -85,9 +85,6 @@ export class Stages {
     const most = branch ? MOST_MAPS.branch : MOST_MAPS.alone,
       from = Math.min(this.first.get(n) ?? 0, Math.max(0, maps - 1)),
       shown = Math.min(most, maps - from);
-    const layer = stage.layer.startsWith(`${block}.`)
-      ? stage.layer.slice(block.length)
-      : stage.layer;
     const title = elementOf("h3", {}, doesWhat(stage));
     const card = elementOf(
       "section",
@@ -100,7 +97,7 @@ export class Stages {
       elementOf(
         "p",
         { class: "note" },
-        block && layer === block ? "" : elementOf("code", {}, layer),
+        block && stage.layer === block ? "" : elementOf("code", {}, layerOf(stage)),
         elementOf("span", {}, shapeText(stage.shape)),
       ),
     );
@@ -154,7 +151,7 @@ export class Stages {
       const row = elementOf(
         "button",
         { type: "button", tabindex: i ? "-1" : "0" },
-        elementOf("span"),
+        elementOf("span", {}, about.classes[i]),
         elementOf("b"),
         elementOf("i"),
       );
