@@ -116,6 +116,7 @@ export class Stages {
       role: "group",
       "aria-label": say("inside.maps"),
     });
+    field.style.setProperty("--rows", shown > 4 ? Math.ceil(shown / 2) : shown);
     const input = stages[n].does === "input",
       [h, w] = stages[n].shape.length > 1 ? stages[n].shape.slice(-2) : [1, stages[n].shape[0]];
     const [rows, columns] = wrapped(h, w);

@@ -443,6 +443,13 @@ def test_maps_are_shown_as_it_is_drawn_and_a_unit_is_taken_apart(
     assert page.locator(".grid .padding").count() == 16
     steps = page.locator(".unit .steps").first.inner_text()
     assert [word in steps for word in ("Sum", "Bias", "Batch norm")] == [True] * 3
+    images = page.locator(".best-images canvas")
+    images.first.wait_for()
+    assert images.count() >= 4 and "Of 500 test images" in page.locator(".best").inner_text()
+    values = [float(one) for one in page.locator(".best figcaption").all_inner_texts()]
+    assert values == sorted(values, reverse=True)
+    levels = "(one) => [...one.getContext('2d').getImageData(0, 0, 28, 28).data]"
+    assert len(set(images.first.evaluate(levels))) > 10
     # the kernel moves with the arrow keys, and what is shown is of the unit that it is at
     page.focus(".unit-maps .own canvas")
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
