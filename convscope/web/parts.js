@@ -106,6 +106,7 @@ export class Parts extends Tables {
         ),
       );
     }
+    parts.push(this.geometry(n, found));
     const order = found.terms.toSorted((a, b) => Math.abs(b.sum) - Math.abs(a.sum));
     if (order.length > 1) {
       const rows = order.map((one) => [
@@ -182,10 +183,12 @@ export class Parts extends Tables {
       (i) => (found.numbers[i] === null ? "padding" : i === win ? "winner" : ""),
       (i) => places[i] >= 0 && [sourcesOf(this.now[0])[0], found.plane + places[i]],
     );
-    const [source] = sourcesOf(this.now[0]);
+    const [source] = sourcesOf(this.now[0]),
+      said = this.geometry(this.now[0], found);
     if (win === undefined) {
       return [
         grid,
+        said,
         this.lines([
           [say("inside.sum"), "", found.total],
           [say("inside.does.mean"), `${this.text(found.total)} ÷ ${found.count}`, found.result],
@@ -193,7 +196,11 @@ export class Parts extends Tables {
       ];
     }
     const at = found.plane + found.window.places[win];
-    return [grid, this.lines([[this.link(source, at, say("inside.winner")), "", found.result]])];
+    return [
+      grid,
+      said,
+      this.lines([[this.link(source, at, say("inside.winner")), "", found.result]]),
+    ];
   }
 
   ofMean(n, found) {

@@ -1,7 +1,7 @@
 // Numbers as they are shown: in full on demand, as the cells of a window, as the terms of a sum, as
 // steps one below the other; each leads to the unit that it is.
 
-import { count, say } from "./words.js";
+import { about, count, say } from "./words.js";
 import { numberText } from "./board.js";
 import { elementOf } from "./maps.js";
 import { nameOf, placeText, stages } from "./plan.js";
@@ -73,7 +73,7 @@ export class Tables {
       elementOf(
         "td",
         {
-          class: mark(i) || (v < 0 ? "below" : ""),
+          class: [mark(i), v < 0 && "below"].filter(Boolean).join(" "),
           style: `--part: ${Math.abs(v ?? 0) / most}`,
           title: v === null ? "" : numberText(v, 17),
           onclick: () => from && from(i) && this.open(...from(i)),
@@ -127,5 +127,20 @@ export class Tables {
         rest.length ? line([say("inside.others", { count: count(rest.length) }), "", left]) : "",
       ),
     );
+  }
+
+  /** How a window lies and moves, in words. */
+  geometry(n, { window: { kernel, strides, dilations, pads } }) {
+    const each = (all) => (new Set(all).size > 1 ? all.join(" × ") : all[0]),
+      { group = 1 } = about.graph.nodes[stages[n].nodes[0]].attributes;
+    const text = say("inside.geometry", {
+      size: kernel.join(" × "),
+      stride: each(strides),
+      padding: new Set(pads).size > 1 ? pads.join(", ") : pads[0],
+    });
+    const dilated =
+      Math.max(...dilations) > 1 && say("inside.dilation", { dilation: each(dilations) });
+    const grouped = group > 1 && say("inside.groups", { groups: count(group) });
+    return elementOf("p", { class: "note" }, text, dilated, grouped);
   }
 }

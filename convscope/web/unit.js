@@ -270,9 +270,16 @@ export class Unit extends Parts {
       return found.numbers
         ? [[0, 0, h, w, "red"]]
         : [[Math.floor(taken / w) % h, taken % w, 1, 1, "red", 0.25]];
-    const { top, left, kernel, dilations } = found.window;
-    if (dilations.every((one) => one === 1))
-      return [[top, left, kernel[0], kernel[1], "red", 0.12]];
+    const { top, left, kernel, dilations, strides, size } = found.window;
+    if (dilations.every((one) => one === 1)) {
+      const here = [top, left, kernel[0], kernel[1], "red", 0.12],
+        column = placeOf(...this.now)[2];
+      const next = [top, left + strides[1], kernel[0], kernel[1], "quiet"]; // a stride further
+      const boxes = column + 1 < size[1] ? [next, here] : [here],
+        won = found.window.places[found.winner];
+      if (won >= 0) boxes.push([Math.floor(won / w), won % w, 1, 1, "blue"]);
+      return boxes;
+    }
     return Array.from({ length: kernel[0] * kernel[1] }, (_, k) => [
       top + Math.floor(k / kernel[1]) * dilations[0],
       left + (k % kernel[1]) * dilations[1],
