@@ -85,7 +85,6 @@ def graph_of(
     known = operators()
     for node in nodes:
         _check(node, known, shapes)
-    nodes = _padding_merged(nodes, constants, shapes)
     norms = [_unfolded(node, constants, weights or {}) for node in nodes]
     used = {name for node in nodes for name in node.input if name in constants}
     used |= {name for norm in norms for name in norm}
@@ -214,46 +213,6 @@ def _check(node: NodeProto, known: frozenset[str], shapes: Shapes) -> None:
         layer = layer_of(node)
         where = f"{node.op_type} of layer {layer}" if layer else f"{node.op_type} ({node.name})"
         raise BadArgument("format", "page", f"{where} {why}", SERVE)
-
-
-def _padding_merged(
-    nodes: list[NodeProto], constants: Constants, shapes: Shapes
-) -> list[NodeProto]:
-    """The nodes without those that pad maps with zeros for convolutions alone, which then pad."""
-    kept, padding = [], {}
-    for node in nodes:
-        readers = [one for one in nodes if node.output[0] in one.input]
-        alone = readers and all(one.op_type == "Conv" for one in readers)
-        if node.op_type == "Pad" and alone and (sides := _zeros(node, constants)):
-            padding[node.output[0]] = node.input[0], sides
-            continue
-        if node.op_type == "Conv" and node.input[0] in padding:
-            name, more = padding[node.input[0]]
-            node.input[0] = name
-            given = {one.name: one for one in node.attribute}
-            own = list(given["pads"].ints) if "pads" in given else [0, 0, 0, 0]
-            if "pads" in given:
-                node.attribute.remove(given["pads"])
-            both = [int(a + b) for a, b in zip(own, more, strict=True)]
-            node.attribute.append(helper.make_attribute("pads", both))
-        kept.append(node)
-    return kept
-
-
-def _zeros(node: NodeProto, constants: Constants) -> list[int]:
-    """How many rows and columns of zeros a node puts above, left, below and right of maps; empty
-    for one that pads otherwise."""
-    modes = [one.s for one in node.attribute if one.name == "mode"]
-    named = [*node.input, "", "", ""]
-    fill, sides, axes = (constants.get(named[n]) for n in (2, 1, 3))
-    if sides is None or modes not in ([], [b"constant"]) or (fill is not None and fill.any()):
-        return []
-    along = [0, 1, 2, 3] if axes is None else [int(axis) % 4 for axis in axes]
-    rows = dict(zip(along, np.reshape(sides, (2, -1)).T.tolist(), strict=True))
-    if any(side for axis in (0, 1) for side in rows.get(axis, ())) or sides.min() < 0:
-        return []
-    (top, below), (left, right) = rows.get(2, (0, 0)), rows.get(3, (0, 0))
-    return [top, left, below, right]
 
 
 def _unfolded(

@@ -140,19 +140,6 @@ def test_a_batch_norm_stands_beside_its_convolution_where_the_run_is_known(
     assert [stage.get("norm") for stage in said["stages"]] == [None, "features.1", *[None] * 3]
 
 
-def test_zeros_around_a_convolution_are_its_padding() -> None:
-    network = models.build("cnn", 3, 1, (8, 8), {"kernel_size": 4, "widths": [2]}).eval()
-    program = torch.onnx.export(
-        network, (torch.zeros(2, 1, 8, 8),), dynamo=True, opset_version=18, verbose=False,
-        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-    )  # fmt: skip
-    model = program.model_proto
-    graph = graph_of(model, model.graph.input[0].name, (1, 1, 8, 8), model.graph.output[0].name)
-    [node] = [node for node in graph.nodes if node["op"] == "Conv"]
-    assert node["attributes"]["pads"] == [1, 1, 2, 2]
-    assert "Pad" not in [node["op"] for node in graph.nodes]
-
-
 def test_what_channels_answer_to_is_found_among_the_test_images(
     file: OnnxFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
