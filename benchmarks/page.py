@@ -1,4 +1,4 @@
-"""How fast the page of a network answers: `python benchmarks/page.py RUN`.
+"""How fast the page of a network answers: `python benchmarks/page.py RUN [--inside]`.
 
 The page is written anew, opened from its file in headless chromium, and the digits of paper.py are
 drawn on it with the mouse. A stroke's delay is the time from a movement of the mouse, as the page
@@ -10,6 +10,12 @@ Wanted of `cnn` on MNIST, on two cores: less than 30 ms at the 95th percentile, 
 300 KB, a first paint in less than 1 s. 30 November 2026, two cores of an AMD EPYC (family 25, model
 17), `--rounds 5`: median 6.8 ms, 95th percentile 12.5 ms, 99th 17.6 ms, 236 KB, first paint after
 0.20 s; 75 of 75 digits read. (With ten processes waiting for the cores: 11, 23 and 31 ms.)
+
+With `--inside` the tab Inside is open, and a delay ends with the frame in which all of its maps
+that are on the screen are painted; where the network takes no digits, images are given instead.
+Then a convolution's unit is moved over its map by the mouse, at 120 movements a second, and the
+time from one frame to the next is noted. Wanted: less than 50 ms at the 95th percentile of `cnn`,
+150 ms of `cifar_cnn`; 60 frames a second. INSIDE_RESULT
 """
 
 from __future__ import annotations
@@ -43,6 +49,56 @@ WATCH = """() => {
     delays.push(...asked.map((began) => performance.now() - began));
     [asked, waiting] = [waiting, []];
   });
+}"""
+MAPS = """() => {
+  globalThis.delays = [];
+  let asked = [], waiting = [], answered = [];
+  const noted = (event) => {
+    if (!event.buttons) return;
+    (busy ? waiting : asked).push(performance.now());
+  };
+  for (const kind of ["pointerdown", "pointermove"]) {
+    document.addEventListener(kind, noted, { capture: true });
+  }
+  document.addEventListener("convscope:answer", () => {
+    answered.push(...asked);
+    [asked, waiting] = [waiting, []];
+  });
+  document.addEventListener("convscope:maps", () => {
+    const done = answered;
+    answered = [];
+    requestAnimationFrame(() => delays.push(...done.map((began) => performance.now() - began)));
+  });
+}"""
+GIVEN = """async (count) => {
+  const [h, w] = about.size, found = [];
+  for (let n = 0; n < count; n++) {
+    const canvas = new OffscreenCanvas(4 * w, 4 * h), pen = canvas.getContext("2d");
+    for (let i = 0; i < 40; i++) {
+      pen.fillStyle = `hsl(${(97 * (i + n)) % 360} 70% ${(13 * i) % 100}%)`;
+      pen.fillRect((37 * i * n) % (4 * w), (53 * i) % (4 * h), w, h);
+    }
+    const file = new File([await canvas.convertToBlob()], "a.png", { type: "image/png" });
+    const began = performance.now();
+    const maps = new Promise((done) => {
+      const painted = () => requestAnimationFrame(done);
+      document.addEventListener("convscope:maps", painted, { once: true });
+    });
+    await convscope.take(file);
+    await maps;
+    found.push(performance.now() - began);
+  }
+  return found;
+}"""
+FRAMES = """() => {
+  globalThis.frames = [];
+  let last = performance.now();
+  const next = (now) => {
+    frames.push(now - last);
+    last = now;
+    requestAnimationFrame(next);
+  };
+  requestAnimationFrame(next);
 }"""
 PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
@@ -100,16 +156,62 @@ def measured(path: Path, rounds: int) -> dict[str, Any]:
     }
 
 
+def inside(path: Path, rounds: int) -> dict[str, Any]:
+    """How long it takes from a movement, or an image, to all maps on the screen, and from frame to
+    frame while a kernel moves, in milliseconds."""
+    place = shutil.which("chromium") or shutil.which("chromium-browser")
+    delays: list[float] = []
+    frames: list[float] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])
+        for _ in range(rounds):
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.goto(f"{path.resolve().as_uri()}#inside")
+            page.wait_for_timeout(500)
+            if page.evaluate("() => about.draws"):
+                page.evaluate(MAPS)
+                for digit in HANDS:
+                    draw(page, digit, 0)
+                    page.wait_for_timeout(100)
+                    if digit != "9":
+                        page.click("#clear")
+                delays += page.evaluate("() => delays")
+            else:
+                delays += page.evaluate(GIVEN, 30)
+            page.click(".stage[aria-label^=Convolution] .map >> nth=0")
+            page.wait_for_selector(".unit .own canvas")
+            board = page.locator(".unit .own canvas")
+            board.scroll_into_view_if_needed()
+            box = board.bounding_box()
+            assert box is not None
+            page.evaluate(FRAMES)
+            for n in range(240):
+                x, y = (0.5 + 0.45 * np.sin(n / part) for part in (11, 7))
+                page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+                page.wait_for_timeout(1000 / 120)
+            frames += page.evaluate("() => frames.slice(5)")
+            page.close()
+        browser.close()
+    both = [
+        dict(zip(("p50", "p95", "p99"), np.percentile(values, (50, 95, 99)), strict=True))
+        for values in (delays, frames)
+    ]
+    counts = {"delays": len(delays), "frames": len(frames)}
+    return {**counts, "maps_ms": both[0], "frame_ms": both[1], "load": os.getloadavg()[0]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", help="a run, or the page of one (.html)")
     parser.add_argument("--rounds", type=int, default=3, help="how often the page is opened")
+    parser.add_argument("--inside", action="store_true", help="measure the tab Inside instead")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(options.run)
         if path.suffix != ".html":
             path = cs.export(path, "page", out=Path(folder) / "page.html").path
-        print(json.dumps(measured(path, options.rounds), indent=1))
+        found = (inside if options.inside else measured)(path, options.rounds)
+        print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def _write_triton(place: RunFolder, file: OnnxFile, records: Golden, target: Pat
 def _write_page(place: RunFolder, file: OnnxFile, records: Golden, target: Path) -> None:
     from convscope.shipping.page import page_of
 
-    files.write_whole(target, page_of(file).encode())
+    pack = data_of(place)
+    images = pack.splits["test"].main_images if isinstance(pack, Pack) else None
+    files.write_whole(target, page_of(file, run=place, images=images).encode())
 
 
 FORMATS = {
@@ -95,7 +97,8 @@ def export(
 ) -> Exported:
     """Write a run's network in a form that works without PyTorch: from pixels of any size to
     probabilities by the names of classes. ``onnx`` is one file, ``page`` an HTML file that answers
-    in a browser, ``triton`` a model repository.
+    in a browser, with those of up to 2,000 test images that its channels answer to most, ``triton``
+    a model repository.
 
     First it is held against the run's network: on the whole test split, where the data are there,
     the same top-1 but for ties and probabilities within 1e-4, and on golden records, which are

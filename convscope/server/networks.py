@@ -118,9 +118,9 @@ class Networks:
         if file is None:
             return None
         after = [link for page, link in READ.items() if page in pages]
-        beside: dict[str, Any] = {"run": run, "before": BACK, "after": after}
+        beside: dict[str, Any] = {"named": run, "before": BACK, "after": after}
         try:
-            return page_of(file, bears=BEARS, **beside)
+            return page_of(file, run=place, bears=BEARS, **beside)
         except BadArgument:
             return page_of(file, answers="server", **beside)
 

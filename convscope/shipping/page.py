@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import onnx
+from safetensors.numpy import load_file
 
 from convscope import webpage
 from convscope.data.columns import Class, Image
@@ -23,7 +24,10 @@ from convscope.data.digits import SIZE
 from convscope.errors import BadArgument
 from convscope.formatting import decimal_size
 from convscope.predicting.onnx_file import FITTED, LOGITS, OnnxFile
+from convscope.run import RunFolder
 from convscope.shipping.page_graph import SERVE, Graph, graph_of
+from convscope.shipping.page_stages import stages_of
+from convscope.shipping.page_units import best_images
 
 MOST_MULTIPLY_ADDS = 100_000_000  # a pass then takes about a tenth of a second on a laptop
 MOST_BYTES = 20_000_000  # of weights
@@ -37,16 +41,22 @@ def page_of(
     file: str | Path | OnnxFile,
     answers: Answers = "page",
     *,
+    run: RunFolder | None = None,
+    images: Any = None,
     bears: tuple[int, int] = (MOST_MULTIPLY_ADDS, MOST_BYTES),
-    run: str = "",
+    named: str = "",
     before: webpage.Links = (),
     after: webpage.Links = (),
 ) -> str:
     """The HTML page of a network that ``convscope export`` wrote as an ONNX file.
 
+    With the ``run`` that it is of, the page shows each batch norm as a step of its own, which the
+    file has folded into the weights; with test ``images``, uint8 [N,C,h,w], it shows which of them
+    each channel answers to most, see :func:`convscope.shipping.page_units.best_images`.
+
     The page computes the answers itself or, with ``answers="server"``, asks ``predict`` beside its
-    own address for them; then it holds no weights. ``run`` is the run's name, where there are
-    several, ``before`` and ``after`` are links beside its tabs. Raises BadArgument for a network of
+    own address for them; then it holds no weights. It is ``named`` after the run where there are
+    several, and has links ``before`` and ``after`` its tabs. Raises BadArgument for a network of
     several inputs or targets, one that takes more multiply-adds an image or has more bytes of
     weights than the page ``bears``, and one with an operator that the page does not compute, by its
     layer.
@@ -57,12 +67,15 @@ def page_of(
     opened = file if isinstance(file, OnnxFile) else OnnxFile.open(file)
     info = opened.model
     image = _image(opened)
-    graph, weights = None, ""
+    graph, weights, stages, best = None, "", [], None
     if answers == "page":
         model = onnx.load_model_from_string(opened.content)
-        graph = graph_of(model, FITTED, (1, *image.shape), LOGITS)
+        own = load_file(run.weights) if run is not None else {}
+        graph = graph_of(model, FITTED, (1, *image.shape), LOGITS, own)
         weights = base64.b64encode(graph.weights.astype("<f4").tobytes()).decode()
         _small_enough(graph.multiply_adds, graph.weights.nbytes, bears)
+        stages = stages_of(graph)
+        best = None if images is None else best_images(opened, graph, stages, images)
     name, data = info["architecture"]["name"], info["data"]["name"]
     about = {
         "name": name,
@@ -77,11 +90,12 @@ def page_of(
         "answers": answers,
         "version": info.get("versions", {}).get("convscope", ""),
         "words": {one: json.loads(_web(f"words.{one}.json")) for one in LANGUAGES},
-        "graph": graph and graph.as_json(),
+        "graph": graph and graph.as_json() | {"stages": stages},
+        "best": best,
     }
     body = _web("page.html").replace("@name@", html.escape(name))
     body = body.replace("@on@", html.escape(f"on {data}"))
-    body = body.replace("@run@", html.escape(f" · {run}" if run else ""))
+    body = body.replace("@run@", html.escape(f" · {named}" if named else ""))
     body = body.replace("@before@", webpage.links(before)).replace("@after@", webpage.links(after))
     body += _data("about", "application/json", json.dumps(about, ensure_ascii=False))
     body += _data("weights", "text/plain", weights)
@@ -91,7 +105,11 @@ def page_of(
     allowed = ["worker-src blob:", *["connect-src 'self'"] * (answers == "server")]
     title = f"{name} on {data} · convscope"
     return webpage.whole(
-        title, webpage.theme() + _web("page.css"), body, scripts=True, allowed=allowed
+        title,
+        webpage.theme() + _web("page.css") + _web("inside.css"),
+        body,
+        scripts=True,
+        allowed=allowed,
     )
 
 

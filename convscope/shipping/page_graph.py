@@ -1,11 +1,15 @@
 """An ONNX graph as the page's script reads it: of one image, with all that is constant computed,
-its nodes as JSON and its weights as float32 in one piece."""
+its nodes as JSON and its weights as float32 in one piece.
+
+PyTorch's exporter folds each batch norm into the convolution or linear layer before it. Where the
+weights of the run are known, they are put back: the page folds by itself, and shows both steps.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +25,15 @@ from convscope.errors import BadArgument
 Shapes = dict[str, tuple[int, ...] | None]
 Constants = dict[str, NDArray[Any]]
 SERVE = "serve it instead: convscope serve RUN"
+CLOSE = 1e-5  # relative: what folded weights, rounded to float32, may be off
 
 
 @dataclass(frozen=True)
 class Graph:
     """A network of one input: ``nodes`` and ``constants`` as JSON, those that are no whole numbers
     by their place among the ``weights`` float32 [n]; its input by its name, with its ``shape``
-    [1,C,h,w], its output, and the multiply-adds of a pass."""
+    [1,C,h,w], its output, and the multiply-adds of a pass. ``shapes`` are those of the values that
+    the nodes give, ``kinds`` the classes of the modules that these are of, by their paths."""
 
     nodes: list[dict[str, Any]]
     constants: dict[str, dict[str, Any]]
@@ -36,6 +42,8 @@ class Graph:
     shape: tuple[int, ...]
     output: str
     multiply_adds: int
+    shapes: dict[str, tuple[int, ...]]
+    kinds: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
         """All of it that the script needs, but for the weights."""
@@ -53,8 +61,15 @@ def operators() -> frozenset[str]:
     return frozenset(re.findall(r"\b([A-Z]\w*):", table.partition("\n};")[0]))
 
 
-def graph_of(model: ModelProto, start: str, shape: tuple[int, ...], output: str) -> Graph:
-    """The part of a model from the value ``start``, of ``shape`` [1,C,h,w], to ``output``.
+def graph_of(
+    model: ModelProto,
+    start: str,
+    shape: tuple[int, ...],
+    output: str,
+    weights: Mapping[str, NDArray[Any]] | None = None,
+) -> Graph:
+    """The part of a model from the value ``start``, of ``shape`` [1,C,h,w], to ``output``. With the
+    run's ``weights`` by their names, each batch norm that was folded stands beside its node.
 
     Raises BadArgument, which names node and layer, for an operator that the script does not have.
     """
@@ -70,39 +85,58 @@ def graph_of(model: ModelProto, start: str, shape: tuple[int, ...], output: str)
     known = operators()
     for node in nodes:
         _check(node, known, shapes)
+    norms = [_unfolded(node, constants, weights or {}) for node in nodes]
     used = {name for node in nodes for name in node.input if name in constants}
+    used |= {name for norm in norms for name in norm}
     kept: dict[str, dict[str, Any]] = {}
-    weights, at = [], 0
+    flat, at = [], 0
     for name in sorted(used):
         array = constants[name]
         kept[name] = {"shape": list(array.shape)}
         if array.dtype.kind in "iub":
             kept[name]["whole"] = array.astype(np.int64).ravel().tolist()
         else:
-            weights.append(array.astype(np.float32).ravel())
+            flat.append(array.astype(np.float32).ravel())
             kept[name]["at"], at = at, at + array.size
     return Graph(
-        [_as_json(node) for node in nodes],
+        [
+            _as_json(node) | ({"norm": norm} if norm else {})
+            for node, norm in zip(nodes, norms, strict=True)
+        ],
         kept,
-        np.concatenate(weights or [np.empty(0, np.float32)]),
+        np.concatenate(flat or [np.empty(0, np.float32)]),
         start,
         shape,
         output,
         sum(_multiply_adds(node, shapes) for node in nodes),
+        {name: shapes[name] or () for node in nodes for name in node.output if name},
+        {path: kind for node in nodes for path, kind in modules_of(node)[1:]},
     )
 
 
+def modules_of(node: NodeProto) -> list[tuple[str, str]]:
+    """The path and the class of each module that a node is in, the network itself first, as
+    PyTorch's exporter notes them.
+
+    >>> said = ": models.Net/features: nn.Sequential/features.1: nn.ReLU/relu: aten.relu"
+    >>> node = helper.make_node("Relu", ["x"], ["y"])
+    >>> node.metadata_props.add(key="namespace", value=said) and modules_of(node)
+    [('', 'Net'), ('features', 'Sequential'), ('features.1', 'ReLU')]
+    """
+    noted = {one.key: one.value for one in node.metadata_props}.get("namespace", "")
+    parts = [part.partition(": ") for part in noted.split("/")[:-1]]
+    return [(path, kind.rpartition(".")[2]) for path, _, kind in parts]
+
+
 def layer_of(node: NodeProto) -> str:
-    """The path of the module that a node is of, as PyTorch's exporter notes it; else empty.
+    """The path of the module that a node is of; else empty.
 
     >>> said = ": models.Net/features: nn.Sequential/features.1: nn.ReLU/relu: aten.relu"
     >>> node = helper.make_node("Relu", ["x"], ["y"])
     >>> node.metadata_props.add(key="namespace", value=said) and layer_of(node)
     'features.1'
     """
-    noted = {one.key: one.value for one in node.metadata_props}.get("namespace", "")
-    path = [part.partition(": ")[0] for part in noted.split("/")]
-    return path[-2] if len(path) > 1 else ""
+    return modules_of(node)[-1][0] if modules_of(node) else ""
 
 
 def _needed(model: ModelProto, start: str, output: str) -> list[NodeProto]:
@@ -179,6 +213,43 @@ def _check(node: NodeProto, known: frozenset[str], shapes: Shapes) -> None:
         layer = layer_of(node)
         where = f"{node.op_type} of layer {layer}" if layer else f"{node.op_type} ({node.name})"
         raise BadArgument("format", "page", f"{where} {why}", SERVE)
+
+
+def _unfolded(
+    node: NodeProto, constants: Constants, weights: Mapping[str, NDArray[Any]]
+) -> list[str]:
+    """Give a node the weights that it has in the run, where a batch norm was folded into them: the
+    names of that one's scale, shift, mean and deviation, each [m], now among the constants. Empty
+    where there was none, or the weights are not those that were folded."""
+    layer, (_, name, bias) = layer_of(node), [*node.input, "", ""][:3]
+    mean, raw = weights.get(f"{layer}.running_mean"), weights.get(name)
+    if node.op_type not in ("Conv", "Gemm") or mean is None or raw is None or not bias:
+        return []
+    if raw.shape != constants[name].shape:
+        return []
+    folded, rows = (
+        array.reshape(len(mean), -1).astype(np.float64) for array in (constants[name], raw)
+    )
+    scale = weights.get(f"{layer}.weight", np.ones_like(mean)).astype(np.float64)
+    shift = weights.get(f"{layer}.bias", np.zeros_like(mean))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = np.nan_to_num((folded * rows).sum(1) / (rows * rows).sum(1))
+        usual = np.sqrt(weights[f"{layer}.running_var"] + 1e-5)
+        deviation = np.where(factor == 0, usual, scale / factor)
+    its_bias = f"{name.removesuffix('weight')}bias"
+    own = weights.get(its_bias, np.zeros_like(mean))
+    made = (rows * (scale / deviation)[:, None], shift + (own - mean) * scale / deviation)
+    for wanted, found in zip(made, (folded, constants[bias]), strict=True):
+        if np.abs(wanted - found).max() > CLOSE * max(1e-3, float(np.abs(found).max())):
+            return []
+    del node.input[2:]
+    constants[name] = raw
+    if its_bias in weights:
+        node.input.append(its_bias)
+        constants[its_bias] = own
+    parts = {"weight": scale, "bias": shift, "running_mean": mean, "deviation": deviation}
+    constants.update({f"{layer}.{part}": array for part, array in parts.items()})
+    return [f"{layer}.{part}" for part in parts]
 
 
 def _rank(node: NodeProto, shapes: Shapes) -> int | None:

@@ -2,7 +2,7 @@
 // temperature, threshold and score, in float64 as there.
 
 /** Probabilities of logits over a temperature. */
-function softmaxOf(logits, temperature) {
+export function softmaxOf(logits, temperature) {
   const heated = Array.from(logits, (logit) => logit / temperature);
   const top = Math.max(...heated);
   const total = heated.reduce((sum, one) => sum + Math.exp(one - top), 0);

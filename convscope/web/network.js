@@ -206,7 +206,7 @@ const mean = reduced(
   ),
   greatest = reduced(-Infinity, Math.max);
 
-const OPERATORS = {
+export const OPERATORS = {
   Conv: conv,
   Gemm: gemm,
   MatMul: matmul,
@@ -307,13 +307,34 @@ export class Network {
     for (const [name, { shape, at, whole }] of Object.entries(graph.constants)) {
       this.values.set(name, { shape, data: whole ?? weights.subarray(at, at + product(shape)) });
     }
-    this.steps = graph.nodes.map(({ op, in: inputs, out, attributes = {}, layer }) => ({
+    this.steps = graph.nodes.map(({ op, in: inputs, out, attributes = {}, layer, norm }) => ({
+      op,
       run: OPERATORS[op],
       inputs,
       out,
       attributes,
       layer,
+      folded: norm && this.folded(inputs, norm),
     }));
+  }
+
+  /** Weights and bias into which the batch norm after them is folded. */
+  folded([, weights, bias], norm) {
+    const [scale, shift, mean, deviation] = norm.map((name) => this.values.get(name).data);
+    const { shape, data } = this.values.get(weights),
+      own = this.values.get(bias)?.data,
+      size = data.length / shape[0];
+    const at = (i) => Math.floor(i / size);
+    return [
+      { shape, data: Float64Array.from(data, (w, i) => (w * scale[at(i)]) / deviation[at(i)]) },
+      {
+        shape: [shape[0]],
+        data: Float64Array.from(
+          shift,
+          (b, m) => b + (((own?.[m] ?? 0) - mean[m]) * scale[m]) / deviation[m],
+        ),
+      },
+    ];
   }
 
   /** The logits of one image: uint8 of the network's own size, channel by channel. */
@@ -321,10 +342,9 @@ export class Network {
     const { input, shape, output } = this.graph;
     this.values.set(input, { shape, data: Float32Array.from(pixels) });
     for (const step of this.steps) {
-      const found = step.run(
-        step,
-        ...step.inputs.map((name) => (name ? this.values.get(name) : undefined)),
-      );
+      const given = step.inputs.map((name) => (name ? this.values.get(name) : undefined));
+      if (step.folded) [given[1], given[2]] = step.folded;
+      const found = step.run(step, ...given);
       found.forEach((value, i) => this.values.set(step.out[i], value));
     }
     return this.values.get(output).data;

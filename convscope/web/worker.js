@@ -5,6 +5,7 @@ import { fitted, planesOf } from "./fit.js";
 import { digitOf } from "./digit.js";
 import { product } from "./tensors.js";
 import { Network } from "./network.js";
+import { fieldOf, mapsOf, unfolded } from "./unfold.js";
 
 const HALVED = { parts: [8, 4, 2], kept: 3 }; // as decode.py has JPEG's own decoder halve a photo
 
@@ -27,9 +28,12 @@ function halved(planes, c, width, height, w, h, fit) {
   return [out, across, down];
 }
 
-/** The work of one page: `start` once, then `look` at images, and `value` of what was computed. */
+/** The work of one page: `start` once, then `look` at images, and what was computed: a `value` whole,
+    `maps` to be painted, the logits of other pixels, which leave all values as they are (`aside`), how a unit was made (`unfold`) and what it sees of the image (`field`). */
 function worker() {
   let network = null,
+    aside = null,
+    floats = null,
     about = null;
 
   function fittedOf({ ink, rgba, pixels, width, height, invert, jpeg }) {
@@ -53,7 +57,8 @@ function worker() {
       const letters = atob(weights),
         bytes = new Uint8Array(letters.length);
       for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
-      network = new Network(about.graph, new Float32Array(bytes.buffer));
+      floats = new Float32Array(bytes.buffer);
+      network = new Network(about.graph, floats);
       network.run(new Uint8Array(product(about.graph.shape))); // so that the first stroke is quick
       return {};
     },
@@ -65,6 +70,13 @@ function worker() {
       return { pixels, logits, milliseconds: performance.now() - began };
     },
     value: ({ name }) => network.value(name),
+    aside({ pixels }) {
+      aside ??= new Network(about.graph, floats);
+      return Float32Array.from(aside.run(pixels));
+    },
+    maps: (wanted) => wanted.map((one) => mapsOf(network, one)),
+    unfold: ({ stage, at }) => unfolded(network, about.graph.stages[stage], at),
+    field: ({ stage, at }) => fieldOf(network, about.graph.stages[stage].value, at),
   };
 }
 

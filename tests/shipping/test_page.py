@@ -3,6 +3,8 @@ tests/web."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -13,15 +15,19 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
+from safetensors.numpy import save_file
 
 from convscope import models
 from convscope.data import pairs
 from convscope.data.columns import as_json, of_model
 from convscope.errors import BadArgument
 from convscope.predicting.onnx_file import OnnxFile
+from convscope.run import RunFolder
 from convscope.shipping import onnx as graphs
-from convscope.shipping import page
+from convscope.shipping import page, page_units
 from convscope.shipping.page_graph import graph_of
+from convscope.shipping.page_stages import stages_of
 
 CARD = """# cnn on bars
 
@@ -37,11 +43,22 @@ The test split was looked at once; training and selection never used it.
 
 
 @pytest.fixture(scope="module")
-def file() -> OnnxFile:
-    """A network that was not trained, as its ONNX file; the last module is a user's."""
+def network() -> torch.nn.Module:
+    """A network that was not trained, its batch norm with statistics."""
     torch.manual_seed(0)
     layers = {"layers": "c3-4 bn relu mp2 flatten fc3"}
     network = models.build("layers", 3, 1, (12, 12), layers).eval()
+    norm = network.get_submodule("features.1")
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.5, 2)
+    torch.nn.init.normal_(norm.weight)
+    norm.weight.data[1] = 0  # what it was before it was folded is not in the file
+    return network
+
+
+@pytest.fixture(scope="module")
+def file(network: torch.nn.Module) -> OnnxFile:
+    """The network as its ONNX file; the names of classes end a script and a tag."""
     info: dict[str, Any] = {
         "architecture": {"name": "<layers>", "in_channels": 1, "image_size": [12, 12]},
         "classes": ["flat", "<upright>", "</script>"],
@@ -82,7 +99,72 @@ def test_it_holds_the_network_from_the_fitted_pixels_on(file: OnnxFile) -> None:
         "multiply_adds": 12 * 12 * 4 * 9 + 6 * 6 * 4 * 3,
     }
     assert not said["draws"]
-    assert "connect-src" not in text and "http" not in text.replace("http-equiv", "")
+    named = re.sub(r"http-equiv|http://www\.w3\.org/2000/svg", "", text)  # SVG's name is no address
+    assert "connect-src" not in text and "http" not in named
+
+
+def test_a_batch_norm_stands_beside_its_convolution_where_the_run_is_known(
+    file: OnnxFile, network: torch.nn.Module, tmp_path: Path
+) -> None:
+    own = {name: value.numpy().copy() for name, value in network.state_dict().items()}
+    model = onnx.load_model_from_string(file.content)
+
+    def convolution(weights: dict[str, Any] | None) -> tuple[dict[str, Any], Any]:
+        graph = graph_of(model, "fitted", (1, 1, 12, 12), "logits", weights)
+        [node] = [node for node in graph.nodes if node["op"] == "Conv"]
+        names = [name for name in node["in"] + node.get("norm", []) if name in graph.constants]
+        parts = {name: graph.constants[name] for name in names}
+        return node, {
+            name: graph.weights[one["at"] :][: int(np.prod(one["shape"]))].reshape(one["shape"])
+            for name, one in parts.items()
+        }
+
+    node, found = convolution(own)
+    scale, shift, mean, deviation = (found[name] for name in node["norm"])
+    for name, values in (("weight", scale), ("bias", shift), ("running_mean", mean)):
+        np.testing.assert_array_equal(values, own[f"features.1.{name}"])
+    wanted = np.sqrt(own["features.1.running_var"] + 1e-5)
+    np.testing.assert_allclose(deviation, wanted, rtol=1e-5)
+    for name in ("features.0.weight", "features.0.bias"):
+        np.testing.assert_array_equal(found[name], own[name])
+    node, folded = convolution(None)
+    factor = (scale / wanted)[:, None, None, None]
+    assert "norm" not in node
+    np.testing.assert_allclose(
+        folded["features.0.weight"], own["features.0.weight"] * factor, rtol=1e-5
+    )
+    for name in ("features.0.weight", "features.1.running_mean"):  # not what was folded
+        assert "norm" not in convolution(own | {name: own[name] + 0.01})[0]
+    save_file(own, tmp_path / "model.safetensors")
+    said = about(page.page_of(file, run=RunFolder(tmp_path)))["graph"]
+    assert [stage.get("norm") for stage in said["stages"]] == [None, "features.1", *[None] * 3]
+
+
+def test_what_channels_answer_to_is_found_among_the_test_images(
+    file: OnnxFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (300, 1, 12, 12), np.uint8)
+    model = onnx.load_model_from_string(file.content)
+    graph = graph_of(model, "fitted", (1, 1, 12, 12), "logits")
+    stages = stages_of(graph)
+    found = page_units.best_images(file, graph, stages, images)
+    assert found is not None and found["searched"] == 300 and set(found["stages"]) == {1, 2, 3}
+    name = stages[3]["value"]
+    maps = file.session(also=[name]).run([name], {"images": images})[0].reshape(300, 4, -1)
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["data"]))))
+    for channel, rows in found["stages"][3].items():
+        order = np.argsort(-maps[:, channel].max(1), kind="stable")[: len(rows)]
+        assert len(rows) >= 4
+        for image, (tile, at, value) in zip(order, rows, strict=True):
+            assert value == pytest.approx(maps[image, channel].max(), abs=1e-5)
+            assert maps[image].ravel()[at] == pytest.approx(value, abs=1e-5)
+            y, x = (12 * part for part in divmod(tile, found["across"]))
+            assert (sheet[y : y + 12, x : x + 12] == images[image, 0]).all()
+    monkeypatch.setattr(page_units, "MOST_BYTES", 4_000)
+    fewer = page_units.best_images(file, graph, stages, images)
+    assert fewer is not None and len(base64.b64decode(fewer["data"])) <= 4_000
+    monkeypatch.setattr(page_units, "MOST_BYTES", 400)
+    assert page_units.best_images(file, graph, stages, images) is None
 
 
 def test_a_server_needs_no_weights(file: OnnxFile) -> None:

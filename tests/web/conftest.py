@@ -52,8 +52,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
         options = {**QUICK, "widths": [8, 16], "epochs": 2, "lr": 0.004, "batch_size": 50}
         run = cs.train("mnist", **options, out=folder / "run", threads=1)
         file = cs.export(run.path, out=folder / "model.onnx").path
-    page = folder / "digits.html"
-    FORMATS["page"].write(find(run.path), OnnxFile.open(file), None, page)  # as export does
+        page = folder / "digits.html"
+        FORMATS["page"].write(find(run.path), OnnxFile.open(file), None, page)  # as export does
     return Shipped(run.path, file, page, pack)
 
 
