@@ -1,8 +1,6 @@
 // A canvas of numbers: coloured by sign and size or grey, padding around them, boxes on them. It is
 // steered by pointer, finger and arrow keys, and edited in place.
 
-"use strict";
-
 const READABLE = 7; // pixels of the smallest number that is written into a cell
 export const SIDES = {
   ArrowUp: [-1, 0],
