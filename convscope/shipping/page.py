@@ -79,7 +79,7 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
     allowed = ["worker-src blob:", *["connect-src 'self'"] * (answers == "server")]
     title = f"{name} on {data} · convscope"
     return webpage.whole(
-        title, webpage.theme() + _web("page.css"), body, scripts=True, allowed=allowed
+        title, webpage.theme() + _web("page.css") + _web("lab.css"), body, scripts=True, allowed=allowed
     )
 
 

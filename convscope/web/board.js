@@ -43,7 +43,7 @@ export function numberText(v, digits = 6) {
  * `pad` (what is written into padding), `digits`.
  *
  * `boxes` are [row, column, height, width, colour, fill], `notes` [row, column, text] small ones in
- * the corner of a cell; `draw()` shows them in the browser's next frame.
+ * the corner of a cell, `until` how many cells are uncovered; `draw()` shows it in the next frame.
  */
 export class Board {
   constructor(canvas, style = {}, pads = [0, 0, 0, 0]) {
@@ -53,6 +53,7 @@ export class Board {
     this.boxes = [];
     this.notes = [];
     this.values = null;
+    this.until = Infinity; // cells from here on are covered
     canvas.setAttribute("role", "img");
     allBoards.add(this);
     new ResizeObserver(() => this.draw()).observe(canvas);
@@ -105,6 +106,12 @@ export class Board {
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.drawImage(this.base, 0, 0);
     pen.scale(ratio, ratio);
+    if (this.until < this.values.length) {
+      const [i, j] = [Math.floor(this.until / this.columns), this.until % this.columns];
+      pen.fillStyle = cssColour("raised");
+      pen.fillRect((left + j) * cell, (top + i) * cell, (this.columns - j) * cell, cell);
+      pen.fillRect(left * cell, (top + i + 1) * cell, this.columns * cell, (this.rows - i - 1) * cell);
+    }
     pen.textAlign = "right";
     pen.textBaseline = "bottom";
     const small = Math.min(11, cell * 0.28);

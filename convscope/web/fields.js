@@ -38,7 +38,12 @@ export function typedField(key, { read, write, refuse, step = null, size = 4 }) 
     built(
       "button",
       // of no use to a keyboard: the field's arrow keys do the same
-      { type: "button", tabindex: "-1", "aria-hidden": "true", onclick: () => attempt(() => step(by)) },
+      {
+        type: "button",
+        tabindex: "-1",
+        "aria-hidden": "true",
+        onclick: () => attempt(() => step(by)),
+      },
       by < 0 ? "−" : "+",
     );
   field.addEventListener("change", () => attempt(() => write(field.value)));
@@ -69,15 +74,13 @@ export function choiceField(key, groups, take) {
     select.replaceChildren(
       ...groups().flatMap(([group, options]) => {
         const found = options.map(([one, text]) => built("option", { value: one }, worded(text)));
-        return group ? [built("optgroup", { label: "" }, ...found)].map((g) => named(g, group)) : found;
+        if (!group) return found;
+        const gathered = built("optgroup", {}, ...found);
+        gathered.label = worded(group);
+        return [gathered];
       }),
     );
     select.value = value;
-  };
-  const named = (group, text) => {
-    group.removeAttribute("data-label");
-    group.label = worded(text);
-    return group;
   };
   show();
   return { whole, select, show };

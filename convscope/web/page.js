@@ -6,6 +6,7 @@ import {
 import { INK, Pad } from "./draw.js";
 import { engine, look, paintPixels, started } from "./asking.js";
 import { showTabs } from "./tabs.js";
+import { lab } from "./lab.js";
 
 const MOST_BARS = 12; // classes up to so many stand in their order, of more the likeliest alone
 const LARGEST = 16_000_000; // pixels of a canvas that every browser has
@@ -279,11 +280,11 @@ document.addEventListener("drop", (event) => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pad?.paint());
 
 speak();
-showTabs();
+showTabs({ lab: (root) => Object.assign((globalThis.convscope ??= {}), { lab: lab(root) }) });
 started.catch((why) => {
   failure = say("failed", { why: why.message });
   render();
 });
 
 /** For scripts: what the network says of an image, and every value of its last pass by its name. */
-globalThis.convscope = { about, look, take, value: (name) => engine("value", { name }) };
+globalThis.convscope = { ...globalThis.convscope, about, look, take, value: (name) => engine("value", { name }) };

@@ -9,6 +9,8 @@ export class Unfit extends Error {
   }
 }
 
+const MOST_PRODUCTS = 1e8; // a browser computes them in about a second
+
 const modulo = (a, b) => ((a % b) + b) % b;
 
 /**
@@ -78,6 +80,8 @@ export function slide(experiment) {
     if (counts.includes(0)) throw new Unfit("lab.only_padding");
   }
   const M = pool ? C : W.shape[0];
+  const products = M * oh * ow * kernel[0] * kernel[1] * (pool ? 1 : W.shape[1]);
+  if (products > MOST_PRODUCTS) throw new Unfit("lab.bad.work", { products, most: MOST_PRODUCTS });
   const Y = { data: new Float64Array(M * oh * ow), shape: [M, oh, ow] };
   const found = { axes, Y, counts };
   let n = 0;
@@ -173,35 +177,6 @@ export function formulaOf(axis) {
     less = up === out ? "" : ` - 1 = ${out}`;
   const filled = `ceil((${n} - ${k} + ${p}) / ${s}) + 1 = ${up}`;
   return `ceil((n - k + p) / s) + 1 = ${filled}${less}${wide}`;
-}
-
-/** What units see through layers { kernel, stride, dilation, pads, whole }, along height and width. */
-export function fieldsThrough(layers, sizes) {
-  let axes = sizes.map((size) => ({ size, low: 0, high: 0, stride: 1 })),
-    whole = false;
-  const seen = [{ axes, whole }];
-  for (const layer of layers) {
-    if (layer.whole || whole) {
-      whole = true;
-      axes = sizes.map((size) => ({ size: 1, low: 0, high: size - 1, stride: size }));
-    } else if (layer.kernel) {
-      axes = axes.map((before, a) => {
-        const [stride, dilation] = [layer.stride[a], layer.dilation[a]],
-          span = dilation * (layer.kernel[a] - 1) + 1;
-        const begin = layer.pads ? layer.pads[a] : Math.floor((span - 1) / 2),
-          end = layer.pads ? layer.pads[a] : Math.floor(span / 2);
-        const { out } = axisOf(before.size, layer.kernel[a], { begin, end, stride, dilation });
-        return {
-          size: out,
-          low: before.low - begin * before.stride,
-          high: before.high + (span - 1 - begin) * before.stride,
-          stride: before.stride * stride,
-        };
-      });
-    }
-    seen.push({ axes, whole });
-  }
-  return seen;
 }
 
 /** A kernel [h,w] over an image [H,W], both as rows: its map, as rows. */

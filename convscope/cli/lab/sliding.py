@@ -157,7 +157,7 @@ def _slid(
     makers = {
         ".png": lambda: drawing.step(found, name),
         ".gif": lambda: drawing.moves(found, name),
-        ".html": lambda: page.moves(found, name),
+        ".html": lambda: page.moves(found),
     }
     numbers = (lambda: found.as_json(steps)) if as_json else None
     shared.finish(path, makers, numbers, lambda: _print(found, steps, reads, image))
