@@ -174,9 +174,13 @@ export class Board {
       }
     }
     if (grey || bare || cell < READABLE * 2) return base;
-    const texts = Array.from(this.values, (v) => numberText(v, digits));
-    const longest = texts.reduce((most, text) => Math.max(most, text.length), 1);
-    const fitting = Math.min(size, (cell * 1.5) / longest);
+    let texts, fitting = 0;
+    for (let most = digits; most > 1 && fitting < Math.min(size, 10); most--) {
+      const short = (v) => numberText(most < digits ? Number(v.toFixed(most)) : v, most);
+      texts = Array.from(this.values, short);
+      const longest = texts.reduce((long, text) => Math.max(long, text.length), 1);
+      fitting = Math.min(size, (cell * 1.5) / longest);
+    }
     if (fitting < READABLE) return base;
     pen.font = `${fitting}px system-ui, sans-serif`;
     pen.fillStyle = cssColour("ink");

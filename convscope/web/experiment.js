@@ -5,7 +5,7 @@ import { numberOf } from "./editing.js";
 import { INPUTS, kernelNamed, nameOfKernel } from "./presets.js";
 import { Unfit } from "./sliding.js";
 
-const LARGEST = { side: 256, channels: 512, kernel: 15, move: 999, numbers: 65_536 };
+const LIMITS = { side: 256, channels: 512, kernel: 15, move: 999, numbers: 65_536 };
 const NAMED = /^([a-z]+)(?::(\d+(?:x\d+){1,2}))?$/;
 const LINKED = 4096; // numbers of an input that an address holds
 
@@ -156,10 +156,10 @@ export class Experiment {
   }
 
   sizeInput(text) {
-    const found = wholeNumbers(text, 1, LARGEST.side, [2, 3]),
+    const found = wholeNumbers(text, 1, LIMITS.side, [2, 3]),
       shape = found.length === 2 ? [1, ...found] : found;
-    if (shape[0] > LARGEST.channels || shape.reduce((a, b) => a * b) > LARGEST.numbers)
-      throw new Unfit("lab.bad.much", { most: LARGEST.numbers });
+    if (shape[0] > LIMITS.channels || shape.reduce((a, b) => a * b) > LIMITS.numbers)
+      throw new Unfit("lab.bad.much", { most: LIMITS.numbers });
     if (this.name in INPUTS) this.makeInput(this.name, shape);
     else {
       const X = refitted({ data: this.X.data, shape: [1, ...this.X.shape] }, [1, ...shape], false);
@@ -176,7 +176,7 @@ export class Experiment {
   }
 
   sizeKernel(text) {
-    const size = pairOf(wholeNumbers(text, 1, this.pools ? LARGEST.side : LARGEST.kernel, [1, 2]));
+    const size = pairOf(wholeNumbers(text, 1, this.pools ? LIMITS.side : LIMITS.kernel, [1, 2]));
     if (this.pools) this.window = size;
     else {
       this.W = refitted(this.W, [...this.W.shape.slice(0, 2), ...size], true);
@@ -185,7 +185,7 @@ export class Experiment {
   }
 
   countKernels(text) {
-    const [M] = wholeNumbers(text, 1, LARGEST.channels, [1]),
+    const [M] = wholeNumbers(text, 1, LIMITS.channels, [1]),
       had = this.W.shape[0];
     if (M % this.group) throw new Unfit("lab.bad.groups", { groups: this.groups, count: M });
     this.W = refitted(this.W, [M, ...this.W.shape.slice(1)], true);
@@ -194,7 +194,7 @@ export class Experiment {
   }
 
   countGroups(text) {
-    const [groups] = wholeNumbers(text, 1, LARGEST.channels, [1]),
+    const [groups] = wholeNumbers(text, 1, LIMITS.channels, [1]),
       [C] = this.X.shape;
     if (C % groups) throw new Unfit("lab.bad.groups", { groups, count: C });
     const M = this.W.shape[0];
@@ -214,7 +214,7 @@ export class Experiment {
     const word = text.trim().toLowerCase().replace("_", "-");
     const same = { same: "upper", "same-upper": "upper", "same-lower": "lower" }[word] ?? "";
     const named = (same && this.kind !== "transposed") || word === "valid";
-    const found = named ? [0] : wholeNumbers(text, 0, LARGEST.move, [1, 2, 4]);
+    const found = named ? [0] : wholeNumbers(text, 0, LIMITS.move, [1, 2, 4]);
     const pads = found.length === 4 ? found : [...pairOf(found), ...pairOf(found)];
     Object.assign(this.moving, { same, pads });
   }
@@ -224,7 +224,7 @@ export class Experiment {
   }
 
   set stride(text) {
-    this.moving.strides = pairOf(wholeNumbers(text, 1, LARGEST.move, [1, 2]));
+    this.moving.strides = pairOf(wholeNumbers(text, 1, LIMITS.move, [1, 2]));
   }
 
   get dilation() {
@@ -232,7 +232,7 @@ export class Experiment {
   }
 
   set dilation(text) {
-    this.moving.dilations = pairOf(wholeNumbers(text, 1, LARGEST.move, [1, 2]));
+    this.moving.dilations = pairOf(wholeNumbers(text, 1, LIMITS.move, [1, 2]));
   }
 
   /** Rows of kernel c of output channel m. */
@@ -259,7 +259,7 @@ export class Experiment {
       words = { do: this.kind };
     const named = this.name in INPUTS;
     if (named) words.x = `${this.name}:${X.shape.join("x")}`;
-    else if (X.data.length <= LINKED) words.x = textOf(X);
+    else if (!this.name && X.data.length <= LINKED) words.x = textOf(X);
     if (this.picture) words.grey = 1;
     if (this.pools) {
       words.w = window.join("x");
@@ -299,7 +299,7 @@ export class Experiment {
     });
     given("grey", () => (made.picture = true));
     given("g", (text) => {
-      made.groups = wholeNumbers(text, 1, LARGEST.channels, [1])[0];
+      made.groups = wholeNumbers(text, 1, LIMITS.channels, [1])[0];
       made.W = refitted(made.W, [made.groups, ...made.W.shape.slice(1)], true);
       made.fit();
     });
@@ -319,7 +319,7 @@ export class Experiment {
     if (made.B.some(Number.isNaN)) throw new Unfit("lab.bad.numbers");
     made.B = Array.from({ length: made.W.shape[0] }, (_, m) => made.B[m % made.B.length]);
     given("learnt", (text) => (made.learnt = text.split(".").map(Number)));
-    given("w", (text) => (made.window = pairOf(wholeNumbers(text, 1, LARGEST.numbers, [1, 2]))));
+    given("w", (text) => (made.window = pairOf(wholeNumbers(text, 1, LIMITS.numbers, [1, 2]))));
     made.ceil = words.ceil !== undefined;
     made.withPads = words.count !== undefined;
     given("p", (text) => (made.padding = text));

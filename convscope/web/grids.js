@@ -6,7 +6,8 @@ import { EditedBoard } from "./editing.js";
 import { built } from "./fields.js";
 import { Unfit } from "./sliding.js";
 
-const CELL = [3, 2.2]; // rem of a cell, at most: of one channel, of several
+const CELL = 3; // rem of a cell, at most
+const SEVERAL = 15; // rem of a board of one channel among several, at most
 const SIGN = 2.2; // rem of a sign before a board
 
 /** Put a block of numbers into a plane of [h,w] that begins at `from`, as far as it fits. */
@@ -48,24 +49,24 @@ export class Grids {
     this.first = first;
     if (this.key !== key) this.build(channels);
     this.key = key;
-    const cell = CELL[Number(channels > 1)];
     const [C, H, W] = e.X.shape, area = H * W, white = whiteOf(e.X.data);
     const sliding = found && e.kind !== "transposed", around = sliding ? aroundOf(found.axes) : [0, 0, 0, 0];
+    const wide = W + around[1] + around[3], cell = channels > 1 ? Math.min(CELL, SEVERAL / wide) : CELL;
     const zero = sliding && (!e.pools || (e.kind === "average" && e.withPads));
     this.inputs.forEach((board, n) => {
       const c = from + first + n;
       board.pads = around;
       board.style = { grey: e.picture, white, pad: zero ? "0" : "", digits: 4 };
       board.show(e.X.data.subarray(c * area, (c + 1) * area), H, W);
-      captioned(board, C === 1 ? say("lab.input") : say("lab.input_channel", { n: c + 1, of: C }), W + around[1] + around[3], cell);
+      captioned(board, C === 1 ? say("lab.input") : say("lab.input_channel", { n: c + 1, of: C }), wide, cell);
     });
-    const [h, w] = e.kernel, wide = W + around[1] + around[3] + (e.pools ? 0 : w);
-    this.whole.firstChild.style.flexBasis = `${wide * cell + (e.pools ? 0 : SIGN + 1)}rem`;
+    const [h, w] = e.kernel, kernelCell = channels > 1 ? Math.min(CELL, (0.7 * SEVERAL) / w) : CELL;
+    this.whole.firstChild.style.flexBasis = `${wide * cell + (e.pools ? 0 : w * kernelCell + SIGN + 1)}rem`;
     this.kernels.forEach((board, n) => {
       const at = (e.at[0] * depth + first + n) * h * w;
       board.style = { digits: 3 };
       board.show(e.W.data.subarray(at, at + h * w), h, w);
-      captioned(board, depth === 1 ? say("lab.kernel") : say("lab.kernel_channel", { n: from + first + n + 1 }), w, cell);
+      captioned(board, depth === 1 ? say("lab.kernel") : say("lab.kernel_channel", { n: from + first + n + 1 }), w, kernelCell);
       this.tellCell(board);
     });
     const { output } = this;
@@ -74,7 +75,7 @@ export class Grids {
     const [M, rows, columns] = found.Y.shape, plane = rows * columns;
     output.style = { grey: e.picture, white, digits: 4 };
     output.show(found.Y.data.subarray(e.at[0] * plane, (e.at[0] + 1) * plane), rows, columns);
-    captioned(output, M === 1 ? say("lab.output") : say("lab.output_channel", { n: e.at[0] + 1, of: M }), columns, cell, ` · ${rows} × ${columns}`);
+    captioned(output, M === 1 ? say("lab.output") : say("lab.output_channel", { n: e.at[0] + 1, of: M }), columns, CELL, ` · ${rows} × ${columns}`);
   }
 
   build(channels) {
@@ -148,7 +149,7 @@ export class Grids {
       const own = terms.filter((term) => term.c === this.first + n || e.pools);
       board.boxes = dense ? [[top, left, vertical.span, across.span, "red", 0.08]]
         : own.map((term) => [term.y, term.x + ahead * across.stride, 1, 1, "red", 0.08]);
-      board.notes = ahead || e.pools ? [] : own.map((term) => [term.y, term.x, `×${numberText(term.weight, 3)}`]);
+      board.notes = ahead || e.pools ? [] : own.map((term) => [term.y, term.x, `×${numberText(term.weight, 2)}`]);
       const winner = best === null ? null : own.find((term) => term.value === best);
       if (winner) board.boxes.push([winner.y, winner.x, 1, 1, "blue", 0.15]);
       board.draw();

@@ -243,7 +243,7 @@ export class Learning extends Lesson {
         this.changed();
       },
       refuse: (text) => this.refuse(new Unfit("lab.bad.number", { text })),
-      label: (i, j) => say("lab.cell", { board: say("lab.image"), i, j }),
+      label: (i, j) => say("lab.cell", { board: say("lab.input"), i, j }),
       brush: () => 1,
     });
     this.slider = built("input", { type: "range", min: 0, label: "lab.learning.step", oninput: () => {

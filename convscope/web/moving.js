@@ -170,7 +170,7 @@ export class Moving {
       Object.assign(e, { kind: "conv", groups: 1, learnt: [layer, unit], B: [B ? B.data[unit] : 0] });
       if (this.answer && arrived) {
         const [, , H, width] = arrived.shape, data = arrived.data.slice(first * H * width, (first + depth) * H * width);
-        e.giveInput({ data: Float64Array.from(data), shape: [depth, H, width] }, "", false);
+        e.giveInput({ data: Float64Array.from(data), shape: [depth, H, width] }, "layer", false);
       } else if (e.X.shape[0] !== depth) e.sizeInput([depth, ...e.X.shape.slice(1)].join("x"));
       e.W = { data: Float64Array.from(W.data.slice(unit * own, (unit + 1) * own)), shape: [1, depth, h, w] };
       e.moves.conv = { pads: moves.pads ?? [0, 0, 0, 0], same: "", strides: moves.strides ?? [1, 1],

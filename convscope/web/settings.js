@@ -24,7 +24,10 @@ export const learntLayers = () =>
 
 function inputChoices(moving) {
   const names = Object.keys(INPUTS).map((name) => [name, `lab.input.${name}`]);
-  return [["", [["", "lab.own"], ...names, ...(moving.answer ? [["try", "lab.input.try"]] : [])]]];
+  const { name } = moving.experiment;
+  if (moving.answer) names.push(["try", "lab.input.try"]);
+  if (name === "layer") names.push([name, "lab.input.layer"]);
+  return [["", [["", "lab.own"], ...names]]];
 }
 
 function kernelChoices() {
@@ -38,7 +41,7 @@ function kernelChoices() {
 /** The controls of a Moving: `parts` for the page, `show()` what they say now. */
 export function settingsOf(moving) {
   const now = () => moving.experiment, refuse = (why) => moving.refuse(why);
-  const field = (key, read, write, { step = null, size = 5 } = {}) =>
+  const field = (key, read, write, { step = null, size = 4 } = {}) =>
     typedField(key, { read, write, refuse, size, step: step && ((by) => write(step(read(), by))) });
   const of = (key, name, least) =>
     field(key, () => now()[name], (text) => moving.edit((e) => (e[name] = text)), { step: steppedBy(least) });
@@ -82,7 +85,7 @@ export function settingsOf(moving) {
   function show() {
     const e = now(), { pools } = e;
     for (const one of Object.values(fields)) one.show();
-    input.show(e.name in INPUTS || e.name === "try" ? e.name : "");
+    input.show(e.name);
     kernel.show(pools ? "" : e.learnt ? `learnt.${e.learnt[0]}` : e.kernelName);
     pool.show(e.kind);
     [ceil.box.checked, counted.box.checked] = [e.ceil, e.withPads];
