@@ -78,9 +78,8 @@ def page_of(file: str | Path | OnnxFile, answers: Answers = "page") -> str:
     body += f"<script>\n{shown}</script>\n"
     allowed = ["worker-src blob:", *["connect-src 'self'"] * (answers == "server")]
     title = f"{name} on {data} · convscope"
-    return webpage.whole(
-        title, webpage.theme() + _web("page.css") + _web("lab.css"), body, scripts=True, allowed=allowed
-    )
+    style = webpage.theme() + _web("page.css") + _web("lab.css")
+    return webpage.whole(title, style, body, scripts=True, allowed=allowed)
 
 
 def figures(said: Mapping[str, Any], graph: Graph | None) -> dict[str, Any]:

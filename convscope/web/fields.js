@@ -21,7 +21,7 @@ export function built(tag, attributes = {}, ...children) {
  * arrow keys do. Gives the `whole` to be put on the page, and `show()`.
  */
 export function typedField(key, { read, write, refuse, step = null, size = 4 }) {
-  const field = built("input", { type: "text", size, autocomplete: "off", spellcheck: "false" });
+  const field = built("input", { type: "text", size, autocomplete: "off", spellcheck: "false", label: key });
   const attempt = (change) => {
     let why = null;
     try {
@@ -57,7 +57,8 @@ export function typedField(key, { read, write, refuse, step = null, size = 4 }) 
     "label",
     { class: "field" },
     built("span", { say: key }),
-    built("span", { class: "steps" }, step && button(-1), field, step && button(1)),
+    // first the field: it is what the label is of
+    built("span", { class: "steps" }, field, ...(step ? [button(-1), button(1)] : [])),
   );
   const show = () => {
     if (document.activeElement !== field) field.value = read();

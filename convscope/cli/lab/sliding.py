@@ -39,8 +39,8 @@ def conv(
         str,
         typer.Option(
             metavar="HxW|NAME|ROWS",
-            help="sobel-x, sobel-y, laplace, sharpen, box, gauss, emboss, identity; or a size that "
-            'counts up from 0, or numbers, "1,-1".',
+            help="sobel-x, sobel-y, prewitt-x, prewitt-y, laplace, box, gauss, average, identity, "
+            'sharpen, emboss, pixel; or a size that counts up from 0, or numbers, "1,-1".',
         ),
     ] = "3x3",
     padding: Padding = "0",

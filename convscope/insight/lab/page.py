@@ -1,15 +1,16 @@
-"""The experiments of the lab as pages: one file each, in which the experiment can be edited, and that
-asks the network for nothing. What is asked for is what a page opens with."""
+"""The experiments of the lab as pages: one file each, in which the experiment can be edited, and
+that asks the network for nothing. What is asked for is what a page opens with."""
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from convscope import __version__, webpage
+from convscope import webpage
 from convscope.errors import BadArgument
 from convscope.insight.lab.counting import OneByOne
 from convscope.insight.lab.sliding import Sliding
@@ -23,8 +24,8 @@ LANGUAGES = ("en", "zh")
 
 
 def moves(found: Sliding) -> str:
-    """A kernel or pool that is moved over the input, both edited by hand. Raises BadArgument for what
-    is too large for a page."""
+    """A kernel or pool that is moved over the input, both edited by hand. Raises BadArgument for
+    what is too large for a page."""
     _small(found.X.size, "has {0:,} numbers, and a page holds {1:,}", MOST)
     _small(found.Y.size, "has {0:,} numbers in its output, and a page holds {1:,}", MOST)
     products = found.places * found.products
@@ -93,7 +94,8 @@ def _page(opens: dict[str, Any]) -> str:
         words = json.loads(webpage.part("convscope", f"web/words.{one}.json"))
         kept = ("lab.", "language", "choose", "failed.image", "footer")
         told[one] = {key: text for key, text in words.items() if key.startswith(kept)}
-    about = {"words": told, "lab": opens, "version": __version__}
+    version = importlib.import_module("convscope").__version__
+    about = {"words": told, "lab": opens, "version": version}
     values = json.dumps(about, allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
     style = "".join(webpage.part("convscope", f"web/{name}.css") for name in ("page", "lab"))
     return webpage.whole(
