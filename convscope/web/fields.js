@@ -17,7 +17,7 @@ export function built(tag, attributes = {}, ...children) {
 
 /**
  * A field for a text: `read()` gives what it shows, `write(text)` takes what was typed, or throws
- * Unfit, which `refuse` is given, and null once it fits; `step(by)` is what its buttons and the
+ * Unfit, which `refuse` is given; `step(by)` is what its buttons and the
  * arrow keys do. Gives the `whole` to be put on the page, and `show()`.
  */
 export function typedField(key, { read, write, refuse, step = null, size = 4 }) {
@@ -31,8 +31,8 @@ export function typedField(key, { read, write, refuse, step = null, size = 4 }) 
       why = error;
     }
     field.setAttribute("aria-invalid", String(why !== null));
-    refuse(why);
-    if (!why) field.value = read();
+    if (why) refuse(why);
+    else field.value = read();
   };
   const button = (by) =>
     built(

@@ -24,6 +24,7 @@ class Lesson {
     const write = (text) => {
       this[name] = check(text);
       this.compute();
+      this.refuse(null);
       this.changed();
     };
     const field = typedField(key, {

@@ -254,10 +254,10 @@ export class Moving {
     }
     const [rows, columns] = this.extent, places = rows * columns, pace = clamped(40_000 / places, 34, 420);
     const [, i, j] = this.experiment.at, from = i * columns + j === places - 1 ? 0 : i * columns + j;
-    const began = performance.now() - from * pace;
-    let at = -1;
+    let at = from - 1, began = performance.now() - from * pace;
     const frame = (now) => {
-      const t = Math.max(0, now - began) / pace, n = Math.floor(t);
+      began = Math.max(began, now - (at + 2) * pace + 1); // a late frame leaves no place out
+      const t = Math.max(from, (now - began) / pace), n = Math.floor(t);
       if (n >= places || !this.root.offsetParent) {
         this.stop();
         return;

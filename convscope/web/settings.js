@@ -59,7 +59,10 @@ export function settingsOf(moving) {
   const global = built("button", { type: "button", say: "lab.global", onclick: () => moving.makeGlobal() });
   const fields = {
     size: edited("lab.size", (e) => e.X.shape.join("×"), (e, text) => e.sizeInput(text), { size: 9 }),
-    brush: field("lab.brush", () => numberText(moving.brush), (text) => (moving.brush = numberTyped(text))),
+    brush: field("lab.brush", () => numberText(moving.brush), (text) => {
+      moving.brush = numberTyped(text);
+      moving.compute();
+    }),
     unit: field("lab.unit", () => String((now().learnt?.[1] ?? 0) + 1), (text) => {
       const [layer] = now().learnt, units = about.graph.constants[learntLayers()[layer].in[1]].shape[0];
       moving.learn(layer, wholeNumbers(text, 1, units, [1])[0] - 1);
