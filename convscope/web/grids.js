@@ -7,7 +7,7 @@ import { built } from "./fields.js";
 import { Unfit } from "./sliding.js";
 
 const CELL = 3; // rem of a cell, at most
-const SEVERAL = 15; // rem of a board of one channel among several, at most
+const [BOARD, SEVERAL, KERNEL] = [26, 15, 10.5]; // rem of a board, at most; of one of several; of a kernel
 const SIGN = 2.2; // rem of a sign before a board
 
 /** Put a block of numbers into a plane of [h,w] that begins at `from`, as far as it fits. */
@@ -51,7 +51,9 @@ export class Grids {
     this.key = key;
     const [C, H, W] = e.X.shape, area = H * W, white = whiteOf(e.X.data);
     const sliding = found && e.kind !== "transposed", around = sliding ? aroundOf(found.axes) : [0, 0, 0, 0];
-    const wide = W + around[1] + around[3], cell = channels > 1 ? Math.min(CELL, SEVERAL / wide) : CELL;
+    const wide = W + around[1] + around[3], [rows, columns] = this.moving.extent;
+    const outputCell = Math.min(CELL, BOARD / Math.max(columns, wide));
+    const cell = channels > 1 ? Math.min(CELL, SEVERAL / wide) : outputCell;
     const zero = sliding && (!e.pools || (e.kind === "average" && e.withPads));
     this.inputs.forEach((board, n) => {
       const c = from + first + n;
@@ -60,7 +62,7 @@ export class Grids {
       board.show(e.X.data.subarray(c * area, (c + 1) * area), H, W);
       captioned(board, C === 1 ? say("lab.input") : say("lab.input_channel", { n: c + 1, of: C }), wide, cell);
     });
-    const [h, w] = e.kernel, kernelCell = channels > 1 ? Math.min(CELL, (0.7 * SEVERAL) / w) : CELL;
+    const [h, w] = e.kernel, kernelCell = Math.min(CELL, KERNEL / w);
     this.whole.firstChild.style.flexBasis = `${wide * cell + (e.pools ? 0 : w * kernelCell + SIGN + 1)}rem`;
     this.kernels.forEach((board, n) => {
       const at = (e.at[0] * depth + first + n) * h * w;
@@ -72,10 +74,10 @@ export class Grids {
     const { output } = this;
     output.canvas.closest(".term").hidden = !found;
     if (!found) return;
-    const [M, rows, columns] = found.Y.shape, plane = rows * columns;
+    const [M] = found.Y.shape, plane = rows * columns;
     output.style = { grey: e.picture, white, digits: 4 };
     output.show(found.Y.data.subarray(e.at[0] * plane, (e.at[0] + 1) * plane), rows, columns);
-    captioned(output, M === 1 ? say("lab.output") : say("lab.output_channel", { n: e.at[0] + 1, of: M }), columns, CELL, ` · ${rows} × ${columns}`);
+    captioned(output, M === 1 ? say("lab.output") : say("lab.output_channel", { n: e.at[0] + 1, of: M }), columns, outputCell, ` · ${rows} × ${columns}`);
   }
 
   build(channels) {
@@ -102,7 +104,7 @@ export class Grids {
       const input = new EditedBoard(built("canvas"));
       editing(input, "X", () => moving.depth[0] + this.first + n, {
         chosen: (i, j) => moving.goByHand(...moving.held(...place(i, j))),
-        brush: () => moving.brush,
+        brush: () => moving.painted,
       });
       input.steer({ ...steering, place });
       this.inputs.push(input);

@@ -35,7 +35,7 @@ async function greyOf(file) {
 /** The view of experiments in an element; `changed()` is called after every change by hand. */
 export class Moving {
   constructor(root, changed) {
-    Object.assign(this, { root, changed, experiment: new Experiment(), brush: 9 });
+    Object.assign(this, { root, changed, experiment: new Experiment(), brush: null });
     this.first = 0; // of the input channels that are shown
     this.answer = null; // what the network said last, where the page has one
     this.settings = settingsOf(this);
@@ -88,6 +88,11 @@ export class Moving {
   held(i, j) {
     const [rows, columns] = this.extent;
     return [clamped(i, 0, rows - 1), clamped(j, 0, columns - 1)];
+  }
+
+  /** The number that is painted with: what was typed, or the largest of the input. */
+  get painted() {
+    return this.brush ?? (this.experiment.X.data.reduce((a, b) => Math.max(a, b), 0) || 1);
   }
 
   refuse(why) {

@@ -59,8 +59,8 @@ export function settingsOf(moving) {
   const global = built("button", { type: "button", say: "lab.global", onclick: () => moving.makeGlobal() });
   const fields = {
     size: edited("lab.size", (e) => e.X.shape.join("×"), (e, text) => e.sizeInput(text), { size: 9 }),
-    brush: field("lab.brush", () => numberText(moving.brush), (text) => {
-      moving.brush = numberTyped(text);
+    brush: field("lab.brush", () => numberText(moving.painted), (text) => {
+      moving.brush = text.trim() ? numberTyped(text) : null;
       moving.compute();
     }),
     unit: field("lab.unit", () => String((now().learnt?.[1] ?? 0) + 1), (text) => {

@@ -270,6 +270,8 @@ def test_all_of_it_is_edited_in_place(opened: Opened, tmp_path: Path) -> None:
       clipboardData.setData("text/plain", "1\\t2\\n3\\t-4");
       canvas.dispatchEvent(new ClipboardEvent("paste", { clipboardData, cancelable: true })); }""")
     assert tensor(checked(shown)["W"]).tolist() == [[[[1, 2], [3, -4]]]]
+    shown.get_by_label("Paint with").fill("7")
+    shown.get_by_label("Paint with").press("Enter")
     box = image.bounding_box()
     assert box
     cell = box["width"] / 6  # dragged from the second cell of a row to its fourth
@@ -277,7 +279,7 @@ def test_all_of_it_is_edited_in_place(opened: Opened, tmp_path: Path) -> None:
     shown.mouse.down()
     shown.mouse.move(box["x"] + 3.5 * cell, box["y"] + 0.5 * cell, steps=6)
     shown.mouse.up()
-    assert tensor(checked(shown)["X"])[0, 0].tolist() == [1, 9, 9, 9, 1, 1]
+    assert tensor(checked(shown)["X"])[0, 0].tolist() == [1, 7, 7, 7, 1, 1]
     for label, text in (("Padding", "1,2"), ("Stride", "2"), ("Dilation", "2"), ("Bias", "-1.5")):
         field = shown.get_by_label(label, exact=True)
         field.fill(text)
