@@ -8,7 +8,7 @@ import { Unfit, corr, learn } from "./sliding.js";
 import { followed } from "./layers.js";
 import { pairOf, rowsOf, tensorOf, textOf, wholeNumbers } from "./experiment.js";
 
-const LONGEST = 400; // steps of gradient descent
+const MOST_STEPS = 400; // steps of gradient descent
 
 /** A lesson in an element: its fields, what is said, what is wrong. Each has `words()` for an address. */
 class Lesson {
@@ -225,7 +225,7 @@ export class Learning extends Lesson {
     super(root, changed);
     Object.assign(this, { image: tensorOf(Array(6).fill("1,1,0,0,0,0,1,1").join(";")), kernel: tensorOf("1,-1"), steps: [60], rate: null, start: null, step: 0 });
     this.field("lab.learning.kernel", "kernel", (text) => this.fitting(tensorOf(text)), 14);
-    this.field("lab.learning.steps", "steps", bounded(1, LONGEST, [1]), 4);
+    this.field("lab.learning.steps", "steps", bounded(1, MOST_STEPS, [1]), 4);
     this.field("lab.learning.rate", "rate", (text) => {
       const rate = Number(text);
       if (text.trim() && !(rate > 0)) throw new Unfit("lab.bad.number", { text });

@@ -1,6 +1,6 @@
 // Kernels and inputs by name.
 
-const mean = (side) => Array.from({ length: side }, () => Array(side).fill(1 / side ** 2));
+const meanOf = (side) => Array.from({ length: side }, () => Array(side).fill(1 / side ** 2));
 const sixteenths = (rows) => rows.map((row) => row.map((v) => v / 16));
 
 /** Kernels as rows, in groups; those that `convscope lab conv --kernel` knows by the same names. */
@@ -13,9 +13,9 @@ export const KERNELS = {
     laplace: [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
   },
   "lab.blurs": {
-    box: mean(3),
+    box: meanOf(3),
     gauss: sixteenths([[1, 2, 1], [2, 4, 2], [1, 2, 1]]),
-    average: mean(5),
+    average: meanOf(5),
   },
   "lab.other": {
     identity: [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
