@@ -36,8 +36,15 @@ export function lab(root) {
     return views[place];
   }
 
-  /** The address is of what is shown now. */
+  let later = null;
+
+  /** The address is of what is shown, once the hand is still: browsers bear few changes a second. */
   function keep() {
+    clearTimeout(later);
+    later = setTimeout(written, 300);
+  }
+
+  function written() {
     if (root.hidden) return;
     const found = view(shown), words = shown in LESSONS ? { do: shown, ...found.words() } : found.experiment.words();
     const text = Object.entries(words).map(([key, value]) => `${key}=${encodeURI(value).replaceAll("&", "%26").replaceAll("+", "%2B")}`);
@@ -94,7 +101,8 @@ export function lab(root) {
     const file = [...(files ?? [])].find((one) => one.type.startsWith("image/"));
     if (!here() || !file) return;
     event.preventDefault();
-    event.stopPropagation();
+    event.stopPropagation(); // it is not for Try, which had marked itself
+    document.body.classList.remove("dropping");
     if (placeOf(shown) !== "moving") choose("conv");
     view(shown).readImage(file);
   };

@@ -8,7 +8,8 @@ import { Unfit, corr, learn } from "./sliding.js";
 import { followed } from "./layers.js";
 import { pairOf, rowsOf, tensorOf, textOf, wholeNumbers } from "./experiment.js";
 
-const MOST_STEPS = 400; // steps of gradient descent
+const MOST_STEPS = 400; // of gradient descent
+const MOST_PIXELS = 4_000_000; // of an image whose receptive fields are shown
 
 /** A lesson in an element: its fields, what is said, what is wrong. Each has `words()` for an address. */
 class Lesson {
@@ -157,7 +158,8 @@ export class Fields extends Lesson {
   }
 
   take({ layers, size, rows }) {
-    if (size) this.size = wholeNumbers(size, 1, 9999, [2]);
+    if (size) this.size = wholeNumbers(size, 1, 99_999, [2]);
+    if (this.size[0] * this.size[1] > MOST_PIXELS) throw new Unfit("lab.bad.much", { most: MOST_PIXELS });
     if (rows) Object.assign(this, { rows, layers: "" });
     else if (layers) this.layers = layers;
     this.n = null;
@@ -195,8 +197,8 @@ export class Fields extends Lesson {
     const before = Math.max(0, ...this.found.flatMap(({ axes }) => axes.map((axis) => -axis.low)));
     const after = Math.max(0, ...this.found.flatMap(({ axes }) => axes.map(({ high, size, stride }, a) => high + (size - 1) * stride + 1 - [H, W][a])));
     this.image.pads = [before, before, after, after];
-    this.image.show(new Float64Array(H * W), H, W);
-    this.map.show(new Float64Array(h * w), h, w);
+    this.image.show(new Uint8Array(H * W), H, W);
+    this.map.show(new Uint8Array(h * w), h, w);
     this.mapFigure.firstChild.textContent = say("lab.fields.of", { layer: this.layer.layer });
     this.point();
   }

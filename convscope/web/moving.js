@@ -170,7 +170,9 @@ export class Moving {
   async learn(layer, unit, at = null) {
     const node = learntLayers()[layer], { group: groups = 1, ...moves } = node.attributes ?? {};
     const [arrived, W, B] = await Promise.all(node.in.map((name) => globalThis.convscope.value(name)));
-    const [M, depth, h, w] = W.shape, own = depth * h * w, first = Math.floor(unit / (M / groups)) * depth;
+    const [M, depth, h, w] = W.shape, own = depth * h * w;
+    unit = clamped(unit, 0, M - 1);
+    const first = Math.floor(unit / (M / groups)) * depth;
     this.edit((e) => {
       Object.assign(e, { kind: "conv", groups: 1, learnt: [layer, unit], B: [B ? B.data[unit] : 0] });
       if (this.answer && arrived) {
@@ -234,8 +236,7 @@ export class Moving {
     if (!this.found) return;
     this.stop();
     this.go(i, j);
-    clearTimeout(this.later); // the address is told of a place once it is stayed at
-    this.later = setTimeout(() => this.changed(), 300);
+    this.changed();
   }
 
   /** Show the place (i, j) of the output: the windows over the input, and its sum. */

@@ -303,6 +303,7 @@ def test_all_of_it_is_edited_in_place(opened: Opened, tmp_path: Path) -> None:
     shown.get_by_label("Dilation").press("ArrowDown")
     shown.get_by_label("Dilation").press("ArrowDown")
     assert shown.get_by_role("alert").count() == 0
+    shown.wait_for_function("() => location.hash.includes('d=4')")  # once the hand is still
     now = checked(shown)
     before = f"history.replaceState(null, '', {json.dumps(now['url'])})"
     again = opened(tmp_path / "lab.html", before)  # the address holds the experiment

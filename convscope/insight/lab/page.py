@@ -20,6 +20,7 @@ from convscope.insight.reference.windows import Array
 
 MOST = 300_000  # numbers of an input that a page holds
 MOST_PRODUCTS = 100_000_000  # multiplications that it computes (MOST_PRODUCTS of web/sliding.js)
+MOST_PIXELS = 4_000_000  # of an image whose receptive fields it shows (that of web/lessons.js)
 LANGUAGES = ("en", "zh")
 
 
@@ -53,7 +54,9 @@ def moves(found: Sliding) -> str:
 def fields(rows: Sequence[ReceptiveField], layers: str = "") -> str:
     """What the units of each layer see: a layer is chosen, a unit pointed at; ``layers`` are their
     words, where they have some, which can be edited."""
-    size = f"{rows[0].height.size}x{rows[0].width.size}"
+    h, w = rows[0].height.size, rows[0].width.size
+    _small(h * w, "has {0:,} pixels, and a page shows {1:,}", MOST_PIXELS)
+    size = f"{h}x{w}"
     if layers:
         return _page({"do": "fields", "size": size, "layers": layers})
     seen = [
