@@ -110,7 +110,12 @@ export class Board {
       const [i, j] = [Math.floor(this.until / this.columns), this.until % this.columns];
       pen.fillStyle = cssColour("raised");
       pen.fillRect((left + j) * cell, (top + i) * cell, (this.columns - j) * cell, cell);
-      pen.fillRect(left * cell, (top + i + 1) * cell, this.columns * cell, (this.rows - i - 1) * cell);
+      pen.fillRect(
+        left * cell,
+        (top + i + 1) * cell,
+        this.columns * cell,
+        (this.rows - i - 1) * cell,
+      );
     }
     pen.textAlign = "right";
     pen.textBaseline = "bottom";
@@ -174,7 +179,8 @@ export class Board {
       }
     }
     if (grey || bare || cell < READABLE * 2) return base;
-    let texts, fitting = 0;
+    let texts,
+      fitting = 0;
     for (let most = digits; most > 1 && fitting < Math.min(size, 10); most--) {
       const short = (v) => numberText(most < digits ? Number(v.toFixed(most)) : v, most);
       texts = Array.from(this.values, short);
@@ -232,8 +238,8 @@ export class Board {
   }
 
   /**
-   * Pointer, finger and arrow keys move a place: `now()` is it, `go(i, j)` takes it elsewhere within
-   * `extent()` [rows, columns], `place(i, j)` makes a place of a cell of this board.
+   * Pointer, finger and arrow keys move a place: `now()` is it, `go(i, j)` takes it elsewhere
+   * within `extent()` [rows, columns], `place(i, j)` makes a place of a cell of this board.
    */
   steer({ now, go, extent, place = (i, j) => [i, j] }) {
     this.reachable();

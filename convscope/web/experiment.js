@@ -1,5 +1,5 @@
-// What is moved over what, as it is edited, and as text: the same words that `convscope lab` is typed
-// with, so that the address of a page holds its experiment.
+// What is moved over what, as it is edited, and as text: the same words that `convscope lab` is
+// typed with, so that the address of a page holds its experiment.
 
 import { numberOf } from "./editing.js";
 import { INPUTS, kernelNamed, nameOfKernel } from "./presets.js";
@@ -334,7 +334,10 @@ export class Experiment {
 }
 
 const nested = (data, width) =>
-  Array.from({ length: data.length / width }, (_, u) => [...data.subarray(u * width, (u + 1) * width)]);
+  Array.from({ length: data.length / width }, (_, u) => [
+    ...data.subarray(u * width, (u + 1) * width),
+  ]);
 
 /** The rows of the first map of a tensor. */
-export const rowsOf = ({ data, shape }) => nested(data.subarray(0, shape.at(-2) * shape.at(-1)), shape.at(-1));
+export const rowsOf = ({ data, shape }) =>
+  nested(data.subarray(0, shape.at(-2) * shape.at(-1)), shape.at(-1));

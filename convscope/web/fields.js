@@ -2,7 +2,7 @@
 
 import { say } from "./words.js";
 
-/** An element with attributes (`on…` are listeners, `say` and `label` keys of words) and children. */
+/** An element with attributes (`on…` listeners, `say` and `label` keys of words) and children. */
 export function built(tag, attributes = {}, ...children) {
   const one = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -21,7 +21,13 @@ export function built(tag, attributes = {}, ...children) {
  * arrow keys do. Gives the `whole` to be put on the page, and `show()`.
  */
 export function typedField(key, { read, write, refuse, step = null, size = 4 }) {
-  const field = built("input", { type: "text", size, autocomplete: "off", spellcheck: "false", label: key });
+  const field = built("input", {
+    type: "text",
+    size,
+    autocomplete: "off",
+    spellcheck: "false",
+    label: key,
+  });
   const attempt = (change) => {
     let why = null;
     try {
@@ -66,7 +72,7 @@ export function typedField(key, { read, write, refuse, step = null, size = 4 }) 
   return { whole, field, show };
 }
 
-/** A choice among `groups` [key or text of a group or "", [[value, key or text]]]; `take(value)`. */
+/** A choice among `groups` [key or text of one or "", [[value, key or text]]]; `take(value)`. */
 export function choiceField(key, groups, take) {
   const select = built("select", { onchange: () => take(select.value) });
   const whole = built("label", { class: "field" }, built("span", { say: key }), select);

@@ -1,10 +1,12 @@
-// The lab: one layer at a time, with its numbers. Each of its experiments is in the address of the page.
+// The lab: one layer at a time, with its numbers. Each of its experiments is in the page's address.
 
 import { about, say, speakIn } from "./words.js";
 import { built } from "./fields.js";
 import { Experiment } from "./experiment.js";
 import { Moving } from "./moving.js";
-import { Costs, Fields, Learning } from "./lessons.js";
+import { Costs } from "./costs.js";
+import { Fields } from "./seeing.js";
+import { Learning } from "./learning.js";
 import { Unfit, slide } from "./sliding.js";
 
 const LESSONS = { counts: Costs, fields: Fields, learning: Learning };
@@ -18,9 +20,12 @@ const viewOf = (kind) => (kind === "max" || kind === "average" ? "pool" : kind);
 export function lab(root) {
   const views = {}; // moving: of all that a window moves in; each lesson by its name
   let shown = "";
-  const places = Object.fromEntries(["moving", ...Object.keys(LESSONS)].map((name) => [name, built("div", { hidden: true })]));
+  const places = Object.fromEntries(
+    ["moving", ...Object.keys(LESSONS)].map((name) => [name, built("div", { hidden: true })]),
+  );
   const buttons = EXPERIMENTS.map((name) =>
-    built("button", { type: "button", say: `lab.do.${name}`, onclick: () => choose(name) }));
+    built("button", { type: "button", say: `lab.do.${name}`, onclick: () => choose(name) }),
+  );
   root.replaceChildren(
     built("h2", { class: "hidden", say: "lab.title" }),
     built("div", { class: "experiments", role: "group", label: "lab.experiments" }, ...buttons),
@@ -32,13 +37,14 @@ export function lab(root) {
   const placeOf = (name) => (name in LESSONS ? name : "moving");
   function view(name) {
     const place = placeOf(name);
-    views[place] ??= place === "moving" ? new Moving(places.moving, keep) : new LESSONS[name](places[name], keep);
+    views[place] ??=
+      place === "moving" ? new Moving(places.moving, keep) : new LESSONS[name](places[name], keep);
     return views[place];
   }
 
   let later = null;
 
-  /** The address is of what is shown, once the hand is still: browsers bear few changes a second. */
+  /** The address is of what is shown, once the hand is still: a browser bears few a second. */
   function keep() {
     clearTimeout(later);
     later = setTimeout(written, 300);
@@ -46,8 +52,11 @@ export function lab(root) {
 
   function written() {
     if (root.hidden) return;
-    const found = view(shown), words = shown in LESSONS ? { do: shown, ...found.words() } : found.experiment.words();
-    const text = Object.entries(words).map(([key, value]) => `${key}=${encodeURI(value).replaceAll("&", "%26").replaceAll("+", "%2B")}`);
+    const found = view(shown),
+      words = shown in LESSONS ? { do: shown, ...found.words() } : found.experiment.words();
+    const text = Object.entries(words).map(
+      ([key, value]) => `${key}=${encodeURI(value).replaceAll("&", "%26").replaceAll("+", "%2B")}`,
+    );
     try {
       history.replaceState(null, "", `#lab?${text.join("&")}`);
     } catch {
@@ -79,11 +88,15 @@ export function lab(root) {
     speakIn(root);
   }
 
-  /** What the address says, or the page; what cannot be read is said, and what a page opens with shown. */
+  /** What the address says, or the page; what cannot be read is said. */
   function open() {
     const [tab, query] = location.hash.split("?");
-    const words = query !== undefined && tab === "#lab" ? Object.fromEntries(new URLSearchParams(query.replaceAll("+", "%2B"))) : about.lab;
-    let name = viewOf(words?.do ?? "conv"), why = null;
+    const words =
+      query !== undefined && tab === "#lab"
+        ? Object.fromEntries(new URLSearchParams(query.replaceAll("+", "%2B")))
+        : about.lab;
+    let name = viewOf(words?.do ?? "conv"),
+      why = null;
     if (!EXPERIMENTS.includes(name)) name = "conv";
     try {
       if (words && name in LESSONS) view(name).take(words);
@@ -116,7 +129,8 @@ export function lab(root) {
     else choose(shown);
   });
   open();
-  return { // for scripts: what is shown, and its numbers
+  return {
+    // for scripts: what is shown, and its numbers
     get experiment() {
       return view("conv").experiment;
     },

@@ -12,5 +12,7 @@ function speakPage() {
 element("language").addEventListener("click", turnLanguage);
 document.addEventListener("convscope:language", speakPage);
 globalThis.convscope = { lab: lab(element("tab-lab")) };
-addEventListener("hashchange", () => document.dispatchEvent(new CustomEvent("convscope:tab", { detail: "lab" })));
+addEventListener("hashchange", () =>
+  document.dispatchEvent(new CustomEvent("convscope:tab", { detail: "lab" })),
+);
 speakPage();

@@ -12,7 +12,11 @@ const pairIn = (text) => [Number(text.split("x")[0]), Number(text.split("x").at(
 function windowed(word) {
   const [, letter, size, channels, more] = word.match(SLID) ?? [];
   if (!letter || (letter !== "c" && channels)) return null;
-  const found = { kernel: pairIn(size), stride: letter === "c" ? [1, 1] : pairIn(size), dilation: [1, 1] };
+  const found = {
+    kernel: pairIn(size),
+    stride: letter === "c" ? [1, 1] : pairIn(size),
+    dilation: [1, 1],
+  };
   found.pads = letter === "c" ? null : [0, 0]; // null: the size is kept
   for (const [, option, numbers] of more.matchAll(/([psgd])(\d+(?:x\d+)?)/g)) {
     const name = { p: "pads", s: "stride", d: "dilation" }[option];
@@ -25,7 +29,9 @@ function windowed(word) {
 
 function through(before, a, { kernel, stride, dilation, pads }) {
   const span = dilation[a] * (kernel[a] - 1) + 1;
-  const [begin, end] = pads ? [pads[a], pads[a]] : [Math.floor((span - 1) / 2), Math.floor(span / 2)];
+  const [begin, end] = pads
+    ? [pads[a], pads[a]]
+    : [Math.floor((span - 1) / 2), Math.floor(span / 2)];
   const moves = { begin, end, stride: stride[a], dilation: dilation[a] };
   return {
     size: axisOf(before.size, kernel[a], moves).out,
@@ -36,14 +42,19 @@ function through(before, a, { kernel, stride, dilation, pads }) {
 }
 
 /**
- * What the units of every layer see of an image of [h, w]: { layer, kind, axes, whole }, an axis being
- * { size, low, high, stride }: the i-th unit sees pixels low + i * stride to high + i * stride. Throws
- * Unfit, with the word, for one that is no layer or does not fit.
+ * What the units of every layer see of an image of [h, w]: { layer, kind, axes, whole }, an axis
+ * being { size, low, high, stride }: unit i sees pixels low + i * stride to high + i * stride.
+ * Throws Unfit, with the word, for one that is no layer or does not fit.
  */
 export function followed(text, sizes) {
-  const image = { layer: "input", kind: "image", whole: false,
-    axes: sizes.map((size) => ({ size, low: 0, high: 0, stride: 1 })) };
-  const seen = [image], opened = [];
+  const image = {
+    layer: "input",
+    kind: "image",
+    whole: false,
+    axes: sizes.map((size) => ({ size, low: 0, high: 0, stride: 1 })),
+  };
+  const seen = [image],
+    opened = [];
   for (const word of text.match(/\[|\]\+?|[^\s[\]]+/g) ?? []) {
     const before = seen.at(-1);
     const refuse = () => new Unfit("lab.bad.layer", { word });
@@ -51,20 +62,27 @@ export function followed(text, sizes) {
     if (word === "[") opened.push(before);
     else if (word === "]+") {
       const entered = opened.pop();
-      if (!entered || entered.axes.some((axis, a) => axis.size !== before.axes[a].size)) throw refuse();
-      const axes = before.axes.map((axis, a) => ({ ...axis,
-        low: Math.min(axis.low, entered.axes[a].low), high: Math.max(axis.high, entered.axes[a].high) }));
+      if (!entered || entered.axes.some((axis, a) => axis.size !== before.axes[a].size))
+        throw refuse();
+      const axes = before.axes.map((axis, a) => ({
+        ...axis,
+        low: Math.min(axis.low, entered.axes[a].low),
+        high: Math.max(axis.high, entered.axes[a].high),
+      }));
       seen.push({ ...before, axes, layer: word, kind: "added" });
     } else if (WHOLE.test(word)) {
       const axes = sizes.map((size) => ({ size: 1, low: 0, high: size - 1, stride: size }));
       seen.push({ layer: word, kind: "whole", whole: true, axes });
-    } else if (EACH.test(word) || (layer && before.whole)) seen.push({ ...before, layer: word, kind: "each" });
+    } else if (EACH.test(word) || (layer && before.whole))
+      seen.push({ ...before, layer: word, kind: "each" });
     else if (layer) {
       try {
         const axes = before.axes.map((axis, a) => through(axis, a, layer));
         seen.push({ layer: word, kind: layer.kind, whole: false, axes });
       } catch (why) {
-        throw why instanceof Unfit ? new Unfit("lab.bad.layer_large", { word, ...why.values }) : why;
+        throw why instanceof Unfit
+          ? new Unfit("lab.bad.layer_large", { word, ...why.values })
+          : why;
       }
     } else throw refuse();
   }

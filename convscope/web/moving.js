@@ -1,5 +1,5 @@
-// A window that moves over a grid, by hand or by itself: convolution, its transpose, pools. Input, kernel
-// and how it moves are edited where they are shown; what comes out, and every sum, follows at once.
+// A window that moves over a grid, by hand or by itself: convolution, its transpose, pools. Input,
+// kernel and how it moves are edited where they are shown; what comes out, and every sum, follows.
 
 import { about, count, say, speakIn } from "./words.js";
 import { clamped } from "./board.js";
@@ -17,7 +17,8 @@ const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** An image file as grey numbers, shrunk so that each can be seen to: { data, shape [1,h,w] }. */
 async function greyOf(file) {
-  const bitmap = await createImageBitmap(file), canvas = document.createElement("canvas");
+  const bitmap = await createImageBitmap(file),
+    canvas = document.createElement("canvas");
   const scale = Math.min(1, SHRUNK / Math.max(bitmap.width, bitmap.height));
   const [w, h] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
   [canvas.width, canvas.height] = [w, h];
@@ -27,8 +28,10 @@ async function greyOf(file) {
   pen.imageSmoothingQuality = "high";
   pen.drawImage(bitmap, 0, 0, w, h);
   const rgba = pen.getImageData(0, 0, w, h).data;
-  const data = Float64Array.from({ length: w * h }, (_, n) => // ITU-R 601-2, as Pillow's grey
-    Math.round(0.299 * rgba[4 * n] + 0.587 * rgba[4 * n + 1] + 0.114 * rgba[4 * n + 2]));
+  const data = Float64Array.from({ length: w * h }, (_, n) =>
+    // ITU-R 601-2, as Pillow's grey
+    Math.round(0.299 * rgba[4 * n] + 0.587 * rgba[4 * n + 1] + 0.114 * rgba[4 * n + 2]),
+  );
   return { data, shape: [1, h, w] };
 }
 
@@ -40,21 +43,33 @@ export class Moving {
     this.answer = null; // what the network said last, where the page has one
     this.settings = settingsOf(this);
     this.grids = new Grids(this);
-    this.channel = choiceField("lab.channel", () => this.outputs(), (m) => {
-      this.experiment.at[0] = Number(m);
-      this.changed();
-      this.show();
-    });
-    this.slice = choiceField("lab.shown", () => this.slices(), (c) => {
-      this.first = Number(c);
-      this.show();
-    });
+    this.channel = choiceField(
+      "lab.channel",
+      () => this.outputs(),
+      (m) => {
+        this.experiment.at[0] = Number(m);
+        this.changed();
+        this.show();
+      },
+    );
+    this.slice = choiceField(
+      "lab.shown",
+      () => this.slices(),
+      (c) => {
+        this.first = Number(c);
+        this.show();
+      },
+    );
     this.play = built("button", { type: "button", onclick: () => this.toggle() });
     const part = (name, tag, attributes) => (this[name] = built(tag, attributes));
     root.append(
       built("div", { class: "settings" }, ...this.settings.parts),
-      built("div", { class: "moves" }, part("formula", "p", { class: "formula" }),
-        built("div", { class: "controls" }, this.channel.whole, this.slice.whole, this.play)),
+      built(
+        "div",
+        { class: "moves" },
+        part("formula", "p", { class: "formula" }),
+        built("div", { class: "controls" }, this.channel.whole, this.slice.whole, this.play),
+      ),
       part("wrong", "p", { class: "bad", role: "alert" }),
       part("note", "p", { class: "note", say: "lab.learnt_note" }),
       this.grids.whole,
@@ -71,8 +86,14 @@ export class Moving {
   }
 
   slices() {
-    const [from, depth] = this.depth, starts = Array.from({ length: Math.ceil(depth / CHANNELS) }, (_, n) => n * CHANNELS);
-    return [["", starts.map((c) => [String(c), `${from + c + 1} – ${from + Math.min(depth, c + CHANNELS)}`])]];
+    const [from, depth] = this.depth,
+      starts = Array.from({ length: Math.ceil(depth / CHANNELS) }, (_, n) => n * CHANNELS);
+    return [
+      [
+        "",
+        starts.map((c) => [String(c), `${from + c + 1} – ${from + Math.min(depth, c + CHANNELS)}`]),
+      ],
+    ];
   }
 
   /** The input channels that the output channel is made of: [first, how many]. */
@@ -99,7 +120,7 @@ export class Moving {
     this.wrong.textContent = why ? say(why.message, why.values) : "";
   }
 
-  /** Change the experiment: what does not fit the input is said, what cannot be read is not taken. */
+  /** Change the experiment: what does not fit is said, what cannot be read is not taken. */
   edit(change) {
     this.stop();
     change(this.experiment);
@@ -135,12 +156,17 @@ export class Moving {
 
   chooseInput(name) {
     if (name === "try") this.edit((e) => this.giveAnswer(e));
-    else if (name in INPUTS) this.edit((e) => e.makeInput(name, e.picture ? [1, 12, 12] : e.X.shape));
+    else if (name in INPUTS)
+      this.edit((e) => e.makeInput(name, e.picture ? [1, 12, 12] : e.X.shape));
     else this.show();
   }
 
   giveAnswer(e) {
-    e.giveInput({ data: Float64Array.from(this.answer.pixels), shape: [about.channels, ...about.size] }, "try", true);
+    e.giveInput(
+      { data: Float64Array.from(this.answer.pixels), shape: [about.channels, ...about.size] },
+      "try",
+      true,
+    );
   }
 
   chooseKernel(name) {
@@ -156,7 +182,7 @@ export class Moving {
     });
   }
 
-  /** The network answered: what it was shown is there to be taken, and what arrived at its layers. */
+  /** The network answered: what it was shown, and what arrived at its layers, can be taken. */
   answered(answer) {
     if (answer === this.answer) return;
     this.answer = answer;
@@ -168,20 +194,37 @@ export class Moving {
 
   /** Take a unit of a layer of the page's network: its kernels, how they move, and what arrives. */
   async learn(layer, unit, at = null) {
-    const node = learntLayers()[layer], { group: groups = 1, ...moves } = node.attributes ?? {};
-    const [arrived, W, B] = await Promise.all(node.in.map((name) => globalThis.convscope.value(name)));
-    const [M, depth, h, w] = W.shape, own = depth * h * w;
+    const node = learntLayers()[layer],
+      { group: groups = 1, ...moves } = node.attributes ?? {};
+    const [arrived, W, B] = await Promise.all(
+      node.in.map((name) => globalThis.convscope.value(name)),
+    );
+    const [M, depth, h, w] = W.shape,
+      own = depth * h * w;
     unit = clamped(unit, 0, M - 1);
     const first = Math.floor(unit / (M / groups)) * depth;
     this.edit((e) => {
-      Object.assign(e, { kind: "conv", groups: 1, learnt: [layer, unit], B: [B ? B.data[unit] : 0] });
+      Object.assign(e, {
+        kind: "conv",
+        groups: 1,
+        learnt: [layer, unit],
+        B: [B ? B.data[unit] : 0],
+      });
       if (this.answer && arrived) {
-        const [, , H, width] = arrived.shape, data = arrived.data.slice(first * H * width, (first + depth) * H * width);
+        const [, , H, width] = arrived.shape,
+          data = arrived.data.slice(first * H * width, (first + depth) * H * width);
         e.giveInput({ data: Float64Array.from(data), shape: [depth, H, width] }, "layer", false);
       } else if (e.X.shape[0] !== depth) e.sizeInput([depth, ...e.X.shape.slice(1)].join("x"));
-      e.W = { data: Float64Array.from(W.data.slice(unit * own, (unit + 1) * own)), shape: [1, depth, h, w] };
-      e.moves.conv = { pads: moves.pads ?? [0, 0, 0, 0], same: "", strides: moves.strides ?? [1, 1],
-        dilations: moves.dilations ?? [1, 1] };
+      e.W = {
+        data: Float64Array.from(W.data.slice(unit * own, (unit + 1) * own)),
+        shape: [1, depth, h, w],
+      };
+      e.moves.conv = {
+        pads: moves.pads ?? [0, 0, 0, 0],
+        same: "",
+        strides: moves.strides ?? [1, 1],
+        dilations: moves.dilations ?? [1, 1],
+      };
       e.at = at ?? [0, -1, -1];
     });
   }
@@ -201,7 +244,8 @@ export class Moving {
 
   /** All of it anew: fields, formulas, boards. */
   show() {
-    const { experiment: e, found } = this, [, depth] = this.depth;
+    const { experiment: e, found } = this,
+      [, depth] = this.depth;
     if (this.first >= depth) this.first = 0;
     this.settings.show();
     this.channel.show(String(e.at[0]));
@@ -221,11 +265,14 @@ export class Moving {
   showFormula() {
     const { found, experiment: e } = this;
     const lines = (found?.axes ?? []).map((axis, a) =>
-      built("span", {}, built("b", {}, say(a ? "lab.width" : "lab.height")), ` ${formulaOf(axis)}`));
+      built("span", {}, built("b", {}, say(a ? "lab.width" : "lab.height")), ` ${formulaOf(axis)}`),
+    );
     this.formula.replaceChildren(...lines);
     this.work.hidden = !found || e.pools;
     if (this.work.hidden) return;
-    const [M, rows, columns] = found.Y.shape, weights = e.W.data.length, area = e.X.shape[1] * e.X.shape[2];
+    const [M, rows, columns] = found.Y.shape,
+      weights = e.W.data.length,
+      area = e.X.shape[1] * e.X.shape[2];
     const places = e.kind === "conv" ? rows * columns : area;
     const values = { places, numbers: weights / M, kernels: M, weights, total: places * weights };
     for (const key of Object.keys(values)) values[key] = count(values[key]);
@@ -245,11 +292,17 @@ export class Moving {
     e.at = [e.at[0], i, j];
     this.terms = termsOf(e.asked(), found, e.at[0], i, j);
     this.grids.box(this.terms);
-    const n = i * found.Y.shape[2] + j, plane = found.Y.shape[1] * found.Y.shape[2];
-    this.said.replaceChildren(...sumOf(e, this.terms, {
-      place: e.at, channels: depth, result: found.Y.data[e.at[0] * plane + n], divisor: found.counts?.[n],
-      shown: [this.first, this.first + CHANNELS],
-    }));
+    const n = i * found.Y.shape[2] + j,
+      plane = found.Y.shape[1] * found.Y.shape[2];
+    this.said.replaceChildren(
+      ...sumOf(e, this.terms, {
+        place: e.at,
+        channels: depth,
+        result: found.Y.data[e.at[0] * plane + n],
+        divisor: found.counts?.[n],
+        shown: [this.first, this.first + CHANNELS],
+      }),
+    );
   }
 
   /** Move from place to place; it stands at each, then glides on. */
@@ -258,12 +311,17 @@ export class Moving {
       this.stop();
       return;
     }
-    const [rows, columns] = this.extent, places = rows * columns, pace = clamped(40_000 / places, 34, 420);
-    const [, i, j] = this.experiment.at, from = i * columns + j === places - 1 ? 0 : i * columns + j;
-    let at = from - 1, began = performance.now() - from * pace;
+    const [rows, columns] = this.extent,
+      places = rows * columns,
+      pace = clamped(40_000 / places, 34, 420);
+    const [, i, j] = this.experiment.at,
+      from = i * columns + j === places - 1 ? 0 : i * columns + j;
+    let at = from - 1,
+      began = performance.now() - from * pace;
     const frame = (now) => {
       began = Math.max(began, now - (at + 2) * pace + 1); // a late frame leaves no place out
-      const t = Math.max(from, (now - began) / pace), n = Math.floor(t);
+      const t = Math.max(from, (now - began) / pace),
+        n = Math.floor(t);
       if (n >= places || !this.root.offsetParent) {
         this.stop();
         return;

@@ -287,4 +287,6 @@ started.catch((why) => {
 });
 
 /** For scripts: what the network says of an image, and every value of its last pass by its name. */
-globalThis.convscope = { ...globalThis.convscope, about, look, take, value: (name) => engine("value", { name }) };
+globalThis.convscope = {
+  ...globalThis.convscope, about, look, take, value: (name) => engine("value", { name }),
+};

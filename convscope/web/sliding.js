@@ -1,5 +1,5 @@
-// The arithmetic of a window that moves over maps, as convscope.insight.reference has it: where windows
-// lie, what comes out, and the terms of every sum.
+// The arithmetic of a window that moves over maps, as convscope.insight.reference has it: where
+// windows lie, what comes out, and the terms of every sum.
 
 /** What cannot be computed, as a key of the page's words and its values. */
 export class Unfit extends Error {
@@ -100,7 +100,7 @@ export function slide(experiment) {
   return found;
 }
 
-/** Call `take` of every number that an output is made of: x, weight, channel, tap, tap, row, column. */
+/** Call `take` of all that an output is made of: x, weight, channel, tap, tap, row, column. */
 function eachTerm({ X, W, kind, group = 1 }, axes, m, i, j, take, padding = null) {
   const [vertical, across] = axes,
     [C, H, width] = X.shape,
@@ -194,8 +194,8 @@ export function corr(image, kernel) {
 
 /**
  * The kernels of gradient descent from `start` on, towards the one that makes `wanted` of `image`,
- * and their losses: the mean squared difference of the maps. Without a rate it is 1 / L, L being the
- * loss's largest curvature.
+ * and their losses: the mean squared difference of the maps. Without a rate it is 1 / L, L being
+ * the loss's largest curvature.
  */
 export function learn(image, wanted, start, steps, lr = null) {
   const area = wanted.length * wanted[0].length,
@@ -215,7 +215,7 @@ export function learn(image, wanted, start, steps, lr = null) {
   return { kernels, losses, rate };
 }
 
-/** The loss's largest curvature, by repeated multiplication with its matrix of second derivatives. */
+/** The loss's largest curvature, by repeated multiplication with its second derivatives. */
 function curvatureOf(image, h, w, area) {
   let kernel = Array.from({ length: h }, (_, u) =>
       Array.from({ length: w }, (__, v) => 1 + ((u * w + v) % 3) / 7),

@@ -20,7 +20,7 @@ from convscope.insight.reference.windows import Array
 
 MOST = 300_000  # numbers of an input that a page holds
 MOST_PRODUCTS = 100_000_000  # multiplications that it computes (MOST_PRODUCTS of web/sliding.js)
-MOST_PIXELS = 4_000_000  # of an image whose receptive fields it shows (that of web/lessons.js)
+MOST_PIXELS = 4_000_000  # of an image whose receptive fields it shows (that of web/seeing.js)
 LANGUAGES = ("en", "zh")
 
 
