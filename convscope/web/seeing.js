@@ -10,6 +10,8 @@ import { Lesson, boardFigure } from "./lesson.js";
 
 const MOST_PIXELS = 4_000_000; // of an image whose receptive fields are shown
 
+const nameOfLayer = ({ layer, kind }) => (kind === "image" ? say("lab.input") : layer);
+
 /** What the units of layers see: a layer is chosen, a unit pointed at. */
 export class Fields extends Lesson {
   constructor(root, changed) {
@@ -125,7 +127,7 @@ export class Fields extends Lesson {
               this.table.rows[n].querySelector("button").focus();
             },
           },
-          row.layer,
+          nameOfLayer(row),
         );
         const sees = row.whole
           ? say("lab.fields.whole")
@@ -154,7 +156,9 @@ export class Fields extends Lesson {
     this.image.pads = [before, before, after, after];
     this.image.show(new Uint8Array(H * W), H, W);
     this.map.show(new Uint8Array(h * w), h, w);
-    this.mapFigure.firstChild.textContent = say("lab.fields.of", { layer: this.layer.layer });
+    this.mapFigure.firstChild.textContent = say("lab.fields.of", {
+      layer: nameOfLayer(this.layer),
+    });
     this.point();
   }
 
@@ -168,7 +172,7 @@ export class Fields extends Lesson {
     this.map.draw();
     const size = layer.axes.map((axis) => axis.size);
     this.said.textContent = say(layer.whole ? "lab.fields.sees_all" : "lab.fields.sees_part", {
-      layer: layer.layer,
+      layer: nameOfLayer(layer),
       unit: at.join(","),
       size: size.join(" × "),
       field: sides.join(" × "),
