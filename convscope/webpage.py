@@ -21,12 +21,14 @@ def part(package: str, name: str) -> str:
 
 
 _IMPORT = re.compile(r'^import(?: \{[^}]*\} from)? "\./([\w.-]+)";\n+', re.MULTILINE)
+_BARE = re.compile(r"(?ms)^[ \t]*/\*\*.*?\*/[ \t]*\n|^[ \t]*//[^\n]*\n|^[ \t]+")
 
 
 def script(package: str, name: str) -> str:
     """The text of an ES module that lies in a package and of all that it imports, each once and
     after what it imports itself, in one scope: a page that is one file has no address that a module
     could be imported from. So no two of them may give a name to different things at their top.
+    Comments that have lines of their own, and indentation, stay behind.
 
     >>> text = script("convscope", "web/digit.js")
     >>> text.index("function cropped") < text.index("function digitOf"), "import {" in text
@@ -45,7 +47,8 @@ def script(package: str, name: str) -> str:
         found[path] = re.sub(r"^export (?=\w)", "", _IMPORT.sub("", text), flags=re.MULTILINE)
 
     add(name)
-    return '"use strict";\n' + "".join(found.values())
+    whole = "".join(found.values())
+    return '"use strict";\n' + _BARE.sub("", whole)
 
 
 Links = Sequence[tuple[str, str]]  # addresses, and the keys of what they are called

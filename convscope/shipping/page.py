@@ -32,6 +32,7 @@ from convscope.shipping.page_units import best_images
 MOST_MULTIPLY_ADDS = 100_000_000  # a pass then takes about a tenth of a second on a laptop
 MOST_BYTES = 20_000_000  # of weights
 ENGINE, PAGE = "web/worker.js", "web/page.js"  # what a worker runs, what the page does
+STYLES = ("page.css", "inside.css", "lab.css")
 LANGUAGES = ("en", "zh")
 
 Answers = Literal["page", "server"]
@@ -104,13 +105,8 @@ def page_of(
     body += f"<script>\n{shown}</script>\n"
     allowed = ["worker-src blob:", *["connect-src 'self'"] * (answers == "server")]
     title = f"{name} on {data} · convscope"
-    return webpage.whole(
-        title,
-        webpage.theme() + _web("page.css") + _web("inside.css"),
-        body,
-        scripts=True,
-        allowed=allowed,
-    )
+    style = webpage.theme() + "".join(map(_web, STYLES))
+    return webpage.whole(title, style, body, scripts=True, allowed=allowed)
 
 
 def figures(said: Mapping[str, Any], graph: Graph | None) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 // A canvas of numbers: coloured by sign and size or grey, padding around them, boxes on them. It is
 // steered by pointer, finger and arrow keys, and edited in place.
 
-"use strict";
-
 const READABLE = 7; // pixels of the smallest number that is written into a cell
 export const SIDES = {
   ArrowUp: [-1, 0],
@@ -45,7 +43,7 @@ export function numberText(v, digits = 6) {
  * `pad` (what is written into padding), `digits`.
  *
  * `boxes` are [row, column, height, width, colour, fill], `notes` [row, column, text] small ones in
- * the corner of a cell; `draw()` shows them in the browser's next frame.
+ * the corner of a cell, `until` how many cells are uncovered; `draw()` shows it in the next frame.
  */
 export class Board {
   constructor(canvas, style = {}, pads = [0, 0, 0, 0]) {
@@ -55,6 +53,7 @@ export class Board {
     this.boxes = [];
     this.notes = [];
     this.values = null;
+    this.until = Infinity; // cells from here on are covered
     canvas.setAttribute("role", "img");
     allBoards.add(this);
     new ResizeObserver(() => this.draw()).observe(canvas);
@@ -107,6 +106,17 @@ export class Board {
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.drawImage(this.base, 0, 0);
     pen.scale(ratio, ratio);
+    if (this.until < this.values.length) {
+      const [i, j] = [Math.floor(this.until / this.columns), this.until % this.columns];
+      pen.fillStyle = cssColour("raised");
+      pen.fillRect((left + j) * cell, (top + i) * cell, (this.columns - j) * cell, cell);
+      pen.fillRect(
+        left * cell,
+        (top + i + 1) * cell,
+        this.columns * cell,
+        (this.rows - i - 1) * cell,
+      );
+    }
     pen.textAlign = "right";
     pen.textBaseline = "bottom";
     const small = Math.min(11, cell * 0.28);
@@ -169,9 +179,14 @@ export class Board {
       }
     }
     if (grey || bare || cell < READABLE * 2) return base;
-    const texts = Array.from(this.values, (v) => numberText(v, digits));
-    const longest = texts.reduce((most, text) => Math.max(most, text.length), 1);
-    const fitting = Math.min(size, (cell * 1.5) / longest);
+    let texts,
+      fitting = 0;
+    for (let most = digits; most > 1 && fitting < Math.min(size, 10); most--) {
+      const short = (v) => numberText(most < digits ? Number(v.toFixed(most)) : v, most);
+      texts = Array.from(this.values, short);
+      const longest = texts.reduce((long, text) => Math.max(long, text.length), 1);
+      fitting = Math.min(size, (cell * 1.5) / longest);
+    }
     if (fitting < READABLE) return base;
     pen.font = `${fitting}px system-ui, sans-serif`;
     pen.fillStyle = cssColour("ink");
@@ -223,8 +238,8 @@ export class Board {
   }
 
   /**
-   * Pointer, finger and arrow keys move a place: `now()` is it, `go(i, j)` takes it elsewhere within
-   * `extent()` [rows, columns], `place(i, j)` makes a place of a cell of this board.
+   * Pointer, finger and arrow keys move a place: `now()` is it, `go(i, j)` takes it elsewhere
+   * within `extent()` [rows, columns], `place(i, j)` makes a place of a cell of this board.
    */
   steer({ now, go, extent, place = (i, j) => [i, j] }) {
     this.reachable();

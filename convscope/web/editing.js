@@ -1,7 +1,5 @@
 // Boards whose numbers are edited in place: typed, pasted, painted.
 
-"use strict";
-
 import { Board, SIDES, clamped, coloursOfTheme } from "./board.js";
 
 /** What was typed as a number, a fraction too; NaN where it is none. */

@@ -7,6 +7,7 @@ import { INK, Pad } from "./draw.js";
 import { engine, look, paintPixels, started } from "./asking.js";
 import { showTabs } from "./tabs.js";
 import { field, inside, unfold } from "./inside.js";
+import { lab } from "./lab.js";
 
 const MOST_BARS = 12; // classes up to so many stand in their order, of more the likeliest alone
 const LARGEST = 16_000_000; // pixels of a canvas that every browser has
@@ -280,7 +281,10 @@ document.addEventListener("drop", (event) => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pad?.paint());
 
 speak();
-showTabs({ inside });
+showTabs({
+  inside,
+  lab: (root) => Object.assign((globalThis.convscope ??= {}), { lab: lab(root) }),
+});
 started.catch((why) => {
   failure = say("failed", { why: why.message });
   render();
@@ -289,4 +293,4 @@ started.catch((why) => {
 /** For scripts: what the network says of an image, every value of its last pass by its name, and how a
     unit of a stage was made. */
 const value = (name) => engine("value", { name });
-globalThis.convscope = { about, look, take, value, unfold, field };
+globalThis.convscope = { ...globalThis.convscope, about, look, take, value, unfold, field };

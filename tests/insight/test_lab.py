@@ -5,15 +5,12 @@ from __future__ import annotations
 import io
 import json
 import re
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from missing import chromium
 from PIL import Image
 from torch import nn
 
@@ -327,100 +324,21 @@ def test_bars_and_lessons_show_their_numbers():
     assert 24 < len(moved) <= 36 and not np.array_equal(moved[0], moved[-1])
 
 
-# pages
-
-PAGES = {
-    "conv": lambda: page.moves(sliding.convolve(GRID, K), "2x2"),
-    "many": lambda: page.moves(
-        sliding.convolve(np.arange(98.0).reshape(2, 7, 7), K, dilations=2, out_channels=2, bias=-1),
-        "<b>",
-    ),
-    "max": lambda: page.moves(sliding.pool(GRID, 2, strides=1, pads=1), "max pool"),
-    "average": lambda: page.moves(
-        sliding.pool(GRID, 2, kind="average", pads=1, count_include_pad=True), "average pool"
-    ),
-    "fields": lambda: page.fields(stack.follow(["c5-16", "mp2", "fc10"], (28, 28))),
-    "counts": lambda: page.counts(counting.one_by_one()),
-    "learning": lambda: page.learning(
-        np.eye(4), np.eye(3), reference.learn_kernel(np.eye(4), np.eye(3), steps=5)
-    ),
-}
+# pages; what they say in a browser is in tests/web/test_lab.py
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_loads_nothing(name):
-    made = PAGES[name]()
-    assert "default-src 'none'" in made and "<b>" not in made.split("<script")[0].replace(
-        "<body>", ""
-    )
+def test_a_page_loads_nothing_and_has_its_limits(monkeypatch):
+    made = page.moves(sliding.convolve(GRID, K, bias=2))
+    assert "default-src 'none'" in made
     assert not re.search(r"https?://|src=|@import|url\(", made)
-    data = json.loads(re.search(r'id="data">(.*?)</script>', made, re.S)[1])
-    assert data["page"] in ("moves", "fields", "counts", "learning")
-
-
-SAID = {
-    "conv": "row 1, column 1: 4·0 + 5·1 + 7·2 + 8·3 = 43",
-    "many": "row 2, column 2: 16·0 + 18·1 + 30·2 + 32·3 + 65·0 + 67·1 + 79·2 + 81·3 + (-1) = 641",
-    "max": "row 2, column 2: max(4, 5, 7, 8) = 8",
-    "average": "row 1, column 1: (4 + 5 + 7 + 8) / 4 = 6",
-    "fields": "mp2, unit 7,7 of 14 x 14 sees 6 x 6 pixels, rows 12 to 17, columns 12 to 17",
-    "counts": "through 16 channels: 89.7% saved; weights 153,600 against 15,872",
-    "learning": "step 0 of 5, loss ",
-}
-
-
-DONE = {  # what is done to a page by hand, and what it says then
-    "conv": ("key(output, 'Home'); key(output, 'ArrowRight')", "row 0, column 1: 1·0 + 2·1 + "),
-    "many": ("point(output, 0.99, 0.01)", "row 0, column 4: 4·0 + 6·1 + "),
-    "max": ("point(input0, 0.1, 0.5)", "row 2, column 0: "),
-    "average": (
-        "play.click(); key(input0, 'Home'); key(input0, 'ArrowUp')",
-        "row 0, column 0: (0 + 0 + 0 + 0) / 4 = 0",
-    ),
-    "fields": (
-        "document.querySelector('[data-layer=\"1\"]').click(); key(map, 'End')",
-        "c5-16, unit 27,27 of 28 x 28 sees 5 x 5 pixels, rows 25 to 29",
-    ),
-    "counts": (
-        "through.value = 192; through.dispatchEvent(new Event('input'))",
-        "through 192 channels: 24.0% more; weights 153,600 against 190,464",
-    ),
-    "learning": ("step.value = 5; step.dispatchEvent(new Event('input'))", "step 5 of 5, loss "),
-}
-BY_HAND = """<script>
-for (const e of document.querySelectorAll("[id]")) window[e.id] = e;
-const key = (on, name) => on.dispatchEvent(new KeyboardEvent("keydown", { key: name }));
-const point = (on, x, y) => {
-  const box = on.getBoundingClientRect();
-  on.dispatchEvent(new PointerEvent("pointermove",
-    { clientX: box.left + x * box.width, clientY: box.top + y * box.height }));
-};
-const first = document.getElementById("said").textContent;
-@@;
-document.body.append(`opened: ${first} then: ${document.getElementById("said").textContent} end`);
-</script></body>"""
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_browser_says_the_same(name, tmp_path):
-    """The script's own arithmetic: as the page opens, and once keys and mouse have moved it."""
-    program = chromium()
-    action, then = DONE[name]
-    file = tmp_path / "page.html"
-    file.write_text(PAGES[name]().replace("</body>", BY_HAND.replace("@@", action)), "utf-8")
-    done = subprocess.run(
-        [program, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri()],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    said = re.search(r"</script>\s*opened: (.*?) then: (.*?) end\s*</body>", done.stdout, re.S)
-    assert said, done.stdout[-600:]
-    assert said[1].startswith(SAID[name]) and said[2].startswith(then), said.groups()
-
-
-def test_a_page_has_its_limits():
-    with pytest.raises(BadArgument, match="a page holds 300,000"):
-        page.moves(sliding.convolve(np.zeros((1, 600, 600)), K), "2x2")
-    assert len(PAGES["conv"]()) < 25_000
-    assert Path(page.__file__).with_name("page.css").is_file()
+    data = json.loads(re.search(r'id="about"[^>]*>(.*?)</script>', made, re.S)[1])
+    assert data["lab"] == {
+        "do": "conv", "x": "0,1,2;3,4,5;6,7,8", "k": "0,1;2,3", "b": "2", "g": "1",
+        "p": "0,0,0,0", "s": "1,1", "d": "1,1", "at": "0,1,1",
+    }  # fmt: skip
+    assert len(made) < 150_000
+    with pytest.raises(BadArgument, match="has 360,000 numbers, and a page holds 300,000"):
+        page.moves(sliding.pool(np.zeros((1, 600, 600)), 600))
+    monkeypatch.setattr(page, "MOST_PRODUCTS", 15)
+    with pytest.raises(BadArgument, match="takes 16 multiplications, and a page does 15"):
+        page.moves(sliding.convolve(GRID, K))

@@ -306,7 +306,8 @@ def test_every_word_is_there_in_both() -> None:
     used |= {f"tab.{name}" for name in TABS}
     for one in words.values():
         assert used - set(one) == set()
-        assert set(one) - used == set()
+        there = {key for key in one if not key.startswith("lab.")}  # of which test_lab.py asks
+        assert there - used == set()
     for key, text in words["en"].items():
         holes = [set(re.findall(r"\{(\w+)\}", part)) for part in (text, words["zh"][key])]
         assert holes[0] == holes[1], key

@@ -57,7 +57,7 @@ def receptive_field(
     makers = {
         ".png": lambda: drawing.fields(rows),
         ".gif": lambda: drawing.fields_growing(rows),
-        ".html": lambda: page.fields(rows),
+        ".html": lambda: page.fields(rows, " ".join(words)),
     }
     numbers = {"input_shape": list(side), "layers": [row.as_json() for row in rows]}
     shared.finish(path, makers, (lambda: numbers) if as_json else None, lambda: _print(rows))

@@ -55,7 +55,7 @@ def edges(
     makers = {
         ".png": lambda: drawing.learning(x, y, learnt),
         ".gif": lambda: drawing.learning_moves(x, y, learnt),
-        ".html": lambda: page.learning(x, y, learnt),
+        ".html": lambda: page.learning(x, K, learnt),
     }
     numbers = {
         "input_shape": list(x.shape), "output_shape": list(y.shape),

@@ -39,8 +39,8 @@ def conv(
         str,
         typer.Option(
             metavar="HxW|NAME|ROWS",
-            help="sobel-x, sobel-y, laplace, sharpen, box, gauss, emboss, identity; or a size that "
-            'counts up from 0, or numbers, "1,-1".',
+            help="sobel-x, sobel-y, prewitt-x, prewitt-y, laplace, box, gauss, average, identity, "
+            'sharpen, emboss, pixel; or a size that counts up from 0, or numbers, "1,-1".',
         ),
     ] = "3x3",
     padding: Padding = "0",
@@ -157,7 +157,7 @@ def _slid(
     makers = {
         ".png": lambda: drawing.step(found, name),
         ".gif": lambda: drawing.moves(found, name),
-        ".html": lambda: page.moves(found, name),
+        ".html": lambda: page.moves(found),
     }
     numbers = (lambda: found.as_json(steps)) if as_json else None
     shared.finish(path, makers, numbers, lambda: _print(found, steps, reads, image))

@@ -20,7 +20,7 @@ def page(
     >>> "No filters" in page("a run", [("heat", "Where.", b"")], {"filters": "No filters."})
     True
     """
-    style = webpage.part("convscope.insight.lab", "page.css")
+    style = webpage.part("convscope.insight.explain", "page.css")
     body = []
     for name, about, png in pictures:
         said = html.escape(about, quote=True)

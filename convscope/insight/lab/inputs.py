@@ -18,12 +18,16 @@ LONGER = 256  # pixels of a picture's longer side, unless a size is given
 KERNELS = {
     "sobel-x": [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]],  # Sobel and Feldman 1968
     "sobel-y": [[-1, -2, -1], [0, 0, 0], [1, 2, 1]],
+    "prewitt-x": [[-1, 0, 1]] * 3,  # Prewitt 1970
+    "prewitt-y": [[-1] * 3, [0] * 3, [1] * 3],
     "laplace": [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
+    "identity": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
     "sharpen": [[0, -1, 0], [-1, 5, -1], [0, -1, 0]],
     "box": [[1 / 9] * 3] * 3,
     "gauss": [[1 / 16, 1 / 8, 1 / 16], [1 / 8, 1 / 4, 1 / 8], [1 / 16, 1 / 8, 1 / 16]],
+    "average": [[1 / 25] * 5] * 5,
     "emboss": [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]],
-    "identity": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
+    "pixel": [[1]],  # laid on all channels of a pixel
 }
 
 
