@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.shared import Debug, Force, Json, RunPath, print_json
+from convscope.cli.shared import Debug, Force, Json, RunPath, print_json, say
 from convscope.formatting import percent
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def machine(
         ],
     )
     if not found["measurements"]:
-        typer.echo("Nothing is measured yet: a network is at its first training, or by --again.")
+        say("Nothing is measured yet: a network is at its first training, or by --again.")
         return
     heads = ("network", "batch", "measured (UTC)", "quiet", "ms a pass", "what it led to")
     rows = [
@@ -121,7 +121,7 @@ def machine(
         for one in found["measurements"]
     ]
     console.table(heads, rows)
-    typer.echo(
+    say(
         f"What is measured counts for {found['kept_days']} days, or until training finds another "
         "pace; all candidates are in --json."
     )
