@@ -276,7 +276,7 @@ def comparison(found: Comparison, show: int) -> None:
     and images that changed, the first ``show`` of each."""
     low, high = found.difference_ci95
     rows = [
-        (name, str(run.path), *run.accuracy_in_words, run.test_looks)
+        (name, str(run.path), *map(told, run.accuracy_in_words), run.test_looks)
         for name, run in (("A", found.a), ("B", found.b))
     ]
     table(("", "run", "accuracy", "95% interval", "looks at the test split"), rows)

@@ -114,8 +114,8 @@ def test_the_chinese_readme_has_the_same_code():
         each for each in two if each[0] != "text"
     ]
     prose = [fenced.sub("", text) for text in (README, CHINESE)]
-    numbers, repeated = (set(re.findall(r"\d[\d,.]*\d", text)) for text in prose)
-    assert repeated - numbers == set()  # each figure is there once
+    numbers, told = (set(re.findall(r"\d[\d,.]*\d", text)) for text in prose)
+    assert told <= numbers  # no figure that is not there
 
 
 def test_each_readme_leads_to_the_other_and_to_what_is_there():

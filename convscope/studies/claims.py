@@ -61,22 +61,16 @@ def find(number: int) -> Claim:
     return known[number - 1]
 
 
-HEADS = {
-    "en": """\
-# Claims, and what is so
-
-Sentences that are often read about convolutional networks. Each has one command that
-tests it; `convscope claims N` runs it. The last box of a card is part of what the
-command prints, which the test suite checks. A study takes minutes: its box is what it
-showed when it was measured, and the tests hold it against the rows that are kept.
-[The lessons](lessons/README.md) say more. 中文：[claims.zh.md](claims.zh.md)
-""",
-    "zh": """\
-# 常见说法，以及事实
-
-关于卷积网络，常常读到这样一些句子。每句都有一条检验它的命令，`convscope claims N` 会运行它。卡片最后的方框是命令输出的一部分，由测试程序核对。一组实验要好几分钟：它的方框是测量时的结果，由测试程序与保存的数据核对。更多内容见[课程](lessons/zh/README.md)。English: [claims.md](claims.md)
-""",
-}
+TITLE = "Claims, and what is so"
+INTRODUCTION = (
+    "Sentences that are often read about convolutional networks.",
+    "Each has one command that tests it; `convscope claims N` runs it.",
+    "The last box of a card is part of what the command prints, which the test suite checks.",
+    "A study takes minutes: its box is what it showed when it was measured, and the tests hold it "
+    "against the rows that are kept.",
+    "[The lessons](lessons/README.md) say more.",
+    "Chinese: [claims.zh.md](claims.zh.md).",
+)
 
 
 def page(language: str) -> str:
@@ -85,18 +79,14 @@ def page(language: str) -> str:
     def said(text: str) -> str:
         return told(text, language)
 
-    text = [HEADS[language]]
+    text = [f"# {said(TITLE)}", "", *map(said, INTRODUCTION), ""]
     for claim in load():
-        verdict, why = (
-            said(f"**Verdict: {claim.verdict}.**"),
-            said(f"Why one might believe it: {claim.why}"),
-        )
         text += [
             f"## {claim.number}. “{said(claim.says)}”",
             "",
-            f"{verdict} {said(claim.finding)}",
+            f"{said(f'**Verdict: {claim.verdict}.**')} {said(claim.finding)}",
             "",
-            why,
+            said(f"Why one might believe it: {claim.why}"),
             "",
             "```sh",
             claim.command,
