@@ -22,7 +22,7 @@ from convscope.errors import BadArgument
 LANGUAGES = ("en", "zh")
 SLOT = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 NUMBER = r" *(?:[-+<>≥]?\d[\d,.]*(?:e[-+]?\d+)?(?: ?%)?|nan|inf|-)"
-TEXT = "(?:(?!; ).)+?"
+TEXT = "(?:(?![;:] ).)+?"
 HAN, MARK = "[\u4e00-\u9fff]", "[，。：；、（）]"
 NO_SPACE = re.compile(f"(?<={HAN}) (?={HAN})|(?<={MARK}) (?! )|(?<! ) (?={MARK})")
 

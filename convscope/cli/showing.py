@@ -9,6 +9,7 @@ import typer
 
 from convscope.cli.shared import Debug, Force, Json, RunPath, print_json, say
 from convscope.formatting import percent
+from convscope.language import told
 
 if TYPE_CHECKING:
     from convscope.recipe import Claim
@@ -66,7 +67,7 @@ def recipes(as_json: Json = False, debug: Debug = False) -> None:
         theirs = found.get(f"{name.removesuffix('-published')}-published")
         own = None if theirs is r else r
         published = theirs.claim.published if theirs and theirs.claim else None
-        reached = (_reached(one.claim if one else None) for one in (theirs, own))
+        reached = (told(_reached(one.claim if one else None)) for one in (theirs, own))
         rows.append((name, r.train.epochs, percent(published), *reached))
     heads = ("recipe", "epochs", "published", "NAME-published, here", "NAME")
     console.table(heads, rows)

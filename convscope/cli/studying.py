@@ -120,7 +120,9 @@ def learning_curve(
     if as_json:
         print_json(done.as_json())
         return
-    console.table(done.columns, done.rows)
+    all_images, *classes = done.rows
+    rows = [list(map(told, all_images)), *([name, *map(told, row)] for name, *row in classes)]
+    console.table(done.columns, rows)
     for sentence in done.sentences:
         say(f"- {sentence}")
     say(f"page          {done.page}")

@@ -74,7 +74,7 @@ def _print(rows: list[ReceptiveField]) -> None:
     for row in rows:
         h, w = row.height, row.width
         cells.append((
-            row.layer, told(row.kind), both(h.size, w.size), told(row.size),
+            told(row.layer), told(row.kind), both(h.size, w.size), told(row.size),
             "-" if row.whole else both(h.stride, w.stride),
             "-" if row.whole else both(h.centre, w.centre),
         ))  # fmt: skip
