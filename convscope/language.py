@@ -24,6 +24,7 @@ SLOT = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 NUMBER = r" *(?:[-+<>≥]?\d[\d,.]*(?:e[-+]?\d+)?(?: ?%)?|nan|inf|-)"
 TEXT = "(?:(?![;:] ).)+?"
 HAN, MARK = "[\u4e00-\u9fff]", "[，。：；、（）]"
+KEPT = "\0"  # a blank of a name
 NO_SPACE = re.compile(f"(?<={HAN}) (?={HAN})|(?<={MARK}) (?! )|(?<! ) (?={MARK})")
 
 
@@ -72,7 +73,7 @@ def columns(text: str) -> int:
 def _line(line: str) -> str:
     bare = line.lstrip()
     found = _phrase(bare)
-    return line if found is None else line[: len(line) - len(bare)] + found
+    return line if found is None else line[: len(line) - len(bare)] + found.replace(KEPT, " ")
 
 
 def _phrase(text: str) -> str | None:
@@ -82,7 +83,10 @@ def _phrase(text: str) -> str | None:
         return exact[text]
     for phrase in slotted:
         if phrase.text in text and (found := phrase.pattern.fullmatch(text)):
-            values = {k: _part(v, k) if k.isupper() else v for k, v in found.groupdict().items()}
+            values = {
+                name: _part(value, name) if name.isupper() else value.replace(" ", KEPT)
+                for name, value in found.groupdict().items()
+            }
             return NO_SPACE.sub("", phrase.said.format(**values))
     return None
 
@@ -93,7 +97,8 @@ def _part(text: str, slot: str) -> str:
     mark, between = (", | and ", "，" if clauses else "、")
     if "; " in text:
         mark, between = "; (?:and )?", "；"
-    found, known, rest = [], False, text
+    found: list[str] = []
+    known, rest = False, text
     while rest:  # the longest beginning that is a phrase; of clauses, which hold others, the first
         ends = [m.span() for m in re.finditer(mark, rest)] + [(len(rest), len(rest))]
         for span in ends if clauses else reversed(ends):
@@ -102,9 +107,9 @@ def _part(text: str, slot: str) -> str:
                 break
         else:
             span = ends[0]
-            said = rest[: span[0]]
+            said = rest[: span[0]].replace(" ", KEPT)
         found, rest = [*found, said], rest[span[1] :]
-    return between.join(found) if known else text
+    return between.join(found) if known else text.replace(" ", KEPT)
 
 
 @functools.cache

@@ -64,11 +64,12 @@ def test_a_language_that_is_not_here_is_refused(run):
 
 
 def test_parts_of_a_phrase_are_told_too():
-    assert language.told("from conv1 and add", "zh") == "来自 conv1 and add"  # names alone
+    assert language.told("from conv1 and add", "zh") == "来自 conv1 和 add"
     text = "3 seeds do not tell max, the best, from no pool, stride 2 and no pool and average."
     assert language.told(text, "zh") == (
         "3 个种子分不出最好的最大池化与没有池化、步幅 2 不池化、平均池化的高下。"
     )
+    assert language.told("figure   我的 图（ 一）.png", "zh") == "图       我的 图（ 一）.png"
     assert language.told("  ... 1,234 steps more ...\nx", "zh") == "  …… 还有 1,234 步 ……\nx"
 
 
