@@ -57,7 +57,7 @@ def test_the_language_is_what_is_asked_for_or_else_the_locales(asked, wanted, mo
 
 
 def test_a_language_that_is_not_here_is_refused(run):
-    code, _, said = run("lab conv", "fr")
+    code, _, said = run("--version", "fr")
     assert (
         code == 2 and "CONVSCOPE_LANG=fr: must be en or zh; set one of these, or unset it" in said
     )
