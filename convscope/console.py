@@ -28,6 +28,7 @@ from rich.text import Text
 from convscope.events import EpochEnd, Event, Notice
 from convscope.events import Progress as Done
 from convscope.formatting import answers, balanced, decimals, duration, p_value, percent, plural
+from convscope.language import told
 
 if TYPE_CHECKING:
     from convscope.data.audit.findings import Audit
@@ -46,7 +47,7 @@ class Left(TimeRemainingColumn):
         """The time left in words."""
         left = task.fields.get("left")
         if left is not None:
-            return Text(duration(left), style="progress.remaining")
+            return Text(told(duration(left)), style="progress.remaining")
         if task.fields["unit"] == "steps":
             return Text("...", style="progress.remaining")
         return super().render(task)
@@ -58,7 +59,7 @@ class Count(TextColumn):
     def render(self, task: Task) -> Text:
         """Both in words."""
         whole = "" if task.total is None else f" of {task.total:,.0f}"
-        return Text(f"{task.completed:,.0f}{whole} {task.fields['unit']}")
+        return Text(told(f"{task.completed:,.0f}{whole} {task.fields['unit']}"))
 
 
 class Monitor:
@@ -77,7 +78,7 @@ class Monitor:
             BarColumn(),
             Count(""),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn(told("left")),
             Left(),
             console=self.err,
         )
@@ -108,7 +109,7 @@ class Monitor:
         match event:
             case Notice(text, warning):
                 self.err.print(
-                    f"warning: {text}" if warning else text,
+                    told(f"warning: {text}" if warning else text),
                     style="yellow" if warning else "dim",
                     markup=False,
                     soft_wrap=True,
@@ -132,7 +133,7 @@ class Monitor:
         elif event.left is not None and event.done > self.began[1]:
             step = (now - self.began[0]) / (event.done - self.began[1])
             text = f"about {duration(event.left)} to go ({step * 1e3:.0f} ms a step)"
-            self.err.print(text, style="dim", markup=False, soft_wrap=True)
+            self.err.print(told(text), style="dim", markup=False, soft_wrap=True)
             self.foretold = True
 
     def _advance(self, event: Done) -> None:
@@ -142,7 +143,11 @@ class Monitor:
             self.tasks[stage] = self.bar.add_task("", total=event.total, unit=event.unit, left=None)
         task = self.tasks[stage]
         self.bar.update(
-            task, completed=event.done, total=event.total, description=event.stage, left=event.left
+            task,
+            completed=event.done,
+            total=event.total,
+            description=told(event.stage),
+            left=event.left,
         )
         if event.done == event.total:
             self.bar.remove_task(self.tasks.pop(stage))
@@ -152,7 +157,7 @@ class Monitor:
             return self.bar
         table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
         for name in EPOCH:
-            table.add_column(name, justify="right")
+            table.add_column(told(name), justify="right")
         for end in self.epochs[-20:]:
             table.add_row(*cells(end))
         return Group(table, self.bar)
@@ -178,12 +183,17 @@ def cells(end: EpochEnd) -> list[str]:
 def plain(end: EpochEnd) -> str:
     """An epoch as one line of a log."""
     names = ("epoch", "train loss", "acc", "val loss", "acc", "lr", "seconds", "images/s")
-    return "  ".join(f"{name} {cell}" for name, cell in zip(names, cells(end), strict=True))
+    return "  ".join(f"{told(name)} {cell}" for name, cell in zip(names, cells(end), strict=True))
 
 
 def out(width: int = 100) -> Console:
     """The console that results go to, so wide where that is no terminal."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else width)
+
+
+def say(text: str, **style: Any) -> None:
+    """Print a result in words, in the reader's language."""
+    out().print(told(text), markup=False, **style)
 
 
 def table(
@@ -192,10 +202,10 @@ def table(
     """Print a table of results; columns whose cells are all numbers are set right. It is so wide
     where it goes to no terminal."""
     rows = [list(row) for row in rows]
-    drawn = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    drawn = Table(title=told(title) or None, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for i, name in enumerate(columns):
         numbers = all(isinstance(row[i], int | float) for row in rows)
-        drawn.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        drawn.add_column(told(name), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(f"{v:,}" if isinstance(v, int) else str(v)) for v in row))
     out(width).print(drawn)
@@ -215,25 +225,25 @@ def figures(values: Mapping[str, Any]) -> None:
     from convscope.evaluation import targets
 
     low, high = values["accuracy_ci95"]
-    console, ratios = out(), ("precision", "recall", "f1")
+    ratios = ("precision", "recall", "f1")
     if text := balanced(values):
-        console.print(f"{values['split']} balanced accuracy {text}", style="bold")
-    console.print(
+        say(f"{values['split']} balanced accuracy {text}", style="bold")
+    say(
         f"{values['split']} accuracy {values['accuracy']:.2%} "
         f"(95% interval {low:.2%} to {high:.2%}, {values['n']:,} images)",
         style="bold",
     )
     if text := without_copies(values.get("duplicates")):
-        console.print(text, style="bold")
-    console.print(
+        say(text, style="bold")
+    say(
         f"loss {values['loss']:.4f}, calibration error {values['ece']:.4f} "
         f"(before temperature {values['ece_raw']:.4f}), "
         f"test split looked at {plural(values['test_looks'], 'time')}"
     )
     for name, said in targets.lines(values):
-        console.print(f"{name:13} {said}", markup=False)
+        out().print(f"{told(name):13} {told(said)}", markup=False)
     if values.get("abstain"):
-        console.print(answers(values["abstain"], values["n"]))
+        say(answers(values["abstain"], values["n"]))
     table(
         ("class", "images", "precision", "recall", "F1"),
         [
@@ -253,15 +263,14 @@ def predictions(found: Tally, shown: Sequence[Prediction]) -> None:
         for one in rows:
             names = ", ".join((one.files or {"": file}).values())
             at = "" if one.box is None else " [{},{} to {},{}]".format(*one.box)
-            print(f"{names}{at}: {'   '.join(one.said)}")
+            print(f"{names}{at}: {'   '.join(map(told, one.said))}")
         if len(rows) > 1 and all(one.box for one in rows):
             print(f"{file}: {string_of(rows)}")
     if (count := sum(found.classes.values()) + found.failures) > len(shown):
         left_out = f", of which {len(shown):,} are shown (--show N, --csv FILE)" if shown else ""
-        said = f"{plural(count, 'answer')}{left_out}"
-        out().print(said, style="italic", markup=False)
+        say(f"{plural(count, 'answer')}{left_out}", style="italic")
         lines = [(name, n, found.unsure[name]) for name, n in found.classes.most_common()]
-        lines += [("not read", found.failures, 0)] if found.failures else []
+        lines += [(told("not read"), found.failures, 0)] if found.failures else []
         table(("class", "images", "unsure"), lines)
 
 
@@ -269,25 +278,24 @@ def comparison(found: Comparison, show: int) -> None:
     """Print how two runs differ: accuracies, the table of who is right, what it means; then classes
     and images that changed, the first ``show`` of each."""
     low, high = found.difference_ci95
-    console = out()
     rows = [
-        (name, str(run.path), *run.accuracy_in_words, run.test_looks)
+        (name, str(run.path), *map(told, run.accuracy_in_words), run.test_looks)
         for name, run in (("A", found.a), ("B", found.b))
     ]
     table(("", "run", "accuracy", "95% interval", "looks at the test split"), rows)
-    console.print(
+    say(
         f"\nB - A {100 * found.difference:+.2f} points (95% interval {100 * low:+.2f} to "
         f"{100 * high:+.2f}; McNemar's exact test {p_value(found.p, 'p')}; {found.n:,} images)",
         style="bold",
     )
-    table(("", "B right", "B wrong"), found.counts.rows)
-    console.print(f"\n{found.verdict}", soft_wrap=True, markup=False)
-    console.print(
+    table(("", "B right", "B wrong"), [(told(name), *row) for name, *row in found.counts.rows])
+    say(f"\n{found.verdict}", soft_wrap=True)
+    say(
         "These are two trained networks; another seed of a recipe gives another network.",
         style="dim",
     )
     if found.note:
-        console.print(found.note, style="dim", soft_wrap=True)
+        say(found.note, style="dim", soft_wrap=True)
     changed = [row for row in found.per_class if row["only_a"] or row["only_b"]]
     changed.sort(key=lambda row: (row["p"], -abs(row["difference"])))
     columns: tuple[str, ...] = ("class", "images", "A right", "B right", "B - A", "p", "p (Holm)")
@@ -303,7 +311,7 @@ def comparison(found: Comparison, show: int) -> None:
         title = f"Only {right} is right: {len(images):,}"
         _headed(title, columns, cells, len(images), f"the surest mistakes of {wrong}")
     if found.figure:
-        console.print(f"\nfigure   {found.figure}", soft_wrap=True, markup=False)
+        say(f"\nfigure   {found.figure}", soft_wrap=True)
 
 
 def _headed(
@@ -312,7 +320,7 @@ def _headed(
     """A table below a title, which says how many of its ``count`` rows are left out."""
     left_out = f"; {len(rows)} shown, {which} (--show N, or --json)" if len(rows) < count else ""
     if rows:
-        out().print(f"\n{title}{left_out}", style="italic", markup=False)
+        say(f"\n{title}{left_out}", style="italic")
         table(columns, rows)
 
 
@@ -322,30 +330,32 @@ def audit(found: Audit, show: int) -> None:
 
     for split, by_class in found.counts.items():
         named = ", ".join(f"{name} {count:,}" for name, count in by_class.items())
-        out().print(f"{split}: {sum(by_class.values()):,} images ({named})", markup=False)
+        say(f"{split}: {sum(by_class.values()):,} images ({named})")
     rows = [
-        (KINDS[kind].title, len(some), KINDS[kind].remedy if some else "")
+        (told(KINDS[kind].title), len(some), told(KINDS[kind].remedy) if some else "")
         for kind, some in found.findings.items()
     ]
     out().print()
     table(("looked for", "found", "what to do"), rows)
     for check, why in found.left_out.items():
-        out().print(f"not looked at: {check}: {why}", markup=False, soft_wrap=True)
+        say(f"not looked at: {check}: {why}", soft_wrap=True)
     for kind, some in found.findings.items():
         lines = []
         for number, one in enumerate(some[:show], 1):
             for at, entry in enumerate(one.entries[:show] or (None,)):
-                of = ("", "", "") if entry is None else (entry.file, entry.label, entry.split)
-                lines.append((f"{number}" if at == 0 else "", *of, one.why if at == 0 else ""))
+                of = ("", "", "") if entry is None else (entry.file, entry.label, told(entry.split))
+                lines.append(
+                    (f"{number}" if at == 0 else "", *of, told(one.why) if at == 0 else "")
+                )
             if (left := len(one.entries) - show) > 0:
-                lines.append(("", f"and {left:,} more", "", "", ""))
+                lines.append(("", told(f"and {left:,} more"), "", "", ""))
         columns = ("", "file", "class", "split", "why")
         kept = [i for i in range(5) if any(line[i] for line in lines)]
         cells = [[line[i] for i in kept] for line in lines]
         if lines:
             left_out = f"; {show} shown (--show N, or --json)" if len(some) > show else ""
             title = f"{KINDS[kind].title}: {len(some):,}{left_out}"
-            out().print(f"\n{title}", style="italic", markup=False)
+            say(f"\n{title}", style="italic")
             table([columns[i] for i in kept], cells)
 
 
@@ -357,12 +367,12 @@ def study(parts: Sequence[Any]) -> None:
     from convscope.studies import page
 
     for part in parts:
-        rows = [page.cells(line) for line in part.lines]
+        rows = [list(map(told, page.cells(line))) for line in part.lines]
         kept = [i for i, name in enumerate(page.COLUMNS) if name not in ASIDE]
         columns = [page.COLUMNS[i] for i in kept]
         table(columns, [[row[i] for i in kept] for row in rows], part.title)
         for sentence in part.sentences:
-            out().print(f"- {sentence}", soft_wrap=True, markup=False)
+            say(f"- {sentence}", soft_wrap=True)
         if part.chosen is not None:
-            out().print(f"Chosen on validation: {part.chosen}", markup=False)
+            say(f"Chosen on validation: {part.chosen}")
         out().print()

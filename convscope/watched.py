@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from convscope import api, notebook
 from convscope.events import Emit, EpochEnd, Event, Notice, Progress, silent
 from convscope.formatting import duration
+from convscope.language import told
 from convscope.studies import folds
 from convscope.studies import learning_curve as curves
 from convscope.studies import sweep as studies
@@ -108,19 +109,21 @@ class Page:
     def _html(self) -> str:
         from convscope.console import EPOCH, cells
 
-        parts = [notebook.line(f"{'warning: ' * n.warning}{n.text}") for n in self.notices[-20:]]
+        parts = [
+            notebook.line(told(f"{'warning: ' * n.warning}{n.text}")) for n in self.notices[-20:]
+        ]
         if self.epochs:
-            parts.append(notebook.table(EPOCH, map(cells, self.epochs[-20:])))
+            parts.append(notebook.table([*map(told, EPOCH)], map(cells, self.epochs[-20:])))
         if self.at is not None:
             parts.append(_bar(self.at))
-        return notebook.card(self.title, *parts)
+        return notebook.card(told(self.title), *parts)
 
 
 def _bar(at: Progress) -> str:
     whole = "" if at.total is None else f" of {at.total:,}"
-    left = "" if at.left is None else f", {duration(at.left)} left"
+    left = "" if at.left is None else told(f", {duration(at.left)} left")
     share = "" if at.total is None else f' value="{at.done}" max="{at.total}"'
-    text = html.escape(f"{at.stage}: {at.done:,}{whole} {at.unit}{left}")
+    text = html.escape(f"{told(at.stage)}: {told(f'{at.done:,}{whole} {at.unit}')}{left}")
     return f"<p><progress{share}></progress> {text}</p>"
 
 

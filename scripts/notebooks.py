@@ -5,7 +5,8 @@
 
 `python` and `sh` blocks become code cells (a command gets the `!` that notebooks run commands by),
 and what a lesson says that they print becomes their output. All else is Markdown, the folded
-answers too, whose code stays inside the fold.
+answers too, whose code stays inside the fold. A notebook of a lesson in another language first asks
+for results in that language.
 """
 
 from __future__ import annotations
@@ -28,18 +29,27 @@ def lessons() -> list[Path]:
     return sorted(path for path in LESSONS.rglob("*.md") if path.name != "README.md")
 
 
-def notebook(lesson: str) -> str:
-    """A lesson as a notebook, nbformat 4.5.
+def language(lesson: Path) -> str:
+    """The language of a lesson, by its folder."""
+    return "zh" if lesson.parent.name == "zh" else "en"
+
+
+def notebook(lesson: str, spoken: str = "en") -> str:
+    """A lesson in a language as a notebook, nbformat 4.5.
 
     >>> made = json.loads(notebook("# One\\n\\n```python\\nprint(1)\\n```\\n```text\\n1\\n```\\n"))
     >>> [cell["cell_type"] for cell in made["cells"]], made["cells"][1]["outputs"][0]["text"]
     (['markdown', 'code'], ['1\\n'])
     """
-    cells = [{"id": f"cell-{n}", **cell} for n, cell in enumerate(_cells(lesson), 1)]
-    language = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    found = [*_cells(lesson)]
+    if spoken != "en":
+        setting = f"```python\n%env CONVSCOPE_LANG={spoken}\n```\n"
+        found.insert(1, _code(blocks(setting)[0]))
+    cells = [{"id": f"cell-{n}", **cell} for n, cell in enumerate(found, 1)]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     whole = {
         "cells": cells,
-        "metadata": {"kernelspec": language, "language_info": {"name": "python"}},
+        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
@@ -87,7 +97,7 @@ def main(check: bool) -> None:
     stale = []
     for lesson in lessons():
         path = lesson.with_suffix(".ipynb")
-        made = notebook(lesson.read_text(encoding="utf-8"))
+        made = notebook(lesson.read_text(encoding="utf-8"), language(lesson))
         if not path.is_file() or path.read_text(encoding="utf-8") != made:
             stale.append(path)
             if not check:

@@ -14,6 +14,7 @@ import pytest
 from missing import chromium, missing
 
 os.environ.setdefault("CONVSCOPE_KERNELS", "strict")  # an error in a kernel is no missing compiler
+os.environ["CONVSCOPE_LANG"] = "en"  # whatever the locale
 
 from convscope.data import pack_writer, sources
 from convscope.data.pack import Pack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -14,7 +15,10 @@ from PIL import Image
 from convscope.engine import choice
 from convscope.words import WORDS
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README, CHINESE = (
+    (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md")
+)
 BLOCKS = documents.blocks(README)
 COMMANDS = [command for block in BLOCKS for command in block.commands]
 SNIPPETS = [block for block in BLOCKS if block.language == "python"]
@@ -102,7 +106,31 @@ def test_the_header_of_a_table_is_one():
 
 
 def test_nothing_is_left_to_fill_in():
-    assert "@@" not in README and "TODO" not in README
+    for text in (README, CHINESE):
+        assert "@@" not in text and "TODO" not in text
+
+
+def test_the_chinese_readme_has_the_same_code():
+    """So that what runs there runs here. What commands print there is in Chinese."""
+    fenced = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
+    one, two = ([block.groups() for block in fenced.finditer(text)] for text in (README, CHINESE))
+    assert [kind for kind, _ in one] == [kind for kind, _ in two]
+    assert [each for each in one if each[0] != "text"] == [
+        each for each in two if each[0] != "text"
+    ]
+    prose = [fenced.sub("", text) for text in (README, CHINESE)]
+    numbers, told = (set(re.findall(r"\d[\d,.]*\d", text)) for text in prose)
+    assert told <= numbers  # no figure that is not there
+
+
+def test_each_readme_leads_to_the_other_and_to_what_is_there():
+    for text, other in ((README, "README.zh.md"), (CHINESE, "README.md")):
+        found = re.findall(r"(?<!!)\[[^]]+\]\((?!http)(.*?)\)", text)
+        assert other in found
+        for target in found:
+            path, _, heading = target.partition("#")
+            assert (ROOT / path).exists(), target
+            assert not heading or f"\n## {heading}\n".lower() in text.lower() + README.lower()
 
 
 def test_every_recipe_says_what_it_reaches():

@@ -30,7 +30,11 @@ def run(*command: str, **more: object) -> str:
 def test_it_is_pure_python_and_holds_what_it_needs(wheel):
     assert wheel.name.endswith("-py3-none-any.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    wanted = {"convscope/recipes/mnist-cnn.toml", "convscope/data/mnist.zlib"}
+    wanted = {
+        "convscope/recipes/mnist-cnn.toml",
+        "convscope/data/mnist.zlib",
+        "convscope/language.zh.json",
+    }
     wanted |= {f"convscope/web/{path.name}" for path in (ROOT / "convscope" / "web").iterdir()}
     assert wanted <= set(names)
     assert any(name.endswith("NOTICE") for name in names)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from convscope import __version__
+from convscope import __version__, language
 from convscope.cli import (
     data,
     explaining,
@@ -131,6 +131,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a file name that is no text stops nothing
             stream.reconfigure(errors="backslashreplace")
     try:
+        language.chosen()  # one that is not here is refused before a long job
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as why:
         if type(why).__name__ == "NoArgsIsHelpError":

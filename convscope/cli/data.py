@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.shared import Debug, Json, LabelsTable, SkipBad, print_json
+from convscope.cli.shared import Debug, Json, LabelsTable, SkipBad, print_json, say
 from convscope.errors import BadArgument
+from convscope.language import told
 
 app = typer.Typer(
     help="The data sets: what there is, what is in one, what it looks like.",
@@ -35,7 +36,7 @@ def data(context: typer.Context, as_json: Json = False, debug: Debug = False) ->
         return
     console.table(
         ("data set", "what it is", "would come from"),
-        [(name, title, str(where)) for name, title, where in found],
+        [(name, told(title), told(str(where))) for name, title, where in found],
     )
 
 
@@ -59,7 +60,7 @@ def data_info(
     rows = [
         (label, *(info["counts"][split][label] for split in splits)) for label in info["classes"]
     ]
-    console.table(("class", *splits), [*rows, ("all", *(info["images"][s] for s in splits))])
+    console.table(("class", *splits), [*rows, (told("all"), *(info["images"][s] for s in splits))])
     statistics = (f"{key} {', '.join(f'{v:.4f}' for v in info[key])}" for key in ("mean", "std"))
     channels, height, width = info["shape"]
     columns = [f"{name}: {one['kind']}" for name, one in info.get("columns", {}).items()]
@@ -73,7 +74,7 @@ def data_info(
     copies = ", ".join(f"{same[key]:,} {what}" for key, what in kinds.items() if same[key])
     copies = copies or "none"
     not_read = ", ".join(f"{count:,} {kind}" for kind, count in info["unread"].items())
-    console.out().print(
+    console.say(
         (f"columns {', '.join(columns)}; counted are those of the first class\n" if columns else "")
         + f"images {channels} x {height} x {width} (channels, height, width)\n"
         f"{'; '.join(statistics)} (training pixels, 0 to 1)\n"
@@ -173,4 +174,4 @@ def data_audit(
     console.audit(found, show)
     for what, path in (("page", page), ("list", write)):
         if path is not None and path.exists():
-            typer.echo(f"{what}     {path}")
+            say(f"{what}     {path}")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.shared import Debug, Json, OwnModel, RunPath, print_json
+from convscope.cli.shared import Debug, Json, OwnModel, RunPath, print_json, say
+from convscope.language import told
 
 
 def explain(
@@ -71,7 +72,7 @@ def explain(
         print_json(found.as_json())
         return
     for name, path in found.pictures.items():
-        typer.echo(f"{path}: {found.numbers['pictures'][name]['about']}")
+        typer.echo(f"{path}: {told(found.numbers['pictures'][name]['about'])}")
     for name, why in found.numbers["left_out"].items():
-        typer.echo(f"without {name}: {why}")
-    typer.echo(f"page     {found.page}")
+        say(f"without {name}: {why}")
+    say(f"page     {found.page}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from convscope.cli.shared import Abstain, Debug, Device, Force, Json, OwnModel, RunPath
+from convscope.cli.shared import Abstain, Debug, Device, Force, Json, OwnModel, RunPath, say
 from convscope.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -120,9 +120,9 @@ def predict(
 def _say_what_failed(tally: Tally) -> None:
     """Name the first images that could not be read, and leave with 1 where there are any."""
     for one in tally.failed:
-        typer.echo(f"error: {one.file}: {one.error}", err=True)
+        say(f"error: {one.file}: {one.error}", err=True)
     if more := tally.failures - len(tally.failed):
-        typer.echo(f"error: and {more:,} more that could not be read", err=True)
+        say(f"error: and {more:,} more that could not be read", err=True)
     if tally.failures:
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.errors import BadArgument
+from convscope.language import told
 
 if TYPE_CHECKING:
     from convscope.console import Monitor
@@ -73,8 +74,13 @@ def several_runs() -> Iterator[Monitor]:
         with Monitor() as emit:
             yield emit
     except KeyboardInterrupt as why:
-        typer.echo("stopped; the same command with --out and --resume goes on", err=True)
+        say("stopped; the same command with --out and --resume goes on", err=True)
         raise typer.Exit(getattr(why, "exit_code", 130)) from None
+
+
+def say(text: object, err: bool = False) -> None:
+    """Print a result in words, in the reader's language."""
+    typer.echo(told(str(text)), err=err)
 
 
 def print_json(value: object) -> None:

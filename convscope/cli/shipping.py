@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from convscope.cli.shared import Debug, Force, Json, OwnModel, RunPath, print_json
+from convscope.cli.shared import Debug, Force, Json, OwnModel, RunPath, print_json, say
 
 
 def export(
@@ -39,8 +39,8 @@ def export(
     if as_json:
         print_json(found.as_json())
         return
-    for line in (*found.checks, *found.notes, found.quantized or ""):
-        typer.echo(line, err=True, nl=bool(line))
+    for line in filter(None, (*found.checks, *found.notes, found.quantized)):
+        say(line, err=True)
     typer.echo(found.path)
 
 
@@ -62,6 +62,6 @@ def verify(
         print_json(found.as_json())
     else:
         for line in (*found.checks, *found.notes):
-            typer.echo(line)
+            say(line)
     if not found.ok:
         raise typer.Exit(1)

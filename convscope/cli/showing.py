@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.shared import Debug, Force, Json, RunPath, print_json
+from convscope.cli.shared import Debug, Force, Json, RunPath, print_json, say
 from convscope.formatting import percent
+from convscope.language import told
 
 if TYPE_CHECKING:
     from convscope.recipe import Claim
@@ -66,7 +67,7 @@ def recipes(as_json: Json = False, debug: Debug = False) -> None:
         theirs = found.get(f"{name.removesuffix('-published')}-published")
         own = None if theirs is r else r
         published = theirs.claim.published if theirs and theirs.claim else None
-        reached = (_reached(one.claim if one else None) for one in (theirs, own))
+        reached = (told(_reached(one.claim if one else None)) for one in (theirs, own))
         rows.append((name, r.train.epochs, percent(published), *reached))
     heads = ("recipe", "epochs", "published", "NAME-published, here", "NAME")
     console.table(heads, rows)
@@ -106,7 +107,7 @@ def machine(
         ],
     )
     if not found["measurements"]:
-        typer.echo("Nothing is measured yet: a network is at its first training, or by --again.")
+        say("Nothing is measured yet: a network is at its first training, or by --again.")
         return
     heads = ("network", "batch", "measured (UTC)", "quiet", "ms a pass", "what it led to")
     rows = [
@@ -121,7 +122,7 @@ def machine(
         for one in found["measurements"]
     ]
     console.table(heads, rows)
-    typer.echo(
+    say(
         f"What is measured counts for {found['kept_days']} days, or until training finds another "
         "pace; all candidates are in --json."
     )

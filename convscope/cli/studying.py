@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from convscope.cli.options import with_fields
-from convscope.cli.shared import DataName, Debug, Json, print_json, several_runs, under
+from convscope.cli.shared import DataName, Debug, Json, print_json, say, several_runs, under
 from convscope.errors import BadArgument
+from convscope.language import chosen, told
 
 
 @with_fields
@@ -63,7 +64,7 @@ def sweep(
             return
         console.table(
             ("study", "runs", "what it asks"),
-            [(name, _runs(s), s.question) for name, s in found.items()],
+            [(name, _runs(s), told(s.question)) for name, s in found.items()],
         )
         return
     if measured:
@@ -79,7 +80,7 @@ def sweep(
             print_json({"settings": rows})
             return
         cells = [
-            (row["part"], row["setting"] or "as given", row["runs"], row["epochs"],
+            (told(row["part"]), told(row["setting"] or "as given"), row["runs"], row["epochs"],
              row["parameters"], "-" if row["multiply_adds"] is None else row["multiply_adds"])
             for row in rows
         ]  # fmt: skip
@@ -92,7 +93,7 @@ def sweep(
         print_json(done.as_json())
         return
     console.study(done.parts)
-    typer.echo(f"page          {done.page}")
+    say(f"page          {done.page}")
 
 
 @with_fields
@@ -119,10 +120,12 @@ def learning_curve(
     if as_json:
         print_json(done.as_json())
         return
-    console.table(done.columns, done.rows)
+    all_images, *classes = done.rows
+    rows = [list(map(told, all_images)), *([name, *map(told, row)] for name, *row in classes)]
+    console.table(done.columns, rows)
     for sentence in done.sentences:
-        typer.echo(f"- {sentence}")
-    typer.echo(f"page          {done.page}")
+        say(f"- {sentence}")
+    say(f"page          {done.page}")
 
 
 def _measured(study: str | None, as_json: bool) -> None:
@@ -138,7 +141,7 @@ def _measured(study: str | None, as_json: bool) -> None:
         print_json(found.as_json())
         return
     console.study(found.parts)
-    typer.echo(f"measured      {found.date}, {found.machine}\ncommand       {found.command}")
+    say(f"measured      {found.date}, {found.machine}\ncommand       {found.command}")
 
 
 def _runs(study: Any) -> int:
@@ -176,28 +179,28 @@ def claims(
     from convscope.studies import measured
 
     if markdown:
-        typer.echo(cards.page(), nl=False)
+        typer.echo(cards.page(chosen()), nl=False)
         return
     if number is None:
         if as_json:
             print_json({"claims": [card.as_json() for card in cards.load()]})
             return
-        rows = [(card.number, card.says, card.verdict) for card in cards.load()]
+        rows = [(card.number, told(card.says), told(card.verdict)) for card in cards.load()]
         console.table(("N", "claim", "verdict"), rows)
         return
     card = cards.find(number)
     if as_json:
         print_json(card.as_json())
         return
-    typer.echo(f"claim    {card.says}\nwhy      {card.why}\n")
+    say(f"claim    {card.says}\nwhy      {card.why}\n")
     if card.study is not None:
         took = measured.load(card.study).seconds / 60
-        typer.echo(f"About {took:.0f} minutes of training; --quick shows what it looks like, and")
-        typer.echo(f"`convscope sweep --study {card.study} --measured` what it has shown.\n")
+        say(f"About {took:.0f} minutes of training; --quick shows what it looks like, and")
+        say(f"`convscope sweep --study {card.study} --measured` what it has shown.\n")
     command = card.command + (" --quick" if quick and card.study else "")
     typer.echo(f"$ {command}")
     from convscope.cli import app
 
     if code := app(shlex.split(command)[1:], standalone_mode=False):
         raise typer.Exit(code)
-    typer.echo(f"\nfinding  {card.finding}\nverdict  {card.verdict}")
+    say(f"\nfinding  {card.finding}\nverdict  {card.verdict}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli.options import with_arguments
-from convscope.cli.shared import Debug, Force, Json, OwnModel, free, print_json, under
+from convscope.cli.shared import Debug, Force, Json, OwnModel, free, print_json, say, under
 from convscope.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def summary(
         wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         typer.echo(shown.text(wide))
         if save is not None:
-            typer.echo(f"\nfigure   {save}")
+            say(f"\nfigure   {save}")
     if found.failure is not None:
         typer.echo(f"error: {found.model} {found.failure}", err=True)
         raise typer.Exit(1)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from convscope.cli.options import MOST_USED, with_fields
-from convscope.cli.shared import DataName, Debug, Json, print_json, several_runs, under
+from convscope.cli.shared import DataName, Debug, Json, print_json, say, several_runs, under
 from convscope.errors import BadArgument, TargetMissed
 from convscope.journal import Journal
+from convscope.language import told
 
 if TYPE_CHECKING:
     from convscope.api import Run
@@ -145,7 +146,7 @@ def _find_lr(data: str | None, force: bool, as_json: bool, options: dict[str, An
         print_json(found.as_json())
         return
     rate = found.suggestion
-    typer.echo(
+    say(
         f"suggested lr  {'none: the loss never fell' if rate is None else f'{rate:.2g}'}\n"
         f"tried         {len(found.rates)} rates, {found.rates[0]:.1e} to {found.rates[-1]:.1e}\n"
         f"figure        {found.figure}"
@@ -162,7 +163,7 @@ def _cross_validate(data: str | None, as_json: bool, options: dict[str, Any]) ->
         print_json(found.as_json())
         return
     console.table(folds.COLUMNS, map(folds.cells, found.figures["folds"]))
-    typer.echo(f"accuracy      {folds.in_words(found.figures)}\npage          {found.page}")
+    say(f"accuracy      {folds.in_words(found.figures)}\npage          {found.page}")
 
 
 def _print_run(run: Run, seconds: float, as_json: bool) -> None:
@@ -177,11 +178,11 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
     low, high = figures.accuracy_ci95
     without = without_copies(figures.duplicates)
     leading = balanced(vars(figures))
-    typer.echo(
+    say(
         (f"balanced      {leading}\n" if leading else "")
         + f"test accuracy {figures.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, "
         f"{figures.n:,} images)\n"
-        + "".join(f"{name:13} {said}\n" for name, said in targets.lines(vars(figures)))
+        + "".join(f"{told(name):13} {told(said)}\n" for name, said in targets.lines(vars(figures)))
         + (f"new images    {without}\n" if without else "")
         + (f"old classes   {forgotten(figures.forgetting)}\n" if figures.forgetting else "")
         + (f"answers       {answers(figures.abstain, figures.n)}\n" if figures.abstain else "")

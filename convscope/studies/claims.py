@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convscope.errors import BadArgument
+from convscope.language import told
 from convscope.studies import measured
 
 FILE = Path(__file__).with_name("claims.toml")
@@ -60,37 +61,44 @@ def find(number: int) -> Claim:
     return known[number - 1]
 
 
-def page() -> str:
-    """All claims as ``docs/claims.md``."""
-    text = [
-        "# Claims, and what is so",
-        "",
-        "Sentences that are often read about convolutional networks. Each has one command that",
-        "tests it; `convscope claims N` runs it. The last box of a card is part of what the",
-        "command prints, which the test suite checks. A study takes minutes: its box is what it",
-        "showed when it was measured, and the tests hold it against the rows that are kept.",
-        "[The lessons](lessons/README.md) say more.",
-        "",
-    ]
+TITLE = "Claims, and what is so"
+INTRODUCTION = (
+    "Sentences that are often read about convolutional networks.",
+    "Each has one command that tests it; `convscope claims N` runs it.",
+    "The last box of a card is part of what the command prints, which the test suite checks.",
+    "A study takes minutes: its box is what it showed when it was measured, and the tests hold it "
+    "against the rows that are kept.",
+    "[The lessons](lessons/README.md) say more.",
+    "Chinese: [claims.zh.md](claims.zh.md).",
+)
+
+
+def page(language: str) -> str:
+    """All claims as ``docs/claims.md``, or in Chinese as ``docs/claims.zh.md``."""
+
+    def said(text: str) -> str:
+        return told(text, language)
+
+    text = [f"# {said(TITLE)}", "", *map(said, INTRODUCTION), ""]
     for claim in load():
         text += [
-            f"## {claim.number}. “{claim.says}”",
+            f"## {claim.number}. “{said(claim.says)}”",
             "",
-            f"**Verdict: {claim.verdict}.** {claim.finding}",
+            f"{said(f'**Verdict: {claim.verdict}.**')} {said(claim.finding)}",
             "",
-            f"Why one might believe it: {claim.why}",
+            said(f"Why one might believe it: {claim.why}"),
             "",
             "```sh",
             claim.command,
             "```",
             "",
             "```text",
-            *claim.shows,
+            *map(said, claim.shows),
             "```",
             "",
         ]
         if claim.study is not None:
             found = measured.load(claim.study)
             minutes = f"{found.seconds / 60:.0f} minutes of training"
-            text += [f"Measured on {found.date}: {minutes}, {found.machine}.", ""]
+            text += [said(f"Measured on {found.date}: {minutes}, {found.machine}."), ""]
     return "\n".join(text)

@@ -83,7 +83,10 @@ function facts() {
       say("fact.trained"),
       figures.train && say("fact.images", { count: count(figures.train), data: about.data }),
     ],
-    [say("fact.input"), `${w} × ${h}, ${say(about.channels === 1 ? "grey" : "colour")}`],
+    [
+      say("fact.input"),
+      say("seen.size", { width: w, height: h, colour: say(about.channels === 1 ? "grey" : "colour") }),
+    ],
     [say("fact.unsure"), threshold && percent(threshold)],
     [say("fact.made"), figures.created?.slice(0, 10)],
   ].filter(([, value]) => value);

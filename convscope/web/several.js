@@ -46,7 +46,7 @@ function trimmed(parent, wanted, make) {
   while (parent.children.length < wanted) parent.append(make());
 }
 
-const placeOf = (child) => [...child.parentNode.children].indexOf(child);
+const indexAmong = (child) => [...child.parentNode.children].indexOf(child);
 
 function tile(choose) {
   const button = document.createElement("button");
@@ -54,7 +54,7 @@ function tile(choose) {
   const parts = ["canvas", "small", "strong", "span"];
   button.append(...parts.map((name) => document.createElement(name)));
   button.children[1].className = "hidden";
-  button.addEventListener("click", () => choose(placeOf(button)));
+  button.addEventListener("click", () => choose(indexAmong(button)));
   return button;
 }
 
@@ -70,7 +70,7 @@ function fillTile(button, one, at, { digits, chosen }) {
 
 function box(choose) {
   const rect = document.createElementNS(SVG, "rect");
-  rect.addEventListener("click", () => choose(placeOf(rect)));
+  rect.addEventListener("click", () => choose(indexAmong(rect)));
   return rect;
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convscope import cli
+from convscope import cli, language
 from convscope.data import pack_writer, sources
 from convscope.studies import claims, grid, measured, plan
 
@@ -94,7 +94,28 @@ def test_claims_are_listed(run):
     assert json.loads(run("claims", "3", "--json")[1])["verdict"] == "half true"
 
 
-def test_the_page_is_up_to_date(run):
-    """Made by `convscope claims --markdown > docs/claims.md`."""
-    page = Path(__file__).parents[2] / "docs" / "claims.md"
+@pytest.mark.parametrize("spoken, name", [("en", "claims.md"), ("zh", "claims.zh.md")])
+def test_the_page_is_up_to_date(run, monkeypatch, spoken, name):
+    """Made by `convscope claims --markdown`, into docs/."""
+    monkeypatch.setenv("CONVSCOPE_LANG", spoken)
+    page = Path(__file__).parents[2] / "docs" / name
     assert page.read_text(encoding="utf-8") == run("claims", "--markdown")[1]
+
+
+@pytest.mark.parametrize(
+    "card",
+    [card for card in QUICK if " train " not in card.command],
+    ids=lambda card: str(card.number),
+)
+def test_the_command_shows_in_chinese_what_the_card_says(run, card, monkeypatch):
+    monkeypatch.setenv("CONVSCOPE_LANG", "zh")
+    _, said, _ = run(*shlex.split(card.command)[1:])
+    for line in card.shows:
+        assert language.told(line, "zh") in said
+
+
+def test_claims_are_told_in_chinese(run, monkeypatch):
+    monkeypatch.setenv("CONVSCOPE_LANG", "zh")
+    _, said, _ = run("claims", "2")
+    assert said.startswith("说法     5x5 的卷积核") and said.endswith("结论     错\n")
+    assert json.loads(run("claims", "3", "--json")[1])["verdict"] == "half true"

@@ -8,7 +8,7 @@ import typer
 
 from convscope.cli.lab import shared
 from convscope.cli.lab.shared import Save
-from convscope.cli.shared import Debug, Force, Json
+from convscope.cli.shared import Debug, Force, Json, say
 from convscope.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def one_by_one(
         ".html": lambda: page.counts(found),
     }
     numbers = found.as_json if as_json else None
-    shared.finish(path, makers, numbers, lambda: typer.echo(_told(found, kernel)))
+    shared.finish(path, makers, numbers, lambda: say(_told(found, kernel)))
 
 
 def _told(found: OneByOne, kernel: str) -> str:

@@ -10,6 +10,7 @@ from convscope.cli.lab import shared
 from convscope.cli.lab.shared import Save
 from convscope.cli.shared import Debug, Force, Json
 from convscope.errors import BadArgument
+from convscope.language import told
 
 if TYPE_CHECKING:
     from convscope.insight.receptive_field import ReceptiveField
@@ -73,7 +74,7 @@ def _print(rows: list[ReceptiveField]) -> None:
     for row in rows:
         h, w = row.height, row.width
         cells.append((
-            row.layer, row.kind, both(h.size, w.size), row.size,
+            told(row.layer), told(row.kind), both(h.size, w.size), told(row.size),
             "-" if row.whole else both(h.stride, w.stride),
             "-" if row.whole else both(h.centre, w.centre),
         ))  # fmt: skip

@@ -8,7 +8,7 @@ import typer
 
 from convscope.cli.lab import shared
 from convscope.cli.lab.shared import Image, Save, Size
-from convscope.cli.shared import Debug, Force, Json
+from convscope.cli.shared import Debug, Force, Json, say
 from convscope.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -92,4 +92,4 @@ def _print(x: Array, y: Array, K: Array, learnt: Learnt) -> None:
             "the same map.",
         ]
     lines += ["", "wanted", *shared.grid(K), "learnt", *shared.grid(learnt.kernel.round(4))]
-    typer.echo("\n".join(lines))
+    say("\n".join(lines))

@@ -81,7 +81,7 @@ def finish(
         return
     show()
     if path:
-        typer.echo(f"\nfigure   {path}")
+        shared.say(f"\nfigure   {path}")
 
 
 def grid(rows: Array) -> list[str]:

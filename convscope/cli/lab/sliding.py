@@ -9,7 +9,7 @@ import typer
 
 from convscope.cli.lab import shared
 from convscope.cli.lab.shared import Image, Input, Save, Size
-from convscope.cli.shared import Debug, Force, Json
+from convscope.cli.shared import Debug, Force, Json, say
 from convscope.errors import BadArgument, nearest
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _print(found: Sliding, steps: int, reads: bool, image: Path | None) -> None:
         lines.append(f"  [{at}] {found.arithmetic(*place)}")
         last = n
     lines += _result(found, reads)
-    typer.echo("\n".join(lines))
+    say("\n".join(lines))
 
 
 def _result(found: Sliding, reads: bool) -> list[str]:

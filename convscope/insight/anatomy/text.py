@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from convscope.formatting import binary_size, plural
 from convscope.insight.anatomy import shapes
 from convscope.insight.anatomy.rows import Anatomy, Row, taken
+from convscope.language import columns, told
 
 HEADS = (
     "name", "kind", "output", "parameters", "multiply-adds", "memory", "sees", "apart", "centre",
@@ -87,10 +88,13 @@ def sums(summary: Anatomy) -> list[str]:
 def text(summary: Anatomy, width: int | None = None) -> str:
     """The table, no wider than ``width`` columns where that can be: the formulas go below their
     rows, and the least of the columns go."""
-    grid = [list(HEADS), *(cells(row) for row in summary.rows)]
-    wide = [max(map(len, column)) for column in zip(*grid, cells(summary.total), strict=True)]
-    notes = more(summary.rows)
-    beside = width is None or sum(wide) + 2 * len(wide) + max(map(len, notes), default=0) <= width
+    grid = [list(map(told, HEADS)), *(list(map(told, cells(row))) for row in summary.rows)]
+    every = zip(HEADS, *grid, cells(summary.total), strict=True)  # as wide in every language
+    wide = [max(map(columns, column)) for column in every]
+    notes = ["; ".join(map(told, note.split("; "))) for note in more(summary.rows)]
+    beside = (
+        width is None or sum(wide) + 2 * len(wide) + max(map(columns, notes), default=0) <= width
+    )
     kept = list(range(len(HEADS)))
     for least in ("centre", "apart", "memory"):
         if width is not None and sum(wide[i] + 2 for i in kept) - 2 > width:
@@ -98,11 +102,13 @@ def text(summary: Anatomy, width: int | None = None) -> str:
     lines = []
     for row, note in zip(grid, ["", *notes], strict=True):
         line = "  ".join(
-            row[i].ljust(wide[i]) if i < WORDS else row[i].rjust(wide[i]) for i in kept
+            row[i] + blank if i < WORDS else blank + row[i]
+            for i in kept
+            if [blank := " " * (wide[i] - columns(row[i]))]
         )
         lines.append(f"{line}  {note}".rstrip() if beside else line.rstrip())
         lines += [f"  = {note}"] * bool(note and not beside)
-    return "\n".join([*lines, "", *sums(summary)])
+    return "\n".join([*lines, "", *map(told, sums(summary))])
 
 
 def markdown(summary: Anatomy) -> str:
