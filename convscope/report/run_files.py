@@ -3,7 +3,6 @@ and numbers that both write them in."""
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import tomllib
@@ -14,6 +13,7 @@ from typing import Any
 
 from convscope import formatting
 from convscope.errors import RunError
+from convscope.markup import esc
 from convscope.run import ANEW, MAYBE, NUMBER, RunFolder, checked
 
 _EPOCH: Mapping[str, Any] = {
@@ -154,11 +154,6 @@ def read(folder: Path) -> RunFiles:
         history=[checked(place.history, epoch, _EPOCH) for epoch in epochs],
         metrics=metrics,
     )
-
-
-def esc(text: object) -> str:
-    """Anything from a file, safe in HTML; bytes that are no UTF-8 become question marks."""
-    return html.escape(str(text).encode(errors="replace").decode())
 
 
 def typeset(text: str) -> str:
