@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,7 @@ Told = tuple[str, float, list[tuple[str, float]]]  # what is said of a place; wh
 
 # A chart is drawn in these units and scaled to its column; text grows on narrow screens.
 _W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 280, 56, 96, 14, 44
+LINE = 60  # letters that a phone has room for in a line
 MANY = 40  # epochs, from which on points are no longer drawn one by one
 
 
@@ -117,9 +119,10 @@ def _figure(
             f'<span class="at" style="left:{100 * at / _W:.2f}%">{dots}</span>'
             f'<span class="says">{said}</span></label>'
         )
+    wordy = " wordy" * any(len(re.sub("<.*?>", "", said)) > LINE for said, _, _ in told)
     top, low = (100 * edge / _W for edge in (_TOP, _H - bottom))  # a margin is of the width
     return (
-        f'<figure class="chart"><figcaption>{title}</figcaption><div class="plot">'
+        f'<figure class="chart{wordy}"><figcaption>{title}</figcaption><div class="plot">'
         f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="{about}">{"".join(parts)}</svg>'
         f'<fieldset style="margin:{top:.2f}% 0 {low:.2f}%">'
         f'<legend class="hidden">{title}, place by place</legend>'
