@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convscope import webpage
 from convscope.errors import BadArgument
 from convscope.insight.canvas import blank, matplotlib
 
