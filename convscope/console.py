@@ -157,12 +157,13 @@ class Monitor:
             return self.bar
         table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
         for name in EPOCH:
-            table.add_column(told(name), justify="right")
+            table.add_column(told(name), justify="right", style=COLOURS.get(name[:3], ""))
         for end in self.epochs[-20:]:
             table.add_row(*cells(end))
         return Group(table, self.bar)
 
 
+COLOURS = {"tra": "dark_orange3", "val": "dodger_blue2"}  # of curves on every page
 EPOCH = ("epoch", "train loss", "train acc", "val loss", "val acc", "lr", "seconds", "img/s")
 
 

@@ -166,6 +166,31 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def summary(self) -> Path:
+        """What its network is made of."""
+        return self.path / "summary.html"
+
+    @property
+    def explanation(self) -> Path:
+        """What its network has learnt, if that was asked for."""
+        return self.path / "explain" / "index.html"
+
+    @property
+    def page(self) -> Path:
+        """Its network to try, if that was exported."""
+        return self.path / "page.html"
+
+    @property
+    def pages(self) -> list[tuple[Path, str]]:
+        """The pages that lead to each other, by their names."""
+        return [
+            (self.page, "Try it"),
+            (self.report, "Report"),
+            (self.explanation, "Explained"),
+            (self.summary, "Layers"),
+        ]
+
+    @property
     def card(self) -> Path:
         """The model card."""
         return self.path / "README.md"

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
+from pathlib import Path
+
+from convscope import files
+
+_NAV = re.compile(r'<nav class="pages".*?</nav>\n')
 
 
 def png(data: bytes) -> str:
@@ -66,6 +72,61 @@ def links(named: Links) -> str:
 def theme() -> str:
     """The colours of pages on light and dark, by names that styles go by."""
     return part("convscope", "theme.css")
+
+
+def base() -> str:
+    """The colours, and what the styles of all pages have in common: text, headings, links from page
+    to page, boxes that scroll, tables, charts."""
+    return theme() + part("convscope", "base.css")
+
+
+def colour(name: str) -> str:
+    """A colour of the light theme, such as ``training``, for a figure that is no page.
+
+    >>> colour("validation")
+    '#0072b2'
+    """
+    found = re.search(rf"--{name}: (#\w+);", theme())
+    assert found, name
+    return found[1]
+
+
+def nav(links: Iterable[tuple[str, str]] = (), current: str = "") -> str:
+    """Links from page to page, each an address and a name; ``current`` is the name of the page that
+    they stand on. Hidden where they lead nowhere else, until :func:`linked` fills them.
+
+    >>> nav([("a.html", "A"), ("b.html", "B")], "B")[38:]
+    '<a href="a.html">A</a><a href="b.html" aria-current="page">B</a></nav>\\n'
+    """
+    here = ' aria-current="page"'
+    said = [
+        f'<a href="{html.escape(address)}"{here * (name == current)}>{html.escape(name)}</a>'
+        for address, name in links
+    ]
+    if len(said) < 2:
+        return '<nav class="pages" aria-label="Pages" hidden></nav>\n'
+    return f'<nav class="pages" aria-label="Pages">{"".join(said)}</nav>\n'
+
+
+def linked(page: str, links: Iterable[tuple[str, str]], current: str = "") -> str:
+    """A page with other links from page to page than it was written with.
+
+    >>> linked(f"<body>{nav()}</body>", [("a.html", "A"), ("b.html", "B")]).count("<a ")
+    2
+    """
+    return _NAV.sub(lambda _: nav(links, current), page, count=1)
+
+
+def link(pages: Sequence[tuple[Path, str]]) -> None:
+    """Lead from each of some files, which are pages under these names, to the others that are
+    there. A page without such links, written before there were any, stays as it is."""
+    there = [(path, name) for path, name in pages if path.is_file()]
+    for path, name in there:
+        links = [(Path(os.path.relpath(to, path.parent)).as_posix(), said) for to, said in there]
+        before = path.read_text(encoding="utf-8")
+        after = linked(before, links, name)
+        if after != before:
+            files.write_whole(path, after)
 
 
 def whole(

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from convscope import files, machine, run
+from convscope import files, machine, run, webpage
 from convscope import recipe as recipes
 from convscope.data.pack import Pack
 from convscope.data.sources import of_recipe
 from convscope.errors import BadArgument, RunError, nearest
 from convscope.events import Emit, Progress, silent
+from convscope.formatting import plural
 from convscope.insight import anatomy
 from convscope.insight.explain import ascent, heat, page, units, views
 from convscope.insight.explain.map_layers import fitting, stage_of, stages
@@ -116,7 +117,7 @@ def explain(
         "left_out": left,
         "seconds": round(time.perf_counter() - began, 2),
     }
-    _write(folder, place.path.resolve().name, made, left, numbers)
+    _write(folder, place, made, left, numbers)
     return Explained(folder, {name: folder / f"{name}.png" for name in made}, numbers)
 
 
@@ -183,7 +184,7 @@ class _Asked:
                 left[name] = found
                 continue
             png = io.BytesIO()
-            found.figure.savefig(png, format="png")
+            found.shown.figure().savefig(png, format="png")
             made[name] = found, round(time.perf_counter() - began, 2), png.getvalue()
             self.examined.emit(Progress("explain", done + 1, len(wanted), "pictures"))
         return made, left
@@ -269,7 +270,7 @@ def _tested(place: run.RunFolder, trained: Trained, examined: Examined) -> tuple
         else f"is {trained.classes[label]}\nsaid {trained.classes[k]} {p:.0%}"
         for k, label, p in zip(best, labels, sure, strict=True)
     )
-    searched = Images(pixels, best, sure, titles, labels)
+    searched = Images(pixels, best, sure, titles, labels, drawn)
     right, wrong = np.flatnonzero(best == labels), np.flatnonzero(best != labels)
     worst = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
     good = random.permutation(right)[: 2 * SHOWN - len(worst)]
@@ -277,16 +278,26 @@ def _tested(place: run.RunFolder, trained: Trained, examined: Examined) -> tuple
 
 
 def _write(
-    folder: Path, name: str, made: Made, left: dict[str, str], numbers: dict[str, Any]
+    folder: Path, place: run.RunFolder, made: Made, left: dict[str, str], numbers: dict[str, Any]
 ) -> None:
-    """Everything at the end, so that an error before leaves the folder as it was."""
+    """Everything at the end, so that an error before leaves the folder as it was; and links to the
+    run's other pages, where it lies in the run's folder."""
+    info = place.read_model()
+    text = page.page(
+        place.path.resolve().name,
+        f"{info['architecture']['name']} on {info['data']['name']}: "
+        f"{plural(info['parameters'], 'parameter')}, "
+        f"{plural(len(info['classes']), 'class', 'classes')}.",
+        {name: view for name, (view, _, _) in made.items()},
+        left,
+    )
     with files.explained(folder):
         for picture, (_, _, png) in made.items():
             files.write_whole(folder / f"{picture}.png", png)
-        shown = [(picture, view.about, png) for picture, (view, _, png) in made.items()]
-        text = page.page(f"What {name} has learnt", shown, left)
         files.write_whole(folder / "index.html", text)
         files.write_json(folder / "explain.json", numbers)
         for stale in set(PICTURES) - set(made):
             with contextlib.suppress(FileNotFoundError):
                 (folder / f"{stale}.png").unlink()
+        if folder == place.explanation.parent:
+            webpage.link(place.pages)

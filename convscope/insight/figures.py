@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convscope import webpage
 from convscope.errors import BadArgument
 from convscope.insight.canvas import blank, matplotlib
 
@@ -24,7 +25,7 @@ _EDGE = 0.15  # inches around everything
 _HEADING = 0.27  # inches of a heading above a grid
 _BREAK = 0.25  # inches between two grids
 _INK, _QUIET = "#1c1d21", "#62656d"
-_LINE_COLOUR, _MARK = "#2f6fdb", "#c2410c"
+_LINE_COLOUR, _MARK, _TRAINING = map(webpage.colour, ("blue", "red", "training"))
 
 
 def image_grid(images: np.ndarray, titles: Sequence[str], *, columns: int = 8) -> Figure:
@@ -125,11 +126,11 @@ def learning_rates(
     figure = blank(figsize=(7, 4.2), dpi=160, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     axes.plot(rates, losses, color=_QUIET, alpha=0.45, linewidth=1, label="loss of a step")
-    axes.plot(rates, smoothed, color=_LINE_COLOUR, linewidth=2, label="smoothed")
+    axes.plot(rates, smoothed, color=_TRAINING, linewidth=2, label="smoothed")
     if suggestion is not None:
-        axes.axvline(suggestion, color=_MARK, linewidth=1.2, linestyle="--")
+        axes.axvline(suggestion, color=_LINE_COLOUR, linewidth=1.2, linestyle="--")
         at = smoothed[min(range(len(rates)), key=lambda i: abs(rates[i] - suggestion))]
-        axes.plot([suggestion], [at], "o", color=_MARK, label=f"steepest at {suggestion:.1e}")
+        axes.plot([suggestion], [at], "o", color=_LINE_COLOUR, label=f"steepest at {suggestion:.1e}")
     low, high = min(smoothed), max(smoothed[: max(1, len(smoothed) // 2)])
     axes.set_ylim(max(0.0, low - 0.1 * (high - low)), high + 0.6 * (high - low) + 1e-9)
     axes.set_xscale("log")

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import nn
 
-from convscope import report
+from convscope import files, report, webpage
 from convscope.data.pack import Pack, Split
 from convscope.data.split import part
 from convscope.errors import RunError, text_of
@@ -180,8 +180,9 @@ def _judge(job: Job, place: RunFolder, at: Position) -> None:
 def write_pages(
     place: RunFolder, network: nn.Module, pack: Pack, emit: Emit, unseen: str = ""
 ) -> None:
-    """The model card and the report, from the run's files and, unless ``unseen`` says why not, from
-    a look into the network. What fails of it is a notice: the run is judged by then."""
+    """The model card, the report and the summary, from the run's files and, unless ``unseen`` says
+    why not, from a look into the network. What fails of it is a notice: the run is judged by
+    then."""
 
     def looked(what: str, work: Callable[[], T]) -> T | str:
         try:
@@ -192,7 +193,10 @@ def write_pages(
             return said
 
     sizes = [one.shape for one in pack.inputs.values()]
-    found = looked("the anatomy", lambda: anatomy.summarise(network, sizes))
+    found = looked(
+        "the anatomy",
+        lambda: anatomy.summarise(network, sizes, name=place.read_model()["architecture"]["name"]),
+    )
     if not isinstance(network, Classifier):
         unseen = "Left out: the network has several inputs or targets."
 
@@ -208,6 +212,8 @@ def write_pages(
         )
 
     looked("the model card", lambda: report.write_card(place.path))
+    if not isinstance(found, str):
+        looked("the summary", lambda: files.write_whole(place.summary, found.html()))
     looked(
         "the report",
         lambda: report.write_report(
@@ -218,3 +224,4 @@ def write_pages(
             unseen=unseen,
         ),
     )
+    looked("links from page to page", lambda: webpage.link(place.pages))

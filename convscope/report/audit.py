@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Sequence
-
-import numpy as np
-from PIL import Image
 
 from convscope import webpage
 from convscope.data.audit.findings import KINDS, Audit, Entry, Finding
 from convscope.data.audit.samples import Samples
 from convscope.formatting import plural
-from convscope.report.markup import facts, note, png, sections, shown, table
-from convscope.report.run_files import esc, percent, typeset
+from convscope.insight import tiles
+from convscope.markup import esc, facts, note, sections, table
+from convscope.report.run_files import percent, typeset
 
 LONGEST = 160  # pixels of the longer side; larger images are scaled down
-SMALL = 64  # up to which an image is kept to the bit
 MOST_BYTES = 6_000_000  # of all pictures together
 MOST_SET = 12  # images of one set of copies or one mode
 SET_KINDS = ("two_labels", "two_splits", "copies", "groups")
@@ -41,7 +36,7 @@ def audit_page(audit: Audit) -> str:
         parts.append(("classes", "Images by class", _classes(audit)))
     return webpage.whole(
         f"{audit.name} looked through · convscope",
-        "".join([webpage.theme(), *styles]),
+        "".join([webpage.base(), *styles]),
         f'<a class="skip" href="#{parts[0][0] if parts else "end"}">Skip to the findings</a>\n'
         f"{_headline(audit)}{sections(parts, SHORT)}"
         f'<footer id="end">Written by convscope data audit. No image file was changed. '
@@ -163,20 +158,13 @@ class _Pictures:
         """An image as an element; a word in its place, where there is no room for it."""
         if self.samples is None or entry.at is None or self.room <= 0:
             return '<p class="absent">not drawn: the page has no room for more</p>'
-        image = shown(self.samples.images([entry.at])[0], LONGEST)
+        image = tiles.shown(self.samples.images([entry.at])[0], LONGEST)
         high, wide = image.shape[:2]
         zoom = max(1, round(LONGEST / 1.4 / max(high, wide)))
-        data = png(image) if max(high, wide) <= SMALL else _jpeg(image)
+        data = tiles.data(image)
         self.room -= len(data)
         look = ' class="zoomed"' if zoom > 1 else ""
         return (
             f'<img{look} src="{data}" width="{zoom * wide}" height="{zoom * high}" loading="lazy" '
             f'alt="{esc(entry.label)}: {esc(entry.file)}">'
         )
-
-
-def _jpeg(pixels: np.ndarray) -> str:
-    """Pixels uint8 [h,w] or [h,w,3] as the data URI of a JPEG."""
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -11,9 +11,9 @@ from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.metrics import reliability
 from convscope.evaluation.predictions_file import PredictionRow
 from convscope.formatting import answers, decimals
+from convscope.markup import esc, facts, note, table
 from convscope.report.charts import reliability_chart
-from convscope.report.markup import facts, note, table
-from convscope.report.run_files import RunFiles, esc, percent, typeset
+from convscope.report.run_files import RunFiles, percent, typeset
 
 
 def html(run: RunFiles, rows: Sequence[PredictionRow]) -> str:

@@ -13,14 +13,15 @@ import numpy as np
 
 from convscope.evaluation.predictions_file import PredictionRow
 from convscope.formatting import plural
-from convscope.report.markup import note, scroll, table
-from convscope.report.run_files import RunFiles, esc, percent, probability
-from convscope.report.sprites import sprites
+from convscope.insight.sprites import sprites
+from convscope.markup import esc, note, scroll, table
+from convscope.report.run_files import RunFiles, percent, probability
 
 LARGEST_MATRIX = 99  # more classes than that are shown as their most confused pairs alone
 PAIRS, MORE_PAIRS = 10, 40  # most confused pairs, beside a matrix and without one
 WORST = 24  # mistakes shown below the matrix
 PER_CELL = 18  # images shown for one count of the matrix
+FEW = 5  # classes whose matrix is drawn large, with its pairs close beside it
 DIAGONAL = 20  # up to so many classes, right images are shown too
 
 Pair = tuple[int, int]
@@ -106,7 +107,13 @@ class Confusion:
 
     def _matrix(self) -> str:
         names = list(map(esc, self.classes))
-        look = "matrix" + " long" * (max(map(len, self.classes)) > 4) + " huge" * (len(names) > 25)
+        few = len(names) <= FEW
+        look = (
+            "matrix"
+            + " long" * (max(map(len, self.classes)) > (9 if few else 4))
+            + " huge" * (len(names) > 25)
+        )
+        look += " few" * few
         head = "".join(f'<th scope="col" title="{c}"><span>{c}</span></th>' for c in names)
         worst = len(self.groups[self.pairs[0]]) if self.pairs else 1
         body = []

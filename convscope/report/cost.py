@@ -8,7 +8,7 @@ from typing import Any
 
 from convscope.formatting import plural
 from convscope.insight.anatomy import Row, Summary
-from convscope.report.markup import facts, note
+from convscope.markup import facts, note
 from convscope.report.run_files import RunFiles, duration
 
 WATTS = 10.0  # a busy core with its share of memory and power supply

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from convscope.insight.anatomy import Row, Summary, drawing
-from convscope.report.markup import note, scroll, table
-from convscope.report.run_files import RunFiles, esc
+from convscope.markup import esc, note, scroll, table
+from convscope.report.run_files import RunFiles
 
 LARGEST_PICTURE = 120_000  # characters of SVG; a larger network is folded into blocks
 MOST_ROWS = 160
@@ -24,7 +24,7 @@ def anatomy(run: RunFiles, summary: Summary | str) -> str:
         said += f" Its {len(summary.rows)} layers are folded into blocks."
     drawn = (
         scroll("Picture of the network", picture, "picture")
-        + note(f"{drawing.SCALE} A box leads to its row.")
+        + note(f"{drawing.SCALE} {drawing.LEADS}")
         if picture
         else note("It has too many blocks to be drawn.")
     )

@@ -17,6 +17,7 @@ from convscope.evaluation import targets
 from convscope.evaluation.predictions_file import PredictionRow
 from convscope.formatting import forgotten, p_value, plural
 from convscope.insight.anatomy import Summary
+from convscope.markup import esc, facts, note, scroll, sections, table
 from convscope.report import calibration, cost, inside, network
 from convscope.report.charts import Line, line_chart
 from convscope.report.class_findings import class_findings
@@ -24,13 +25,11 @@ from convscope.report.confusion import Confusion
 from convscope.report.diagnosis import findings
 from convscope.report.evidence import Evidence, Finding, evidence
 from convscope.report.inside import Look
-from convscope.report.markup import facts, note, scroll, sections, table
 from convscope.report.run_files import (
     RunFiles,
     count_text,
     digits_for,
     duration,
-    esc,
     percent,
     typeset,
     value_text,
@@ -55,7 +54,7 @@ def page(
     unseen: str = "",
 ) -> str:
     """The whole page as HTML."""
-    style = webpage.theme() + webpage.part("convscope.report", "style.css")
+    style = webpage.base() + webpage.part("convscope.report", "style.css")
     seen = evidence(run, float(np.mean([row.p_predicted for row in rows])))
     found, wrong = findings(seen), class_findings(seen)
     confusion = Confusion(run, rows, images)
@@ -77,7 +76,7 @@ def page(
         f"{run.network} on {run.data} · convscope",
         style + confusion.style(),
         '<a class="skip" href="#curves">Skip to the report</a>\n'
-        f"{_headline(run, found, wrong, seen)}{sections(parts)}"
+        f"{webpage.nav()}{_headline(run, found, wrong, seen)}{sections(parts)}"
         f"<footer>{esc(run.name)}, written by convscope "
         f"{esc(run.model['versions'].get('convscope', ''))}. "
         "This page is one file and loads nothing.</footer>\n",
@@ -205,8 +204,10 @@ def _curves(run: RunFiles, found: Sequence[Finding], seen: Evidence) -> str:
         return found
 
     loss = "Loss, cross-entropy in nats"
-    charts = line_chart("Accuracy, %", lines("accuracy", 100), lambda y: f"{y:.2f}\u202f%")
-    charts += line_chart(loss, lines("loss"), lambda y: f"{y:.4f}", zero=True)
+    charts = line_chart(
+        "at-accuracy", "Accuracy, %", lines("accuracy", 100), lambda y: f"{y:.2f}\u202f%"
+    )
+    charts += line_chart("at-loss", loss, lines("loss"), lambda y: f"{y:.4f}", zero=True)
     notes = [
         "Train figures are gathered during the epoch, while the weights still move"
         + (

@@ -3,7 +3,6 @@ and numbers that both write them in."""
 
 from __future__ import annotations
 
-import html
 import re
 import tomllib
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from convscope import formatting
 from convscope.errors import RunError
+from convscope.markup import esc
 from convscope.run import ANEW, MAYBE, NUMBER, RunFolder, checked
 
 _CLASS: Mapping[str, Any] = {
@@ -144,11 +144,6 @@ def read(folder: Path) -> RunFiles:
         history=history,
         metrics=metrics,
     )
-
-
-def esc(text: object) -> str:
-    """Anything from a file, safe in HTML; bytes that are no UTF-8 become question marks."""
-    return html.escape(str(text).encode(errors="replace").decode())
 
 
 def typeset(text: str) -> str:

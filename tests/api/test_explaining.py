@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,9 +58,14 @@ def test_everything_of_a_run(runs) -> None:
     assert shown["embedding"]["images"] == shown["units"]["searched"] == 60
     assert any(event.stage == "explain" for event in seen)
     page = found.page.read_text()
-    assert page.count("data:image/png;base64,") == 6 and "http" not in page.replace(
-        "http-equiv", ""
-    )
+    assert "http" not in page.replace("http-equiv", "")
+    assert re.findall(r'<section id="(.*?)"', page) == SIX
+    assert page.count("<h1>What cnn has learnt</h1>") == 1
+    small = re.findall(r'src="data:image/png;base64,(.*?)"', page)
+    assert len(small) > 60 and max(map(len, small)) < 1500
+    report = (runs["cnn"] / "report.html").read_text()
+    assert '<a href="explain/index.html">Explained</a>' in report
+    assert '<a href="../report.html">Report</a>' in page and "../summary.html" in page
     names = {item.name for item in found.path.iterdir()}
     assert names == {"explain.json", "index.html", *(f"{name}.png" for name in SIX)}
 

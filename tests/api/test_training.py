@@ -52,6 +52,7 @@ def test_a_run_leaves_everything_behind(bars, workplace):
         "recipe.toml",
         "report.html",
         "split.json",
+        "summary.html",
         "validation.safetensors",
     ]
     assert run.metrics.accuracy > 0.8
@@ -220,7 +221,7 @@ def test_a_taken_place_is_refused_before_anything_is_opened_or_measured(bars, mo
     "name",
     ["recipe.toml", "split.json", "step-", "history.jsonl", "validation.safetensors",
      "model.safetensors", "model.json", "predictions.csv", "metrics.json", "README.md",
-     "report.html"],
+     "summary.html", "report.html"],
 )  # fmt: skip
 def test_a_disk_that_is_full_is_named_and_nothing_is_half_written(bars, monkeypatch, events, name):
     seen, emit = events
@@ -233,7 +234,8 @@ def test_a_disk_that_is_full_is_named_and_nothing_is_half_written(bars, monkeypa
 
     monkeypatch.setattr(files, "_open_to_umask", full)
     words = r"no room left on the disk; .* another folder .--out"
-    if name in ("README.md", "report.html"):  # the run is judged by then, and is finished
+    pages = ("README.md", "report.html", "summary.html")
+    if name in pages:  # the run is judged by then, and is finished
         cs.train("mnist", **QUICK, out="a", emit=emit)
         assert re.search(words, warnings_in(seen)[-1])
     else:

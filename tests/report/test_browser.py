@@ -109,6 +109,31 @@ def test_a_key_opens_and_closes_them(opened: Any, key: str) -> None:
     assert button.evaluate("button => button === document.activeElement")
 
 
+def test_a_curve_tells_its_values_under_pointer_finger_and_keys(opened: Any) -> None:
+    def told(page: Page) -> list[str]:
+        says = page.locator(".chart").first.locator(".says")
+        every = [says.nth(i) for i in range(says.count())]
+        look = "one => getComputedStyle(one).opacity"
+        return [one.inner_text().split(":")[0] for one in every if one.evaluate(look) == "1"]
+
+    page = opened()
+    places = page.locator(".chart").first.locator("label")
+    assert told(page) == ["epoch 2"]
+    places.first.hover()
+    assert told(page) == ["epoch 1", "epoch 2"]  # the one under the pointer lies above
+    places.nth(1).hover()
+    places.nth(1).locator("input").focus()
+    page.keyboard.press("ArrowUp")
+    page.mouse.move(0, 0)
+    assert told(page) == ["epoch 1"]
+    dots = places.first.locator("i.val")
+    assert dots.evaluate("one => getComputedStyle(one).opacity") == "1"
+    phone = opened(size=PHONE, has_touch=True)
+    phone.locator(".chart").first.locator("label").first.tap()
+    phone.locator("h1").tap()
+    assert told(phone)[0] == "epoch 1"
+
+
 def test_every_place_that_the_keyboard_reaches_can_be_seen(opened: Any) -> None:
     page = opened(scheme="dark")
     page.keyboard.press("Tab")
@@ -117,7 +142,8 @@ def test_every_place_that_the_keyboard_reaches_can_be_seen(opened: Any) -> None:
     for _ in range(40):
         page.keyboard.press("Tab")
         outline, name = page.evaluate(
-            "[getComputedStyle(document.activeElement).outline, document.activeElement.tagName]"
+            "(at => [getComputedStyle(at.tagName === 'INPUT' ? at.nextSibling : at).outline, "
+            "at.tagName])(document.activeElement)"
         )
         if name == "BODY":  # past the last
             continue
@@ -175,7 +201,15 @@ def test_light_and_dark_can_both_be_read(opened: Any, scheme: str) -> None:
     page = opened(scheme=scheme)
     paper = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert paper > 0.8 if scheme == "light" else paper < 0.05
-    for selector in ("h1", ".verdict p", ".note", ".rule", ".accuracy", "nav a", ".mistakes dt"):
+    for selector in (
+        "h1",
+        ".verdict p",
+        ".note",
+        ".rule",
+        ".accuracy",
+        ".sections a",
+        ".mistakes dt",
+    ):
         assert contrast(page, selector) >= 4.5, selector
 
 
@@ -190,6 +224,6 @@ def test_it_prints_on_white_without_what_only_a_screen_can_do(opened: Any) -> No
     page = opened(scheme="dark")
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert not page.locator("nav").is_visible()
+    assert not page.locator(".sections").is_visible()
     assert page.locator("#mistakes .tile").first.is_visible()
     assert len(page.pdf()) > 20_000

@@ -37,7 +37,7 @@ ANATOMY = Summary(
 class Page(HTMLParser):
     """What the tests ask of a page: its tags, its text, and whether its tags are closed."""
 
-    VOID = frozenset({"meta", "img", "br", "link"})
+    VOID = frozenset({"meta", "img", "br", "link", "input"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -142,7 +142,9 @@ def test_headline_says_what_metrics_say(make: Any) -> None:
     text, page = written(folder, images)
     low, high = m["accuracy_ci95"]
     right = sum(m["confusion"][i][i] for i in range(10))
-    header = html.unescape(re.sub("<.*?>", " ", text[text.index("<header>") : text.index("<nav")]))
+    header = html.unescape(
+        re.sub("<.*?>", " ", text[text.index("<header>") : text.index("</header>")])
+    )
     said = re.sub(r"[ \n]+", " ", header)
     assert "cnn on digits" in said
     assert "Trained for 3 epochs on 54,000 images of digits in 1\u202fmin 15\u202fs" in said
@@ -261,7 +263,10 @@ def test_names_of_files_are_captions(make: Any) -> None:
 
 def test_curves_and_their_notes(make: Any) -> None:
     text, page = written(*make())
-    assert f"epoch 2: train {96.33:.2f}\u202f%, validation {97.00:.2f}\u202f%" in page.text
+    told = re.findall(r'name="at-accuracy"( checked)?>.*?<span class="says">(.*?)</span>', text)
+    said = [re.sub("<.*?>", "", one) for _, one in told]
+    assert said[1] == f"epoch 2: train {96.33:.2f}\u202f%, validation {97.00:.2f}\u202f%"
+    assert [bool(chosen) for chosen, _ in told] == [False, False, True]  # the last is told
     assert "on augmented images" in page.text
     assert "smoothed" not in page.text
     lines = re.findall(r'<polyline class="(train|val)" points="([^"]+)"', text)
@@ -274,6 +279,17 @@ def test_curves_and_their_notes(make: Any) -> None:
     accuracy, loss = lines[0][1].split(), lines[2][1].split()
     assert float(accuracy[0].split(",")[1]) > float(accuracy[-1].split(",")[1])  # drawn upwards
     assert float(loss[0].split(",")[1]) < float(loss[-1].split(",")[1])
+
+
+def test_of_many_epochs_each_is_told_and_no_point_is_drawn(make: Any) -> None:
+    text, _ = written(*make(epochs=300))
+    assert text.count('name="at-loss"') == 300 and text.count(" checked>") == 3
+    assert "<circle" not in text[text.index('id="curves"') : text.index('id="confusion"')]
+
+
+def test_a_small_matrix_is_drawn_large(make: Any) -> None:
+    text, _ = written(*make(["cat", "dog"], n=60, skill=1.0))
+    assert 'class="matrix few"' in text
 
 
 def test_without_augmentation_the_note_does_not_speak_of_it(make: Any, recipe: str) -> None:

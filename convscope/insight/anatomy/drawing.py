@@ -43,6 +43,8 @@ SCALE = (
     "A box is as wide and deep as its map, by the square root, and as thick as its channels, by "
     "the logarithm; vectors are bars."
 )
+LEADS = "A box leads to its row. Where an edge is shaded, the picture goes on: scroll."
+LEAST = 0.86  # as far as a page may shrink the picture to its column before it scrolls
 
 
 class Size(NamedTuple):
@@ -120,9 +122,12 @@ class _Picture(Strokes):
         wide = left + right
         said = html.escape(f"{self.summary.model}: {len(self.boxes)} boxes, from the input down")
         alone = "" if self.links else GROUND
+        room = f' style="min-width: {LEAST * wide:.0f}px"' if self.links else ""
+        role = "group" if self.links else "img"  # what has links in it is no single image
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="net" role="img" width="{wide:.0f}" '
-            f'height="{high:.0f}" viewBox="0 0 {wide:.0f} {high:.0f}"><title>{said}</title>'
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="net" role="{role}"{room} '
+            f'width="{wide:.0f}" height="{high:.0f}" viewBox="0 0 {wide:.0f} {high:.0f}">'
+            f"<title>{said}</title>"
             f"<desc>{SCALE}</desc><style>{alone}{STYLE}</style>{''.join(self.parts)}</svg>"
         )
 

@@ -12,41 +12,35 @@ from convscope.insight.anatomy import drawing, shapes
 from convscope.insight.anatomy.rows import Anatomy, Row
 from convscope.insight.anatomy.text import COUNTED, HEADS, SEEN, WORDS, cells, more, sums
 
-GROUND = """
-:root { color-scheme: light dark; --paper: #fcfbf9; --ink: #1d1e22; }
-@media screen and (prefers-color-scheme: dark) { :root { --paper: #15171a; --ink: #e9e7e2; } }
-body { margin: 0 auto; padding: clamp(1rem, 4vw, 2.5rem); max-width: 96rem;
-  background: var(--paper); color: var(--ink); }
-.summary thead th { background: var(--paper); }
-@media screen and (prefers-color-scheme: dark) {
-  body .summary .join .word:first-child { color: #f2994a; }
-}
-"""
-
 
 def page(summary: Anatomy) -> str:
     """The page: sums, picture and table."""
     return webpage.whole(
         f"{summary.model} · convscope summary",
-        GROUND,
-        f"<main>\n{_body(summary, 'row-', 'h1')}</main>\n"
-        '<footer class="summary"><p class="quiet">Written by convscope summary. This page is one '
-        "file and loads nothing.</p></footer>\n",
+        webpage.base(),
+        f'{webpage.nav()}<header>\n<p class="eyebrow">convscope summary</p>\n'
+        f"<h1>{html.escape(summary.model)}</h1>\n{_sums(summary, 'facts')}</header>\n"
+        f'<main>\n<div class="split">{_picture(summary, "row-")}{_rows(summary, "row-")}</div>\n'
+        "</main>\n<footer>Written by convscope summary. This page is one file and loads nothing."
+        "</footer>\n",
     )
 
 
 def fragment(summary: Anatomy) -> str:
     """What a notebook shows, on its own ground, light or dark."""
     links = f"row-{zlib.crc32(repr((summary.model, summary.inputs)).encode()):x}-"
-    return _body(summary, links, "h2")
-
-
-def _body(summary: Anatomy, links: str, heading: str) -> str:
     style = webpage.part("convscope.insight.anatomy", "page.css")
+    return (
+        f'<div class="summary">\n<style>{style}</style>\n<h2>{html.escape(summary.model)}</h2>\n'
+        f"{_sums(summary)}{_picture(summary, links)}{_rows(summary, links)}</div>\n"
+    )
+
+
+def _sums(summary: Anatomy, look: str = "") -> str:
+    """The figures of the whole, and what is noted of them."""
     whole = summary.total
-    inputs = " and ".join(map(shapes.text, summary.inputs))
     facts = {
-        "Input": inputs,
+        "Input": " and ".join(map(shapes.text, summary.inputs)),
         "Parameters": f"{whole.parameters:,}",
         "Multiply-adds": f"{'at least ' * bool(whole.note)}{whole.multiply_adds:,}",
         "Activations": binary_size(whole.activation_bytes),
@@ -58,18 +52,25 @@ def _body(summary: Anatomy, links: str, heading: str) -> str:
     cards = "".join(
         f"<div><dt>{name}</dt><dd>{html.escape(said)}</dd></div>" for name, said in facts.items()
     )
-    notes = "".join(f"<p>{html.escape(note)}</p>\n" for note in sums(summary)[1:])
+    notes = "".join(f'<p class="note">{html.escape(note)}</p>\n' for note in sums(summary)[1:])
     if summary.failure is not None:
         said = html.escape(f"{summary.model} {summary.failure}")
         notes += f'<p class="failure" role="alert">{said}</p>\n'
+    return f'<dl class="{look}">{cards}</dl>\n{notes}'
+
+
+def _picture(summary: Anatomy, links: str) -> str:
     return (
-        f'<div class="summary">\n<style>{style}</style>\n'
-        f"<{heading}>{html.escape(summary.model)}</{heading}>\n<dl>{cards}</dl>\n{notes}"
-        f'<div class="scroll picture" tabindex="0" role="region" aria-label="Picture">'
+        '<div><div class="scroll picture" tabindex="0" role="region" aria-label="Picture">'
         f"{drawing.svg(summary, links)}</div>\n"
-        f'<p class="quiet">{drawing.SCALE} A box leads to its row.</p>\n'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Rows">{_table(summary, links)}'
-        f'</div>\n<p class="quiet">{COUNTED}. {SEEN}.</p>\n</div>\n'
+        f'<p class="note">{drawing.SCALE} {drawing.LEADS}</p></div>\n'
+    )
+
+
+def _rows(summary: Anatomy, links: str) -> str:
+    return (
+        '<div><div class="scroll" tabindex="0" role="region" aria-label="Rows">'
+        f'{_table(summary, links)}</div>\n<p class="note">{COUNTED}. {SEEN}.</p></div>\n'
     )
 
 
@@ -84,7 +85,7 @@ def _table(summary: Anatomy, links: str) -> str:
         for i, (row, said) in enumerate(zip(summary.rows, more(summary.rows), strict=True))
     ]
     return (
-        f"<table><thead><tr>{top}</tr></thead>\n<tbody>{''.join(lines)}</tbody>\n"
+        f'<table class="layers"><thead><tr>{top}</tr></thead>\n<tbody>{"".join(lines)}</tbody>\n'
         f"<tfoot>{_line(whole, whole.note, '', whole)}</tfoot></table>"
     )
 

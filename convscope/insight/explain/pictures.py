@@ -1,5 +1,5 @@
-"""The pictures of `explain`: each takes arrays and gives a matplotlib figure; no state, and
-matplotlib is imported late."""
+"""What the views of `explain` show, and each as a figure: no state, and matplotlib is imported
+late."""
 
 from __future__ import annotations
 
@@ -10,29 +10,76 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convscope.formatting import plural
+from convscope.insight import tiles
 from convscope.insight.canvas import blank, matplotlib
+from convscope.insight.cells import Cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _QUIET, _MARK = "#1c1d21", "#62656d", "#c2410c"
+_INK, _QUIET = "#1c1d21", "#62656d"
 _CELL, _GAP, _EDGE = 1.0, 0.1, 0.15  # inches
 _LINE = 0.17  # inches of a line of a cell's title
 _LETTERS = 150  # of a note, a line of nine inches
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One place of a sheet: an image uint8 [C,H,W], or numbers [H,W]; what stands above it; a box
-    (top, left, bottom, right in pixels) around a part of it; heat [H,W] from -1 to 1 laid over
-    it."""
+class Strip:
+    """Cells in a row below its name."""
 
-    image: np.ndarray
-    title: str = ""
-    box: tuple[int, ...] | None = None
-    heat: np.ndarray | None = None
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Strips of cells below a title and notes; ``heads`` are names of columns. A figure breaks a
+    strip after so many ``columns``; ``large`` cells say more than a word; ``doubt`` is how far what
+    is shown can be believed."""
+
+    title: str
+    notes: tuple[str, ...]
+    strips: tuple[Strip, ...]
+    heads: tuple[str, ...] = ()
+    columns: int = 99
+    large: bool = False
+    doubt: str = ""
+
+    def figure(self) -> Figure:
+        """As a matplotlib figure."""
+        rows: list[Sequence[Cell]] = []
+        sides: list[str] = []
+        for strip in self.strips:
+            parts = range(0, len(strip.cells), self.columns)
+            rows += [strip.cells[i : i + self.columns] for i in parts]
+            sides += [strip.name, *[""] * (len(parts) - 1)]
+        notes = [*self.notes, *[self.doubt] * bool(self.doubt)]
+        return sheet(rows, title=self.title, notes=notes, sides=sides, heads=self.heads)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Images uint8 [N,C,H,W] as ``points`` [N,2], with the class that each is of and the one that
+    it was taken for, [N], with which probability, and its number among the test images."""
+
+    title: str
+    notes: tuple[str, ...]
+    points: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    p: np.ndarray
+    numbers: np.ndarray
+    images: np.ndarray
+    classes: tuple[str, ...]
+    axes: tuple[str, str]
+
+    def figure(self) -> Figure:
+        """As a matplotlib figure."""
+        return embedding(
+            self.points, self.labels, self.predicted, self.classes,
+            title=self.title, note=" ".join(self.notes), axes_names=self.axes,
+        )  # fmt: skip
 
 
 def sheet(
@@ -95,6 +142,14 @@ def sheet(
     return figure
 
 
+def _both_ways() -> Any:
+    """Orange by white to blue."""
+    ends = [tuple(part / 255 for part in end) for end in (tiles.AGAINST, tiles.FOR)]
+    return matplotlib().colors.LinearSegmentedColormap.from_list(
+        "both ways", [ends[0], (1, 1, 1), ends[1]]
+    )
+
+
 def _wrapped(text: str, letters: int) -> list[str]:
     return textwrap.wrap(text, max(letters, 20)) or [""]
 
@@ -109,11 +164,12 @@ def _draw(axes: Axes, cell: Cell) -> None:
         axes.imshow(shown if shown.shape[2] == 3 else shown[..., 0], interpolation="nearest")
     else:
         most = float(np.abs(image).max()) or 1.0
-        cmap, least = ("RdBu_r", -most) if image.min() < 0 else ("gray", 0.0)
-        axes.imshow(image, cmap=cmap, vmin=least, vmax=most, interpolation="nearest")
+        axes.imshow(image, cmap=_both_ways(), vmin=-most, vmax=most, interpolation="nearest")
     if cell.heat is not None:
         alpha = np.clip(np.abs(cell.heat), 0, 1) ** 0.7 * 0.85
-        axes.imshow(cell.heat, cmap="RdBu_r", vmin=-1, vmax=1, alpha=alpha, interpolation="nearest")
+        axes.imshow(
+            cell.heat, cmap=_both_ways(), vmin=-1, vmax=1, alpha=alpha, interpolation="nearest"
+        )
     if cell.box is not None:
         top, left, bottom, right = cell.box
         where = ((left - 0.5, top - 0.5), right - left, bottom - top)
@@ -128,31 +184,6 @@ def _draw(axes: Axes, cell: Cell) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_color("#d5d7dc")
-
-
-def filters(kernels: np.ndarray, layer: str, *, most: int = 64) -> Figure:
-    """The first layer's kernels, float [F,C,k,k]: in colour where they take three channels, else
-    from blue (against) by white to red (for), of the first channel.
-
-    >>> len(filters(np.ones((5, 1, 3, 3)), "features.0").axes)
-    5
-    """
-    cells: list[Cell] = []
-    for n, kernel in enumerate(kernels[:most]):
-        if len(kernel) == 3:
-            reach = np.abs(kernel).max() or 1.0
-            cells.append(Cell((127.5 + 127.5 * kernel / reach).astype(np.uint8), str(n)))
-        else:
-            plane = kernel[0]
-            cells.append(Cell(np.where(plane == plane.min(), plane - 1e-12, plane), str(n)))
-    count, channels, height, width = kernels.shape
-    note = f"{plural(count, 'kernel')} of {height}x{width} over {plural(channels, 'channel')}"
-    note += f", the first {most} here. " if count > most else ". "
-    note += "Grey is zero" if channels == 3 else "Red is positive, blue negative"
-    note += "; each is scaled by itself."
-    note += "" if channels in (1, 3) else " Shown is the first channel."
-    rows = [cells[i : i + 8] for i in range(0, len(cells), 8)]
-    return sheet(rows, title=f"What the first layer looks for: {layer}", notes=[note])
 
 
 def embedding(

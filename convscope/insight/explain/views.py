@@ -1,28 +1,27 @@
-"""The six views of a trained network: each computes what it shows, draws it, and gives its
-numbers."""
+"""The six views of a trained network: each computes what it shows, and gives its numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from convscope.events import Emit
-from convscope.insight.explain import ascent, heat, pictures
+from convscope.insight import cells
+from convscope.insight.cells import Cell
+from convscope.insight.explain import ascent, heat
 from convscope.insight.explain import embedding as planes
 from convscope.insight.explain import units as answering
 from convscope.insight.explain.map_layers import Stage, filters_of, fitting, inputs_of, maps_of
 from convscope.insight.explain.overview import probabilities
-from convscope.insight.explain.pictures import Cell
+from convscope.insight.explain.pictures import Plane, Sheet, Strip
 from convscope.models.parts import Classifier
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+FILTERS = 64  # of the first layer
 MAPS = 8  # maps a row
 CLASSES = 10  # classes that get an image where none is named
 RANDOM = (0, 1, 2)  # seeds of the networks with random weights
@@ -32,19 +31,21 @@ LEAST, MOST = 8, 40  # images on which a heat map is held against random weights
 @dataclass(frozen=True)
 class Images:
     """Images uint8 [N,C,H,W] with what the network says of them, [N], its probability, and a title
-    each; ``labels`` where they are known."""
+    each; ``labels`` where they are known, and their numbers ``at`` among the test images."""
 
     pixels: np.ndarray
     predicted: np.ndarray
     p: np.ndarray
     titles: tuple[str, ...]
     labels: np.ndarray | None = None
+    at: np.ndarray | None = None
 
     def some(self, at: np.ndarray) -> Images:
         """Those at some places."""
         labels = None if self.labels is None else self.labels[at]
         titles = tuple(self.titles[i] for i in at)
-        return Images(self.pixels[at], self.predicted[at], self.p[at], titles, labels)
+        numbers = None if self.at is None else self.at[at]
+        return Images(self.pixels[at], self.predicted[at], self.p[at], titles, labels, numbers)
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,10 @@ class Examined:
 
 @dataclass(frozen=True)
 class View:
-    """A picture: what it shows in a sentence, the figure, its numbers."""
+    """What is shown, in a sentence and whole, and its numbers."""
 
     about: str
-    figure: Figure
+    shown: Sheet | Plane
     numbers: dict[str, Any]
 
 
@@ -82,7 +83,13 @@ def filters(examined: Examined) -> View | str:
     layer, kernels = found
     about = f"The kernels of the first convolution, {layer}: the patterns that it looks for."
     numbers = {"layer": layer, "shape": list(kernels.shape)}
-    return View(about, pictures.filters(kernels, layer), numbers)
+    sheet = Sheet(
+        f"What the first layer looks for: {layer}",
+        (cells.told_kernels(kernels.shape, FILTERS),),
+        (Strip("", tuple(cells.of_kernels(kernels[:FILTERS]))),),
+        columns=MAPS,
+    )
+    return View(about, sheet, numbers)
 
 
 def maps(examined: Examined, images: Images, layer: Stage | None) -> View | str:
@@ -91,36 +98,39 @@ def maps(examined: Examined, images: Images, layer: Stage | None) -> View | str:
     if stage is None:
         return "no layer of this network gives feature maps"
     inputs = inputs_of(images.pixels)
-    rows, sides, shown = [], [], []
+    strips, shown = [], []
     if layer is None and len(images.pixels) == 1:
         last: dict[tuple[int, int, int], Stage] = {s.shape: s for s in examined.stages}
         several = list(last.values())
         picked = np.unique(np.linspace(0, len(several) - 1, min(6, len(several))).round())
         for one in (several[int(i)] for i in picked):
-            rows.append(_strongest(maps_of(examined.network, inputs, one.name)[0]))
-            sides.append(f"{one.name}\n{one.kind}\n{one.size[0]}x{one.size[1]}")
+            name = f"{one.name}\n{one.kind}\n{one.size[0]}x{one.size[1]}"
+            found = maps_of(examined.network, inputs, one.name)
+            strips.append(Strip(name, tuple(_strongest(found[0]))))
             shown.append(one.name)
-        rows.insert(0, [Cell(images.pixels[0], images.titles[0])])
-        sides.insert(0, "image")
+        strips.insert(0, Strip("image", (Cell(images.pixels[0], images.titles[0]),)))
         what = "one image through the network, stage by stage"
     else:
         found = maps_of(examined.network, inputs, stage.name)
         for pixels, title, own in zip(images.pixels, images.titles, found, strict=True):
-            rows.append([Cell(pixels, title), *_strongest(own)])
+            strips.append(Strip("", (Cell(pixels, title), *_strongest(own))))
         shown.append(stage.name)
         what = f"each image at {stage}"
     note = f"Feature maps of {what}: of each row the {MAPS} maps that answer most strongly, by "
-    note += "number. White is the strongest answer; red and blue where a map has both signs."
-    figure = pictures.sheet(rows, title="What each stage makes of an image", notes=[note],
-                            sides=sides)  # fmt: skip
-    return View(f"Feature maps of {what}.", figure, {"layers": shown})
+    note += "number. Blue is positive, orange negative, each map scaled by itself."
+    sheet = Sheet("What each stage makes of an image", (note,), tuple(strips))
+    return View(f"Feature maps of {what}.", sheet, {"layers": shown})
 
 
 def _strongest(own: Tensor) -> list[Cell]:
     """The maps [F,h,w] that answer most strongly, in the order of their numbers."""
     power = own.clamp_min(0).flatten(1).amax(1)
     best = sorted(power.argsort(descending=True, stable=True)[:MAPS].tolist())
-    return [Cell(own[i].numpy(), str(i)) for i in best]
+    return [Cell(own[i].numpy(), f"{i}", about=_range(i, own[i])) for i in best]
+
+
+def _range(number: int, own: Tensor) -> str:
+    return f"map {number}, from {float(own.min()):.2f} to {float(own.max()):.2f}"
 
 
 def units(
@@ -140,23 +150,26 @@ def units(
         examined.network, loss, shape, steps=steps, seed=examined.seed, emit=examined.emit,
         stage="unit images",
     )  # fmt: skip
-    rows = []
-    for first, *best in zip(made, found.images, found.values, found.boxes, strict=True):
-        rows.append([Cell(first)])
-        for i, value, box in zip(*best, strict=True):
-            rows[-1].append(Cell(searched.pixels[i], f"{value:.2f}", tuple(map(int, box))))
-    sides = [f"unit {unit}" for unit in found.units]
+    strips = []
+    for unit, first, *best in zip(
+        found.units, made, found.images, found.values, found.boxes, strict=True
+    ):
+        answered = [
+            Cell(searched.pixels[i], f"{value:.2f}", tuple(map(int, box)),
+                 about=f"{searched.titles[i]}, unit {unit} answers {value:.2f}")
+            for i, value, box in zip(*best, strict=True)
+        ]  # fmt: skip
+        noise = Cell(first, "from noise", about=f"made from noise for unit {unit}")
+        strips.append(Strip(f"unit {unit}", (noise, *answered)))
     field = found.boxes[..., 2:] - found.boxes[..., :2]
     sees = "x".join(map(str, field.reshape(-1, 2).max(axis=0)))
-    notes = [
+    notes = (
         f"Units of {stage}, {'as asked' if wanted else 'those that stand out most'}. First what a "
         f"unit would answer to most, made from noise; then those of {len(searched.pixels):,} "
         f"images to which it answers most, with its answer and, framed, the patch that it sees "
-        f"({sees} pixels at most)."
-    ]
-    figure = pictures.sheet(
-        rows, title="What units answer to", notes=notes, sides=sides, heads=["from noise", "images"]
+        f"({sees} pixels at most).",
     )
+    sheet = Sheet("What units answer to", notes, tuple(strips))
     numbers = {
         "layer": stage.name,
         "searched": len(searched.pixels),
@@ -170,7 +183,7 @@ def units(
         },
     }
     about = f"What units of {stage.name} answer to most: input from noise, and images of the data "
-    return View(about + "with the patch that the unit sees.", figure, numbers)
+    return View(about + "with the patch that the unit sees.", sheet, numbers)
 
 
 def classes(examined: Examined, wanted: Sequence[int]) -> View:
@@ -186,27 +199,25 @@ def classes(examined: Examined, wanted: Sequence[int]) -> View:
         network, ascent.of_classes(network, chosen), shape, steps=steps, seed=examined.seed,
         emit=examined.emit,
     )  # fmt: skip
-    rows, sure = [], {}
+    strips, sure = [], {}
     for name, pixels in (("raw", plain), ("regularised", made)):
         p = probabilities(network, pixels)
         own = p[range(len(chosen)), chosen]
         sure[name] = {examined.classes[k]: float(v) for k, v in zip(chosen, own, strict=True)}
-        rows.append([
+        drawn = [
             Cell(image, f"{examined.classes[k]}  {v:.0%}")
             for image, k, v in zip(pixels, chosen, own, strict=True)
-        ])  # fmt: skip
-    wide = 5 if len(chosen) <= CLASSES else 10
-    both = [part for row in rows for part in (row[i : i + wide] for i in range(0, len(row), wide))]
-    parts = len(both) // 2
-    sides = ["raw", *[""] * (parts - 1), "regularised", *[""] * (parts - 1)]
-    notes = [
+        ]
+        strips.append(Strip(name, tuple(drawn)))
+    notes = (
         "Made from noise alone, with the probability that the network gives it. Raw: gradient "
         "ascent on pixels, which finds what fools the network. Regularised: shifted, turned and "
-        "scaled at every step, smooth, with the brightness and contrast of the training images."
-    ]
-    figure = pictures.sheet(both, title="Input that maximises a class", notes=notes, sides=sides)
+        "scaled at every step, smooth, with the brightness and contrast of the training images.",
+    )
+    wide = 5 if len(chosen) <= CLASSES else 10
+    sheet = Sheet("Input that maximises a class", notes, tuple(strips), columns=wide)
     about = "Input that maximises each class, from noise alone: by raw gradient ascent, and "
-    return View(about + "regularised.", figure, {"steps": steps, "p": sure})
+    return View(about + "regularised.", sheet, {"steps": steps, "p": sure})
 
 
 def heat_view(
@@ -237,13 +248,14 @@ def heat_view(
         [heat.area(curve(examined.network, inputs, wanted, found)) for curve in curves]
         for _, found in columns
     ]
-    rows = []
+    strips = []
     drawn = [heat.unit_range(found).numpy() for _, found in columns]
     for i, pixels in enumerate(images.pixels):
-        cells = [Cell(pixels, images.titles[i])]
+        row = [Cell(pixels, images.titles[i])]
         for (away, back), own in zip(scored, drawn, strict=True):
-            cells.append(Cell(pixels, f"del {away[i]:.2f}  ins {back[i]:.2f}", heat=own[i]))
-        rows.append(cells)
+            areas = f"deletion {away[i]:.2f}\ninsertion {back[i]:.2f}"
+            row.append(Cell(pixels, areas, heat=own[i]))
+        strips.append(Strip("", tuple(row)))
     better = _doubted(examined, sample, target, mapped)
     low, high = better["deletion_better_ci95"]
     about_class = "the class that was said" if target is None else examined.classes[target]
@@ -260,20 +272,19 @@ def heat_view(
     empty = {name: int((m.flatten(1).abs().amax(1) == 0).sum()) for name, m in columns}
     silent = {heat.METHODS[m]: n for m in several if (n := empty[heat.METHODS[m]])}
     notes = [
-        f"What speaks for {about_class} (red) and against it (blue), each map scaled by itself; "
+        f"What speaks for {about_class} (blue) and against it (orange), each map scaled by itself; "
         f"{'; '.join(f'{name} {said}' for name, said in sizes.items())}.",
-        "del: the class's mean probability while the hottest pixels are blurred first, low is "
-        "good; ins: while they come back first, high is good.",
-        verdict,
+        "Deletion: the class's mean probability while the hottest pixels are blurred first, low is "
+        "good; insertion: while they come back first, high is good.",
     ]
     notes += [
         f"{name} is empty on {n} of {len(images.pixels)}: nothing at its layer speaks for the "
         "class."
         for name, n in silent.items()
     ]
-    heads = ["image", *(_broken(name) for name, _ in columns)]
+    heads = ("image", *(_broken(name) for name, _ in columns))
     title = "Which pixels the answer rests on"
-    figure = pictures.sheet(rows, title=title, notes=notes, heads=heads)
+    sheet = Sheet(title, tuple(notes), tuple(strips), heads, large=True, doubt=verdict)
     numbers = {
         "method": default,
         "resolution": sizes,
@@ -286,7 +297,7 @@ def heat_view(
         },
         "against_random_weights": better,
     }
-    return View(f"Heat maps, and their doubt. {verdict}", figure, numbers)
+    return View(f"Heat maps, and their doubt. {verdict}", sheet, numbers)
 
 
 def _broken(name: str) -> str:
@@ -328,7 +339,7 @@ def _doubted(
 
 def embedding(examined: Examined, images: Images) -> View:
     """Where the test images lie in the last layer's eyes, mistakes marked."""
-    assert images.labels is not None
+    assert images.labels is not None and images.at is not None
     features = planes.features_of(examined.network, images.pixels, examined.emit)
     found = planes.plane(features, images.labels)
     wrong = int((images.predicted != images.labels).sum())
@@ -340,9 +351,10 @@ def embedding(examined: Examined, images: Images) -> View:
         "colour of the class they were taken for."
     )
     short = "component" if found.shares is not None else "discriminant"
-    figure = pictures.embedding(
-        found.points, images.labels, images.predicted, examined.classes, note=note,
-        title="Where the test images lie", axes_names=(f"first {short}", f"second {short}"),
+    shown = Plane(
+        "Where the test images lie", (note,), found.points, images.labels, images.predicted,
+        images.p, images.at, images.pixels, examined.classes,
+        (f"first {short}", f"second {short}"),
     )  # fmt: skip
     numbers = {
         "images": len(images.pixels),
@@ -352,4 +364,4 @@ def embedding(examined: Examined, images: Images) -> View:
         "mistakes": wrong,
     }
     about = f"What the last layer sees of test images, in two dimensions: {found.method}, with the "
-    return View(f"{about}{wrong:,} mistakes marked.", figure, numbers)
+    return View(f"{about}{wrong:,} mistakes marked.", shown, numbers)

@@ -1,15 +1,9 @@
-"""What the parts of the page are built of: tables, boxes that scroll, pictures as data."""
+"""What the parts of a page are built of: sections, tables, boxes that scroll, names and values."""
 
 from __future__ import annotations
 
-import io
+import html
 from collections.abc import Iterable, Mapping, Sequence
-
-import numpy as np
-from PIL import Image
-
-from convscope import webpage
-from convscope.report.run_files import esc
 
 
 def table(
@@ -60,7 +54,7 @@ def sections(parts: Iterable[tuple[str, str, str]], names: Mapping[str, str] = {
             f'<section id="{key}" aria-labelledby="{key}-title">'
             f'<h2 id="{key}-title">{title}</h2>\n{content}</section>\n'
         )
-    return f'<nav aria-label="Sections">{links}</nav>\n<main>\n{body}</main>\n'
+    return f'<nav class="sections" aria-label="Sections">{links}</nav>\n<main>\n{body}</main>\n'
 
 
 def scroll(title: str, content: str, look: str = "") -> str:
@@ -82,25 +76,6 @@ def note(text: str) -> str:
     return f'<p class="note">{esc(text)}</p>\n'
 
 
-def png(pixels: np.ndarray) -> str:
-    """Pixels uint8 [h,w] or [h,w,3] as the data URI of a PNG."""
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", optimize=True)
-    return webpage.png(file.getvalue())
-
-
-def shown(image: np.ndarray, longest: int) -> np.ndarray:
-    """An image uint8 [C,h,w] as [h,w] or [h,w,3], scaled down where it is larger than ``longest``
-    pixels; of other than 3 channels the first is shown.
-
-    >>> shown(np.zeros((3, 128, 64), np.uint8), 64).shape
-    (64, 32, 3)
-    """
-    pixels = image.transpose(1, 2, 0) if len(image) == 3 else image[0]
-    high, wide = pixels.shape[:2]
-    if max(high, wide) <= longest:
-        return pixels
-    scale = longest / max(high, wide)
-    size = (max(1, round(wide * scale)), max(1, round(high * scale)))
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(picture.resize(size, Image.Resampling.BOX))
+def esc(text: object) -> str:
+    """Anything from a file, safe in HTML; bytes that are no UTF-8 become question marks."""
+    return html.escape(str(text).encode(errors="replace").decode())

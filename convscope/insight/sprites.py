@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convscope.report.markup import png, shown
-from convscope.report.run_files import esc
+from convscope.insight.tiles import png, shown
+from convscope.markup import esc
 
 LONGEST = 64  # pixels of the longer side; larger images are scaled down
-MOST_BYTES = 2_400_000  # of all pixels together, so that the page stays below 6 MB
+MOST_BYTES = 2_400_000  # of a report, so that it stays below 6 MB
 MOST = 1_200  # images
 SIDE = 112  # pixels on the page that the longer side should come near to
 
@@ -49,9 +49,9 @@ class Sprites:
         )
 
 
-def sprites(images: np.ndarray, wanted: Iterable[int]) -> Sprites:
+def sprites(images: np.ndarray, wanted: Iterable[int], most_bytes: int = MOST_BYTES) -> Sprites:
     """The first of the wanted images uint8 [N,C,h,w], as many as the page has room for; ``wanted``
-    may name one more than once.
+    may name one more than once. ``most_bytes`` are of all pixels together.
 
     >>> made = sprites(np.zeros((9, 1, 28, 28), np.uint8), [7, 3, 7, 5])
     >>> made.picture.shape, made.places[5]
@@ -59,7 +59,7 @@ def sprites(images: np.ndarray, wanted: Iterable[int]) -> Sprites:
     """
     first = shown(images[0], LONGEST)
     high, wide = first.shape[:2]
-    chosen = list(dict.fromkeys(wanted))[: min(MOST, MOST_BYTES // first.size)]
+    chosen = list(dict.fromkeys(wanted))[: min(MOST, most_bytes // first.size)]
     columns = max(1, round((len(chosen) * high / wide) ** 0.5))
     rows = max(1, -(-len(chosen) // columns))
     picture = np.zeros((rows * high, columns * wide, *first.shape[2:]), np.uint8)
