@@ -29,6 +29,7 @@ MOST_MULTIPLY_ADDS = 100_000_000  # a pass then takes about a tenth of a second 
 MOST_BYTES = 20_000_000  # of weights
 ENGINE, PAGE = "web/worker.js", "web/page.js"  # what a worker runs, what the page does
 LANGUAGES = ("en", "zh")
+ELSEWHERE = ("teach.", "runs.")  # words of the studio's tabs
 
 Answers = Literal["page", "server"]
 
@@ -76,7 +77,7 @@ def page_of(
         "figures": figures(opened.info, graph),
         "answers": answers,
         "version": info.get("versions", {}).get("convscope", ""),
-        "words": {one: json.loads(_web(f"words.{one}.json")) for one in LANGUAGES},
+        "words": {one: _words(one) for one in LANGUAGES},
         "graph": graph and graph.as_json(),
     }
     body = _web("page.html").replace("@name@", html.escape(name))
@@ -156,6 +157,12 @@ def _small_enough(multiply_adds: int, size: int, bears: tuple[int, int]) -> None
         f"{decimal_size(bears[1])}"
     )
     raise BadArgument("format", "page", rule, SERVE)
+
+
+def _words(language: str) -> dict[str, str]:
+    """The words of a language, but for those of tabs that only the studio has."""
+    found: dict[str, str] = json.loads(_web(f"words.{language}.json"))
+    return {key: text for key, text in found.items() if not key.startswith(ELSEWHERE)}
 
 
 def _web(name: str) -> str:
