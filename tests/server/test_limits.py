@@ -139,6 +139,13 @@ def test_a_page_of_another_site_may_not_ask(server, path, origin):
     assert found.status == 403 and found.json["error"]
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_nor_may_what_a_browser_says_comes_from_elsewhere(server, site):
+    found = server.post("/predict", image(), Sec_Fetch_Site=site)
+    assert (found.status, found.code) == (403, "origin")
+    assert server.post("/predict", image(), Sec_Fetch_Site="same-origin").status == 200
+
+
 def test_our_own_page_may(server):
     for host, origin in (
         ("localhost:8", "http://localhost:8"),

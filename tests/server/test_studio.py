@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
+import time
 from urllib.parse import quote
 
 import pytest
@@ -170,12 +172,13 @@ def test_pages_of_a_run_and_nothing_else_of_it(trained, tmp_path):
 
 
 FAKE = """#!{python}
-import shutil, sys, time
+import os, pathlib, shutil, sys, time
 run, out = sys.argv[4], sys.argv[-1]
 if "bad" in run:
     sys.exit("warning: of no concern\\nerror: the layer fold cannot be exported")
-while "slow" in run:
-    time.sleep(0.1)
+if "slow" in run:
+    pathlib.Path(out).with_name("pid").write_text(str(os.getpid()))
+    time.sleep(600)
 shutil.copy({ready!r}, out)
 """
 
@@ -218,6 +221,10 @@ def test_a_network_is_exported_once_by_a_process_of_its_own(run, tmp_path, monke
             assert state == {"state": "failed", "error": error}
             assert network("slow", "POST")["state"] == "making"
             assert network("bad", "POST") == {"state": "waiting"}  # for the slow one
+            while not (pids := [*(tmp_path / "cache/networks").glob("*/pid")]):
+                time.sleep(0.02)
+        with pytest.raises(ProcessLookupError):  # it ended with the studio
+            os.kill(int(pids[0].read_text()), 0)
         with studio(
             tmp_path / "runs"
         ) as served:  # which has ended the slow one, and keeps the good
