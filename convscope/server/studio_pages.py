@@ -10,8 +10,8 @@ from typing import Any
 from convscope import webpage
 
 LANGUAGES = ("en", "zh")
-TABS = ("teach", "runs")  # from left to right
-STYLES = ("page", "curves", "runs", "teach")
+TABS = ("teach", "runs", "lab")  # from left to right
+STYLES = ("page", "curves", "runs", "teach", "lab")
 BACK = tuple((f"/#{tab}", f"tab.{tab}") for tab in TABS)  # links to them from other pages
 ALLOWED = (  # to ask the server that the page is from, to show its images and those of the camera
     "connect-src 'self'",

@@ -34,6 +34,7 @@ MOST_BYTES = 20_000_000  # of weights
 ENGINE, PAGE = "web/worker.js", "web/page.js"  # what a worker runs, what the page does
 STYLES = ("page.css", "inside.css", "lab.css")
 LANGUAGES = ("en", "zh")
+ELSEWHERE = ("teach.", "runs.", "compare.", "waiting.")  # words of the studio's tabs
 
 Answers = Literal["page", "server"]
 
@@ -90,7 +91,7 @@ def page_of(
         "figures": figures(opened.info, graph),
         "answers": answers,
         "version": info.get("versions", {}).get("convscope", ""),
-        "words": {one: json.loads(_web(f"words.{one}.json")) for one in LANGUAGES},
+        "words": {one: _words(one) for one in LANGUAGES},
         "graph": graph and graph.as_json() | {"stages": stages},
         "best": best,
     }
@@ -170,6 +171,12 @@ def _small_enough(multiply_adds: int, size: int, bears: tuple[int, int]) -> None
         f"{decimal_size(bears[1])}"
     )
     raise BadArgument("format", "page", rule, SERVE)
+
+
+def _words(language: str) -> dict[str, str]:
+    """The words of a language, but for those of tabs that only the studio has."""
+    found: dict[str, str] = json.loads(_web(f"words.{language}.json"))
+    return {key: text for key, text in found.items() if not key.startswith(ELSEWHERE)}
 
 
 def _web(name: str) -> str:

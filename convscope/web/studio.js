@@ -2,6 +2,7 @@
 
 import { about, element, languageTag, say, speakIn, turnLanguage } from "./words.js";
 import { showTabs } from "./tabs.js";
+import { lab } from "./lab.js";
 import { runs } from "./runs.js";
 import { teach } from "./teach.js";
 
@@ -14,4 +15,4 @@ function speakStudio() {
 element("language").addEventListener("click", turnLanguage);
 document.addEventListener("convscope:language", speakStudio);
 speakStudio();
-showTabs({ teach, runs });
+showTabs({ teach, runs, lab });

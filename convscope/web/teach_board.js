@@ -307,7 +307,7 @@ export class TeachBoard {
     } catch (trouble) {
       if (!trouble.why) return; // closed meanwhile
       this.closeCamera();
-      this.of.tell(say(`teach.${trouble.why}`), true);
+      this.of.tell(say(`teach.camera.${trouble.why.split(".")[1]}`), true);
     }
   }
 

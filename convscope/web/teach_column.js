@@ -119,24 +119,24 @@ export class ClassColumn {
   buildTools() {
     const { name, board } = this,
       filming = board.filming === name;
-    const chooser = (key, more) => {
+    const chooser = (key, text, more) => {
       const field = make("input", {
         type: "file",
         multiple: true,
         ...more,
         "data-key": `${key} ${name}`,
-        "aria-label": `${say(key)}: ${name}`,
+        "aria-label": `${text}: ${name}`,
       });
       field.addEventListener("change", () => {
         board.send(name, [...field.files]);
         field.value = "";
       });
-      return make("label.button", {}, field, make("span", {}, say(key)));
+      return make("label.button", {}, field, make("span", {}, text));
     };
     return [
-      chooser("teach.choose", { accept: "image/*" }),
+      chooser("files", say("teach.choose"), { accept: "image/*" }),
       "webkitdirectory" in HTMLInputElement.prototype &&
-        chooser("teach.choose.folder", { webkitdirectory: true }),
+        chooser("folder", say("teach.choose.folder"), { webkitdirectory: true }),
       make(
         "button",
         {

@@ -467,4 +467,6 @@ def test_a_run_that_is_ended_early_is_judged(bars, workplace):
     assert len(place.history.read_text().splitlines()) == 2  # of six steps each
     assert "ended on request, after step 7" in place.report.read_text()
     assert cs.train(out="a", resume=True).metrics == run.metrics
-    assert cs.evaluate("a").ended_at_step == 7
+    cs.evaluate("a")
+    kept = json.loads(place.metrics.read_text())
+    assert (kept["test_looks"], kept["ended_at_step"]) == (2, 7)
