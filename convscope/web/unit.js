@@ -250,6 +250,8 @@ export class Unit extends Parts {
       );
     }
     await this.showField(n, at);
+    if (this.best.dataset.channel === String(channel)) return; // they are there already
+    this.best.dataset.channel = channel;
     this.best.replaceChildren(...(await answersTo(n, channel)));
   }
 
