@@ -325,7 +325,8 @@ def test_it_moves_by_itself_and_the_output_fills(opened: Opened, tmp_path: Path)
 
 
 def test_the_kernels_of_the_network_are_there(opened: Opened, shipped: Any) -> None:
-    """A unit of its second convolution, over what arrives there, gives what the network has."""
+    """A unit of its second convolution, over what arrives there, gives what the network has behind
+    its batch norm, which the page keeps beside it."""
     shown = opened()
     digit = shipped.pack.splits["test"].main_images[0].ravel().tolist()
     shown.evaluate(
@@ -345,8 +346,11 @@ def test_the_kernels_of_the_network_are_there(opened: Opened, shipped: Any) -> N
     made = shown.evaluate("""async () => { const { nodes } = convscope.about.graph;
       const layer = nodes.filter(({ op }) => op === "Conv")[1];
       const { data, shape } = await convscope.value(layer.out[0]);
-      return { data: [...data], shape }; }""")
-    np.testing.assert_allclose(tensor(now["Y"])[0], tensor(made)[0, 2], atol=1e-4)
+      const norm = await Promise.all(layer.norm.map(convscope.value));
+      return { data: [...data], shape, norm: norm.map((one) => one.data[2]) }; }""")
+    scale, shift, mean, deviation = made["norm"]
+    normed = (tensor(now["Y"])[0] - mean) / deviation * scale + shift
+    np.testing.assert_allclose(normed, tensor(made)[0, 2], atol=1e-4)
     shown.locator("label:has-text('Input') > select").first.select_option("try")
     assert tensor(shown.evaluate(NOW)["X"]).ravel().tolist() == digit
 
