@@ -45,7 +45,7 @@ def page_of(
     *,
     run: RunFolder | None = None,
     images: Any = None,
-    bears: tuple[int, int] = (MOST_MULTIPLY_ADDS, MOST_BYTES),
+    bears: tuple[int, int] | None = None,
     named: str = "",
     before: webpage.Links = (),
     after: webpage.Links = (),
@@ -75,7 +75,8 @@ def page_of(
         own = load_file(run.weights) if run is not None else {}
         graph = graph_of(model, FITTED, (1, *image.shape), LOGITS, own)
         weights = base64.b64encode(graph.weights.astype("<f4").tobytes()).decode()
-        _small_enough(graph.multiply_adds, graph.weights.nbytes, bears)
+        most = bears or (MOST_MULTIPLY_ADDS, MOST_BYTES)
+        _small_enough(graph.multiply_adds, graph.weights.nbytes, most)
         stages = stages_of(graph)
         best = None if images is None else best_images(opened, graph, stages, images)
     name, data = info["architecture"]["name"], info["data"]["name"]
