@@ -17,8 +17,8 @@ that are on the screen are painted; where the network takes no digits, images ar
 Then a convolution's unit is moved over its map by the mouse, at 120 movements a second, and the
 time from one frame to the next is noted. Wanted: less than 50 ms at the 95th percentile of `cnn`,
 150 ms of `cifar_cnn`; 60 frames a second. The same day and machine, `--rounds 1`, with a dozen
-processes waiting for the cores: `cnn` 22 ms at the median, 42 ms at the 95th percentile; `cifar_cnn`
-100 and 134 ms; from frame to frame 16.7 ms, 16.8 ms at the 99th percentile.
+processes waiting for the cores: `cnn` 22 ms at the median, 42 ms at the 95th percentile;
+`cifar_cnn` 100 and 134 ms; from frame to frame 16.7 ms, 16.8 ms at the 99th percentile.
 
 With ``--forty`` forty digits are drawn instead, by strokes.py: half traced from test images of
 MNIST, half written by a copybook, each somewhere on the pad in some size. Wanted of a network of

@@ -59,7 +59,10 @@ export function layerOf({ layer, block }) {
 }
 
 /** What a stage does, with its layer. */
-export const nameOf = (stage) => [doesWhat(stage), layerOf(stage)].filter(Boolean).join(" ");
+export function nameOf(stage) {
+  const layer = stage.kind.toLowerCase() === stage.layer ? "" : layerOf(stage);
+  return [doesWhat(stage), layer].filter(Boolean).join(" ");
+}
 
 export const shapeText = (shape) => shape.map((n) => count(n)).join(" × ");
 

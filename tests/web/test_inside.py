@@ -207,7 +207,7 @@ KINDS = {  # what is held at least
 }
 
 
-# 200 units of each; passed in SECONDS; 30 November 2026, two busy cores of an AMD EPYC
+# 200 units of each; passed in 35 s of its own time; 30 November 2026, two busy cores of an AMD EPYC
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_units_are_made_as_the_network_makes_them(engine: Page, name: str) -> None:
