@@ -26,6 +26,7 @@ def part(package: str, name: str) -> str:
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
+_UNREAD = re.compile(r"(?ms)^\s+|/\*.*?\*/\s*")  # indentation and comments of a style
 _IMPORT = re.compile(r'^import(?: \{[^}]*\} from)? "\./([\w.-]+)";\n+', re.MULTILINE)
 
 
@@ -146,6 +147,7 @@ def whole(
     >>> whole("a < b", "p { margin: 0; }", "<p>Nothing</p>").count("&lt;")
     1
     """
+    style = _UNREAD.sub("", style)
     policy = ["default-src 'none'", *["img-src data:"] * pictures, "style-src 'unsafe-inline'"]
     policy += ["script-src 'unsafe-inline'"] * scripts
     policy += allowed

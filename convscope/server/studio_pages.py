@@ -12,7 +12,7 @@ from convscope import webpage
 LANGUAGES = ("en", "zh")
 TABS = ("teach", "runs", "lab")  # from left to right
 STYLES = ("page", "curves", "runs", "teach", "lab")
-BACK = tuple((f"/#{tab}", f"tab.{tab}") for tab in TABS)  # links to them from other pages
+BACK = tuple((f"/#{tab}", f"tab.{tab}") for tab in ("teach", "runs"))  # links from other pages
 ALLOWED = (  # to ask the server that the page is from, to show its images and those of the camera
     "connect-src 'self'",
     "img-src 'self' data: blob:",
