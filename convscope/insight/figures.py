@@ -130,7 +130,9 @@ def learning_rates(
     if suggestion is not None:
         axes.axvline(suggestion, color=_LINE_COLOUR, linewidth=1.2, linestyle="--")
         at = smoothed[min(range(len(rates)), key=lambda i: abs(rates[i] - suggestion))]
-        axes.plot([suggestion], [at], "o", color=_LINE_COLOUR, label=f"steepest at {suggestion:.1e}")
+        axes.plot(
+            [suggestion], [at], "o", color=_LINE_COLOUR, label=f"steepest at {suggestion:.1e}"
+        )
     low, high = min(smoothed), max(smoothed[: max(1, len(smoothed) // 2)])
     axes.set_ylim(max(0.0, low - 0.1 * (high - low)), high + 0.6 * (high - low) + 1e-9)
     axes.set_xscale("log")

@@ -78,8 +78,8 @@ def line_chart(
         said = ", ".join(
             f'<b class="{line.css}">{line.name} {text(value)}</b>' for line, value in here
         )
-        marks = [(line.css, y(value)) for line, value in here]
-        told.append((f"epoch {epoch}: {said}", x(epoch), marks))
+        dots = [(line.css, y(value)) for line, value in here]
+        told.append((f"epoch {epoch}: {said}", x(epoch), dots))
         if len(epochs) <= MANY:
             parts += [
                 f'<circle class="{line.css}" cx="{x(epoch)}" cy="{y(value)}" r="3.5"/>'
