@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -277,7 +278,9 @@ def test_a_studio_loads_no_torch(trained):
 
 
 def test_it_makes_its_root_says_where_it_is_and_ends_in_good_order(tmp_path):
-    process = convscope("studio", str(tmp_path / "new/runs"), "--port", "0")
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    words = ("studio", str(tmp_path / "new/runs"), "--port", "0")
+    process = convscope(*words, preexec_fn=heard)  # what runs in the background may ignore Ctrl-C
     try:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+\n", process.stdout.readline())
         assert (tmp_path / "new/runs").is_dir()
