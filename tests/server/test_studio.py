@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import signal
 import sys
 import time
+import urllib.request
 from urllib.parse import quote
 
 import pytest
@@ -277,9 +279,13 @@ def test_a_studio_loads_no_torch(trained):
 
 
 def test_it_makes_its_root_says_where_it_is_and_ends_in_good_order(tmp_path):
-    process = convscope("studio", str(tmp_path / "new/runs"), "--port", "0")
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    words = ("studio", str(tmp_path / "new/runs"), "--port", "0")
+    process = convscope(*words, preexec_fn=heard)  # what runs in the background may ignore Ctrl-C
     try:
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+\n", process.stdout.readline())
+        where = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", where)
+        assert urllib.request.urlopen(f"{where}/api/runs").status == 200
         assert (tmp_path / "new/runs").is_dir()
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate(timeout=60)
