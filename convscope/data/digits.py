@@ -5,14 +5,15 @@ What MNIST did to its black and white scans is done here to the ink of a photogr
 20x20 pixel box while preserving their aspect ratio", grey "as a result of the anti-aliasing", and
 centred in 28x28 by "the center of mass of the pixels" (LeCun, Cortes and Burges,
 http://yann.lecun.com/exdb/mnist/; LeCun et al. 1998, section III A). A stroke that is thinner or
-thicker than MNIST's is first brought near to those.
+thicker than MNIST's is first brought near to those. ``web/cutting.js`` and ``web/digit.js`` do the
+same in a browser.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import scipy  # which loads scipy.ndimage when a photograph comes
@@ -32,6 +33,9 @@ THICKEST = 0.4  # of a digit's longer side: no stroke is thicker
 MOST_INK = 0.3  # of a picture: where there is more, that is no paper
 MOST_UNEVEN = 0.1  # paper's deviation, as a darkness
 MOST = 32  # digits in one photograph
+
+
+Number = TypeVar("Number", np.bool_, np.float64)
 
 
 class Digit(NamedTuple):
@@ -68,7 +72,7 @@ class _Part:
         """Pixels between the two boxes."""
         across = max(0, self.left - other.right, other.left - self.right)
         down = max(0, self.top - other.bottom, other.top - self.bottom)
-        return float(np.hypot(across, down))
+        return float(np.sqrt(across * across + down * down))
 
     def above(self, other: _Part) -> float:
         """The share of the narrower one's columns that the other has, too."""
@@ -144,12 +148,13 @@ def cut(photo: Grey, name: str = "the photo") -> list[Digit]:
 
 
 def normalised(mask: Mask) -> Grey:
-    """Ink, bool [h,w], as a digit of MNIST, uint8 [28,28].
+    """Ink, bool [h,w], not all of it False, as a digit of MNIST, uint8 [28,28].
 
     >>> one = normalised(np.ones((60, 6), bool))
     >>> one.shape, int(one.max()), one[:, 14].nonzero()[0].tolist() == list(range(4, 24))
     ((28, 28), 255, True)
     """
+    mask = _cropped(mask)
     long, stroke = max(mask.shape), _stroke(mask)
     wanted = float(np.clip(stroke / long, *STROKE))
     grown = (wanted * long - stroke) / (2 * (1 - wanted))  # it makes the digit larger, too
@@ -157,9 +162,7 @@ def normalised(mask: Mask) -> Grey:
     mask = np.pad(mask, around)
     outside, inside = (scipy.ndimage.distance_transform_edt(side) for side in (~mask, mask))
     away = np.where(mask, 0.5 - inside, outside - 0.5)  # pixels from the edge of the ink
-    soft: Floats = (0.5 + grown - away).clip(0, 1)  # [h,w], 1 is ink
-    rows, columns = (np.flatnonzero(soft.max(axis=axis) > 0) for axis in (1, 0))
-    soft = soft[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    soft: Floats = _cropped((0.5 + grown - away).clip(0, 1))  # [h,w], 1 is ink
     scale = BOX / max(soft.shape)
     height, width = (max(1, round(length * scale)) for length in soft.shape)
     small = _means(soft.shape[0], height) @ soft @ _means(soft.shape[1], width).T
@@ -171,6 +174,12 @@ def normalised(mask: Mask) -> Grey:
     canvas = np.zeros((SIZE, SIZE), np.uint8)
     canvas[top : top + height, left : left + width] = small.round()
     return canvas
+
+
+def _cropped(ink: NDArray[Number]) -> NDArray[Number]:
+    """The box of what is not 0."""
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _parts(labels: NDArray[np.int32], count: int) -> list[_Part]:

@@ -1,8 +1,9 @@
 """A photograph of writing on paper -> where there is ink.
 
-Plain steps, each of a few lines over arrays, so that another language can take them one by one:
-light evened out, lines of ruled paper erased, ink told from paper by a threshold. Grey values are
-0 to 255; *darkness* is the share of the paper's light that a place swallows, 0 to 1.
+Plain steps, each of a few lines over arrays: light evened out, lines of ruled paper erased, ink
+told from paper by a threshold. ``web/paper.js`` takes them one by one in a browser, with the same
+result to the bit: what is summed are whole numbers, which no order of adding changes. Grey values
+are 0 to 255; *darkness* is the share of the paper's light that a place swallows, 0 to 1.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ FAINTEST = 0.06  # darkness that no ink's edge is below
 PALEST = 0.15  # darkness of the darkest tenth of what may be ink: paler, it is none
 DARKEST = 0.3  # darkness of what reaches the picture's edge: paler, it is a shadow or a ruled line
 SPREADS = 5.0  # ink is so many deviations darker than paper is uneven
-STEEPEST = 20.0  # degrees that a ruled line leans at most
+SLOPES = 46, 128  # a ruled line leans by so many 128ths at most, about 20 degrees
 RULED = 0.5  # a ruled line is seen along this share of the picture
 THICKEST = 0.016  # of the longer side: no ruled line is thicker
 
@@ -63,9 +64,7 @@ def is_light_on_dark(photo: Grey) -> bool:
     """Whether the writing is lighter than what it is on: writing is what departs most from the
     median around it, since there is less of it than of paper. What is light and reaches the edge of
     the picture is no writing but paper in the sun; what is dark there may be either."""
-    small = _blocks(
-        scipy.ndimage.uniform_filter(photo.astype(np.float64), 3, mode="reflect"), 2 * BLOCK
-    )
+    small = np.round(_blocks(_sums_of_nine(photo), 2 * BLOCK) / 9)
     around = 2 * (min(small.shape) // 4) + 1
     away = small - scipy.ndimage.median_filter(small, around, mode="reflect")
     strong = 0.3 * np.abs(away).max()
@@ -88,15 +87,11 @@ def darkness(photo: Grey) -> Floats:
     The paper is the morphological closing of the means of blocks: what is dark is filled where it
     is narrower than the window, and a wider shadow stays.
     """
-    smooth = scipy.ndimage.uniform_filter(photo.astype(np.float64), 3, mode="reflect")
-    small = _blocks(smooth, BLOCK)
-    window = max(3, round(WIDEST * min(small.shape)))
-    paper = scipy.ndimage.grey_erosion(
-        scipy.ndimage.grey_dilation(small, (window, window), mode="reflect"),
-        (window, window),
-        mode="reflect",
-    )
-    found: Floats = 1 - smooth / np.maximum(_enlarged(paper, photo.shape), 1)
+    nine = _sums_of_nine(photo)
+    small = _blocks(nine, BLOCK)
+    window = 2 * max(1, round(WIDEST / 2 * min(small.shape))) + 1
+    paper = scipy.ndimage.minimum_filter(scipy.ndimage.maximum_filter(small, window), window)
+    found: Floats = 1 - nine / np.maximum(_enlarged(paper, photo.shape), 9)
     return found.clip(0, 1)
 
 
@@ -107,14 +102,15 @@ def otsu(values: Floats) -> float:
     >>> otsu(np.array([0.1, 0.1, 0.2, 0.8, 0.9])) > 0.2
     True
     """
-    counts, edges = np.histogram(values, 64)
-    middles = (edges[:-1] + edges[1:]) / 2
-    below, mass = np.cumsum(counts)[:-1], np.cumsum(counts * middles)[:-1]
-    above = counts.sum() - below
-    split = (mass * counts.sum() - (counts * middles).sum() * below) ** 2
-    between = split / np.maximum(below * above, 1)
+    low, high = float(values.min()), float(values.max())
+    kinds = ((values - low) * (64 / max(high - low, 1e-9))).astype(np.int64).clip(0, 63)
+    counts = np.bincount(kinds, minlength=64).astype(np.float64)
+    masses = counts * np.arange(64)
+    below, mass = np.cumsum(counts)[:-1], np.cumsum(masses)[:-1]
+    split = (mass * counts.sum() - masses.sum() * below) ** 2
+    between = split / np.maximum(below * (counts.sum() - below), 1)
     best = np.flatnonzero(between == between.max())
-    return float(edges[1 + best[len(best) // 2]])
+    return low + float(best[len(best) // 2] + 1) * (high - low) / 64
 
 
 class _Line(NamedTuple):
@@ -134,7 +130,7 @@ def _inked(dark: Floats, floor: float) -> Mask:
     bands = _band(across, weak.shape), _band(down, weak.T.shape).T
     ruled: Mask = bands[0] | bands[1]
     values = dark[weak & ~ruled]
-    if not len(values) or (ink := float(np.quantile(values, 0.9))) < PALEST:
+    if not len(values) or (ink := _darkest_tenth(values)) < PALEST:
         return np.zeros_like(weak)
     threshold = otsu(values)
     mask: Mask = (dark > threshold) & ~ruled
@@ -151,6 +147,12 @@ def _inked(dark: Floats, floor: float) -> Mask:
     return mask
 
 
+def _darkest_tenth(values: Floats) -> float:
+    """What nine of ten values are at most."""
+    at = 9 * (len(values) - 1) // 10
+    return float(np.partition(values, at)[at])
+
+
 def _ruled(weak: Mask, dark: Floats) -> list[_Line]:
     """The ruled lines that go across a picture from edge to edge, by a Hough transform of the
     middles of what is thin from above to below."""
@@ -160,8 +162,8 @@ def _ruled(weak: Mask, dark: Floats) -> list[_Line]:
     _, end = np.nonzero(edges == -1)
     thin = end - first <= max(3, THICKEST * max(weak.shape))
     x, y, thickness = x[thin], (first + end - 1)[thin] / 2, (end - first)[thin]
-    slopes = np.tan(np.radians(np.arange(-STEEPEST, STEEPEST + 0.1, 0.5)))
-    room = int(STEEPEST / 45 * width) + 2  # what a slope adds to an offset at most
+    slopes = np.arange(-SLOPES[0], SLOPES[0] + 1) / SLOPES[1]
+    room = SLOPES[0] * width // SLOPES[1] + 2  # what a slope adds to an offset at most
     cells = (height + 2 * room) // 2 + 2  # of 2 pixels each
     votes = np.stack([
         np.bincount(((y - slope * x + room) / 2).astype(np.int64), minlength=cells)[:cells]
@@ -176,7 +178,7 @@ def _ruled(weak: Mask, dark: Floats) -> list[_Line]:
         near = left & (np.abs(y - slopes[at] * x - (2 * cell + 2 - room)) <= 4)
         if len(np.unique(x[near])) < RULED * width:
             continue
-        slope, offset = np.polyfit(x[near], y[near], 1)
+        slope, offset = _fitted(x[near], y[near])
         near = left & (np.abs(y - slope * x - offset) <= 3)
         columns = np.unique(x[near])
         if len(columns) < RULED * width or columns[0] > 0.08 * width or columns[-1] < 0.92 * width:
@@ -185,6 +187,15 @@ def _ruled(weak: Mask, dark: Floats) -> list[_Line]:
         found.append(_Line(slope, offset, float(np.median(thickness[near])), level))
         left &= ~near
     return found
+
+
+def _fitted(x: NDArray[np.int64], y: Floats) -> tuple[float, float]:
+    """Slope and offset of the line of least squares through whole x and half y."""
+    n, sum_x, sum_xx = len(x), int(x.sum()), int((x * x).sum())
+    twice = (2 * y).astype(np.int64)
+    sum_y, sum_xy = int(twice.sum()), int((x * twice).sum())
+    slope = (n * sum_xy - sum_x * sum_y) / (2 * (n * sum_xx - sum_x * sum_x))
+    return slope, (sum_y / 2 - slope * sum_x) / n
 
 
 def _reach(lines: list[_Line]) -> int:
@@ -206,7 +217,14 @@ def _band(lines: list[_Line], shape: tuple[int, ...]) -> Mask:
     return band
 
 
-def _blocks(pixels: Floats, side: int) -> Floats:
+def _sums_of_nine(photo: Grey) -> NDArray[np.int64]:
+    """The sum of each pixel and the eight around it; beyond an edge its pixels are there twice."""
+    around = np.pad(photo.astype(np.int64), 1, mode="edge")
+    rows = around[:-2] + around[1:-1] + around[2:]
+    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+
+
+def _blocks(pixels: NDArray[np.int64], side: int) -> Floats:
     """The means of blocks of ``side`` pixels each way; those at the end may be smaller."""
     starts = [np.arange(0, length, side) for length in pixels.shape]
     sums = np.add.reduceat(np.add.reduceat(pixels, starts[0], axis=0), starts[1], axis=1)
