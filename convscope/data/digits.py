@@ -137,7 +137,8 @@ def cut(photo: Grey, name: str = "the photo") -> list[Digit]:
     digits = []
     for part in _split(_grouped(parts, tallest), ink.mask):
         mask = np.isin(labels[part.top : part.bottom, part.left : part.right], part.labels)
-        if part.long <= TALLEST * max(photo.shape) and _stroke(mask) <= THICKEST * part.long:
+        small = part.long <= TALLEST * max(photo.shape)
+        if mask.any() and small and _stroke(mask) <= THICKEST * part.long:
             box = (part.left, part.top, part.right, part.bottom)
             digits.append(Digit(normalised(mask), box))
     if not digits:

@@ -2,7 +2,7 @@
 // convscope/data/digits.py does with a photograph, and the same for what is drawn.
 
 import { digitOf, strokeOf } from "./digit.js";
-import { cropped, resized, rounded } from "./fit.js";
+import { fitted, rounded } from "./fit.js";
 import { inkOf, isLightOnDark, labelled } from "./paper.js";
 
 const LONGEST = 640; // pixels of a photograph's longer side, above which it is made smaller
@@ -19,8 +19,7 @@ const WIDER = 1.25; // times its height: what is wider is several digits that to
 function brought(grey, width, height) {
   const scale = Math.max(1, Math.max(width, height) / LONGEST);
   const [w, h] = [width, height].map((side) => Math.max(1, rounded(side / scale)));
-  const photo = w === width && h === height ? grey : resized(grey, 1, width, height, w, h);
-  return { photo, w, h, scale };
+  return { photo: fitted(grey, 1, width, height, w, h, "stretch"), w, h, scale };
 }
 
 /** Whether an image is like a photograph of writing on paper: 64 pixels each way, dark on light. */
@@ -51,7 +50,7 @@ function cutDigits(photo, w, h) {
   for (const part of splitApart(grouped(parts, tallest), mask, w)) {
     const [ink, wide, tall] = inkOfPart(part, labels, w),
       long = Math.max(wide, tall);
-    if (long > TALLEST * Math.max(w, h) || strokeOf(ink, wide, tall) > THICKEST * long) continue;
+    if (!ink.includes(1) || long > TALLEST * Math.max(w, h) || strokeOf(ink, wide, tall) > THICKEST * long) continue;
     const { left, top, right, bottom } = part;
     digits.push({ pixels: digitOf(ink, wide, tall), box: [left, top, right, bottom] });
   }

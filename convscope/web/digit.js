@@ -48,7 +48,7 @@ function distances(mask, target, w, h) {
 }
 
 /** How wide the strokes are, in pixels: a strip has two edges along it. */
-function strokeOf(mask, w, h) {
+export function strokeOf(mask, w, h) {
   let ink = 0,
     edge = 0;
   for (let y = 0; y < h; y++) {
