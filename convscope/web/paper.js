@@ -115,7 +115,7 @@ function darknessOf(photo, w, h) {
 
 /** The largest, or the smallest, of the square of 2 * reach + 1 values around each. */
 function extremes(values, w, h, reach, of) {
-  const along = (from, to, length, step, at) => {
+  const line = (from, to, length, step, at) => {
     for (let i = 0; i < length; i++) {
       const last = Math.min(length - 1, i + reach);
       let found = from[at + i * step];
@@ -125,8 +125,8 @@ function extremes(values, w, h, reach, of) {
   };
   const rows = new Float64Array(w * h),
     both = new Float64Array(w * h);
-  for (let y = 0; y < h; y++) along(values, rows, w, 1, y * w);
-  for (let x = 0; x < w; x++) along(rows, both, h, w, x);
+  for (let y = 0; y < h; y++) line(values, rows, w, 1, y * w);
+  for (let x = 0; x < w; x++) line(rows, both, h, w, x);
   return both;
 }
 
@@ -149,9 +149,10 @@ function sumsOfNine(photo, w, h) {
 function blockMeans(values, w, h, side) {
   const [across, down] = [Math.ceil(w / side), Math.ceil(h / side)],
     means = new Float64Array(across * down);
-  values.forEach((value, i) => {
-    means[Math.floor(i / w / side) * across + Math.floor((i % w) / side)] += value;
-  });
+  for (let y = 0, i = 0; y < h; y++) {
+    const row = Math.floor(y / side) * across;
+    for (let x = 0; x < w; x++, i++) means[row + Math.floor(x / side)] += values[i];
+  }
   const length = (at, whole) => Math.min(side, whole - at * side);
   means.forEach((sum, i) => {
     means[i] = sum / (length(i % across, w) * length(Math.floor(i / across), h));
@@ -181,16 +182,39 @@ function enlarged(blocks, across, down, w, h) {
   return found;
 }
 
+/** The value that would be at a place, were they sorted (Hoare 1961). */
+function placed(values, place) {
+  const among = Float64Array.from(values);
+  let [low, high] = [0, among.length - 1];
+  while (low < high) {
+    const pivot = among[(low + high) >> 1];
+    let [i, j] = [low, high];
+    while (i <= j) {
+      while (among[i] < pivot) i++;
+      while (among[j] > pivot) j--;
+      if (i > j) break;
+      const one = among[i];
+      among[i++] = among[j];
+      among[j--] = one;
+    }
+    if (place <= j) high = j;
+    else if (place >= i) low = i;
+    else break;
+  }
+  return among[place];
+}
+
 function medianOf(values) {
-  const sorted = Float64Array.from(values).sort(),
-    half = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+  const half = values.length >> 1,
+    upper = placed(values, half);
+  return values.length % 2 ? upper : (placed(values, half - 1) + upper) / 2;
 }
 
 /** The threshold between two kinds of values for which the variance between them is largest (Otsu
     1979), to a 64th of their range. */
 function otsuOf(values) {
-  const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [1, 0]);
+  const low = values.reduce((a, b) => Math.min(a, b)),
+    high = values.reduce((a, b) => Math.max(a, b));
   const scale = 64 / Math.max(high - low, 1e-9),
     counts = new Float64Array(64);
   for (const value of values) counts[Math.min(Math.trunc((value - low) * scale), 63)]++;
@@ -215,9 +239,10 @@ function inkAbove(dark, floor, w, h) {
     down = ruledLines(weak, dark, h, w, 1, w);
   const bands = [bandOf(across, w, h, w, 1), bandOf(down, h, w, 1, w)];
   const ruled = bands[0].map((one, i) => one | bands[1][i]);
-  const values = dark.filter((_, i) => weak[i] && !ruled[i]).sort();
-  const ink = values.length ? values[Math.floor((9 * (values.length - 1)) / 10)] : 0;
-  if (ink < PALEST) return new Uint8Array(w * h);
+  const values = [];
+  for (let i = 0; i < dark.length; i++) if (weak[i] && !ruled[i]) values.push(dark[i]);
+  const ink = placed(values, Math.floor((9 * (values.length - 1)) / 10)); // of nine of ten at most
+  if (!(ink >= PALEST)) return new Uint8Array(w * h);
   const threshold = otsuOf(values),
     mask = Uint8Array.from(dark, (one, i) => one > threshold && !ruled[i]);
   const lines = [...across, ...down];
