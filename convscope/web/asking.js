@@ -46,19 +46,26 @@ export const started = engine("start", {
   weights: element("weights").textContent,
 });
 
-/** What the network says of what is `asked`: pixels, ink or an image; null of nothing. */
+/** What the network says of what is `asked`: pixels, ink or an image; null of nothing. Of several
+    digits it is what it says of the `chosen` one, with all of them as `digits`. Where a photograph
+    has none, only `why`, as a key of words. */
 export async function look(asked) {
   await started;
-  const found = await engine("look", asked);
-  if (!found.pixels) return null;
-  if (about.answers === "server") return { ...found, ...(await served(found.pixels)) };
-  return { ...found, ...answersOf(found.logits, about.calibration) };
+  const { digits, last = 0, ...found } = await engine("look", asked);
+  if (!digits) return found;
+  if (!digits.length) return null;
+  const server = about.answers === "server",
+    began = performance.now();
+  const said = (one) => (server ? served(one.pixels) : answersOf(one.logits, about.calibration));
+  const all = await Promise.all(digits.map(async (one) => ({ ...one, ...(await said(one)) })));
+  const chosen = found.chosen ?? Math.min(asked.chosen ?? last, digits.length - 1);
+  if (server) found.milliseconds = performance.now() - began;
+  return { ...found, ...all[chosen], digits: all, chosen };
 }
 
 /** What the server says of pixels of the network's own size. */
 async function served(pixels) {
-  const began = performance.now(),
-    canvas = document.createElement("canvas");
+  const canvas = document.createElement("canvas");
   paintPixels(canvas, pixels);
   const body = await new Promise((done) => canvas.toBlob(done, "image/png"));
   const headers = { "Content-Type": "image/png" };
@@ -72,7 +79,6 @@ async function served(pixels) {
     p: about.classes.map((name) => p.get(name) ?? 0),
     unlike: said.ood ?? null,
     unsure: said.unsure ?? null,
-    milliseconds: performance.now() - began,
   };
 }
 

@@ -76,6 +76,8 @@ function aboveEachOther(one, two) {
 
 function join(part, other) {
   part.labels = [...part.labels, ...other.labels];
+  part.strokes = [...part.strokes, ...other.strokes];
+  part.drawn ||= other.drawn;
   [part.top, part.left] = [Math.min(part.top, other.top), Math.min(part.left, other.left)];
   [part.bottom, part.right] = [
     Math.max(part.bottom, other.bottom),
@@ -86,7 +88,7 @@ function join(part, other) {
 /** The connected strokes, specks left out. */
 function partsOf(labels, count, w) {
   const parts = Array.from({ length: count }, (_, at) => ({
-    labels: [at + 1], top: Infinity, bottom: 0, left: Infinity, right: 0, area: 0,
+    labels: [at + 1], strokes: [], top: Infinity, bottom: 0, left: Infinity, right: 0, area: 0,
   }));
   labels.forEach((label, i) => {
     if (!label) return;
@@ -103,13 +105,16 @@ function partsOf(labels, count, w) {
   return parts.filter((part) => part.area >= least);
 }
 
-/** Digits from left to right: strokes above each other, and small ones with what is nearest. */
-function grouped(parts, tallest) {
-  const whole = parts.filter((part) => heightOf(part) >= 0.4 * tallest);
-  for (const part of parts) {
-    if (heightOf(part) >= 0.4 * tallest) continue;
-    const nearest = whole.reduce((best, one) => (gapOf(part, one) < gapOf(part, best) ? one : best));
+/** Digits from left to right: strokes above each other, and small ones with what is nearest; those
+    that are far from all are left out, or digits if `kept`. */
+function grouped(parts, tallest, kept = false) {
+  const small = (part) => heightOf(part) < 0.4 * tallest,
+    large = parts.filter((part) => !small(part)),
+    whole = [...large];
+  for (const part of parts.filter(small)) {
+    const nearest = large.reduce((best, one) => (gapOf(part, one) < gapOf(part, best) ? one : best));
     if (gapOf(part, nearest) <= 0.3 * tallest) join(nearest, part);
+    else if (kept) whole.push(part);
   }
   const digits = [];
   for (const part of whole.sort((a, b) => a.left - b.left)) {
@@ -159,4 +164,75 @@ function inkOfPart({ labels: own, left, top, right, bottom }, labels, w) {
     ink[i] = own.includes(labels[(top + Math.floor(i / wide)) * w + left + (i % wide)]);
   }
   return [ink, wide, tall];
+}
+
+/** The digits of what was drawn: ink, 1 or 0 [h, w], by `strokes` of points [x, y] with a pen so wide.
+    No stroke is cut; those that touch are one digit, unless they are wide and stand side by side.
+    `last` is the place of the digit that the last stroke is of. */
+export function drawnDigits(ink, w, h, strokes, pen) {
+  const { labels, count } = labelled(ink, w, h);
+  const parts = partsOf(labels, count, w);
+  for (const stroke of strokes) {
+    const on = stroke.map(([x, y]) => labels[Math.floor(y) * w + Math.floor(x)]);
+    parts.find((part) => on.includes(part.labels[0]))?.strokes.push(stroke);
+  }
+  const apart = parts.flatMap((part) => sideBySide(part, pen));
+  if (!apart.length) return { digits: [] };
+  const tallest = Math.max(...apart.map(heightOf)),
+    found = grouped(apart, tallest, true);
+  const digits = found.map((part) => {
+    const { left, top, right, bottom } = part,
+      mask = part.drawn ? drawnBy(part.strokes, pen, w, h) : ownInk(part, labels);
+    return { pixels: digitOf(mask, w, h), box: [left, top, right, bottom] };
+  });
+  const last = found.findIndex((part) => part.strokes.includes(strokes.at(-1)));
+  return { digits, last: Math.max(last, 0) };
+}
+
+const ownInk = (part, labels) => Uint8Array.from(labels, (label) => part.labels.includes(label));
+
+/** A connected part by its strokes: as it is, or several, where it is wide and they stand so. */
+function sideBySide(part, pen) {
+  if (widthOf(part) <= WIDER * heightOf(part)) return [part];
+  const found = [];
+  for (const stroke of part.strokes) {
+    const [xs, ys] = [0, 1].map((axis) => stroke.map((point) => point[axis]));
+    const one = {
+      labels: part.labels,
+      strokes: [stroke],
+      drawn: true,
+      left: Math.min(...xs) - pen / 2,
+      right: Math.max(...xs) + pen / 2,
+      top: Math.min(...ys) - pen / 2,
+      bottom: Math.max(...ys) + pen / 2,
+    };
+    const other = found.find((each) => aboveEachOther(one, each) > 0.5);
+    if (other) join(other, one);
+    else found.push(one);
+  }
+  return found.length > 1 ? found : [part];
+}
+
+/** The ink of strokes, 1 or 0 [h, w]: what is at most half a pen away from one. */
+function drawnBy(strokes, pen, w, h) {
+  const mask = new Uint8Array(w * h);
+  for (const stroke of strokes) {
+    stroke.forEach(([x, y], n) => {
+      const [fromX, fromY] = stroke[Math.max(n - 1, 0)],
+        [alongX, alongY] = [x - fromX, y - fromY],
+        length = alongX ** 2 + alongY ** 2 || 1;
+      const within = (at, most) => Math.min(Math.max(Math.floor(at), 0), most);
+      const [left, right] = [Math.min(x, fromX) - pen, Math.max(x, fromX) + pen];
+      const [top, bottom] = [Math.min(y, fromY) - pen, Math.max(y, fromY) + pen];
+      for (let row = within(top, h); row < within(bottom, h); row++) {
+        for (let column = within(left, w); column < within(right, w); column++) {
+          const [dx, dy] = [column + 0.5 - fromX, row + 0.5 - fromY];
+          const share = Math.min(Math.max((dx * alongX + dy * alongY) / length, 0), 1);
+          const away = (dx - share * alongX) ** 2 + (dy - share * alongY) ** 2;
+          if (away <= (pen / 2) ** 2) mask[row * w + column] = 1;
+        }
+      }
+    });
+  }
+  return mask;
 }

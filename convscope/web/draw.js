@@ -1,7 +1,7 @@
 // A canvas to draw on with mouse, pen, finger or keys.
 
 export const INK = 160; // pixels each way of the ink that the network is given
-const PEN = 11; // how wide the pen is, of them
+export const PEN = 11; // how wide the pen is, of them
 const STEP = 5; // how far an arrow key moves the pen
 
 export class Pad {

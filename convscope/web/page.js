@@ -3,8 +3,10 @@
 import {
   about, count, element, language, languageTag, percent, say, speakIn, turnLanguage,
 } from "./words.js";
-import { INK, Pad } from "./draw.js";
+import { INK, PEN, Pad } from "./draw.js";
 import { engine, look, paintPixels, started } from "./asking.js";
+import { film } from "./filming.js";
+import { doubtOf, labelOf, numberSaid, showSeveral } from "./several.js";
 import { showTabs } from "./tabs.js";
 
 const MOST_BARS = 12; // classes up to so many stand in their order, of more the likeliest alone
@@ -18,7 +20,7 @@ function speak() {
     in: say("in", { data: about.data }),
     lede: say(about.draws ? "lede.draw" : "lede.image"),
     where: say(server ? "where.server" : "where.page"),
-    hint: say(about.draws ? "hint.draw" : "hint.image"),
+    hint: say(cuts ? "try.hint" : about.draws ? "hint.draw" : "hint.image"),
     "hint.more": about.draws ? say("hint.more") : "",
     "seen.size": say("seen.size", {
       width: w,
@@ -87,10 +89,14 @@ function facts() {
 
 // what is shown to the network
 
+const cuts = about.draws && about.classes.every((name) => /^\d$/.test(name)); // reads digits
 let pad = null; // to draw on, where the network takes digits
 let picture = null; // an image that was given: { rgba, width, height, jpeg }
+let cut = null; // whether digits are to be cut out of it: null, if it looks like a photograph
+let chosen = null; // which of several digits: null, the one that was drawn last
 let answer = null; // what the network said last
-let failure = "";
+let found = null; // the same, or why there is no digit
+let failure = () => "";
 let busy = false;
 let again = false;
 
@@ -100,17 +106,33 @@ async function ask() {
   if (busy) return;
   busy = true;
   try {
-    if (picture) answer = await look({ ...picture, invert: element("invert").checked });
-    else
-      answer = pad && !pad.empty ? await look({ ink: pad.mask(), width: INK, height: INK }) : null;
-    failure = "";
+    found = picture || (pad && !pad.empty) ? await look(shown()) : null;
+    answer = found?.why ? null : found;
+    const { why } = found ?? {},
+      values = found;
+    failure = () => (why ? `${say(why, values)} ${say("cut.instead")}` : "");
   } catch (why) {
-    [answer, failure] = [null, why.message];
+    [answer, found, failure] = [null, null, () => why.message];
   }
   busy = false;
   render();
   document.dispatchEvent(new CustomEvent("convscope:answer", { detail: answer }));
   if (again) ask();
+}
+
+/** What there is to be looked at: where one of several digits was chosen, these again. */
+function shown() {
+  if (chosen !== null && answer) return { digits: answer.digits, cut: answer.cut, chosen };
+  if (picture) return { ...picture, invert: element("invert").checked, cut: cuts && cut };
+  const ink = { ink: pad.mask(), width: INK, height: INK };
+  return cuts ? { ...ink, strokes: pad.strokes, pen: PEN } : ink;
+}
+
+/** Have one of several digits, or null: there is something else to be looked at. */
+function choose(at) {
+  if (at !== null && busy) return; // these are on their way out
+  chosen = at;
+  ask();
 }
 
 /** An image file, as the browser reads it: upright, its colours as they are in the file. */
@@ -130,15 +152,20 @@ async function take(file) {
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.imageSmoothingQuality = "high";
     context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    const { width, height } = canvas;
-    const rgba = context.getImageData(0, 0, width, height).data;
-    picture = { rgba, width, height, jpeg: file.type === "image/jpeg" };
-    showPicture(canvas);
+    await takeCanvas(canvas, file.type === "image/jpeg", null);
   } catch {
-    [picture, answer, failure] = [null, null, say("failed.image")];
+    [picture, answer, found, failure] = [null, null, null, () => say("failed.image")];
     render();
-    return;
   }
+}
+
+/** What is on a canvas; whether it was a JPEG, and whether digits are to be cut out of it. */
+async function takeCanvas(canvas, jpeg, cutOut) {
+  const { width, height } = canvas;
+  const rgba = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+  picture = { rgba, width, height, jpeg };
+  [cut, chosen] = [cutOut, null];
+  showPicture(canvas);
   await ask();
 }
 
@@ -152,7 +179,7 @@ function showPicture(canvas) {
 }
 
 function clear() {
-  picture = null;
+  [picture, cut, chosen] = [null, null, null];
   element("invert").checked = false;
   if (pad) pad.clear();
   else ask();
@@ -166,17 +193,19 @@ function render() {
   if (pad) element("pad").hidden = picture !== null;
   element("hint").hidden = Boolean(picture || drawn);
   element("clear").disabled = !picture && !drawn;
-  element("undo").disabled = Boolean(picture) || !drawn;
-  element("undo").hidden = !pad;
-  element("invert").closest("label").hidden = !picture;
+  element("undo").disabled = !drawn;
+  element("undo").hidden = !pad || Boolean(picture);
+  element("invert").closest("label").hidden = !picture || Boolean(found?.cut);
+  element("cut").closest("label").hidden = !picture || !cuts;
+  element("cut").checked = Boolean(found?.cut);
   const light =
     answer && answer.pixels.reduce((sum, one) => sum + one, 0) > 127 * answer.pixels.length;
-  element("note").hidden = !about.draws || !(picture ? light : drawn);
-  element("note").textContent = say(picture ? "seen.light" : "seen.digit");
+  const centred = answer && (answer.cut || !picture);
+  element("note").hidden = !about.draws || !(centred || light);
+  element("note").textContent = say(centred ? "seen.digit" : "seen.light");
   document.body.classList.toggle("answered", answer !== null);
   const best = answer ? answer.p.indexOf(Math.max(...answer.p)) : -1;
-  element("label").textContent = answer ? about.classes[best] : "";
-  element("p").textContent = answer ? percent(answer.p[best]) : say("nothing");
+  renderNumber(best);
   renderDoubt();
   renderBars(best);
   if (answer) paintPixels(element("pixels"), answer.pixels);
@@ -186,24 +215,45 @@ function render() {
     (answer.milliseconds < 10 ? answer.milliseconds.toFixed(1) : Math.round(answer.milliseconds));
   element("took").textContent = answer ? say("took", { time }) : "";
   clearTimeout(render.later); // told to who listens once the hand is still
-  const doubt =
-    answer && (answer.unlike || answer.unsure) ? `, ${element("mark").textContent}` : "";
-  const said =
-    failure || (answer ? `${about.classes[best]}, ${percent(answer.p[best])}${doubt}` : "");
+  const doubt = doubtOf(answer) ? `, ${element("mark").textContent}` : "";
+  const one = answer ? `${about.classes[best]}, ${percent(answer.p[best])}${doubt}` : "";
+  const said = failure() || (answer?.digits.length > 1 ? numberSaid(answer) : one);
   render.later = setTimeout(() => {
     element("status").textContent = said;
   }, 600);
+}
+
+/** The answer, of several digits the number that they make. */
+function renderNumber(best) {
+  const { digits = [], chosen: at } = answer ?? {},
+    several = digits.length > 1;
+  const parts = digits.map((one) => {
+    const part = document.createElement("span");
+    part.textContent = labelOf(one);
+    part.className = doubtOf(one) && "doubted";
+    return part;
+  });
+  if (several) element("label").replaceChildren(...parts);
+  else element("label").textContent = answer ? about.classes[best] : "";
+  const p = answer ? percent(answer.p[best]) : say("nothing");
+  element("p").textContent = several ? say("try.count", { count: count(digits.length) }) : p;
+  element("which").hidden = !several;
+  const values = { n: at + 1, count: digits.length, label: about.classes[best], p };
+  element("which").textContent = several ? say("try.which", values) : "";
+  const { width, height } = picture ?? { width: INK, height: INK };
+  showSeveral(answer, width, height, choose);
 }
 
 function renderDoubt() {
   const { abstain } = about.calibration,
     mark = element("mark"),
     why = element("why");
-  const doubt = answer?.unlike ? "unlike" : answer?.unsure ? "unsure" : "";
+  const doubt = doubtOf(answer),
+    failed = failure();
   mark.hidden = !doubt;
   mark.textContent = doubt ? say(doubt) : "";
-  why.classList.toggle("bad", Boolean(failure));
-  why.textContent = failure;
+  why.classList.toggle("bad", Boolean(failed));
+  why.textContent = failed;
   if (doubt === "unlike") why.textContent = say("unlike.why");
   if (doubt === "unsure") {
     const values = { threshold: percent(abstain.threshold ?? 1), error: `${100 * abstain.error}%` };
@@ -250,7 +300,7 @@ const longest = Math.max(...about.classes.map((name) => name.length));
 element("label").classList.toggle("long", longest > 8);
 if (about.draws) {
   element("pad").hidden = false;
-  pad = new Pad(element("pad"), ask);
+  pad = new Pad(element("pad"), () => choose(null));
 }
 for (const id of ["file", "camera"]) {
   element(id).addEventListener("change", (event) => {
@@ -260,7 +310,12 @@ for (const id of ["file", "camera"]) {
 }
 element("clear").addEventListener("click", clear);
 element("undo").addEventListener("click", () => pad.undo());
-element("invert").addEventListener("change", ask);
+element("invert").addEventListener("change", () => choose(null));
+element("cut").addEventListener("change", (event) => {
+  cut = event.target.checked;
+  choose(null);
+});
+film((canvas) => takeCanvas(canvas, false, cuts || null));
 element("language").addEventListener("click", turnLanguage);
 document.addEventListener("convscope:language", speak);
 document.addEventListener("paste", (event) => take(event.clipboardData?.files[0]));
@@ -281,7 +336,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pad?
 speak();
 showTabs();
 started.catch((why) => {
-  failure = say("failed", { why: why.message });
+  failure = () => say("failed", { why: why.message });
   render();
 });
 
