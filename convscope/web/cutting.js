@@ -193,7 +193,7 @@ const ownInk = (part, labels) => Uint8Array.from(labels, (label) => part.labels.
 
 /** A connected part by its strokes: as it is, or several, where it is wide and they stand so. */
 function sideBySide(part, pen) {
-  if (widthOf(part) <= WIDER * heightOf(part)) return [part];
+  if (widthOf(part) <= heightOf(part)) return [part];
   const found = [];
   for (const stroke of part.strokes) {
     const [xs, ys] = [0, 1].map((axis) => stroke.map((point) => point[axis]));
