@@ -2,8 +2,8 @@
 networks.
 
 A digit is a letter of a font, or strokes through points that are moved at random, as by a hand. It
-is drawn on plain, ruled or squared paper in the colour of a pen, photographed at an angle, in the
-shadow of something, out of focus, with a sensor's noise, and kept as a JPEG.
+is drawn on plain, ruled or squared paper, white or coloured, in the colour of a pen, photographed
+at an angle, in the shadow of something, out of focus, with a sensor's noise, and kept as a JPEG.
 """
 
 from __future__ import annotations
@@ -27,9 +27,14 @@ PENS = {
     "pencil": (95, 93, 98),
 }  # fmt: skip
 RULINGS = ("plain", "plain", "ruled", "squared")
+SHEETS = {
+    "yellow": (250, 238, 160), "pink": (246, 205, 212), "blue": (192, 216, 240),
+    "green": (202, 232, 200), "brown": (208, 180, 142), "grey": (206, 204, 200),
+}  # fmt: skip
 
 # The strokes of each digit through points (x, y) in a box of 1 x 1; several ways to write one.
-HANDS: dict[str, tuple[tuple[tuple[tuple[float, float], ...], ...], ...]] = {
+Hands = dict[str, tuple[tuple[tuple[tuple[float, float], ...], ...], ...]]
+HANDS: Hands = {
     "0": ((((0.55, 0.0), (0.15, 0.2), (0.05, 0.55), (0.3, 0.98), (0.7, 0.9), (0.93, 0.5),
             (0.8, 0.12), (0.5, 0.0)),),),
     "1": ((((0.5, 0.0), (0.5, 0.5), (0.48, 1.0)),),
@@ -70,30 +75,32 @@ class Photo:
     writer: str  # a font's name, or "hand"
     ruling: str
     pen: str
+    sheet: str  # "white", or the colour of the paper
 
 
-def photos(count: int, seed: int, fonts: tuple[str, ...]) -> list[Photo]:
+def photos(count: int, seed: int, fonts: tuple[str, ...], hands: Hands = HANDS) -> list[Photo]:
     """So many photographs of one digit each, the ten digits in turn; two of three by a hand."""
     made = []
     for at in range(count):
         random = np.random.default_rng([seed, at])
         writer = "hand" if at % 3 else fonts[at // 3 % len(fonts)]
-        made.append(photo(str(at % 10), writer, random))
+        made.append(photo(str(at % 10), writer, random, hands))
     return made
 
 
-def photo(text: str, writer: str, random: np.random.Generator) -> Photo:
+def photo(text: str, writer: str, random: np.random.Generator, hands: Hands = HANDS) -> Photo:
     """One photograph of a row of digits."""
     ruling = str(random.choice(RULINGS))
     pen = str(random.choice(list(PENS)))
-    ink = _ink(text, writer, random)
-    scene = _paper(ruling, random)
+    sheet = str(random.choice(["white"] * len(SHEETS) + list(SHEETS)))
+    ink = _ink(text, writer, random, hands)
+    scene = _paper(ruling, sheet, random)
     strength = random.uniform(0.75, 1.0) * ink[..., None]
     scene = scene * (1 - strength) + np.array(PENS[pen]) * strength
-    return Photo(_photographed(scene, random), text, writer, ruling, pen)
+    return Photo(_photographed(scene, random), text, writer, ruling, pen, sheet)
 
 
-def _ink(text: str, writer: str, random: np.random.Generator) -> np.ndarray:
+def _ink(text: str, writer: str, random: np.random.Generator, hands: Hands) -> np.ndarray:
     """How much ink there is at each pixel, 0 to 1, [H,W]; digits in the middle half or so."""
     width, height = SIZE
     tall = random.uniform(0.14, 0.5 if len(text) == 1 else 0.25) * height
@@ -105,7 +112,8 @@ def _ink(text: str, writer: str, random: np.random.Generator) -> np.ndarray:
     for digit in text:
         if writer == "hand":
             wide = tall * random.uniform(0.5, 0.8)
-            _strokes(ImageDraw.Draw(drawn), digit, (x, y, wide, tall, slant, thick), random)
+            place = (x, y, wide, tall, slant, thick)
+            _strokes(ImageDraw.Draw(drawn), hands[digit], place, random)
             x += wide + tall * random.uniform(0.3, 0.5)
         else:
             font = _font(writer, 2 * tall / 0.72)
@@ -125,14 +133,13 @@ def _font(name: str, size: float) -> ImageFont.FreeTypeFont:
 
 def _strokes(
     draw: ImageDraw.ImageDraw,
-    digit: str,
+    ways: tuple[tuple[tuple[tuple[float, float], ...], ...], ...],
     place: tuple[float, float, float, float, float, float],
     random: np.random.Generator,
 ) -> None:
     """One digit by a hand, at twice the size: splines through points that are moved at random,
     those at one place together."""
     x, y, wide, tall, slant, thick = place
-    ways = HANDS[digit]
     way = ways[random.integers(len(ways))]
     moved = {point: random.normal(0, 0.035, 2) for stroke in way for point in stroke}
     for stroke in way:
@@ -146,10 +153,12 @@ def _strokes(
             draw.ellipse([c - radius for c in middle] + [c + radius for c in middle], 255)
 
 
-def _paper(ruling: str, random: np.random.Generator) -> np.ndarray:
+def _paper(ruling: str, sheet: str, random: np.random.Generator) -> np.ndarray:
     """Paper of a tint, with fibres, and its lines, [H,W,3] from 0 to 255."""
     width, height = SIZE
     tint = np.array([random.uniform(215, 250)] * 3) - random.uniform(0, 1) * np.array([0, 4, 28])
+    if sheet != "white":
+        tint = np.array(SHEETS[sheet]) * random.uniform(0.9, 1.0)
     fibres = ndimage.gaussian_filter(random.normal(size=(height, width)), 1.5)
     scene = tint + 1.5 * (fibres / fibres.std())[..., None]
     if ruling == "plain":

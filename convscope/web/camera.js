@@ -9,8 +9,8 @@ export class Camera {
   }
 
   /** Show the camera in `video`, a phone's on its back unless `facing` is "user"; resolves once
-      there is a picture. Rejects with an Error whose `why` is the key of words that say what went
-      wrong and how to go on: see `cameraTrouble`. */
+      there is a picture. Rejects with an Error whose `why` is a key of words, see `cameraTrouble`, or
+      "" where it was closed meanwhile. */
   async open(video, facing = "environment") {
     this.close();
     const turn = ++this.turn;
@@ -26,8 +26,10 @@ export class Camera {
       [video.muted, video.playsInline, video.srcObject] = [true, true, stream];
       await video.play();
     } catch (error) {
-      if (turn === this.turn) this.close();
-      throw Object.assign(new Error(error.message), { why: cameraTrouble(error) });
+      const opened = this.turn;
+      if (turn === opened) this.close();
+      const why = turn === opened ? cameraTrouble(error) : "";
+      throw Object.assign(new Error(error.message), { why });
     }
   }
 
@@ -57,12 +59,11 @@ export class Camera {
   }
 }
 
-/** Why there is no camera, as a key of words; "" where it was closed meanwhile. */
+/** Why there is no camera, as a key of words that say so and how to go on. */
 export function cameraTrouble({ name }) {
-  if (name === "AbortError") return "";
   if (name === "SecurityError")
     return location.protocol === "file:" ? "camera.file" : "camera.insecure";
   if (name === "NotAllowedError") return "camera.refused";
-  if (name === "NotReadableError") return "camera.busy";
+  if (name === "NotReadableError" || name === "AbortError") return "camera.busy";
   return "camera.missing"; // none, or none that can do what is asked
 }

@@ -4,7 +4,7 @@ import { Camera } from "./camera.js";
 import { element, say } from "./words.js";
 
 /** Have `#live` open the camera in `#film`, where `#shoot` gives a canvas to `taken`, and `#stop` and
-    Escape close it. */
+    Escape close it; so does what is given back. */
 export function film(taken) {
   const camera = new Camera(),
     capture = element("camera").closest("label"); // the camera's own program, by a file
@@ -29,10 +29,11 @@ export function film(taken) {
       show(true);
       element("shoot").focus();
     } catch ({ why }) {
+      if (!why) return; // closed meanwhile
       trouble = why;
-      if (why) capture.hidden = false;
+      capture.hidden = false;
       show(false);
-      if (why) element("live").focus();
+      element("live").focus();
     }
   }
 
@@ -54,5 +55,5 @@ export function film(taken) {
   document.addEventListener("visibilitychange", () => document.hidden && close());
   document.addEventListener("convscope:tab", close);
   document.addEventListener("convscope:language", () => show(!element("film").hidden));
-  return { close };
+  return close;
 }

@@ -165,6 +165,7 @@ async function takeCanvas(canvas, jpeg, cutOut) {
   const rgba = canvas.getContext("2d").getImageData(0, 0, width, height).data;
   picture = { rgba, width, height, jpeg };
   [cut, chosen] = [cutOut, null];
+  stopFilming();
   showPicture(canvas);
   await ask();
 }
@@ -315,7 +316,7 @@ element("cut").addEventListener("change", (event) => {
   cut = event.target.checked;
   choose(null);
 });
-film((canvas) => takeCanvas(canvas, false, cuts || null));
+const stopFilming = film((canvas) => takeCanvas(canvas, false, cuts || null));
 element("language").addEventListener("click", turnLanguage);
 document.addEventListener("convscope:language", speak);
 document.addEventListener("paste", (event) => take(event.clipboardData?.files[0]));
