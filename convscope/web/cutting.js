@@ -15,7 +15,7 @@ const MOST_UNEVEN = 0.1; // paper's deviation, as a darkness
 const MOST = 32; // digits in one photograph
 const WIDER = 1.25; // times its height: what is wider is several digits that touch
 
-/** A grey photograph, made smaller where it has to be, and how many of its own pixels one is long. */
+/** A grey photograph, made smaller where it has to be, how many of its own pixels one is long. */
 function brought(grey, width, height) {
   const scale = Math.max(1, Math.max(width, height) / LONGEST);
   const [w, h] = [width, height].map((side) => Math.max(1, rounded(side / scale)));
@@ -50,7 +50,12 @@ function cutDigits(photo, w, h) {
   for (const part of splitApart(grouped(parts, tallest), mask, w)) {
     const [ink, wide, tall] = inkOfPart(part, labels, w),
       long = Math.max(wide, tall);
-    if (!ink.includes(1) || long > TALLEST * Math.max(w, h) || strokeOf(ink, wide, tall) > THICKEST * long) continue;
+    if (
+      !ink.includes(1) ||
+      long > TALLEST * Math.max(w, h) ||
+      strokeOf(ink, wide, tall) > THICKEST * long
+    )
+      continue;
     const { left, top, right, bottom } = part;
     digits.push({ pixels: digitOf(ink, wide, tall), box: [left, top, right, bottom] });
   }
@@ -88,7 +93,13 @@ function join(part, other) {
 /** The connected strokes, specks left out. */
 function partsOf(labels, count, w) {
   const parts = Array.from({ length: count }, (_, at) => ({
-    labels: [at + 1], strokes: [], top: Infinity, bottom: 0, left: Infinity, right: 0, area: 0,
+    labels: [at + 1],
+    strokes: [],
+    top: Infinity,
+    bottom: 0,
+    left: Infinity,
+    right: 0,
+    area: 0,
   }));
   labels.forEach((label, i) => {
     if (!label) return;
@@ -112,7 +123,9 @@ function grouped(parts, tallest, kept = false) {
     large = parts.filter((part) => !small(part)),
     whole = [...large];
   for (const part of parts.filter(small)) {
-    const nearest = large.reduce((best, one) => (gapOf(part, one) < gapOf(part, best) ? one : best));
+    const nearest = large.reduce((best, one) =>
+      gapOf(part, one) < gapOf(part, best) ? one : best,
+    );
     if (gapOf(part, nearest) <= 0.3 * tallest) join(nearest, part);
     else if (kept) whole.push(part);
   }
@@ -166,7 +179,7 @@ function inkOfPart({ labels: own, left, top, right, bottom }, labels, w) {
   return [ink, wide, tall];
 }
 
-/** The digits of what was drawn: ink, 1 or 0 [h, w], by `strokes` of points [x, y] with a pen so wide.
+/** The digits of what was drawn: ink, 1 or 0 [h, w], by `strokes` of points [x, y] and a pen so wide.
     No stroke is cut; those that touch are one digit, unless they are wide and stand side by side.
     `last` is the place of the digit that the last stroke is of. */
 export function drawnDigits(ink, w, h, strokes, pen) {

@@ -3,8 +3,8 @@
 import { Camera } from "./camera.js";
 import { element, say } from "./words.js";
 
-/** Have `#live` open the camera in `#film`, where `#shoot` gives a canvas to `taken`, and `#stop` and
-    Escape close it; so does what is given back. */
+/** Have `#live` open the camera in `#film`, where `#shoot` gives a canvas to `taken`, and `#stop`
+    and Escape close it; so does what is given back. */
 export function film(taken) {
   const camera = new Camera(),
     capture = element("camera").closest("label"); // the camera's own program, by a file
@@ -16,7 +16,7 @@ export function film(taken) {
     element("film").hidden = element("filming").hidden = !open;
     element("controls").hidden = open;
     element("trouble").hidden = !trouble;
-    element("trouble").textContent = trouble && `${say(trouble)} ${say("camera.instead")}`;
+    element("trouble").textContent = trouble && say(trouble) + say("camera.instead");
     element("shoot").disabled = !camera.opened || !element("film").videoWidth;
   }
 

@@ -110,7 +110,7 @@ async function ask() {
     answer = found?.why ? null : found;
     const { why } = found ?? {},
       values = found;
-    failure = () => (why ? `${say(why, values)} ${say("cut.instead")}` : "");
+    failure = () => (why ? say(why, values) + say("cut.instead") : "");
   } catch (why) {
     [answer, found, failure] = [null, null, () => why.message];
   }
@@ -236,11 +236,11 @@ function renderNumber(best) {
   });
   if (several) element("label").replaceChildren(...parts);
   else element("label").textContent = answer ? about.classes[best] : "";
-  const p = answer ? percent(answer.p[best]) : say("nothing");
+  const p = answer ? percent(answer.p[best]) : failure() ? "" : say("nothing");
   element("p").textContent = several ? say("try.count", { count: count(digits.length) }) : p;
   element("which").hidden = !several;
-  const values = { n: at + 1, count: digits.length, label: about.classes[best], p };
-  element("which").textContent = several ? say("try.which", values) : "";
+  const place = say("try.place", { n: at + 1, count: digits.length });
+  element("which").textContent = several ? `${place}: ${about.classes[best]}, ${p}` : "";
   const { width, height } = picture ?? { width: INK, height: INK };
   showSeveral(answer, width, height, choose);
 }

@@ -34,7 +34,11 @@ export function isLightOnDark(photo, w, h) {
   const around = Math.floor(Math.min(across, down) / 4);
   const away = mediansAround(small, across, down, around).map((middle, i) => small[i] - middle);
   const strong = 0.3 * away.reduce((top, one) => Math.max(top, Math.abs(one)), 0);
-  const light = insideOf(Uint8Array.from(away, (one) => one > strong), across, down);
+  const light = insideOf(
+    Uint8Array.from(away, (one) => one > strong),
+    across,
+    down,
+  );
   let [lighter, darker] = [0, 0];
   away.forEach((one, i) => {
     if (light[i]) lighter += one ** 3;
@@ -108,7 +112,13 @@ function darknessOf(photo, w, h) {
   const nine = sumsOfNine(photo, w, h);
   const [small, across, down] = blockMeans(nine, w, h, BLOCK);
   const reach = Math.max(1, rounded((WIDEST / 2) * Math.min(across, down)));
-  const closed = extremes(extremes(small, across, down, reach, Math.max), across, down, reach, Math.min);
+  const closed = extremes(
+    extremes(small, across, down, reach, Math.max),
+    across,
+    down,
+    reach,
+    Math.min,
+  );
   const paper = enlarged(closed, across, down, w, h);
   return paper.map((light, i) => Math.min(Math.max(1 - nine[i] / Math.max(light, 9), 0), 1));
 }
@@ -136,7 +146,8 @@ function sumsOfNine(photo, w, h) {
     sums = new Int32Array(w * h);
   for (let y = 0; y < h; y++) {
     const [above, here, below] = [Math.max(y - 1, 0) * w, y * w, Math.min(y + 1, h - 1) * w];
-    for (let x = 0; x < w; x++) rows[here + x] = photo[above + x] + photo[here + x] + photo[below + x];
+    for (let x = 0; x < w; x++)
+      rows[here + x] = photo[above + x] + photo[here + x] + photo[below + x];
     for (let x = 0; x < w; x++) {
       const [left, right] = [Math.max(x - 1, 0), Math.min(x + 1, w - 1)];
       sums[here + x] = rows[here + left] + rows[here + x] + rows[here + right];
@@ -231,8 +242,8 @@ function otsuOf(values) {
   return low + ((best[best.length >> 1] + 1) * (high - low)) / 64;
 }
 
-/** What is ink of what is darker than `floor`: ruled lines are erased, but for the strokes that cross
-    them, which are darker than a line or go on on both sides of it. */
+/** What is ink of what is darker than `floor`: ruled lines are erased, but for the strokes that
+    cross them, which are darker than a line or go on on both sides of it. */
 function inkAbove(dark, floor, w, h) {
   const weak = Uint8Array.from(dark, (one) => one > floor);
   const across = ruledLines(weak, dark, w, h, w, 1),
@@ -262,8 +273,8 @@ function inkAbove(dark, floor, w, h) {
 // A picture is gone through as `length` columns of `height` pixels, which lie `step` apart, as do
 // columns by `next`: so that lines from above to below are found as those from left to right.
 
-/** The ruled lines that go across a picture from edge to edge, by a Hough transform of the middles of
-    what is thin from above to below: y = offset + slope * x, thickness in pixels, darkness. */
+/** The ruled lines that go across a picture from edge to edge, by a Hough transform of the middles
+    of what is thin from above to below: y = offset + slope * x, thickness in pixels, darkness. */
 function ruledLines(weak, dark, length, height, step, next) {
   const thickest = Math.max(3, THICKEST_LINE * Math.max(length, height)),
     thin = []; // [x, y, thickness]
@@ -293,7 +304,8 @@ function ruledLines(weak, dark, length, height, step, next) {
   let left = thin;
   const nearTo = (slope, offset, most) =>
     left.filter(([x, y]) => Math.abs(y - slope * x - offset) <= most);
-  const columnsOf = (points) => points.reduce((n, [x], i) => n + (i < 1 || points[i - 1][0] !== x), 0);
+  const columnsOf = (points) =>
+    points.reduce((n, [x], i) => n + (i < 1 || points[i - 1][0] !== x), 0);
   for (const guess of likely) {
     const about = nearTo(guess.slope, guess.offset, 4);
     if (columnsOf(about) < RULED * length) continue;

@@ -11,19 +11,20 @@ export const doubtOf = (answer) => (answer?.unlike ? "unlike" : answer?.unsure ?
 /** The likeliest class. */
 export const labelOf = ({ p }) => about.classes[p.indexOf(Math.max(...p))];
 
-const shortDoubt = (one) =>
-  one.unlike ? say("try.unlike") : one.unsure ? say("try.unsure") : "";
+const shortDoubt = (one) => (one.unlike ? say("try.unlike") : one.unsure ? say("try.unsure") : "");
 
 /** All digits, and the doubt about each that is doubted, as a sentence. */
 export function numberSaid({ digits }) {
   const doubts = digits.flatMap((one, at) =>
-    doubtOf(one) ? say("try.doubt", { n: at + 1, label: labelOf(one), doubt: shortDoubt(one) }) : [],
+    doubtOf(one)
+      ? say("try.doubt", { n: at + 1, label: labelOf(one), doubt: shortDoubt(one) })
+      : [],
   );
   return [digits.map(labelOf).join(""), ...doubts].join("; ");
 }
 
-/** Show the digits of an answer in `#digits`, and their boxes in `#boxes` over what they were cut out
-    of, which has that `width` and `height`; `choose` is told the place of one that is pressed. */
+/** Show the digits of an answer in `#digits`, and their boxes in `#boxes` over what they were cut
+    out of, which has that `width` and `height`; `choose` is told the place of one that is pressed. */
 export function showSeveral(answer, width, height, choose) {
   const digits = answer?.digits ?? [],
     several = digits.length > 1;
@@ -50,20 +51,21 @@ const placeOf = (child) => [...child.parentNode.children].indexOf(child);
 function tile(choose) {
   const button = document.createElement("button");
   button.type = "button";
-  button.append(...["canvas", "strong", "span"].map((name) => document.createElement(name)));
+  const parts = ["canvas", "small", "strong", "span"];
+  button.append(...parts.map((name) => document.createElement(name)));
+  button.children[1].className = "hidden";
   button.addEventListener("click", () => choose(placeOf(button)));
   return button;
 }
 
 function fillTile(button, one, at, { digits, chosen }) {
-  const [pixels, label, note] = button.children,
-    values = { n: at + 1, count: digits.length, label: labelOf(one), p: percent(Math.max(...one.p)) };
+  const [pixels, place, label, note] = button.children;
   paintPixels(pixels, one.pixels);
-  [label.textContent, note.textContent] = [values.label, shortDoubt(one) || values.p];
+  place.textContent = say("try.place", { n: at + 1, count: digits.length });
+  label.textContent = labelOf(one);
+  note.textContent = shortDoubt(one) || percent(Math.max(...one.p));
   button.classList.toggle("doubted", doubtOf(one) !== "");
   button.setAttribute("aria-pressed", String(at === chosen));
-  const said = [say("try.which", values), shortDoubt(one)].filter(Boolean).join(", ");
-  button.setAttribute("aria-label", said);
 }
 
 function box(choose) {

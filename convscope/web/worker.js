@@ -42,7 +42,10 @@ function worker() {
     if (digits) return { digits, cut }; // looked at before
     if (pixels) return { digits: [{ pixels }] };
     if (ink && strokes) return drawnDigits(ink, width, height, strokes, pen);
-    if (ink) return { digits: [{ pixels: digitOf(ink, width, height) }].filter((one) => one.pixels) };
+    if (ink) {
+      const drawn = digitOf(ink, width, height);
+      return { digits: drawn ? [{ pixels: drawn }] : [] };
+    }
     const planes = planesOf(rgba, width, height, about.channels);
     const photo = cut ?? (cut === null && isPhoto(planes, width, height));
     if (photo) return { ...photographedDigits(planes, width, height), cut: true };

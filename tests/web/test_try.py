@@ -112,7 +112,10 @@ def placed(label: int, at: float, width: float = 0.3) -> list[Any]:
 
 
 def tiles(page: Page) -> list[str]:
-    return page.locator("#digits button:visible").all_inner_texts()
+    told = (
+        "(all) => all.map((one) => [...one.children].slice(2).map((it) => it.innerText).join(' '))"
+    )
+    return page.locator("#digits button:visible").evaluate_all(told)
 
 
 def test_a_row_of_digits_is_read_and_each_can_be_chosen(opened: Opened) -> None:
