@@ -46,6 +46,11 @@ def test_it_fills_a_box_of_20_pixels_and_is_centred_by_mass(label):
     assert kept == pytest.approx(shape[0] / shape[1], rel=0.25)  # a pixel of few is much
 
 
+def test_paper_around_it_changes_nothing():
+    ink = np.kron(digit(5) > 127, np.ones((3, 3), bool))
+    assert np.array_equal(normalised(np.pad(ink, ((0, 9), (5, 1)))), normalised(ink))
+
+
 def test_thin_and_thick_strokes_come_near_to_each_other():
     y, x = np.mgrid[:100, :100] - 50
     ring = np.abs(np.hypot(x, y) - 40)
