@@ -221,7 +221,8 @@ def _sums_of_nine(photo: Grey) -> NDArray[np.int64]:
     """The sum of each pixel and the eight around it; beyond an edge its pixels are there twice."""
     around = np.pad(photo.astype(np.int64), 1, mode="edge")
     rows = around[:-2] + around[1:-1] + around[2:]
-    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    sums: NDArray[np.int64] = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    return sums
 
 
 def _blocks(pixels: NDArray[np.int64], side: int) -> Floats:
