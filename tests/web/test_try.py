@@ -89,8 +89,8 @@ def test_photographs_are_cut_as_python_does(engine: Page) -> None:
 
 @pytest.mark.slow
 def test_many_photographs_are_cut_as_python_does(engine: Page, benchmarks: Path) -> None:
-    """100 of 640 x 480 from benchmarks/paper.py, of rows of digits and of one. 30 November 2026, two
-    busy cores of an AMD EPYC: the same boxes, pixels within a level, in 172 s."""
+    """100 of 640 x 480 from benchmarks/paper.py, of rows of digits and of one. 30 November 2026,
+    two busy cores of an AMD EPYC: the same boxes, pixels within a level, in 172 s."""
     import paper
 
     photos = []
