@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from convscope import webpage
 
 
@@ -46,3 +48,41 @@ def test_both_themes_have_every_colour() -> None:
     assert {"--training", "--validation"} <= names == set(re.findall(r"--[\w-]+", dark))
     used = re.findall(r"var\((--[\w-]+)\)", webpage.base())
     assert set(used) - names <= {"--p", "--shade", "--least", "--most"}
+
+
+WEB = Path(webpage.__file__).parent / "web"
+ENTRIES = ("page", "studio", "waiting", "lab_page", "worker")
+TOP = re.compile(
+    r"^(?:export )?(?:(?:async )?function\*?|class|const|let) (?:(\w+)|[\[{](.*?)[\]}] =)", re.M
+)
+
+
+def modules(name: str, found: dict[str, str] | None = None) -> dict[str, str]:
+    """A module of the web's and all that it imports, by their names."""
+    found = {} if found is None else found
+    if name not in found:
+        found[name] = (WEB / f"{name}.js").read_text()
+        for needed in re.findall(r'from "\./([\w.-]+)\.js"', found[name]):
+            modules(needed, found)
+    return found
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_no_two_modules_of_a_page_give_one_name(entry: str) -> None:
+    """They are put into one scope, where a function would silently take another's place."""
+    owners: dict[str, list[str]] = {}
+    for module, text in modules(entry).items():
+        for one, several in TOP.findall(text):
+            for name in (one and [one]) or several.split(","):
+                owners.setdefault(name.strip(), []).append(module)
+    assert len(owners) > 5
+    assert {name: some for name, some in owners.items() if len(some) > 1} == {}
+
+
+def test_no_template_stands_inside_another() -> None:
+    """The minifier would take blanks out of its text."""
+    used = {name for entry in ENTRIES for name in modules(entry)}
+    assert used == {path.stem for path in WEB.glob("*.js")}
+    for name in sorted(used):
+        text = re.sub(r"/\*.*?\*/|^\s*//[^\n]*", "", modules(name)[name], flags=re.S | re.M)
+        assert re.findall(r"`[^`]*\$\{[^{}`]*`[^`\n]*", text) == [], name

@@ -242,12 +242,12 @@ export class Parts extends Tables {
         Min: `min(${given.join(", ")})`,
         Max: `max(${given.join(", ")})`,
       }[op];
+      const alpha = attributes?.alpha === undefined ? "" : `, α = ${attributes.alpha}`;
       const name = how && /^(Add|Sub|Mul|Div)$/.test(op) ? "" : op.replace("Relu", "ReLU");
       if (op !== "Cast")
         rows.push([
           name,
-          how ??
-            `${op.toLowerCase()}(${a}${attributes?.alpha !== undefined ? `, α = ${attributes.alpha}` : ""})`,
+          how ?? `${op.toLowerCase()}(${a}${alpha})`,
           gives,
         ]);
       now = gives;

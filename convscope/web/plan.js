@@ -112,7 +112,7 @@ export function placeText(n, at) {
   if (row === undefined)
     return n >= stages.length - 2 ? about.classes[at] : say("inside.unit.of", { unit: channel });
   const where = shape[1] * shape[2] > 1 ? say("inside.row.column", { row, column }) : "";
-  return `${say("inside.channel", { channel })}${where && `, ${where}`}`;
+  return [say("inside.channel", { channel }), where].filter(Boolean).join(", ");
 }
 
 /** The unit of a stage that is made of this one of the stage before, as far as it has one place. */

@@ -94,7 +94,8 @@ export class TrainingCurves {
     ]) {
       const near = points.length ? nearestPoint(points, at) : null;
       if (!near || Math.abs(near[0] - at) > 0.51) continue;
-      parts.push(make(`b.${css}`, {}, `${say(`teach.curve.${key}`)} ${value(near[1])}`));
+      const name = say(`teach.curve.${key}`);
+      parts.push(make(`b.${css}`, {}, `${name} ${value(near[1])}`));
     }
     chart.told.replaceChildren(...parts);
     chart.curves.mark(x, parts.map((part) => part.textContent).join(", "));
