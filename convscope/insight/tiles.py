@@ -74,7 +74,7 @@ def heated(image: np.ndarray, heat: np.ndarray, longest: int) -> np.ndarray:
     Pixels uint8 [h,w,3].
 
     >>> heated(np.zeros((1, 4, 4), np.uint8), np.eye(4), 9)[0, 0].tolist()
-    [26, 116, 175]
+    [26, 113, 170]
     """
     pixels = shown(image, longest).astype(np.float32)
     grey = pixels[..., None] if pixels.ndim == 2 else pixels.mean(axis=2, keepdims=True)
