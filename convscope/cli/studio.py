@@ -9,9 +9,10 @@ import typer
 
 from convscope import __version__, files
 from convscope.cli.serving import is_loopback, own_names
-from convscope.cli.shared import Debug, Json, print_json
+from convscope.cli.shared import Debug, Json, print_json, say
 from convscope.errors import RunError
 from convscope.formatting import measured_duration, percent
+from convscope.language import told
 from convscope.runs import SORTS, ListedRun, Listing
 
 Root = Annotated[Path, typer.Argument(metavar="[ROOT]", help="The folder that runs are in.")]
@@ -67,7 +68,7 @@ def runs(
         print_json({"root": str(root), "runs": [one.as_json() for one in found]})
         return
     if not found:
-        typer.echo(f"{root}: has no run folders; make one with: convscope train", err=True)
+        say(f"{root}: has no run folders; make one with: convscope train", err=True)
         return
     heads = ("run", "data", "network", "accuracy", "95% interval", "seconds", "parameters")
     console.table((*heads, "date", "state"), [_cells(one) for one in found], width=WIDE)
@@ -80,7 +81,7 @@ def _cells(one: ListedRun) -> tuple[object, ...]:
     """A run as a row of the table."""
     low, high = one.ci95 or (0.0, 0.0)
     interval = "-" if one.ci95 is None else f"{100 * low:.2f} to {100 * high:.2f}"
-    balanced = " (balanced)" * (one.measure == "balanced_accuracy")
+    balanced = told(" (balanced)") * (one.measure == "balanced_accuracy")
     seconds = "-" if one.seconds is None else measured_duration(one.seconds)
     known = (
         one.name,
@@ -89,7 +90,7 @@ def _cells(one: ListedRun) -> tuple[object, ...]:
         percent(one.accuracy) + balanced,
     )
     parameters = "-" if one.parameters is None else one.parameters
-    return (*known, interval, seconds, parameters, one.date[:10], _state(one))
+    return (*known, told(interval), told(seconds), parameters, one.date[:10], told(_state(one)))
 
 
 def _state(one: ListedRun) -> str:
