@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from convscope import files, run
+from convscope import files, run, webpage
 from convscope.api.judging import records_of
 from convscope.data.columns import Array, Columns, of_model
 from convscope.data.pack import Pack
@@ -57,6 +57,8 @@ def _write_page(place: RunFolder, file: OnnxFile, records: Golden, target: Path)
     pack = data_of(place)
     images = pack.splits["test"].main_images if isinstance(pack, Pack) else None
     files.write_whole(target, page_of(file, run=place, images=images).encode())
+    if target == place.page:
+        webpage.link(place.pages)
 
 
 FORMATS = {

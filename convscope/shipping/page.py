@@ -96,7 +96,7 @@ def page_of(
         "graph": graph and graph.as_json() | {"stages": stages},
         "best": best,
     }
-    body = _web("page.html").replace("@name@", html.escape(name))
+    body = webpage.nav() + _web("page.html").replace("@name@", html.escape(name))
     body = body.replace("@on@", html.escape(f"on {data}"))
     body = body.replace("@run@", html.escape(f" · {named}" if named else ""))
     body = body.replace("@before@", webpage.links(before)).replace("@after@", webpage.links(after))

@@ -32,6 +32,7 @@ function speak() {
     footer: say("footer", { version: about.version }),
   };
   speakIn(document, special);
+  speakLinks();
   document.title = say("title", { network: about.name, data: about.data });
   element("what").textContent = say("card.what", {
     count: count(about.classes.length),
@@ -50,6 +51,21 @@ function speak() {
     }),
   );
   render();
+}
+
+const PAGES = {
+  "page.html": "pages.try",
+  "report.html": "pages.report",
+  "explain/index.html": "pages.explained",
+  "summary.html": "pages.layers",
+};
+
+/** The links to other pages of the run, which are there once those are. */
+function speakLinks() {
+  document.querySelector(".pages").setAttribute("aria-label", say("pages"));
+  for (const link of document.querySelectorAll(".pages a")) {
+    link.textContent = say(PAGES[link.getAttribute("href")]);
+  }
 }
 
 /** The names of the classes, as far as they fit into a sentence. */
