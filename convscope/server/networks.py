@@ -27,8 +27,9 @@ from convscope.server.uploads import upload_of
 
 BEARS = (1_000_000_000, 100_000_000)  # multiply-adds and bytes of weights that a page here computes
 READ = {  # pages of a run that are linked to, where they are there
-    "report.html": ("report.html", "runs.report"),
-    "explain/index.html": ("explain/", "runs.explanation"),
+    "report.html": ("report.html", "pages.report"),
+    "explain/index.html": ("explain/", "pages.explained"),
+    "summary.html": ("summary.html", "pages.layers"),
 }
 OPEN = 2  # networks that answer at once, kept in memory
 PATIENCE = 5.0  # seconds for an export to end once it is told to

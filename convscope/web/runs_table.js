@@ -176,8 +176,8 @@ export class RunTable {
     const badge = tagged("span", { class: "badge" }, on ? RUN_LETTERS[slot] : "");
     const title = off ? say("runs.most", { count: RUN_LETTERS.length }) : "";
     const links = [
-      ["report.html", "report.html", say("runs.report")],
-      ["explain/index.html", "explain/", say("runs.explanation")],
+      ["report.html", "report.html", say("pages.report")],
+      ["explain/index.html", "explain/", say("pages.explained")],
     ]
       .filter(([page]) => row.pages.includes(page))
       .map(([, at, text]) => tagged("a", { href: path + at }, text));

@@ -29,8 +29,8 @@ function speakWaiting() {
 function choices(state) {
   if (state !== "failed" && state !== "none") return [];
   const links = [
-    ["report.html", say("runs.report")],
-    ["explain/", say("runs.explanation")],
+    ["report.html", say("pages.report")],
+    ["explain/", say("pages.explained")],
   ]
     .filter(([path]) => about.run.pages?.some((page) => page.startsWith(path)))
     .map(([path, text]) =>

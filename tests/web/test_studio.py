@@ -212,7 +212,7 @@ def test_the_page_of_a_network_is_exported_and_leads_back(trained: Path, opened:
         page.wait_for_selector("#bars", timeout=120_000)
         assert page.url.endswith("/run/a/")
         links = page.locator("#tabs a").all_inner_texts()
-        assert links[:2] == ["Teach", "Runs"] and links[-1] == "Report"
+        assert links[:2] == ["Teach", "Runs"] and links[-2:] == ["Report", "Layers"]
         page.get_by_role("link", name="Report").click()
         page.wait_for_url("**/run/a/report.html")
         page.go_back()
