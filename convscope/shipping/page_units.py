@@ -35,7 +35,7 @@ def best_images(
     ``stages`` are by the number of a stage and of a channel lists of ``[image, place, value]``: a
     place in the picture, that of the strongest unit in the stage's value, and its number; the
     strongest first. ``data`` is the picture in base64, of the ``kind`` that browsers call it,
-    ``across`` the images in a row, ``searched`` the number of all.
+    ``across`` the images in a row of its ``tiles``, ``searched`` the number of all.
     """
     count = min(len(images), MOST_IMAGES, max(100, MOST_WORK // max(1, graph.multiply_adds)))
     rows = np.arange(count)
@@ -68,7 +68,8 @@ def best_images(
             for c in range(ranks.shape[1])
         }
     text = base64.b64encode(data).decode()
-    return {"kind": kind, "data": text, "across": across, "stages": found, "searched": count}
+    shown = {"kind": kind, "data": text, "across": across, "tiles": len(chosen)}
+    return {**shown, "stages": found, "searched": count}
 
 
 def _strongest(

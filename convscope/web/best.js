@@ -14,6 +14,27 @@ function sheetOf({ kind, data }) {
   return createImageBitmap(new Blob([bytes], { type: kind }));
 }
 
+/** One of those images on a canvas of the network's own size; `at` is its number, else it is drawn by
+    lot. */
+export async function exampleImage(at = null) {
+  sheet ??= sheetOf(about.best);
+  const [h, w] = about.size,
+    { across, tiles } = about.best,
+    canvas = elementOf("canvas", { width: w, height: h });
+  drawTile(canvas, await sheet, at ?? Math.floor(Math.random() * tiles), across);
+  return canvas;
+}
+
+/** One of the images, which lie `across` in a row, on a canvas of its shape. */
+function drawTile(canvas, image, tile, across) {
+  const side = image.width / across,
+    { width: w, height: h } = canvas,
+    high = (side * h) / w;
+  canvas
+    .getContext("2d")
+    .drawImage(image, (tile % across) * side, Math.floor(tile / across) * high, side, high, 0, 0, w, h);
+}
+
 /** The images that a stage's channel answers to, each with a frame around what its strongest unit sees;
     where there are none, why. */
 export async function answersTo(n, channel) {
@@ -25,10 +46,7 @@ export async function answersTo(n, channel) {
     ];
   sheet ??= sheetOf(best);
   const image = await sheet,
-    [h, w] = about.size,
-    { across } = best,
-    side = image.width / across,
-    high = (side * h) / w;
+    [h, w] = about.size;
   const figures = await Promise.all(
     found.map(async ([tile, at, value]) => {
       const canvas = elementOf("canvas", {
@@ -37,19 +55,7 @@ export async function answersTo(n, channel) {
         role: "img",
         "aria-label": say("inside.answers.one", { value: numberText(value, 3) }),
       });
-      canvas
-        .getContext("2d")
-        .drawImage(
-          image,
-          (tile % across) * side,
-          Math.floor(tile / across) * high,
-          side,
-          high,
-          0,
-          0,
-          w,
-          h,
-        );
+      drawTile(canvas, image, tile, best.across);
       const { rows, columns, whole } = await engine("field", { stage: n - 1, at });
       const frame = elementOf("span", { class: "frame" });
       if (!whole) {

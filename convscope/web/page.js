@@ -10,6 +10,7 @@ import { doubtOf, labelOf, numberSaid, showSeveral } from "./several.js";
 import { showTabs } from "./tabs.js";
 import { field, inside, unfold } from "./inside.js";
 import { lab } from "./lab.js";
+import { exampleImage } from "./best.js";
 
 const MOST_BARS = 12; // classes up to so many stand in their order, of more the likeliest alone
 const LARGEST = 16_000_000; // pixels of a canvas that every browser has
@@ -332,6 +333,10 @@ for (const id of ["file", "camera"]) {
 }
 element("clear").addEventListener("click", clear);
 element("undo").addEventListener("click", () => pad.undo());
+element("example").hidden = !about.best;
+element("example").addEventListener("click", async () =>
+  takeCanvas(await exampleImage(), false, false),
+);
 element("invert").addEventListener("change", () => choose(null));
 element("cut").addEventListener("change", (event) => {
   cut = event.target.checked;

@@ -52,6 +52,15 @@ def test_ten_digits_are_drawn_and_read(opened: Opened) -> None:
     assert read(page) == ("", "Nothing to see yet")
 
 
+def test_it_shows_a_test_image(opened: Opened, shipped: Any) -> None:
+    page = opened()
+    page.click("#example")
+    page.wait_for_function("() => answer")
+    images = np.array(shipped.pack.splits["test"].main_images)
+    assert (images == seen(page)).all(axis=(1, 2, 3)).any()
+    assert page.locator("#picture").is_visible() and read(page)[0] != ""
+
+
 LOOK = """async (images) => {
   const found = [];
   for (const pixels of images) {
