@@ -58,6 +58,7 @@ def test_train_json_is_one_object_and_nothing_else(bars, run):
     found = json.loads(said.out)
     keys = set(Metrics.__annotations__) - {"targets", "all_right"}  # which several have
     keys -= {"forgetting", "start_kept"}  # which those have that go on from a run
+    keys -= {"ended_at_step"}  # which those have that were ended
     assert {"n", "accuracy_ci95", "ece_raw", "per_class", "confusion", "test_looks"} <= keys
     assert set(found) == keys | {"run"}
     assert found["run"] == "a" and found["test_looks"] == 1 and found["n"] == 60

@@ -131,6 +131,7 @@ def test_pages_of_a_run_and_nothing_else_of_it(trained, tmp_path):
     (root / "a/explain").mkdir()
     (root / "a/explain/index.html").write_text("explained")
     (root / "a/explain/heat.png").write_bytes(b"png")
+    (root / "more/b/summary.html").unlink()
     (root / "more/b/summary.html").symlink_to(tmp_path / "secret.html")
     (root / "more/b/explain").symlink_to(tmp_path, target_is_directory=True)
     (root / "linked").symlink_to(root / "a", target_is_directory=True)
