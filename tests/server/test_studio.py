@@ -153,7 +153,7 @@ def test_pages_of_a_run_and_nothing_else_of_it(trained, tmp_path):
         assert (moved.status, moved.headers["location"]) == (307, "b/")
         assert served.ask("GET", "/run/a/page.html").headers["location"] == "./"
         for path in (
-            *("a/recipe.toml", "a/model.safetensors", "a/.lock", "a/summary.html"),
+            *("a/recipe.toml", "a/model.safetensors", "a/.lock", "a/metrics.json"),
             *("../secret.html", "a/../secret.html", "a/../../secret.html", "secret.html"),
             *("a/explain/../../../secret.html", "a/explain/../recipe.toml", "a//report.html"),
             *("more/b/summary.html", "more/b/explain/secret.html", "linked/report.html"),
