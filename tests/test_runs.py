@@ -33,7 +33,8 @@ def test_a_finished_run_is_what_its_files_say(root):
     assert (row.accuracy, list(row.ci95), row.n) == (said["accuracy"], said["accuracy_ci95"], 60)
     assert (row.seconds, row.parameters) == (said["train_seconds"], model["parameters"])
     assert (row.epoch, row.epochs, row.date) == (3, 3, model["created"])
-    assert row.pages == ("report.html", "README.md") and row.measure == "accuracy"
+    assert row.pages == ("report.html", "summary.html", "README.md")
+    assert row.measure == "accuracy"
     (root / "a/metrics.json").write_text(json.dumps(
         said | {"skewed": True, "balanced_accuracy": 0.5, "balanced_accuracy_ci95": [0.4, 0.6]}
     ))  # fmt: skip

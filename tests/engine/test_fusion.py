@@ -24,6 +24,7 @@ def norm(channels: int = 6) -> nn.BatchNorm2d:
     return layer
 
 
+torch.manual_seed(0)  # the same chains whatever was drawn before: near a tie, a pool may differ
 CHAINS = {
     "norm": [norm()],
     "norm relu": [norm(), nn.ReLU()],

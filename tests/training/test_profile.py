@@ -81,9 +81,11 @@ def test_convolutions_have_their_speed_beside_the_best_alone(plain):
     assert (first["layer"], second["layer"]) == ("features.0", "features.5")
     assert first["gflop"] == pytest.approx(2 * 40 * 8 * 144 * 9 / 1e9)
     assert second["gflop"] == pytest.approx(2 * 40 * 8 * 36 * 72 / 1e9)
-    for row in plain.convolutions:
-        for way in ("forward", "backward"):
-            assert row[f"{way}_gflops"] > 0 and row[f"{way}_gflops_alone"] > 0
+    ways = [(row, way) for row in plain.convolutions for way in ("forward", "backward")]
+    assert all(row[f"{way}_gflops"] > 0 for row, way in ways)
+    alone = [row[f"{way}_gflops_alone"] for row, way in ways]
+    measured = [one for one in alone if one is not None]  # none where noise hides what one takes
+    assert measured and min(measured) > 0
 
 
 def test_the_network_stays_as_it_is(loader):
