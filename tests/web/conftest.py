@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
+import screens
 from photos import held
 from quick import QUICK
 
@@ -58,7 +59,9 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
 
 
 @pytest.fixture
-def opened(browser: Browser, shipped: Shipped) -> Iterator[Callable[..., Page]]:
+def opened(
+    browser: Browser, shipped: Shipped, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Page]]:
     """Open a page from its file; whatever leaves it, or is complained of, fails the test."""
     contexts, asked, complaints = [], set(), []
 
@@ -75,8 +78,7 @@ def opened(browser: Browser, shipped: Shipped) -> Iterator[Callable[..., Page]]:
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
+    screens.keep(contexts, request.node.name)
     assert {url.partition(":")[0] for url in asked} <= {"blob"}  # its own worker
     assert complaints == []
 

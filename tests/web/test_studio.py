@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import screens
 from filelock import FileLock
 from studios import copied, studio, unfinished
 
@@ -30,7 +31,7 @@ def root(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
+def opened(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """Open a page of a studio; whatever is complained of, or asked of another, fails the test."""
     contexts, complaints, asked = [], [], set()
 
@@ -45,8 +46,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
+    screens.keep(contexts, request.node.name)
     assert [said for said in complaints if GONE not in said] == []
     assert not [url for url in asked if not url.startswith(("http://127.0.0.1:", "blob:"))]
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import screens
 from photos import image_file, scene
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 @pytest.fixture
-def tab(browser: Browser, studio: Studio) -> Iterator[Callable[..., Page]]:
+def tab(
+    browser: Browser, studio: Studio, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Page]]:
     """Open the studio; what is complained of, but for a server that is away, fails the test."""
     contexts, complaints = [], list[str]()
 
@@ -98,8 +101,7 @@ def tab(browser: Browser, studio: Studio) -> Iterator[Callable[..., Page]]:
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
+    screens.keep(contexts, request.node.name)
     assert [text for text in complaints if AWAY not in text] == []
 
 
