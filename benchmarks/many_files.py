@@ -6,6 +6,10 @@ Written once as class folders under train/ and test/, and as a list (CSV) of all
 is the median over processes of their own, with a cache of their own, from ``open_data`` to the
 opened pack; what a training looks at before it begins (copies, validation, suspected groups) is
 timed beside it. The load of the machine is printed with the figures.
+
+Two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-11-30, quiet, four packs: 19.4 s the
+first time, then 9.7 to 9.9 s; second start 0.5 s of the folder, 0.9 s of the list. By threads,
+which share one Python, it was 22.1 s.
 """
 
 from __future__ import annotations

@@ -9,10 +9,9 @@ Pillow, a DataLoader with a worker a core, and the network in channels-last. Sec
 loaded network to the written file; memory is the highest resident size above that after imports.
 
 Two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-11-30, ``--images 20000 --pairs 3``:
-quiet: 4,673 images a second against 6,465, in pairs 0.69 to 0.73 times: files of 300 bytes are read
-by Python more than by Pillow, and our threads share one Python, where the peer has a process a
-core; 66 MiB, of 1,000 images 52 MiB. With both cores busy (load 8): 2,152 against 1,744, 1.19
-to 2.71.
+5,591 images a second against 6,860, in pairs 0.81 to 0.93 times; 65 MiB, of 1,000 images 52 MiB.
+The first 2,000 images are decoded by threads, which share one Python, before processes go on;
+where threads decoded them all it was 4,673 against 6,465, 0.69 to 0.73.
 """
 
 from __future__ import annotations
