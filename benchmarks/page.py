@@ -47,22 +47,7 @@ import convscope as cs
 from convscope.data import sources
 
 FORTY = 20261130  # the seed of what is drawn
-WATCH = """() => {
-  globalThis.delays = [];
-  let asked = [], waiting = [];
-  const noted = (event) => {
-    if (!event.buttons) return;
-    (busy ? waiting : asked).push(performance.now());
-  };
-  for (const kind of ["pointerdown", "pointermove"]) {
-    document.addEventListener(kind, noted, { capture: true });
-  }
-  document.addEventListener("convscope:answer", () => {
-    delays.push(...asked.map((began) => performance.now() - began));
-    [asked, waiting] = [waiting, []];
-  });
-}"""
-MAPS = """() => {
+NOTED = """
   globalThis.delays = [];
   let asked = [], waiting = [], answered = [];
   const noted = (event) => {
@@ -72,16 +57,21 @@ MAPS = """() => {
   for (const kind of ["pointerdown", "pointermove"]) {
     document.addEventListener(kind, noted, { capture: true });
   }
+  const done = (some) => delays.push(...some.map((began) => performance.now() - began));
   document.addEventListener("convscope:answer", () => {
     answered.push(...asked);
     [asked, waiting] = [waiting, []];
   });
-  document.addEventListener("convscope:maps", () => {
-    const done = answered;
-    answered = [];
-    requestAnimationFrame(() => delays.push(...done.map((began) => performance.now() - began)));
-  });
-}"""
+"""
+WATCH = f"""() => {{ {NOTED}
+  document.addEventListener("convscope:answer", () => done(answered.splice(0)));
+}}"""
+MAPS = f"""() => {{ {NOTED}
+  document.addEventListener("convscope:maps", () => {{
+    const some = answered.splice(0);
+    requestAnimationFrame(() => done(some));
+  }});
+}}"""
 GIVEN = """async (count) => {
   const [h, w] = about.size, found = [];
   for (let n = 0; n < count; n++) {

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import os
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from convscope import files
+from convscope.language import LANGUAGES
 
 _NAV = re.compile(r'<nav class="pages".*?</nav>\n')
 
@@ -69,6 +72,32 @@ def links(named: Links) -> str:
     '  <a href="/#runs" data-say="tab.runs"></a>\\n'
     """
     return "".join(f'  <a href="{html.escape(to)}" data-say="{key}"></a>\n' for to, key in named)
+
+
+def words(*kept: str, but: tuple[str, ...] = ()) -> dict[str, dict[str, str]]:
+    """What pages say, by language and key: all, or what begins with one of ``kept``, ``but`` for
+    what begins with those.
+
+    >>> sorted(words("tab.t", but=("tab.tr",))["en"])
+    ['tab.teach']
+    """
+    found: dict[str, dict[str, str]] = {}
+    for language in LANGUAGES:
+        every = json.loads(part("convscope", f"web/words.{language}.json"))
+        shown = (key for key in every if key.startswith(kept or "") and not key.startswith(but))
+        found[language] = {key: every[key] for key in shown}
+    return found
+
+
+def data(key: str, value: Any) -> str:
+    """A text, or what else can be JSON, in a page under a key, where its scripts find it; no
+    browser runs it, and nothing in JSON ends it."""
+    kind = "text/plain"
+    if not isinstance(value, str):
+        kind = "application/json"
+        value = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        value = value.replace("<", "\\u003c")
+    return f'<script id="{key}" type="{kind}">{value}</script>\n'
 
 
 def theme() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -48,13 +50,10 @@ def serve(
     debug: Debug = False,
 ) -> None:
     """Answer over HTTP what networks say of images, until Ctrl-C; /docs says how to ask."""
-    try:
+    with installed("serve"):
         from convscope.server import serving
         from convscope.server.limits import Limits
         from convscope.server.named import models_of
-    except ModuleNotFoundError as why:
-        remedy = "install it: pip install 'convscope[serve]'"
-        raise RunError(f"serve needs {why.name}, which is not installed; {remedy}") from None
     whole = {"workers": workers, "batch": batch, "queue": queue, "connections": connections}
     whole |= {} if threads is None else {"threads": threads}
     for name, n in whole.items():
@@ -97,10 +96,27 @@ def serve(
             print_json({"url": where, "models": list(service.models)})
         else:
             typer.echo(f"{', '.join(service.models)} at {where}")
-        try:
+        with until_stopped():
             serving.serve(service, taken, workers)
-        except KeyboardInterrupt as why:
-            raise typer.Exit(getattr(why, "exit_code", 130)) from None
+
+
+@contextlib.contextmanager
+def installed(verb: str) -> Iterator[None]:
+    """Raise RunError, with the remedy, where what a verb imports meanwhile is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as why:
+        remedy = "install it: pip install 'convscope[serve]'"
+        raise RunError(f"{verb} needs {why.name}, which is not installed; {remedy}") from None
+
+
+@contextlib.contextmanager
+def until_stopped() -> Iterator[None]:
+    """End the program by the code of the signal that stopped what is served meanwhile."""
+    try:
+        yield
+    except KeyboardInterrupt as why:
+        raise typer.Exit(getattr(why, "exit_code", 130)) from None
 
 
 def own_names(host: str) -> tuple[str, ...]:

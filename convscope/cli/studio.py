@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from convscope import __version__, files
-from convscope.cli.serving import is_loopback, own_names
+from convscope.cli.serving import installed, is_loopback, own_names, until_stopped
 from convscope.cli.shared import Debug, Json, print_json, say
-from convscope.errors import RunError
 from convscope.formatting import measured_duration, percent
 from convscope.language import told
 from convscope.runs import SORTS, ListedRun, Listing
@@ -32,12 +31,9 @@ def studio(
     debug: Debug = False,
 ) -> None:
     """Serve the page on which networks are trained, compared and taken apart, until Ctrl-C."""
-    try:
+    with installed("studio"):
         from convscope.server import serving
         from convscope.server.studio import Studio
-    except ModuleNotFoundError as why:
-        remedy = "install it: pip install 'convscope[serve]'"
-        raise RunError(f"studio needs {why.name}, which is not installed; {remedy}") from None
     with files.explained(root):
         files.make_folder(root)
     with serving.listening(host, port) as taken:
@@ -48,10 +44,8 @@ def studio(
             text = f"warning: whoever reaches {host} can train here and see all images and runs"
             typer.echo(text, err=True)
         print_json({"url": where, "root": str(root)}) if as_json else typer.echo(where)
-        try:
+        with until_stopped():
             serving.serve(service, taken)
-        except KeyboardInterrupt as why:
-            raise typer.Exit(getattr(why, "exit_code", 130)) from None
 
 
 def runs(

@@ -44,7 +44,7 @@ def complete(job: Job, place: RunFolder) -> None:
     Raises DataError or RunError where the run was begun with other data, another recipe or another
     source file, RunError where another process is at work on it.
     """
-    lock = FileLock(place.lock, timeout=0)
+    lock = FileLock(place.lock, timeout=2)  # who looks whether it is held holds it for a moment
     try:
         with lock:
             run_metadata.begin(job, place)

@@ -106,6 +106,7 @@ class Jobs:
         with self._alone():
             if (self.runs / run / "metrics.json").exists():
                 raise Refusal(409, "finished", f"{run} is finished; there is nothing to go on with")
+            RunFolder(self.runs / run).stop.unlink(missing_ok=True)  # was meant for who was killed
             return self._spawn(record)
 
     def stop(self, run: str) -> dict[str, Any]:
@@ -196,11 +197,12 @@ class Jobs:
 
     def _lives(self, record: dict[str, Any]) -> bool:
         run = record["run"]
-        if (process := self.started.get(run)) is not None:
-            return process.poll() is None
-        if journal.is_written(self._journal(run)):
+        process = self.started.get(run)
+        if process is not None and process.poll() is None:
             return True
-        return self._starting(record)
+        if journal.is_written(self._journal(run)):  # by another studio's, or from a terminal
+            return True
+        return process is None and self._starting(record)
 
     def _starting(self, record: dict[str, Any]) -> bool:
         """Whether the process, of a server that is gone, may be about to write its first line."""

@@ -77,13 +77,14 @@ class Networks:
     def state(self, place: RunFolder) -> dict[str, Any]:
         """Whether a run's network is there: ``ready``, ``making`` (for so many ``seconds``),
         ``failed`` with an ``error``, or ``absent``."""
+        export = self.exports.get(self._cached(place))
+        ended = export is None or export.process.poll() is not None
         if self.file(place) is not None:
             return {"state": "ready"}
-        export = self.exports.get(self._cached(place))
-        if export is None:
-            return {"state": "absent"}
-        if export.failure:
+        if export is not None and export.failure:
             return {"state": "failed", "error": export.failure}
+        if export is None or ended:  # what it wrote has gone, or is of other weights
+            return {"state": "absent"}
         return {"state": "making", "seconds": round(time.monotonic() - export.began, 1)}
 
     def export(self, place: RunFolder) -> dict[str, Any]:

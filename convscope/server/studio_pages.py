@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from convscope import webpage
 
-LANGUAGES = ("en", "zh")
 TABS = ("teach", "runs", "lab")  # from left to right
 STYLES = ("page", "curves", "runs", "teach", "lab")
 BACK = tuple((f"/#{tab}", f"tab.{tab}") for tab in ("teach", "runs"))  # links from other pages
@@ -49,10 +47,7 @@ def _page(
     release: str,
 ) -> str:
     """A page by the names of its parts in ``convscope/web``."""
-    words = {one: json.loads(_part(f"words.{one}.json")) for one in LANGUAGES}
-    said = json.dumps({"version": release, "words": words, **about}, ensure_ascii=False)
-    said = said.replace("<", "\\u003c")
-    body += f'<script id="about" type="application/json">{said}</script>\n'
+    body += webpage.data("about", {"version": release, "words": webpage.words(), **about})
     body += f"<script>\n{webpage.script('convscope', f'web/{script}.js')}</script>\n"
     style = webpage.theme() + "".join(_part(f"{name}.css") for name in styles)
     return webpage.whole(title, style, body, scripts=True, allowed=ALLOWED)

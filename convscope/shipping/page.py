@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,7 +32,6 @@ MOST_MULTIPLY_ADDS = 100_000_000  # a pass then takes about a tenth of a second 
 MOST_BYTES = 20_000_000  # of weights
 ENGINE, PAGE = "web/worker.js", "web/page.js"  # what a worker runs, what the page does
 STYLES = ("page.css", "inside.css", "lab.css")
-LANGUAGES = ("en", "zh")
 ELSEWHERE = ("teach.", "runs.", "compare.", "waiting.")  # words of the studio's tabs
 
 Answers = Literal["page", "server"]
@@ -92,7 +90,7 @@ def page_of(
         "figures": figures(opened.info, graph),
         "answers": answers,
         "version": info.get("versions", {}).get("convscope", ""),
-        "words": {one: _words(one) for one in LANGUAGES},
+        "words": webpage.words(but=ELSEWHERE),
         "graph": graph and graph.as_json() | {"stages": stages},
         "best": best,
     }
@@ -100,11 +98,9 @@ def page_of(
     body = body.replace("@on@", html.escape(f"on {data}"))
     body = body.replace("@run@", html.escape(f" · {named}" if named else ""))
     body = body.replace("@before@", webpage.links(before)).replace("@after@", webpage.links(after))
-    said = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
-    body += _data("about", "application/json", said)
-    body += _data("weights", "text/plain", weights)
+    body += webpage.data("about", about) + webpage.data("weights", weights)
     engine, shown = (webpage.script("convscope", name) for name in (ENGINE, PAGE))
-    body += _data("engine", "text/plain", engine)
+    body += webpage.data("engine", engine)
     body += f"<script>\n{shown}</script>\n"
     allowed = ["worker-src blob:", *["connect-src 'self'"] * (answers == "server")]
     title = f"{name} on {data} · convscope"
@@ -175,18 +171,5 @@ def _small_enough(multiply_adds: int, size: int, bears: tuple[int, int]) -> None
     raise BadArgument("format", "page", rule, SERVE)
 
 
-def _words(language: str) -> dict[str, str]:
-    """The words of a language, but for those of tabs that only the studio has."""
-    found: dict[str, str] = json.loads(_web(f"words.{language}.json"))
-    return {key: text for key, text in found.items() if not key.startswith(ELSEWHERE)}
-
-
 def _web(name: str) -> str:
     return webpage.part("convscope", f"web/{name}")
-
-
-def _data(key: str, kind: str, text: str) -> str:
-    """Data in the page, which no browser runs; nothing in it ends it."""
-    if kind == "application/json":
-        text = text.replace("<", "\\u003c")
-    return f'<script id="{key}" type="{kind}">{text}</script>\n'

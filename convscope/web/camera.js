@@ -60,7 +60,7 @@ export class Camera {
 }
 
 /** Why there is no camera, as a key of words that say so and how to go on. */
-export function cameraTrouble({ name }) {
+function cameraTrouble({ name }) {
   if (name === "SecurityError")
     return location.protocol === "file:" ? "camera.file" : "camera.insecure";
   if (name === "NotAllowedError") return "camera.refused";

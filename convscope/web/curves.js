@@ -25,7 +25,7 @@ export function curveTicks(low, high, about = 5) {
 
 /** Heights of labels at [x, y], moved as little as they must be to stand `gap` apart, above `floor`;
     only those that are `near` each other along x are in each other's way. */
-export function labelsApart(places, gap, near, floor) {
+function labelsApart(places, gap, near, floor) {
   const found = places.map(([, y]) => Math.min(y, floor)),
     order = places.map((_, i) => i).sort((a, b) => places[a][1] - places[b][1]);
   const beside = (i, j) => Math.abs(places[i][0] - places[j][0]) < near;

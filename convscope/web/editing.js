@@ -12,7 +12,7 @@ export function numberOf(text) {
 }
 
 /** Rows of numbers as they are pasted: lines or semicolons between rows; null where one is none. */
-export function blockOf(text) {
+function blockOf(text) {
   const bare = text.replace(/\]\s*,\s*\[/g, ";").replace(/[[\]]/g, "");
   const rows = bare
     .trim()

@@ -5,7 +5,7 @@ const DELETED = 12; // steps of a deletion curve
 const ORDERS = 3; // random ones that it is held against
 
 /** Planes [c,h,w] blurred by a Gaussian of an eighth of each side, the edge repeated. */
-export function blurredOf(pixels, c, h, w) {
+function blurredOf(pixels, c, h, w) {
   let from = Float64Array.from(pixels);
   for (const [along, length, other] of [
     [w, h, w],
@@ -39,7 +39,7 @@ export function blurredOf(pixels, c, h, w) {
 const sidesOf = (size, part) => size.map((n) => Math.max(1, Math.floor(n / part)));
 
 /** The windows of an image: top, left, bottom and right of each. */
-export function windowsOf(size, part) {
+function windowsOf(size, part) {
   const window = sidesOf(size, part),
     step = window.map((n) => Math.max(1, Math.floor(n / 2)));
   const starts = size.map((n, i) =>

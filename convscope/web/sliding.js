@@ -37,7 +37,7 @@ export function axisOf(size, kernel, { begin, end, stride, dilation, same = "", 
 }
 
 /** The same where every pixel lays the kernel on the output, and `begin` and `end` are cut off. */
-export function transposedAxis(size, kernel, { begin, end, stride, dilation }) {
+function transposedAxis(size, kernel, { begin, end, stride, dilation }) {
   const span = dilation * (kernel - 1) + 1,
     out = (size - 1) * stride + span - begin - end;
   if (out < 1) throw new Unfit("lab.cut", { made: out + begin + end, cut: begin + end });

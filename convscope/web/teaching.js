@@ -45,7 +45,7 @@ export function fill(part, what, build) {
 }
 
 /** A request that the server refused, by the code of the refusal; "away" where nobody answers. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(code, message) {
     super(message);
     this.code = code;

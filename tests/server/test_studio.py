@@ -243,7 +243,7 @@ def test_a_network_that_is_too_large_for_a_page_is_answered_by_the_server(run, m
     monkeypatch.setattr(networks, "BEARS", (10, 10))
     with studio(run.parent) as served:
         page = served.ask("GET", f"/run/{run.name}/").body.decode()
-        assert '"answers": "server"' in page
+        assert '"answers":"server"' in page
         found = served.post(f"/run/{run.name}/predict?digits=false&top=3", image(200, (12, 12)))
         assert found.status == 200 and len(found.json["top"]) == 3
         bad = served.post(f"/run/{run.name}/predict", b"no image")

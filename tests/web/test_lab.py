@@ -379,9 +379,8 @@ def test_every_word_of_it_is_there_and_used() -> None:
     text = "".join(path.read_text("utf-8") for path in [*WEB.glob("*.js"), *WEB.glob("*.html")])
     used = set(KEY.findall(text))
     made = re.compile(r"lab\.(do|input|kernel|fields|fields\.kind)\.\w+")  # of a name
-    for language in page.LANGUAGES:
-        words = json.loads(webpage.part("convscope", f"web/words.{language}.json"))
-        there = {key for key in words if key.startswith("lab.")}
+    for words in webpage.words("lab.").values():
+        there = set(words)
         assert used <= there, used - there
         assert all(made.fullmatch(key) for key in there - used), there - used
 

@@ -21,7 +21,7 @@ from convscope.data.decode import decode
 from convscope.predicting.onnx_file import OnnxFile, open_predictor
 from convscope.server.limits import Refusal
 from convscope.server.studio_pages import TABS
-from convscope.shipping.page import LANGUAGES, page_of
+from convscope.shipping.page import page_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -244,9 +244,7 @@ def test_it_speaks_two_languages(opened: Opened) -> None:
 
 
 def test_every_word_is_there_in_both() -> None:
-    words = {
-        one: json.loads(webpage.part("convscope", f"web/words.{one}.json")) for one in LANGUAGES
-    }
+    words = webpage.words()
     script = "".join(path.read_text() for path in sorted(WEB.glob("*.js")))
     body = "".join(path.read_text() for path in sorted(WEB.glob("*.html")))
     used = set(re.findall(r'say\(\s*"([\w.]+)"', script)) | set(

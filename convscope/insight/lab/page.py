@@ -4,7 +4,6 @@ that asks the network for nothing. What is asked for is what a page opens with."
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +20,6 @@ from convscope.insight.reference.windows import Array
 MOST = 300_000  # numbers of an input that a page holds
 MOST_PRODUCTS = 100_000_000  # multiplications that it computes (MOST_PRODUCTS of web/sliding.js)
 MOST_PIXELS = 4_000_000  # of an image whose receptive fields it shows (that of web/seeing.js)
-LANGUAGES = ("en", "zh")
 
 
 def moves(found: Sliding) -> str:
@@ -92,21 +90,16 @@ def counts(found: OneByOne) -> str:
 
 def _page(opens: dict[str, Any]) -> str:
     """The page that opens with an experiment, in the words of its address."""
-    told = {}
-    for one in LANGUAGES:
-        words = json.loads(webpage.part("convscope", f"web/words.{one}.json"))
-        kept = ("lab.", "language", "choose", "failed.image", "footer")
-        told[one] = {key: text for key, text in words.items() if key.startswith(kept)}
+    words = webpage.words("lab.", "language", "choose", "failed.image", "footer")
     version = importlib.import_module("convscope").__version__
-    about = {"words": told, "lab": opens, "version": version}
-    values = json.dumps(about, allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
+    about = {"words": words, "lab": opens, "version": version}
     style = "".join(webpage.part("convscope", f"web/{name}.css") for name in ("page", "lab"))
     return webpage.whole(
         "convscope lab",
         webpage.theme() + style,
         webpage.part("convscope", "web/lab.html")
-        + f'<script id="about" type="application/json">{values}</script>\n'
-        f"<script>\n{webpage.script('convscope', 'web/lab_page.js')}</script>\n",
+        + webpage.data("about", about)
+        + f"<script>\n{webpage.script('convscope', 'web/lab_page.js')}</script>\n",
         scripts=True,
     )
 
