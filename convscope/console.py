@@ -264,7 +264,9 @@ def predictions(found: Tally, shown: Sequence[Prediction]) -> None:
         for one in rows:
             names = ", ".join((one.files or {"": file}).values())
             at = "" if one.box is None else " [{},{} to {},{}]".format(*one.box)
-            print(f"{names}{at}: {'   '.join(map(told, one.said))}")
+            fixed = ("not read", f"({one.marks})")  # all else names classes, which stay as they are
+            said = "   ".join(told(part) if part in fixed else part for part in one.said)
+            print(f"{names}{at}: {said}")
         if len(rows) > 1 and all(one.box for one in rows):
             print(f"{file}: {string_of(rows)}")
     if (count := sum(found.classes.values()) + found.failures) > len(shown):

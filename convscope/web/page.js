@@ -279,7 +279,7 @@ function renderDoubt() {
   why.textContent = failed;
   if (doubt === "unlike") why.textContent = say("unlike.why");
   if (doubt === "unsure") {
-    const values = { threshold: percent(abstain.threshold ?? 1), error: `${100 * abstain.error}%` };
+    const values = { threshold: percent(abstain.threshold ?? 1), error: `${Number((100 * abstain.error).toFixed(6))}%` };
     why.textContent = say(abstain.threshold === null ? "unsure.always" : "unsure.why", values);
   }
 }
@@ -360,17 +360,14 @@ document.addEventListener("drop", (event) => {
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pad?.paint());
 
+/** For scripts: what the network says of an image, every value of its last pass by its name, and how a
+    unit of a stage was made. The lab asks for values, too. */
+const value = (name) => engine("value", { name });
+globalThis.convscope = { about, look, take, value, unfold, field };
+
 speak();
-showTabs({
-  inside,
-  lab: (root) => Object.assign((globalThis.convscope ??= {}), { lab: lab(root) }),
-});
+showTabs({ inside, lab: (root) => Object.assign(globalThis.convscope, { lab: lab(root) }) });
 started.catch((why) => {
   failure = () => say("failed", { why: why.message });
   render();
 });
-
-/** For scripts: what the network says of an image, every value of its last pass by its name, and how a
-    unit of a stage was made. */
-const value = (name) => engine("value", { name });
-globalThis.convscope = { ...globalThis.convscope, about, look, take, value, unfold, field };

@@ -82,7 +82,7 @@ class Runs {
       if (this.histories.get(row.name)?.stamp === stamp) return;
       const path = row.name.split("/").map(encodeURIComponent).join("/");
       const answer = await fetch(`/api/runs/${path}/history`, { cache: "no-cache" });
-      this.histories.set(row.name, { stamp, rows: (await answer.json()).rows ?? [] });
+      if (answer.ok) this.histories.set(row.name, { stamp, rows: (await answer.json()).rows });
     });
     await Promise.all(asked);
   }

@@ -491,9 +491,11 @@ def test_from_the_probability_back_to_the_pixels_by_keyboard(opened: Opened) -> 
         page.locator(".unit").locator(link).first.focus()
         page.keyboard.press("Enter")
         page.wait_for_function(
-            "(before) => document.querySelector('.unit header').innerText !== before", arg=before
+            """([before, name]) => {
+          const now = document.querySelector('.unit header').innerText;
+          return now !== before && now.includes(name) && /= .*\\d/.test(now); }""",
+            arg=[before, name],
         )
-        assert name in page.locator(".unit header").inner_text()
         left = re.sub(
             "Softmax|ReLU|logit|features|normalise|head", "", page.locator(".unit").inner_text()
         )
