@@ -16,6 +16,8 @@ from PIL import Image
 
 import convscope
 from convscope import cli, console, language
+from convscope.predicting.listing import Tally
+from convscope.predicting.prediction import Prediction
 
 PACKAGE = Path(convscope.__file__).parent
 BOOK = json.loads((PACKAGE / "language.zh.json").read_text(encoding="utf-8"))
@@ -81,6 +83,13 @@ def test_names_that_are_phrases_stay(monkeypatch, capsys):
         ["loss", "3"],
         ["all", "4"],
     ]
+
+
+def test_classes_that_read_like_phrases_stay(monkeypatch, capsys):
+    monkeypatch.setenv("CONVSCOPE_LANG", "zh")
+    found = [Prediction((("has hat", 0.991), ("new: thing", 0.005)), "a.png", unsure=True)]
+    console.predictions(Tally(), found)
+    assert capsys.readouterr().out.startswith("a.png: has hat 99.1%   new: thing 0.5%   （")
 
 
 def test_each_phrase_has_the_slots_of_its_english():

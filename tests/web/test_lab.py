@@ -372,6 +372,7 @@ def test_an_image_is_shrunk_and_a_language_turned(opened: Opened, tmp_path: Path
 
 # its words and kernels
 
+
 def test_a_link_to_a_learnt_kernel_opens_it(opened: Opened) -> None:
     """Before anything else was opened."""
     shown = opened(before="if (!location.hash) location.hash = '#lab?learnt=1.2';")
