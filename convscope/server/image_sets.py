@@ -215,7 +215,7 @@ class ImageSet:
 
     def file(self, name: str, file: str) -> Path:
         """The path of an image of the set. Raises Refusal for what is none, and for a way out."""
-        path = self.path / (name or OUT) / file
+        path = self.path / (name or OUT) / file.replace("\0", "/")  # which no name holds
         inside = path.resolve().is_relative_to(self.path.resolve())
         if not inside or path.suffix.lower() not in SUFFIXES or not path.is_file():
             raise Refusal(404, "image", f"{file!r:.200} is no image of {name!r:.100}")

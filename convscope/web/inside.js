@@ -18,6 +18,7 @@ class Heat {
   }
 
   show(answer) {
+    if (answer === this.answer) return;
     this.going = false;
     this.answer = answer;
     this.found = null;
@@ -129,6 +130,8 @@ export function inside(root) {
   let row, unit, heat;
   let answer = null;
   const build = () => {
+    row?.close();
+    heat?.show(null); // what it computes is of no use any more
     const head = elementOf("p", { class: "note lead" }, say("inside.lead"));
     root.replaceChildren(elementOf("h2", { class: "hidden" }, say("tab.inside")), head);
     row = new Stages(root, (n, at, keys) => unit.open(n, at, keys));

@@ -28,9 +28,21 @@ export class Stages {
     this.edges = drawn("svg", { "aria-hidden": "true" });
     root.append(elementOf("div", { class: "stages-scroll", tabindex: "-1" }, this.row));
     this.watcher = new IntersectionObserver((all) => this.sighted(all), { rootMargin: "150px" });
-    new ResizeObserver(() => this.connect()).observe(this.row);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.refresh());
+    this.sizes = new ResizeObserver(() => this.connect());
+    this.sizes.observe(this.row);
+    this.ended = new AbortController();
+    const { signal } = this.ended;
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.refresh(), {
+      signal,
+    });
     this.build();
+  }
+
+  /** Listen to nothing any more: others stand in its place. */
+  close() {
+    this.watcher.disconnect();
+    this.sizes.disconnect();
+    this.ended.abort();
   }
 
   build() {

@@ -42,7 +42,7 @@ class Teach {
     this.shown = shown;
     clearTimeout(this.timer);
     if (shown && !document.hidden) this.look();
-    if (!shown) this.board.closeCamera();
+    if (!shown || document.hidden) this.board.closeCamera();
   }
 
   /** Ask how things stand, and again after a while. */

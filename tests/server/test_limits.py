@@ -3,6 +3,7 @@ take their time."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -281,10 +282,10 @@ def test_a_request_that_is_damaged_harms_nobody(server, changes, cut):
         plug.sendall(bytes(sent))
         plug.shutdown(socket.SHUT_WR)
         plug.settimeout(0.05)
-        try:
-            answer = plug.recv(65536)
-        except TimeoutError:  # it waits for the rest
-            answer = b""
+        answer = b""
+        with contextlib.suppress(TimeoutError):  # it waits for the rest, or has said all
+            while more := plug.recv(65536):  # head and body may come apart
+                answer += more
     assert answer == b"" or 200 <= status(answer) < 500, answer
     assert answer[9:12] in (b"", b"100", b"200") or b'{"error"' in answer
     assert server.ask("GET", "/v2/health/live").status == 200
