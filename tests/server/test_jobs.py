@@ -131,7 +131,11 @@ def test_a_killed_training_is_found_dead_and_goes_on(jobs: Jobs) -> None:
     assert jobs.of("pets")[0]["state"] == "stopped"
     (jobs.runs / "pets-1").mkdir(parents=True)
     (jobs.runs / "pets-1" / "recipe.toml").write_text("")
+    (jobs.runs / "pets-1" / "stop").write_text("")  # it was killed before it heard of that
+    with Journal(jobs.kept / "pets-1.jsonl", silent):  # gone on with by another meanwhile
+        assert jobs.of("pets")[0]["state"] == "running"
     assert jobs.resume("pets-1")["state"] == "running"
+    assert not (jobs.runs / "pets-1" / "stop").exists()
     words = process(jobs, "pets-1").command
     assert "--resume" in words and "--time-budget" not in words
     process(jobs, "pets-1").code = 0

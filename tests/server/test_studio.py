@@ -217,6 +217,9 @@ def test_a_network_is_exported_once_by_a_process_of_its_own(run, tmp_path, monke
             page = served.ask("GET", "/run/good/").body.decode()
             assert '<a href="/#runs"' in page and '<a href="report.html"' in page
             assert 'id="weights"' in page and "convscope · good" in page
+            kept = (tmp_path / "cache/networks").rename(tmp_path / "away")
+            assert network("good") == {"state": "absent"}  # and can be made again
+            kept.rename(tmp_path / "cache/networks")
             network("bad", "POST")
             while (state := network("bad"))["state"] == "making":
                 pass
