@@ -1,5 +1,5 @@
 # make demo    train, judge and show a CNN on MNIST
-# make test    the whole test suite
+# make test    the whole test suite, shared among processes; ARGS="tests/data -n 0" for a part, by one
 # make check   lint, format, types, layers
 # PYTHON=...   which Python makes the virtual environment (.venv)
 # TORCH=...    which PyTorch goes into it: cpu, cuda or default; else what fits this machine
@@ -15,7 +15,7 @@ demo:
 
 test:
 	@$(PYTHON) scripts/environment.py test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check:
 	@$(PYTHON) scripts/environment.py test
