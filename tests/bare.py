@@ -22,13 +22,22 @@ def declared(*requirements: str) -> list[metadata.Distribution]:
         one, of = wait.pop()
         if one.marker and not one.marker.evaluate({"extra": of}):
             continue
-        name = re.sub(r"[-_.]+", "-", one.name).lower()
+        name = named(one.name)
         found[name] = metadata.distribution(name)
         for extra in ("", *one.extras):
             if (name, extra) not in seen:
                 seen.add((name, extra))
                 wait += [(Requirement(text), extra) for text in found[name].requires or ()]
     return list(found.values())
+
+
+def named(distribution: str) -> str:
+    """A distribution's name as all are compared.
+
+    >>> named("Prometheus_Client")
+    'prometheus-client'
+    """
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def environment(folder: Path, *requirements: str) -> Path:

@@ -9,10 +9,11 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
-from bare import environment, run
+from bare import declared, environment, named, run
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -105,10 +106,12 @@ def test_it_trains_from_another_folder_with_what_it_declares(wheel, tmp_path):
     elsewhere.mkdir()
     where, missing = json.loads(run(str(python), "-c", WALK, cwd=elsewhere))
     assert where.startswith(str(tmp_path))
-    extras = {"fastapi", "httptools", "multipart", "onnx", "onnxruntime", "onnxscript",
-              "prometheus_client", "starlette", "uvicorn"}  # fmt: skip
-    assert {name.partition(".")[0] for name in missing.values()} <= extras, missing
-    assert {"convscope.server.app"} <= set(missing), "the environment has more than is declared"
+    extras = [text for name, of in EXTRAS.items() if name != "test" for text in of]
+    bring = {named(one.name) for one in declared(*extras)}
+    by_module = metadata.packages_distributions()
+    for module, of in missing.items():
+        assert {*map(named, by_module[of.partition(".")[0]])} & bring, (module, of)
+    assert "convscope.server.app" in missing, "the environment has more than is declared"
     command = str(python.with_name("convscope"))
     said = run(command, *TRAIN, cwd=elsewhere)
     assert "test accuracy 9" in said
