@@ -8,6 +8,7 @@ ends inside an open save, is the proof.
 
     python benchmarks/kill.py                20 kills, about twelve minutes on two cores
     python benchmarks/kill.py --kills 4
+    python benchmarks/kill.py --short        on a tenth of the images, a save at every step
     python benchmarks/kill.py --everything   on CIFAR-10 with every augmentation, the average of the
                                              weights, clipping, dropout and micro-batches
 
@@ -36,6 +37,8 @@ RESULTS = Path(__file__).resolve().parent / "results" / "kill.json"
 TRAIN = ["train", "mnist", "--model", "cnn", "--widths", "4,8", "--epochs", "2", "-b", "600"]
 TRAIN += ["--checkpoint-seconds", "0.05", "--shift", "1", "--seed", "3", "--threads", "2"]
 TRAIN += ["--precision", "float32", "--memory-format", "channels_last"]
+
+SHORT = ["--share", "0.1", "--checkpoint-seconds", "0", "--no-look"]
 
 EVERYTHING = ["train", "cifar10", "--model", "cifar_cnn", "--steps", "50", "-b", "64"]
 EVERYTHING += ["--checkpoint-seconds", "0.3", "--seed", "3", "--threads", "2", "--ema", "0.99"]
@@ -139,10 +142,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--no-record", action="store_true", help="leave the last result alone")
+    parser.add_argument("--short", action="store_true", help="train on a tenth of the images")
     parser.add_argument("--everything", action="store_true", help="with all that draws numbers")
     args = parser.parse_args()
     if args.everything:
         TRAIN[:] = EVERYTHING
+    if args.short:
+        TRAIN.extend(SHORT)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ.setdefault("CONVSCOPE_CACHE", str(folder / "cache"))

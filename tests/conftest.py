@@ -13,6 +13,10 @@ import numpy as np
 import pytest
 from missing import chromium, missing
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    from workers import own_cores
+
+    own_cores()
 os.environ.setdefault("CONVSCOPE_KERNELS", "strict")  # an error in a kernel is no missing compiler
 os.environ["CONVSCOPE_LANG"] = "en"  # whatever the locale
 
@@ -31,8 +35,13 @@ def small_images_are_no_photos(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache folder that no test shares with the user; subprocesses find it too."""
+    """A cache folder that no test shares with the user; subprocesses find it too. Processes that
+    share the tests have one each, in which compiled kernels alone are those of all."""
     folder = tmp_path_factory.mktemp("cache")
+    if "PYTEST_XDIST_WORKER" in os.environ and os.name == "posix":
+        kernels = tmp_path_factory.getbasetemp().parent / "kernels"
+        kernels.mkdir(exist_ok=True)
+        (folder / "kernels").symlink_to(kernels)
     before = os.environ.get("CONVSCOPE_CACHE")
     os.environ["CONVSCOPE_CACHE"] = str(folder)
     yield folder

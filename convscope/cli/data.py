@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convscope.cli import completing
 from convscope.cli.shared import Debug, Json, LabelsTable, SkipBad, print_json, say
 from convscope.errors import BadArgument
 from convscope.language import told
@@ -42,7 +43,12 @@ def data(context: typer.Context, as_json: Json = False, debug: Debug = False) ->
 
 @app.command("info")
 def data_info(
-    name: Annotated[str, typer.Argument(help="A data set, or a folder or table of images.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A data set, or a folder or table of images.", autocompletion=completing.data_sets
+        ),
+    ],
     labels: LabelsTable = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
@@ -88,7 +94,13 @@ def data_info(
 
 @app.command("show")
 def data_show(
-    name: Annotated[str, typer.Argument(help="A data set, or a folder of images; or a photo.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A data set, or a folder of images; or a photo.",
+            autocompletion=completing.data_sets,
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where the picture goes; else NAME.png.")
     ] = None,
@@ -100,7 +112,12 @@ def data_show(
     count: Annotated[int, typer.Option(help="How many images.")] = 32,
     seed: Annotated[int, typer.Option(help="Which ones, and how augmented.")] = 0,
     augment: Annotated[
-        str | None, typer.Option("--augment", "--aug", help="none, light or strong; else as train.")
+        str | None,
+        typer.Option(
+            *("--augment", "--aug"),
+            help="none, light or strong; else as train.",
+            autocompletion=completing.of_field("augment"),
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a picture that is there.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convscope.cli import completing
 from convscope.cli.shared import Debug, Json, OwnModel, RunPath, print_json, say
 from convscope.language import told
 
@@ -34,7 +35,11 @@ def explain(
         ),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="Of heat maps: occlusion, gradcam or ig; else all three.")
+        str | None,
+        typer.Option(
+            help="Of heat maps: occlusion, gradcam or ig; else all three.",
+            autocompletion=completing.among("occlusion", "gradcam", "ig"),
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Else RUN/explain.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convscope.cli import completing
 from convscope.cli.shared import (
     Abstain,
     Debug,
@@ -22,7 +23,13 @@ from convscope.errors import BadArgument
 
 def evaluate(
     run: RunPath,
-    split: Annotated[str, typer.Option(help="test (each look is counted), val or train.")] = "test",
+    split: Annotated[
+        str,
+        typer.Option(
+            help="test (each look is counted), val or train.",
+            autocompletion=completing.among("test", "val", "train"),
+        ),
+    ] = "test",
     abstain: Abstain = None,
     model: OwnModel = None,
     device: Device = "auto",
@@ -38,8 +45,18 @@ def evaluate(
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A folder that `train` made.")],
-    b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another, judged on the same.")],
+    a: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_A", help="A folder that `train` made.", autocompletion=completing.runs
+        ),
+    ],
+    b: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_B", help="Another, judged on the same.", autocompletion=completing.runs
+        ),
+    ],
     show: Annotated[
         int, typer.Option(metavar="N", help="How many classes, and images of each kind, to show.")
     ] = 16,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from typer.core import TyperCommand
 
-from convscope.cli import builders
+from convscope.cli import builders, completing
 from convscope.cli.shared import under
 from convscope.errors import BadArgument
 from convscope.recipe.sections import HEADINGS, default_as_typed, options
@@ -163,4 +163,6 @@ def _option(name: str, kind: type, heading: str, text: str, written: str | None 
     flag = f"--{name.replace('_', '-')}"
     flags = FLAGS.get(name, (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,))
     heading = MOST_USED if name in TEN else heading
-    return Annotated[kind | None, under(heading, *flags, metavar=written, help=text)]
+    known = completing.of_field(name)
+    of = under(heading, *flags, metavar=written, help=text, autocompletion=known)
+    return Annotated[kind | None, of]

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from convscope import __version__
+from convscope.cli import completing
 from convscope.cli.shared import Debug, Json, OwnModel, print_json, under
 from convscope.errors import BadArgument, RunError
 
@@ -20,7 +21,9 @@ def serve(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN|FILE...", help="Run folders, and ONNX files of `export`; or NAME=PATH."
+            metavar="RUN|FILE...",
+            help="Run folders, and ONNX files of `export`; or NAME=PATH.",
+            autocompletion=completing.runs,
         ),
     ],
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",

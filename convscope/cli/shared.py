@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope.cli import completing
 from convscope.errors import BadArgument
 from convscope.language import told
 
@@ -30,12 +31,20 @@ LabelsTable = Annotated[
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `train` made.")]
+RunPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="A folder that `train` made.", autocompletion=completing.runs
+    ),
+]
 OwnModel = Annotated[
     str | None,
     typer.Option("--model", metavar="FILE.py:CLASS", help="The network's own file, if it has one."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Device = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda, ...", autocompletion=completing.of_field("device")),
+]
 Abstain = Annotated[
     float | None,
     typer.Option(
@@ -45,7 +54,11 @@ Abstain = Annotated[
 ]
 DataName = Annotated[
     str | None,
-    typer.Argument(metavar="DATA", help="A data set, see `convscope data`; or a folder."),
+    typer.Argument(
+        metavar="DATA",
+        help="A data set, see `convscope data`; or a folder.",
+        autocompletion=completing.data_sets,
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convscope.cli import completing
 from convscope.cli.shared import Debug, Force, Json, OwnModel, RunPath, print_json, say
 
 
@@ -14,7 +15,10 @@ def export(
     run: RunPath,
     format: Annotated[
         str,
-        typer.Option(help="onnx; page: one HTML file to open; triton: a model repository."),
+        typer.Option(
+            help="onnx; page: one HTML file to open; triton: a model repository.",
+            autocompletion=completing.among("onnx", "page", "triton"),
+        ),
     ] = "onnx",
     quantize: Annotated[
         str | None,

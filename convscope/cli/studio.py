@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from convscope import __version__, files
+from convscope.cli import completing
 from convscope.cli.serving import installed, is_loopback, own_names, until_stopped
 from convscope.cli.shared import Debug, Json, print_json, say
 from convscope.formatting import measured_duration, percent
@@ -50,7 +51,10 @@ def studio(
 
 def runs(
     root: Root = ROOT,
-    sort: Annotated[str, typer.Option(help=f"By {', '.join(SORTS)}.")] = "date",
+    sort: Annotated[
+        str,
+        typer.Option(help=f"By {', '.join(SORTS)}.", autocompletion=completing.among(*SORTS)),
+    ] = "date",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

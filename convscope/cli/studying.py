@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from convscope.cli import completing
 from convscope.cli.options import with_fields
 from convscope.cli.shared import DataName, Debug, Json, print_json, say, several_runs, under
 from convscope.errors import BadArgument
@@ -26,7 +27,12 @@ def sweep(
         ),
     ] = None,
     study: Annotated[
-        str | None, under("Sweep", help="One that is ready; --list names them.")
+        str | None,
+        under(
+            "Sweep",
+            help="One that is ready; --list names them.",
+            autocompletion=completing.studies,
+        ),
     ] = None,
     seeds: Annotated[
         str | None, under("Sweep", metavar="N|N,N,...", help="How many, or which; else 3.")

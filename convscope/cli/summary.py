@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope.cli import completing
 from convscope.cli.options import with_arguments
 from convscope.cli.shared import Debug, Force, Json, OwnModel, free, print_json, say, under
 from convscope.errors import BadArgument
@@ -27,6 +28,7 @@ def summary(
         typer.Argument(
             metavar="MODEL|RUN",
             help="A network by name (see `models`), tv:NAME, file.py:Class, or a run's folder.",
+            autocompletion=completing.networks_and_runs,
         ),
     ] = None,
     input: Annotated[

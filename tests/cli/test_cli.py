@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import typing
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -339,7 +340,8 @@ def test_the_version_is_said_without_torch():
     code += "try: main()\nexcept SystemExit as why: assert not why.code\n"
     code += "assert not {'torch', 'numpy', 'rich'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout == f"convscope {cs.__version__}\n"
+    python, torch = sys.version.split()[0], metadata.version("torch")
+    assert done.stdout.startswith(f"convscope {cs.__version__} (Python {python}, torch {torch}, ")
 
 
 def test_a_claim_ends_as_its_command_does(run, monkeypatch):

@@ -132,7 +132,7 @@ def test_a_killed_process_goes_on_to_the_bit(tmp_path):
     """A short form of benchmarks/kill.py: one kill, inside a save."""
     bench = Path(__file__).parents[2] / "benchmarks" / "kill.py"
     done = subprocess.run(
-        [sys.executable, str(bench), "--kills", "1", "--no-record"],
+        [sys.executable, str(bench), "--kills", "1", "--short", "--no-record"],
         capture_output=True,
         text=True,
         check=False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope.cli import completing
 from convscope.cli.lab import shared
 from convscope.cli.lab.shared import Image, Input, Save, Size
 from convscope.cli.shared import Debug, Force, Json, say
@@ -41,6 +42,7 @@ def conv(
             metavar="HxW|NAME|ROWS",
             help="sobel-x, sobel-y, prewitt-x, prewitt-y, laplace, box, gauss, average, identity, "
             'sharpen, emboss, pixel; or a size that counts up from 0, or numbers, "1,-1".',
+            autocompletion=completing.kernels,
         ),
     ] = "3x3",
     padding: Padding = "0",
@@ -83,7 +85,10 @@ def pool(
     input: Input = "4x4",
     image: Image = None,
     size: Size = None,
-    kind: Annotated[str, typer.Option(help="max or average.")] = "max",
+    kind: Annotated[
+        str,
+        typer.Option(help="max or average.", autocompletion=completing.among("max", "average")),
+    ] = "max",
     kernel: Annotated[
         str, typer.Option(metavar="HxW", help="The window; global is the whole map.")
     ] = "2x2",
