@@ -72,8 +72,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     lr : highest learning rate; 0.05, 0.001 or 0.004 by the optimiser.
     augment : ``none``, ``light`` or ``strong``. By default images in colour get ``light`` (a part
         of at least 70 % of the area, mirrored or not), and grey ones nothing.
-    val : share of the images that is held out to calibrate probabilities, 0.1; of 50 to 5,000
-        images it chooses the weights to keep, too. With 0 all images are learnt from.
+    val : share of the images that is held out to calibrate probabilities, 0.1; where fewer than
+        5,000 are learnt from, and 50 or more held out, these choose the weights to keep, too. With
+        0 all images are learnt from.
     start : weights to begin from: ``none``, ``imagenet``, or the folder of a run.
     image_shape : (height, width) or (height, width, channels) of an image of ``[N,D]``; without it
         a square grey image, or a strip of 1 x D.
