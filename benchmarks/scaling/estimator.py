@@ -1,7 +1,8 @@
-"""ImageClassifier on MNIST: beside ``convscope train`` of the same network, and beside scikit-learn's
-own classifiers on the pixels.
+"""ImageClassifier on MNIST: beside ``convscope train`` of the same network, and beside classifiers
+of scikit-learn's own on the pixels.
 
-    python benchmarks/scaling/estimator.py [--images 60000] [--seeds 1] [--only ROW ...] [--json FILE]
+    python benchmarks/scaling/estimator.py [--images 60000] [--seeds 1] [--only ROW ...]
+        [--json FILE]
 
 A row a classifier, each fit in a process of its own, one after the other, two threads each. ``fit``
 are the seconds from the arrays to a fitted classifier (of ``train`` from the pack to the end of the

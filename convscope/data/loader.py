@@ -74,9 +74,9 @@ def seed_of(*parts: int) -> int:
 
 
 def seeds_along(start: int, *parts: int, last: tuple[int, ...] = ()) -> Iterator[int]:
-    """``seed_of(*parts, step, *last)`` of the steps from ``start`` on. A few hundred at a time are
-    made, since one between two steps of training finds nothing in the caches and takes ten times as
-    long.
+    """``seed_of(*parts, step, *last)`` of the steps from ``start`` on. Some at a time are made,
+    after the first few some hundred: one between two steps of training finds nothing in the caches
+    and takes ten times as long.
 
     >>> next(seeds_along(7, 0, 1)) == seed_of(0, 1, 7)
     True
