@@ -90,9 +90,11 @@ SPLIT: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of a run; nothing is read until asked for."""
+    """The paths of a run; nothing is read until asked for. One that is not ``kept`` goes with its
+    process: neither the state nor the history of its training is written."""
 
     path: Path
+    kept: bool = True
 
     @property
     def recipe(self) -> Path:
@@ -225,6 +227,8 @@ class RunFolder:
 
     def write_history(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write the whole history anew: a resumed run cuts it back to what its checkpoint knows."""
+        if not self.kept:
+            return
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
         files.write_whole(self.history, "".join(lines))
 

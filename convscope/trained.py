@@ -161,40 +161,35 @@ def load(
     device: str = "cpu",
     abstain: float | None = None,
     coverage: float | None = None,
-) -> Trained:
-    """The trained network of a run on a ``device`` ("auto", "cpu", "cuda", ...); ``model`` names
-    the user's own ``file.py:ClassName`` again, if it is one.
+) -> Trained | RecordPredictor:
+    """The trained network of a run on a ``device`` ("auto", "cpu", "cuda", ...), of several inputs
+    or targets as a :class:`~convscope.predicting.records.RecordPredictor`; ``model`` names the
+    user's own ``file.py:ClassName`` again, if it is one.
 
     ``abstain`` bounds the error of the answers that are not unsure, instead of the bound that the
     run has; with a ``coverage`` each prediction has a conformal set of classes that holds the right
     one at least as often. Both are found on the validation images, whose logits the run keeps.
 
-    Raises RunError for a missing, cut or edited file, and for a network of several inputs or
-    targets; BadArgument where ``model`` is needed, the device is not there, or there are too few
-    validation images for what is asked.
+    Raises RunError for a missing, cut or edited file; BadArgument where ``model`` is needed, the
+    device is not there, or there are too few validation images for what is asked.
     """
     place, info, given = _opened(path, model, device)
-    trained = Trained.of(info, TorchProvider(*given))
-    _ = trained.network  # what is damaged is found here
-    return _held_to(trained, place, info, abstain, coverage)
-
-
-def open_predictor(
-    path: str | Path,
-    *,
-    model: str | None = None,
-    device: str = "cpu",
-    abstain: float | None = None,
-    coverage: float | None = None,
-) -> Trained | RecordPredictor:
-    """The trained network of a run, of several inputs or targets, too; arguments and errors as
-    those of :func:`load`."""
-    place, info, given = _opened(path, model, device)
     if "columns" not in info["architecture"]:
-        return load(path, model=model, device=device, abstain=abstain, coverage=coverage)
+        trained = Trained.of(info, TorchProvider(*given))
+        _ = trained.network  # what is damaged is found here
+        return _held_to(trained, place, info, abstain, coverage)
     outputs = TorchOutputs(*given)
     _ = outputs.network
     return _held_to(RecordPredictor.of(info, outputs), place, info, abstain, coverage)
+
+
+def load_classifier(path: str | Path, *, model: str | None = None, device: str = "cpu") -> Trained:
+    """The trained network of a run as :func:`load` gives it, if it tells one class by one image;
+    else RunError."""
+    _, info, given = _opened(path, model, device)
+    trained = Trained.of(info, TorchProvider(*given))
+    _ = trained.network
+    return trained
 
 
 def _opened(
@@ -242,9 +237,9 @@ def embed(
 ) -> NDArray[np.float32]:
     """What the last layer of a run's network gets of each image, float32 [N,F].
 
-    Raises as :func:`load` and :meth:`Trained.embed`.
+    Raises as :func:`load_classifier` and :meth:`Trained.embed`.
 
     >>> embed("runs/a", ["cat.jpg"]).shape  # doctest: +SKIP
     (1, 1280)
     """
-    return load(path, model=model, device=device).embed(images)
+    return load_classifier(path, model=model, device=device).embed(images)

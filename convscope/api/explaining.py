@@ -24,7 +24,7 @@ from convscope.insight.explain import ascent, heat, page, units, views
 from convscope.insight.explain.map_layers import fitting, stage_of, stages
 from convscope.insight.explain.views import Examined, Images, View
 from convscope.job.run_metadata import same_data
-from convscope.trained import Trained, load
+from convscope.trained import Trained, load_classifier
 
 PICTURES = ("filters", "maps", "units", "classes", "heat", "embedding")
 SEARCHED = 10_000  # test images that units and the embedding look at
@@ -94,7 +94,7 @@ def explain(
             raise BadArgument("only", name, "is no picture", nearest(name, PICTURES))
     if method is not None:
         heat.check(method)
-    trained = load(path, model=model)
+    trained = load_classifier(path, model=model)
     given = None if images is None else _given(trained, images, invert, emit)
     size = (trained.channels, *trained.size)
     with machine.at_work(threads), ascent.still(trained.network):

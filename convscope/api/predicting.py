@@ -12,7 +12,7 @@ from convscope.predicting import onnx_file
 from convscope.predicting.prediction import Prediction
 from convscope.predicting.predictor import Predictor
 from convscope.predicting.records import RecordPredictor
-from convscope.trained import open_predictor
+from convscope.trained import load
 
 AnyPredictor: TypeAlias = Predictor | RecordPredictor
 
@@ -33,7 +33,7 @@ def predictor_of(
         return onnx_file.predictor_of(
             path, model=model, device=device, abstain=abstain, coverage=coverage, emit=emit
         )
-    found = open_predictor(path, model=model, device=device, abstain=abstain, coverage=coverage)
+    found = load(path, model=model, device=device, abstain=abstain, coverage=coverage)
     held = run.find(Path(path)).read_model()["data"].get("val", 0)
     remedy = f"; find it with: convscope eval {path} --abstain 0.05"
     unknown = f"this run{remedy if held else ', which has no validation images'}"

@@ -139,11 +139,12 @@ class Duplicates:
         said = []
         for kind, text in kinds.items():
             if count := getattr(self, kind):
-                of = f" of {self.test:,} ({100 * count / self.test:.2g} %)"
+                of = ""
+                if kind.startswith("test"):
+                    of = f" of {self.test:,} ({100 * count / self.test:.2g} %)"
                 pairs = [f"{one} = {other}" for one, other in self.examples[kind][:NAMED]]
                 more = ", ..." if len(self.examples[kind]) > NAMED else ""
-                which = f"{count:,}{of if kind.startswith('test') else ''}"
-                said.append(f"{text}: {which}, such as {', '.join(pairs)}{more}")
+                said.append(f"{text}: {count:,}{of}, such as {', '.join(pairs)}{more}")
         if not said:
             return None
         leaked = "; the accuracy without them is given beside the other: delete one of each pair"

@@ -18,7 +18,7 @@ from convscope.data.augment import augment, draw, rest
 from convscope.data.columns import IMAGE, LABEL, Class, Columns, image_and_label
 from convscope.recipe import Augment
 
-AHEAD = 256  # seeds that are made at a time
+FIRST, AHEAD = 16, 256  # seeds that are made at a time: of a short epoch, of a longer one
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,15 @@ def seed_of(*parts: int) -> int:
 
 
 def seeds_along(start: int, *parts: int, last: tuple[int, ...] = ()) -> Iterator[int]:
-    """``seed_of(*parts, step, *last)`` of the steps from ``start`` on. A few hundred at a time are
-    made, since one between two steps of training finds nothing in the caches and takes ten times as
-    long.
+    """``seed_of(*parts, step, *last)`` of the steps from ``start`` on. Some at a time are made,
+    after the first few some hundred: one between two steps of training finds nothing in the caches
+    and takes ten times as long.
 
     >>> next(seeds_along(7, 0, 1)) == seed_of(0, 1, 7)
     True
     """
-    for first in itertools.count(start, AHEAD):
+    yield from [seed_of(*parts, step, *last) for step in range(start, start + FIRST)]
+    for first in itertools.count(start + FIRST, AHEAD):
         yield from [seed_of(*parts, step, *last) for step in range(first, first + AHEAD)]
 
 

@@ -142,6 +142,11 @@ class Pack:
         return found
 
     @property
+    def tests(self) -> int:
+        """How many records the test split has, 0 where there is none."""
+        return len(self.splits["test"]) if "test" in self.splits else 0
+
+    @property
     def main_image(self) -> Image:
         """The first column of images."""
         return next(one for one in self.columns.values() if isinstance(one, Image))

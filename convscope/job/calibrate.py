@@ -40,7 +40,8 @@ def calibrate(
         ]
     asked, error = job.recipe.asked("train.abstain"), job.recipe.train.abstain
     found = calibration.calibrate(outputs[main], truth[main], unlike, error, asked)
-    calibration.write(place.validation, outputs[main], truth[main])
+    if place.kept:
+        calibration.write(place.validation, outputs[main], truth[main])
     if found.scaling is not None and found.scaling.n < scaling.FEWEST:
         job.emit(Notice(found.scaling.said))
     if found.selective is not None and (notice := found.selective.notice) is not None:

@@ -17,6 +17,7 @@ from convscope.data.pack import Pack, Split
 from convscope.data.split import part
 from convscope.errors import RunError, text_of
 from convscope.evaluation import paired, predictions
+from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.predictions_file import write_predictions
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Notice
@@ -56,6 +57,17 @@ def complete(job: Job, place: RunFolder) -> None:
 
 
 def _go_through(job: Job, place: RunFolder) -> None:
+    job, at = fitted(job, place)
+    if not place.metrics.exists():
+        _judge(job, place, at)
+    write_pages(place, job.model.cpu(), job.pack, job.emit, job.limits.unseen)
+    if job.limits.memory is not None:
+        memory.trim()  # the end of a process that imported torch takes 120 MB once more
+
+
+def fitted(job: Job, place: RunFolder) -> tuple[Job, Position]:
+    """The job with its network trained, judged on validation after each epoch, and where it ended;
+    the test split is not looked at."""
     val = len(job.judged)
 
     def validate(model: nn.Module) -> tuple[float | None, float | None]:
@@ -78,11 +90,7 @@ def _go_through(job: Job, place: RunFolder) -> None:
             job = replace(job, head=job.head._replace(whole=True))
     if job.engine is not job.model:  # a buffer that forward put in another's place
         job.model.load_state_dict(job.engine.state_dict())
-    if not place.metrics.exists():
-        _judge(job, place, at)
-    write_pages(place, job.model.cpu(), job.pack, job.emit, job.limits.unseen)
-    if job.limits.memory is not None:
-        memory.trim()  # the end of a process that imported torch takes 120 MB once more
+    return job, at
 
 
 def _begun(job: Job, validate: Callable[[nn.Module], tuple[float | None, Any]]) -> Position:
@@ -106,7 +114,7 @@ def _judged(job: Job, split: Split, stage: str) -> dict[str, NDArray[Any]]:
     head = job.head
     if head is None or not head.whole:
         return _outputs(job, job.engine, split, stage)
-    if split is job.pack.splits["test"]:
+    if split is job.pack.splits.get("test"):
         found = head.features("test")
     elif split is job.judged:
         found = (
@@ -153,8 +161,10 @@ def _forgetting(job: Job, found: NDArray[Any]) -> dict[str, Any] | None:
     return {"from": weights.start, **figures}
 
 
-def _judge(job: Job, place: RunFolder, at: Position) -> None:
-    """Calibrate on validation, then look at the test split, once."""
+def calibrated(job: Job, place: RunFolder) -> tuple[Job, Calibration, dict[str, float]]:
+    """What validation says of the answers of the fitted network, and the temperature of each target
+    that is a class; the job, whose fitted last layer may have learnt from validation since. The
+    test split is not looked at."""
 
     def validate(split: Split) -> dict[str, NDArray[Any]]:
         return _judged(job, split, "validate")
@@ -164,6 +174,12 @@ def _judge(job: Job, place: RunFolder, at: Position) -> None:
         job = replace(job, head=job.head.again())
         few = plural(len(job.judged), "image")
         job.emit(Notice(f"the {few} of validation are learnt from, too, now that they were judged"))
+    return job, calibration, temperatures
+
+
+def _judge(job: Job, place: RunFolder, at: Position) -> None:
+    """Calibrate on validation, then look at the test split, once."""
+    job, calibration, temperatures = calibrated(job, place)
     run_metadata.save_model(job, place, calibration, temperatures)
     began = time.perf_counter()
     test = job.pack.splits["test"]

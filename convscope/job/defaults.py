@@ -22,6 +22,11 @@ def suited(asked: Recipe, pack: Pack, emit: Emit) -> Recipe:
     their own defaults."""
     if not (sources.is_folder(asked.data.name) or sources.is_table(asked.data.name)):
         return asked
+    return suited_to_own(asked, pack, emit)
+
+
+def suited_to_own(asked: Recipe, pack: Pack, emit: Emit) -> Recipe:
+    """The same on data that are known to be one's own."""
     train = asked.train  # a layer is fitted to images as they are
     fitted = train.started and train.freeze == "features" and train.last_layer == "new"
     return _kept(asked if fitted else _augmented(asked, pack, emit), pack, emit)

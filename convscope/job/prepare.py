@@ -152,7 +152,7 @@ class Job:
         """How many images are judged after the last epoch."""
         unlike = len(ood.OUTLIERS) * self.outliers
         tests = 1 + self.adds_classes  # the run that it began from is judged, too
-        return len(self.judged) + unlike + tests * len(self.pack.splits["test"])
+        return len(self.judged) + unlike + tests * self.pack.tests
 
     def laid_out(self, memory_format: str) -> Job:
         """The same with weights, in place, and batches in this memory format."""
@@ -211,7 +211,7 @@ def prepare(
     emit(
         Notice(
             f"{name}: {len(indices):,} images to learn from, {len(judged):,} held out for "
-            f"validation, {len(pack.splits['test']):,} to judge"
+            f"validation, {pack.tests:,} to judge"
         )
     )
     notices = twice.notice(name), groups.torn(pack, held, asked.data.group)
@@ -357,7 +357,7 @@ def _probed(job: Job, bound: int) -> int:
 def _tried(job: Job) -> Recipe:
     """The recipe, once the network has stood its trial."""
     asked, pack, train = job.recipe, job.pack, job.recipe.train
-    judged = len(job.judged), job.outliers, len(pack.splits["test"])
+    judged = len(job.judged), job.outliers, pack.tests
     passes = trial.Passes.of(job.loader.sizes(), train.micro_batch, judged, train.eval_batch)
     most = TRIED if job.only_fits else job.probed
     passes = passes if most is None else passes.at_most(most)

@@ -96,7 +96,7 @@ def fit(
                 run.write_history(at.history)
                 if asked and done + 1 < total:
                     _end_early(at, done + 1, total, emit)
-            path = checkpoint.save(run.checkpoints, at, state, done + 1)
+            path = run.kept and checkpoint.save(run.checkpoints, at, state, done + 1)
             pace.saved()
             if caught:
                 raise Interrupted(caught[0], saved_as.format(path))

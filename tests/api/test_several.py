@@ -162,9 +162,17 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(run):
 
 
 def test_what_needs_one_image_says_so(run):
-    for call in (cs.load, cs.script, cs.explain):
+    for call in (cs.script, cs.explain, lambda path: cs.embed(path, ["3l.png"])):
         with pytest.raises(RunError, match="several inputs or targets, and this needs one image"):
             call(run.path)
+
+
+def test_it_is_loaded_as_what_predicts_its_records(run):
+    path = Path(run.recipe.data.name)
+    loaded = cs.load(run.path, abstain=0.5)
+    asked = {"abstain": 0.5, "emit": cs.silent}
+    assert loaded.predict(path) == cs.predict(run.path, [path], **asked)
+    assert list(loaded.targets) == ["first", "alike", "is", "bright"]
 
 
 def test_its_anatomy_has_a_trunk_an_input_and_a_head_a_target(run):
