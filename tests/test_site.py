@@ -3,6 +3,8 @@ elsewhere."""
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -64,3 +66,9 @@ def test_every_public_name_is_described(site):
             assert re.search(rf'<h2 id="convscope\.[\w.]+\.{name}"', pages), name
     assert "&gt;&gt;&gt;" not in re.sub(r"<pre>.*?</pre>", "", pages, flags=re.S)
     assert ":class:`" not in pages and "<code>`" not in pages
+
+
+def test_the_examples_of_its_script(site):
+    website = importlib.import_module("website")
+    failed, tried = doctest.testmod(website)
+    assert tried > 1 and not failed
