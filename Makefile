@@ -2,13 +2,14 @@
 # make test    the whole test suite, shared among processes; ARGS="tests/data -n 0" for a part, by one
 # make check   lint, format, types, layers
 # make dist    wheel and source archive, checked, in dist/
+# make docs    the documentation as a site: site/index.html
 # PYTHON=...   which Python makes the virtual environment (.venv)
 # TORCH=...    which PyTorch goes into it: cpu, cuda or default; else what fits this machine
 
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo test check dist clean
+.PHONY: demo test check dist docs clean
 
 demo:
 	@$(PYTHON) scripts/environment.py
@@ -33,5 +34,9 @@ dist:
 	$(BIN)/python -m twine check --strict dist/*
 	@$(BIN)/python -m pytest -q tests/test_wheel.py $(ARGS)
 
+docs:
+	@$(PYTHON) scripts/environment.py docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf .venv dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf .venv dist site .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The tables that `benchmarks/run.py` prints, in Markdown: README's are its output."""
+"""The tables that `benchmarks/run.py` prints, in Markdown: docs/numbers.md has its output."""
 
 from __future__ import annotations
 

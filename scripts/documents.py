@@ -87,7 +87,7 @@ def command(line: str) -> str:
     code: Any = None
     try:
         with (
-            mock.patch.object(sys, "argv", shlex.split(line)),
+            mock.patch.object(sys, "argv", shlex.split(line, comments=True)),
             contextlib.redirect_stdout(said),
             contextlib.redirect_stderr(log),
         ):

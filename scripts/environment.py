@@ -3,6 +3,7 @@ up to date.
 
 python scripts/environment.py          what `make demo` needs
 python scripts/environment.py test     that and what the tests and checks need
+python scripts/environment.py docs     that and what the site of the documentation is made with
 
 Which build of PyTorch is installed, the environment variable TORCH chooses: `cpu`, from PyTorch's
 own index; `cuda`, the one with CUDA, which PyPI has for Linux; `default`, whatever pip takes by
@@ -81,12 +82,13 @@ def main(extra: str) -> None:
     wanted = hashlib.sha256()
     for name in ("pyproject.toml", "constraints.txt", "scripts/environment.py"):
         wanted.update((ROOT / name).read_bytes())
-    stamps = [VENV / f"installed-{name}" for name in dict.fromkeys((extra, "test"))]
+    enough = {"docs": ("docs",), "test": ("test",)}.get(extra, (extra, "test"))
+    stamps = [VENV / f"installed-{name}" for name in enough]
     current = any(s.exists() and s.read_text() == wanted.hexdigest() for s in stamps)
     if current and (not build or fits(build)):
         return
     install_torch(build)
-    what = ".[test]" if extra == "test" else "."
+    what = f".[{extra}]" if extra in ("docs", "test") else "."
     say(f"installing convscope and what it needs into {VENV.name}")
     pip("install", "-c", "constraints.txt", "-e", what)
     stamps[0].write_text(wanted.hexdigest())
@@ -265,6 +267,6 @@ def stop(problem: str, remedy: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2 or sys.argv[1:] not in ([], ["test"]):
+    if len(sys.argv) > 2 or sys.argv[1:] not in ([], ["test"], ["docs"]):
         sys.exit(__doc__)
     main(sys.argv[1] if len(sys.argv) == 2 else "demo")

@@ -302,6 +302,9 @@ def test_a_choice_counts_in_an_environment_that_is_up_to_date(bare, pip, monkeyp
     (bare / f"torch-{TORCH}.dist-info").mkdir()
     environment.main("demo")
     assert pip[4][-1] == "." and len(pip) == 5
+    for _ in range(2):  # neither the demo's packages nor the tests' are all of these
+        environment.main("docs")
+    assert pip[5][-1] == ".[docs]" and len(pip) == 6
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ WORTH_IT = 1.15  # another format has to be this much faster than float32 to be 
 # TF32 keeps two bits more.
 NEAR_ENOUGH = {"float32": 0.1, "tf32": 0.3, "bfloat16": 0.6}
 # The instructions that make bfloat16 worth it, and what it was measured to gain over float32 in
-# training the networks of README's table, each at its best.
+# training the networks of docs/numbers.md, each at its best.
 PRIOR = {
     "avx512_bf16": "1.2 to 1.9 times as fast on two Zen 4 and Zen 5 cores, 2026-11",
     "amx_bf16": "1.3 to 2.9 times as fast on two cores of a Xeon of family 6, model 167, 2026-11",
