@@ -56,6 +56,17 @@ def complete(job: Job, place: RunFolder) -> None:
 
 
 def _go_through(job: Job, place: RunFolder) -> None:
+    job, at = fitted(job, place)
+    if not place.metrics.exists():
+        _judge(job, place, at)
+    write_pages(place, job.model.cpu(), job.pack, job.emit, job.limits.unseen)
+    if job.limits.memory is not None:
+        memory.trim()  # the end of a process that imported torch takes 120 MB once more
+
+
+def fitted(job: Job, place: RunFolder) -> tuple[Job, Position]:
+    """The job with its network trained, judged on validation after each epoch, and where it ended;
+    the test split is not looked at."""
     val = len(job.judged)
 
     def validate(model: nn.Module) -> tuple[float | None, float | None]:
@@ -78,11 +89,7 @@ def _go_through(job: Job, place: RunFolder) -> None:
             job = replace(job, head=job.head._replace(whole=True))
     if job.engine is not job.model:  # a buffer that forward put in another's place
         job.model.load_state_dict(job.engine.state_dict())
-    if not place.metrics.exists():
-        _judge(job, place, at)
-    write_pages(place, job.model.cpu(), job.pack, job.emit, job.limits.unseen)
-    if job.limits.memory is not None:
-        memory.trim()  # the end of a process that imported torch takes 120 MB once more
+    return job, at
 
 
 def _begun(job: Job, validate: Callable[[nn.Module], tuple[float | None, Any]]) -> Position:
