@@ -26,12 +26,14 @@ def scatter(
     place: Callable[[Row], float],
     line: Sequence[Row],
     said: Callable[[Row], str],
+    even: bool = False,
 ) -> str:
     """Accuracy on validation against the number that ``place`` gives of a trial, called ``label``;
-    ``line`` are the trials that are joined, and told one by one."""
+    ``line`` are the trials that are joined, and told one by one. The axis along the bottom is
+    logarithmic where that number spreads, unless it is to be ``even``."""
     rows = [row for row in rows if row["val_accuracy"] is not None]
     places = [place(row) for row in rows]
-    log = min(places) > 0 and max(places) > WIDE * min(places)
+    log = not even and min(places) > 0 and max(places) > WIDE * min(places)
     height = sorted(row["val_accuracy"] for row in rows)
     least = height[int(SPREAD * (len(height) - 1))]
     base = min([least, *(row["val_accuracy"] for row in line)])
@@ -135,8 +137,9 @@ def parallel(fields: Mapping[str, Range | Choice], rows: Sequence[Row], best: se
             "</polyline>"
         )
     about = "Every trial as a line across its values; the best are drawn over the others"
+    width = f"min-width:{wide // 16}rem; max-width:{wide // 11}rem"
     return (
-        f'<svg class="parallel" viewBox="0 0 {wide} {high}" style="min-width:{wide // 16}rem" '
+        f'<svg class="parallel" viewBox="0 0 {wide} {high}" style="{width}" '
         f'role="img" aria-label="{about}">{"".join(parts)}</svg>'
     )
 

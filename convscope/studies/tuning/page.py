@@ -79,7 +79,7 @@ def _front(done: Tuned) -> str:
     )  # fmt: skip
     along = charts.scatter(
         "along", "The best so far, %", "trial", done.rows,
-        lambda row: float(row["trial"]), best_so_far, said,
+        lambda row: float(row["trial"]), best_so_far, said, even=True,
     )  # fmt: skip
     lead = note(
         "Filled: trained to the end. Hollow: ended early, or far below, at the foot. The line "

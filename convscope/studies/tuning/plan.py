@@ -18,6 +18,7 @@ from convscope.data.pack import Pack
 from convscope.data.split import held_out
 from convscope.engine import choice
 from convscope.errors import BadArgument
+from convscope.formatting import plural
 from convscope.job.preflight import LR
 from convscope.job.prepare import build
 from convscope.recipe import Data, Recipe
@@ -39,6 +40,17 @@ class Planned:
         """As folder and study are called."""
         network = arguments.short(self.base.model.name)
         return f"{Path(self.base.data.name).name}-{network}"
+
+    @property
+    def said(self) -> str:
+        """How large a trial is, in words."""
+        epochs = plural(self.spec.epochs, "epoch")
+        return f"up to {epochs} a trial, {self.parameters:,} parameters as given"
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``convscope tune --preview --json`` prints."""
+        epochs, space = self.spec.epochs, self.spec.space.as_json()
+        return {"space": space, "epochs": epochs, "parameters": self.parameters}
 
 
 def plan(
