@@ -67,6 +67,11 @@ class Tuned:
         return self.path / "tune.html"
 
     @property
+    def left(self) -> int:
+        """How many trials are still to finish."""
+        return self.wanted - len(self.rows)
+
+    @property
     def sentences(self) -> list[str]:
         """What there is to say, in words."""
         count = {s: sum(row["state"] == s for row in self.rows) for s in ("pruned", "failed")}
@@ -76,9 +81,9 @@ class Tuned:
             + (f", {count['failed']} could not be trained" if count["failed"] else "")
             + "."
         ]
-        if len(self.rows) < self.wanted:
-            left = self.wanted - len(self.rows)
-            said.append(f"{left} of {self.wanted} trials are still to finish; --resume goes on.")
+        if self.left:
+            left = f"{self.left} of {self.wanted} trials are still to finish"
+            said.append(f"{left}; --resume goes on.")
         accuracy = percent(self.best["val_accuracy"])
         said.append(
             f"The best, trial {self.best['trial']}, has {accuracy} on validation. Validation chose "

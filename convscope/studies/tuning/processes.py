@@ -34,6 +34,12 @@ class _Process:
         with contextlib.suppress(OSError):
             self.process.terminate()
 
+    def close(self) -> None:
+        """Let go of it, once it has ended."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+
     def said(self) -> str:
         """The last that it said."""
         lines = self.log.read_text("utf-8", "replace").strip().splitlines()
@@ -65,6 +71,7 @@ def work(
             told(trials)
             for one in [p for p in at_work if p.process.poll() is not None]:
                 at_work.remove(one)
+                one.close()
                 code = one.process.returncode
                 if code == 0:
                     continue
@@ -86,6 +93,8 @@ def work(
                 one.process.wait(max(0.1, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 one.process.kill()
+                one.process.wait()
+            one.close()
     told(trials)
     if failures and trials.left():
         raise RunError(f"{failures[0]} (the whole of it is in {folder})")

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from filelock import FileLock
+
 from convscope import files
 from convscope.errors import BadArgument, ConvscopeError, RunError
 from convscope.events import Emit, Notice, silent
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ANEW = 0.5, 5.0  # seconds between two tries: the first, and at most
+POLL = 0.005  # seconds between two tries of a lock
 CONNECT = 20.0  # seconds in which a database must answer at first
 EXTRA = "convscope[tune]"
 
@@ -136,10 +139,11 @@ def opened(place: Place, patience: Patience) -> BaseStorage:
         return _journal(Path(place.where))
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+    from sqlalchemy.pool import NullPool  # no connection is held while a network trains
 
     def connect() -> RDBStorage:
         time.sleep(random.random() / 20)  # many that begin at once do not stay in step
-        return RDBStorage(place.where, engine_kwargs={"pool_pre_ping": True})
+        return RDBStorage(place.where, engine_kwargs={"poolclass": NullPool})
 
     try:
         return patience(connect, min(CONNECT, patience.seconds))
@@ -156,16 +160,17 @@ def opened(place: Place, patience: Patience) -> BaseStorage:
 
 def _journal(path: Path) -> BaseStorage:
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import (
-        JournalFileBackend,
-        JournalFileOpenLock,
-        JournalFileSymlinkLock,
-    )
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+    path = path.absolute()  # a link that locks it is looked up from its own folder
     with files.explained(path):
         files.make_folder(path.parent)
-        lock: JournalFileSymlinkLock | JournalFileOpenLock
-        lock = (JournalFileSymlinkLock if _links(path) else JournalFileOpenLock)(str(path))
+        lock: Any = Lock(path)
+        try:
+            with lock.file:  # to try it
+                pass
+        except NotImplementedError:  # a file system without locks, as of some networks
+            lock = JournalFileSymlinkLock(str(path))
         try:
             return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
         except ValueError as why:  # a line that is no JSON, or half a line
@@ -174,15 +179,21 @@ def _journal(path: Path) -> BaseStorage:
             ) from None
 
 
-def _links(path: Path) -> bool:
-    """Whether the file system has links, which lock a journal on any of NFS."""
-    probe = path.with_name(f"{files.TEMPORARY}{path.name}-{random.getrandbits(40):x}")
-    try:
-        probe.symlink_to(path)
-    except OSError:
-        return False
-    probe.unlink()
-    return True
+class Lock:
+    """The lock of a journal, as Optuna takes one. The system lets go of it when its process dies;
+    Optuna's own locks are waited for for half a minute then."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = FileLock(f"{path}.lock", thread_local=False, poll_interval=POLL)
+
+    def acquire(self) -> bool:
+        """Wait for it."""
+        self.file.acquire()
+        return True
+
+    def release(self) -> None:
+        """Let go of it."""
+        self.file.release()
 
 
 def study_of(

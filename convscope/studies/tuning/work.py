@@ -189,16 +189,29 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=follow, daemon=True).start()
     try:
-        worker.work(_said)
+        worker.work(Log())
     except KeyboardInterrupt as why:
         sys.exit(getattr(why, "exit_code", 130))
     except ConvscopeError as why:
         sys.exit(str(why))
 
 
-def _said(event: Event) -> None:
-    if isinstance(event, Notice):
-        print(event.text, file=sys.stderr, flush=True)
+class Log:
+    """Events as lines of a log: what a user should know, and how far training is, by epochs."""
+
+    def __init__(self) -> None:
+        self.stage = ""
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case Notice(text):
+                print(text, file=sys.stderr, flush=True)
+            case Progress(stage, unit="steps") if stage != self.stage:
+                self.stage = stage
+                print(stage, file=sys.stderr, flush=True)
+            case _:
+                pass
 
 
 if __name__ == "__main__":
