@@ -71,7 +71,7 @@ def tune(
     a study of another search; RunError; ConvscopeError where a database stays away; Interrupted.
     """
     storages.check()
-    limit = None if time_limit is None else budget.seconds_of(time_limit)
+    limit = _limit(time_limit)
     _counts(trials, workers, grace)
     folder, where = None if out is None else Path(out), None if storage is None else str(storage)
     database = where is not None and "://" in where
@@ -136,6 +136,14 @@ def _counts(trials: int | None, workers: int, grace: float) -> None:
             raise BadArgument(what, value, "must be a whole number of at least 1", "try 2")
     if not grace > 0:
         raise BadArgument("grace", grace, "must be seconds, more than 0", f"try {GRACE:g}")
+
+
+def _limit(text: float | str | None) -> float | None:
+    """Seconds in which trials may begin. Raises BadArgument."""
+    try:
+        return None if text is None else budget.seconds_of(text)
+    except BadArgument as why:
+        raise BadArgument("time_limit", text, why.rule, why.remedy) from None
 
 
 def _planned(

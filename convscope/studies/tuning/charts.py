@@ -37,7 +37,7 @@ def scatter(
     height = sorted(row["val_accuracy"] for row in rows)
     least = height[int(SPREAD * (len(height) - 1))]
     base = min([least, *(row["val_accuracy"] for row in line)])
-    grid = ticks(100 * base, 100 * height[-1])
+    grid = ticks(100 * min(base, height[-1] - 0.001), 100 * height[-1])
     low, high = grid[0], min(grid[-1], 100.0)
 
     def at(value: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from postgres import Postgres
 from searches import EPOCHS, accuracy, end
 
 from convscope.job.validate import Validated
@@ -23,11 +22,3 @@ def curves(monkeypatch):
 
     monkeypatch.setattr(work, "validated", validated)
     return tried
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """A server, started once."""
-    server = Postgres()
-    yield server
-    server.close()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -256,3 +260,43 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
     states = [one.state.name for one in trials_of(done.path)]
     assert len(done.rows) == 4 and states.count("FAIL") == 1
     assert any("was killed (SIGKILL); another begins" in getattr(e, "text", "") for e in seen)
+
+
+@pytest.mark.slow
+def test_eight_processes_begin_one_study_and_one_of_them_is_killed(folder, workplace, postgres):
+    """Each types the same command, all at once, with no tables in the database."""
+    url = postgres.url.replace("/postgres?", "/eight?")
+    subprocess.run([postgres.bin / "createdb", "-h", postgres.folder, "-U", "postgres", "eight"],
+                   check=True)  # fmt: skip
+    words = [sys.executable, "-m", "convscope", "tune", folder, "--model", "mlp", "--hidden", "8"]
+    words += ["--vary", "lr=1e-4..1 log", "--epochs", "9", "--kernels", "plain", "--storage", url]
+    words += ["--precision", "float32", "--name", "eight", "--trials", "24", "--grace", "6"]
+    own = [[*words, "--threads", "1", "--out", f"out{n}"] for n in range(8)]
+    begun = [subprocess.Popen(one, stderr=subprocess.DEVNULL) for one in own]
+
+    def trials():
+        worker = work.Worker(work.Place(url, "eight"), "", "looks", 1, 1.0)
+        return work.joined(worker, work.Patience(1.0, ""))[0].all()
+
+    victim = None
+    while victim is None:
+        time.sleep(0.3)
+        with contextlib.suppress(cs.ConvscopeError):
+            for one in trials():
+                owner = one.user_attrs.get("worker", "-")
+                victim = int(owner.rpartition("-")[2]) if one.state.name == "RUNNING" else victim
+    (killed,) = (one for one in begun if one.pid == victim)
+    killed.kill()
+    assert sorted(one.wait() for one in begun) == [-signal.SIGKILL, *[0] * 7]
+    found = trials()
+    ended = [one for one in found if one.state.name in ("COMPLETE", "PRUNED")]
+    failed = [one for one in found if one.state.name == "FAIL"]
+    assert len(ended) == 24 and {one.state.name for one in found} <= {"COMPLETE", "PRUNED", "FAIL"}
+    died = [one for one in failed if one.user_attrs["ended"] == "its process died"]
+    assert all(one.user_attrs["ended"] in ("its process died", "surplus") for one in failed)
+    assert all(str(victim) in one.user_attrs["worker"] for one in died)
+    for one in died:
+        assert [t.params for t in ended if t.user_attrs.get("again") == one.number] == [one.params]
+    rows = [json.loads(Path(f"out{n}/results.json").read_text())["rows"]
+            for n, one in enumerate(begun) if one is not killed]  # fmt: skip
+    assert all(len(one) == 24 and one == rows[0] for one in rows)
