@@ -159,12 +159,12 @@ def joined(worker: Worker, patience: Patience) -> tuple[Trials, Spec]:
     place = worker.place
     with storages.quietly():
         storage = storages.opened(place, patience)
-        study, _ = storages.study_of(storage, place, patience)
-        attributes = patience(lambda: study.user_attrs)
-        if SPEC not in attributes:
-            raise RunError(f"{place.said}: the study {place.name} is none of convscope tune")
-        spec = specs.of_json(attributes[SPEC], place.said)
-        wanted = int(attributes[WANTED])
+        try:
+            study = patience(lambda: optuna.load_study(study_name=place.name, storage=storage))
+            attributes = patience(lambda: study.user_attrs)
+            spec, wanted = specs.of_json(attributes[SPEC], place.said), int(attributes[WANTED])
+        except KeyError:
+            raise RunError(f"{place.said}: holds no search {place.name}") from None
         before = len(patience(lambda: study.get_trials(deepcopy=False)))
         seed = zlib.crc32(f"{spec.options.get('seed', 0)} {worker.name} {before}".encode())
         study.sampler = optuna.samplers.TPESampler(

@@ -284,7 +284,8 @@ def test_eight_processes_begin_one_study_and_one_of_them_is_killed(folder, workp
         with contextlib.suppress(cs.ConvscopeError):
             for one in trials():
                 owner = one.user_attrs.get("worker", "-")
-                victim = int(owner.rpartition("-")[2]) if one.state.name == "RUNNING" else victim
+                if one.state.name == "RUNNING" and one.params:
+                    victim = int(owner.rpartition("-")[2])
     (killed,) = (one for one in begun if one.pid == victim)
     killed.kill()
     assert sorted(one.wait() for one in begun) == [-signal.SIGKILL, *[0] * 7]
