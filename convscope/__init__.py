@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.studies.folds import CrossValidation as CrossValidation
     from convscope.studies.learning_curve import LearningCurve as LearningCurve
     from convscope.studies.sweep import Sweep as Sweep
+    from convscope.studies.tuning.outcome import Tuned as Tuned
     from convscope.trained import Trained as Trained
     from convscope.trained import embed as embed
     from convscope.trained import load as load
@@ -63,6 +64,7 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.watched import learning_curve as learning_curve
     from convscope.watched import sweep as sweep
     from convscope.watched import train as train
+    from convscope.watched import tune as tune
 
 _NAMES = {  # what the interpreter reads; a test holds the two to each other
     "convscope.api": "Explained Exported LearningRate Metrics Run compare predict script summary",
@@ -77,9 +79,10 @@ _NAMES = {  # what the interpreter reads; a test holds the two to each other
     "convscope.studies.folds": "CrossValidation",
     "convscope.studies.learning_curve": "LearningCurve",
     "convscope.studies.sweep": "Sweep",
+    "convscope.studies.tuning.outcome": "Tuned",
     "convscope.trained": "Trained embed load",
     "convscope.watched": "cross_validate evaluate explain export find_lr learning_curve sweep "
-    "train",
+    "train tune",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

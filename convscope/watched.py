@@ -22,6 +22,7 @@ from convscope.language import told
 from convscope.studies import folds
 from convscope.studies import learning_curve as curves
 from convscope.studies import sweep as studies
+from convscope.studies import tune as tuning
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -156,5 +157,6 @@ explain = _watched(api.explain, "Explaining")
 export = _watched(api.export, "Exporting")
 find_lr = _watched(api.find_lr, "Searching for a learning rate")
 sweep = _watched(studies.sweep, "A sweep")
+tune = _watched(tuning.tune, "A search")
 cross_validate = _watched(folds.cross_validate, "Cross-validation")
 learning_curve = _watched(curves.learning_curve, "A learning curve")

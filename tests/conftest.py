@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from missing import chromium, missing
+from postgres import Postgres
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     from workers import own_cores
@@ -115,6 +116,14 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, started once; without it a skip, with CI=true a failure."""
+    server = Postgres()
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ def test_the_public_names():
         "TargetMissed",
         "Trained",
         "TrainingError",
+        "Tuned",
         "Verified",
         "__version__",
         "compare",
@@ -55,6 +56,7 @@ def test_the_public_names():
         "summary",
         "sweep",
         "train",
+        "tune",
         "verify",
     ]
     for name in convscope.__all__:

@@ -28,6 +28,7 @@ from convscope.cli import (
     studying,
     summary,
     training,
+    tuning,
     usage,
 )
 from convscope.cli.options import Headed
@@ -72,6 +73,7 @@ app.command()(predicting.predict)
 app.command()(judging.compare)
 app.command()(explaining.explain)
 app.command(cls=Headed)(studying.sweep)
+app.command(cls=Headed)(tuning.tune)
 app.command("learning-curve", cls=Headed)(studying.learning_curve)
 app.command()(studying.claims)
 app.command(cls=Headed)(summary.summary)

@@ -61,7 +61,7 @@ class Headed(TyperCommand):
         groups[MOST_USED] = dict(sorted(first.items(), key=lambda item: TEN.index(item[0])))
         rest = [heading for heading in groups if heading != "Options"]
         for heading in dict.fromkeys(
-            ["Arguments", "Sweep", MOST_USED, *HEADINGS, *rest, "Options"]
+            ["Arguments", "Sweep", "Search", MOST_USED, *HEADINGS, *rest, "Options"]
         ):
             if groups.get(heading):
                 with formatter.section(heading):

@@ -41,8 +41,8 @@ def line_chart(
         return f'<figure><p class="note">{title}: no epoch was finished.</p></figure>'
     epochs = sorted({epoch for line in lines for epoch, _ in line.points})
     first, last = epochs[0], epochs[-1]
-    ticks = _ticks(0 if zero else min(values), max(values))
-    low, high = ticks[0], ticks[-1]
+    grid = ticks(0 if zero else min(values), max(values))
+    low, high = grid[0], grid[-1]
 
     def x(epoch: float) -> float:
         share = (epoch - first) / (last - first) if last > first else 0.5
@@ -52,14 +52,14 @@ def line_chart(
         return round(_H - _BOTTOM - (value - low) / (high - low) * (_H - _TOP - _BOTTOM), 1)
 
     parts = []
-    decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
-    for tick in ticks:
+    decimals = max(0, -math.floor(math.log10(grid[1] - grid[0]) + 1e-9))
+    for tick in grid:
         parts.append(
             f'<line class="grid" x1="{_LEFT}" x2="{_W - _RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>'
             f'<text class="tick" x="{_LEFT - 8}" y="{y(tick) + 4}" text-anchor="end">'
             f"{tick:,.{decimals}f}</text>"
         )
-    marks = [t for t in _ticks(first, last) if t == int(t) and first <= t <= last]
+    marks = [t for t in ticks(first, last) if t == int(t) and first <= t <= last]
     for mark in marks if last > first else [first]:
         parts.append(
             f'<text class="tick" x="{x(mark)}" y="{_H - _BOTTOM + 20}" text-anchor="middle">'
@@ -91,10 +91,10 @@ def line_chart(
             f"{line.name}</text>"
         )
     ends = ", ".join(f"{line.name} ends at {text(line.points[-1][1])}" for line in lines)
-    return _figure(key, title, f"{title} by epoch: {ends}", parts, told)
+    return figure(key, title, f"{title} by epoch: {ends}", parts, told)
 
 
-def _figure(
+def figure(
     key: str,
     title: str,
     about: str,
@@ -130,10 +130,10 @@ def _figure(
     )
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """About five round numbers that enclose the range, in steps of 1, 2 or 5 times a power of ten.
 
-    >>> _ticks(95.3, 99.2)
+    >>> ticks(95.3, 99.2)
     [95.0, 96.0, 97.0, 98.0, 99.0, 100.0]
     """
     raw = ((high - low) or abs(high) or 1.0) / 5
@@ -204,4 +204,4 @@ def reliability_chart(bins: Sequence[Bin]) -> str:
         "probability of the predicted class, %</text>"
     )
     about = "Share of right predictions by the probability given to them"
-    return _figure("reliability", "Share that is right, %", about, parts, told, strip)
+    return figure("reliability", "Share that is right, %", about, parts, told, strip)

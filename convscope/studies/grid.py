@@ -116,7 +116,7 @@ def settings(varied: Iterable[tuple[str, Sequence[Any] | Mapping[str, Any]]]) ->
     axes = [
         [(NETWORK, label, name, value) for label, value in given.items()]
         if isinstance(given, Mapping)
-        else [(name, _label(value), name, value) for value in given]
+        else [(name, label(value), name, value) for value in given]
         for name, given in varied
     ]
     return [
@@ -128,9 +128,9 @@ def settings(varied: Iterable[tuple[str, Sequence[Any] | Mapping[str, Any]]]) ->
     ]
 
 
-def _label(value: Any) -> str:
+def label(value: Any) -> str:
     """
-    >>> _label([8, 16]), _label(0.001), _label(True)
+    >>> label([8, 16]), label(0.001), label(True)
     ('8-16', '0.001', 'true')
     """
     if isinstance(value, list | tuple):
