@@ -152,11 +152,12 @@ class Predictor:
         """
         check_top_k(top_k)
         read = self.read(images, invert, emit, digits)
-        return self._stream(read, inputs.count(images), top_k, emit)
+        return self.answers(read, inputs.count(images), top_k, emit)
 
-    def _stream(
-        self, read: Iterator[list[Input]], total: int | None, k: int, emit: Emit
+    def answers(
+        self, read: Iterator[list[Input]], total: int | None, k: int, emit: Emit = silent
     ) -> Iterator[Prediction]:
+        """The predictions of what each image gave, the ``k`` likeliest classes each."""
         done = 0
         for some in together(read, self.channels * self.size[0] * self.size[1]):
             given = [one for of_image in some for one in of_image]
