@@ -216,12 +216,16 @@ def _into(
     from convscope.predicting.manifest import Asked
 
     what = Asked(**asked)
-    with console.Monitor() as emit:
-        predictor = opened(emit=emit)
-        if preview:
-            counts = shards.preview(into, predictor, what)
-        else:
-            found = shards.predict_into(into, predictor, what, workers, emit)
+    try:
+        with console.Monitor() as emit:
+            predictor = opened(emit=emit)
+            if preview:
+                counts = shards.preview(into, predictor, what)
+            else:
+                found = shards.predict_into(into, predictor, what, workers, emit)
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on", err=True)
+        raise typer.Exit(130) from None
     if preview:
         print_json(counts) if as_json else console.preview(counts)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import itertools
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -45,18 +46,24 @@ def rows(
         boxed = digits or (digits is None and predictor.reads_digits)
         heads = ["file", *(h for i in range(1, width + 1) for h in (f"label_{i}", f"p_{i}"))]
     yield [*heads, *sets, "unsure", "ood", "error", *["box"] * boxed]
+    said = {None: "", False: "false", True: "true"}
     for one in predictions:
-        cells = [*(one.files or {"file": one.file}).values()]
+        cells = [one.file] if one.files is None else [*one.files.values()]
         if one.targets is None:
-            cells += [cell for label, p in one.top for cell in (label, f"{p:.6f}")]
+            for label, p in one.top:
+                cells += (label, f"{p:.6f}")
         for answer in (one.targets or {}).values():
             cells.append(answer.text)
             if answer.kind == "class":
                 cells.append(f"{answer.top[0][1]:.6f}")
-        cells += [""] * (len(heads) - len(cells))  # of what could not be read
-        cells += ["|".join(one.prediction_set or ()) for _ in sets]
-        cells += ["" if said is None else str(said).lower() for said in (one.unsure, one.ood)]
-        yield [*cells, one.error or "", *[" ".join(map(str, one.box or ()))] * boxed]
+        if len(cells) < len(heads):  # of what could not be read
+            cells += [""] * (len(heads) - len(cells))
+        if sets:
+            cells.append("|".join(one.prediction_set or ()))
+        cells += (said[one.unsure], said[one.ood], one.error or "")
+        if boxed:
+            cells.append(" ".join(map(str, one.box or ())))
+        yield cells
 
 
 def write(
@@ -77,10 +84,12 @@ def write(
 
 
 def write_csv(file: IO[bytes], found: Iterable[Iterable[str]]) -> None:
-    """Write rows into a file that is open and stays so; names that are no text keep their bytes."""
-    text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
-    csv.writer(text, lineterminator="\n").writerows(found)
-    text.detach()  # flushed, and left open for whole_file to sync
+    """Write rows into a file that is open; names that are no text keep their bytes."""
+    rows = iter(found)
+    while some := list(itertools.islice(rows, 1000)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(some)
+        file.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def write_parquet(file: IO[bytes], found: Iterable[Sequence[str]], numbers: Container[str]) -> None:

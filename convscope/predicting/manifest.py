@@ -189,7 +189,10 @@ def begun(
     One process lists while others wait. Raises BadArgument, naming what differs, where the folder
     was begun with something else, for a folder of other files, and where nothing is given."""
     if (found := opened(folder)) is None:
-        with _alone(folder, emit):
+        if not asked.given and asked.data is None:
+            rule = f"is needed, and {folder} has no manifest.json to go on by"
+            raise BadArgument("FILES", "(not given)", rule, "name images, folders or tables")
+        with alone(folder, emit):
             if (found := opened(folder)) is None:
                 return _made(folder, asked, predictor, emit)
     check_same(found, asked)
@@ -199,7 +202,7 @@ def begun(
 def _made(
     folder: Path, asked: Asked, predictor: Predictor | RecordPredictor, emit: Emit
 ) -> Manifest:
-    own = {"locks", "inputs.jsonl"}
+    own = {".lock", "inputs.jsonl"}
     if any(one.name not in own and files.TEMPORARY not in one.name for one in folder.iterdir()):
         rule = "holds other files, and no manifest.json"
         raise BadArgument("into", folder, rule, "name a new folder")
@@ -280,15 +283,15 @@ def fits(split: Split, name: str, predictor: Predictor | RecordPredictor) -> Non
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, emit: Emit) -> Iterator[None]:
-    """Hold the lock of a manifest, which the system lets go of when its process dies."""
+def alone(folder: Path, emit: Emit) -> Iterator[None]:
+    """Hold the lock of a folder, which the system lets go of when its process dies."""
     with files.explained(folder):
-        files.make_folder(folder / "locks")
-        lock = FileLock(folder / "locks" / "manifest.lock")
+        files.make_folder(folder)
+        lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            emit(Notice(f"{folder}: another process is listing the images; waiting for it"))
+            emit(Notice(f"{folder}: another process is writing its manifest; waiting for it"))
             lock.acquire()
         except NotImplementedError:  # a drive without locks: two may list, the last is taken
             pass

@@ -136,7 +136,7 @@ class _Shards:
             done = {entry.name for entry in os.scandir(self.found.mark(0).parent)}
         return [at for at in range(self.found.shards) if self.found.mark(at).name not in done]
 
-    def work(self) -> None:
+    def work(self, wait: bool = True) -> None:
         """Predict what nobody is at, until all is done; what others are at is waited for."""
         told, pace = False, _Pace(self.found.images)
         while missing := self.missing():
@@ -147,13 +147,15 @@ class _Shards:
                     if ours and not self.found.mark(at).exists():
                         self._predict(at, pace)
                         worked = True
-            if not worked:
-                if not told:
-                    many = plural(len(missing), "shard")
-                    self.emit(Notice(f"waiting for {many} that other processes are at"))
-                told = True
-                self.alive()
-                time.sleep(PAUSE)
+            if worked:
+                continue
+            if not wait:
+                return
+            if not told:
+                many = plural(len(missing), "shard")
+                self.emit(Notice(f"waiting for {many} that other processes are at"))
+            told = True
+            time.sleep(PAUSE)
 
     def watched(self, pace: _Pace) -> None:
         """Report how many images are done, whoever does them."""
@@ -237,19 +239,22 @@ class _Shards:
         written."""
         found, tally = self.found, Tally()
         parts: list[Path] = []
-        rows = self._unreadable(tally, parts)
-        with files.whole_file(found.folder / "unreadable.csv") as file:
-            listing.write_csv(file, rows)
+        with manifest.alone(found.folder, self.emit):
+            files.clear_unfinished(found.folder)
+            with files.whole_file(found.folder / "unreadable.csv") as file:
+                listing.write_csv(file, self._unreadable(tally, parts))
+            done = Predicted(found.folder, found.images, tuple(parts), tally)
+            files.write_json(found.folder / "summary.json", done.as_json())
+        locks = found.lock(0).parent
+        with contextlib.suppress(OSError):  # another process may be about to look
+            for left in locks.glob("*.lock"):  # of a process that died
+                left.unlink()
+            locks.rmdir()
         if tally.cut and found.said["bound"]["digits"] is None:
             text = "are of digits that were cut out of what was taken for dark writing on paper"
             self.emit(
                 Notice(f"{tally.cut:,} answers {text} (digits=False, --no-digits: taken whole)")
             )
-        done = Predicted(found.folder, found.images, tuple(parts), tally)
-        files.write_json(found.folder / "summary.json", done.as_json())
-        with contextlib.suppress(OSError):
-            found.lock(0).with_name("manifest.lock").unlink(missing_ok=True)
-            found.lock(0).parent.rmdir()
         return done
 
     def _unreadable(self, tally: Tally, parts: list[Path]) -> Iterator[list[str]]:
@@ -347,7 +352,7 @@ def _worker(folder: Path, predictor: AnyPredictor, cores: int, parent: int) -> s
     found = manifest.opened(folder)
     assert found is not None
     try:
-        _Shards(found, predictor, silent, alive).work()
+        _Shards(found, predictor, silent, alive).work(wait=False)
     except ConvscopeError as why:  # pickled, some could not be read
         return str(why)
     return ""
