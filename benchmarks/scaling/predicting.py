@@ -1,7 +1,7 @@
 """A million images predicted into a folder, killed twice: each exactly once, and in what memory.
 
     python benchmarks/scale.py predicting [--run RUN] [--images 1000000] [--kills 2] [--seed 0]
-                                          [--paired 100000] [--pairs 3] [--json FILE]
+                                          [--paired 200000] [--pairs 3] [--json FILE]
 
 The images are a pack of MNIST's test images, repeated; the network is that of ``mnist-cnn`` as an
 ONNX file, so that no process imports PyTorch. ``convscope predict FILE --data PACK --into DIR`` is
@@ -209,7 +209,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--paired", type=int, default=100_000)
+    parser.add_argument("--paired", type=int, default=200_000)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args(argv)

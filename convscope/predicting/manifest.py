@@ -126,13 +126,18 @@ class Manifest:
         return self.folder / "locks" / f"{at:05}.lock"
 
     def of_pack(self, at: int, invert: bool) -> Iterator[list[Input]]:
-        """The inputs of a shard of a pack, by their files, else by their numbers."""
-        split, first = self._split, at * int(self.said["shard"])
-        names = split.files
+        """The inputs of a shard of a pack, by their files, else by their numbers. It is mapped anew
+        for each, so that what was read of it does not stay in memory. Raises BadArgument where it
+        is another one than at first."""
+        bound, first = self.said["bound"], at * int(self.said["shard"])
+        split, digest = split_of(bound["data"], bound["split"])
+        if digest != self.said["digest"]:
+            rule = f"is not as it was when {self.folder} was begun"
+            raise BadArgument("data", bound["data"], rule, "restore it, or name another folder")
+        names, images = self._files, split.images
         for n in range(first, first + self.size(at)):
-            pixels = split.images[n]
             name = str(n) if names is None else names[n]
-            yield [Input(name, ~pixels if invert else pixels)]
+            yield [Input(name, ~images[n] if invert else images[n])]
 
     def inputs(self, at: int) -> Iterator[Named | TableRow]:
         """The inputs of a shard of what was listed. Raises DataError where the listing is no more
@@ -158,13 +163,9 @@ class Manifest:
         return [Names(Path(table).parent) for table in self.said["tables"]]
 
     @cached_property
-    def _split(self) -> Split:
+    def _files(self) -> tuple[str, ...] | None:
         bound = self.said["bound"]
-        found, digest = split_of(bound["data"], bound["split"])
-        if digest != self.said["digest"]:
-            rule = f"is not as it was when {self.folder} was begun"
-            raise BadArgument("data", bound["data"], rule, "restore it, or name another folder")
-        return found
+        return split_of(bound["data"], bound["split"])[0].files
 
 
 def opened(folder: Path) -> Manifest | None:

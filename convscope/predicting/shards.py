@@ -143,8 +143,10 @@ class _Shards:
             pace.done = self._images_but(missing)
             worked = False
             for at in missing:
+                if self._done(at):
+                    continue
                 with self._held(at) as ours:
-                    if ours and not self.found.mark(at).exists():
+                    if ours and not self._done(at):
                         self._predict(at, pace)
                         worked = True
             if worked:
@@ -162,6 +164,9 @@ class _Shards:
         pace.done = self._images_but(self.missing())
         self.emit(pace.progress(0))
 
+    def _done(self, at: int) -> bool:
+        return self.found.mark(at).exists()
+
     def _images_but(self, missing: list[int]) -> int:
         return self.found.images - sum(map(self.found.size, missing))
 
@@ -169,29 +174,28 @@ class _Shards:
     def _held(self, at: int) -> Iterator[bool]:
         """Whether this process has a shard for itself, while it does; what a process that died
         left of it is cleared."""
-        path, part = self.found.lock(at), self.found.part(at)
+        path, ours = self.found.lock(at), True
+        lock = FileLock(path)
         with files.explained(path):
             files.make_folder(path.parent)
-            lock = FileLock(path)
             try:
                 lock.acquire(timeout=0)
-            except Timeout:
-                yield False
-                return
+            except (Timeout, FileNotFoundError):  # another has it, or all is done by now
+                ours = False
             except NotImplementedError:  # a drive without locks: two may do the same, and one stays
-                yield True
-                return
-            try:
-                for left in (part, self.found.mark(at)):
+                pass
+            else:
+                for left in (self.found.part(at), self.found.mark(at)):
                     name = glob.escape(f"{files.TEMPORARY}{left.name}-")
                     for one in left.parent.glob(f"{name}*"):
                         one.unlink(missing_ok=True)
-                yield True
-            finally:
-                if self.found.mark(at).exists():  # whoever has it open looks at the mark first
-                    with contextlib.suppress(OSError):
-                        path.unlink()
-                lock.release()
+        try:
+            yield ours
+        finally:
+            if lock.is_locked and self.found.mark(at).exists():
+                with contextlib.suppress(OSError):  # whoever has it open looks at the mark first
+                    path.unlink()
+            lock.release()
 
     def _predict(self, at: int, pace: _Pace) -> None:
         """Write the predictions of a shard, then what they came to."""
