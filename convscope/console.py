@@ -101,7 +101,7 @@ class Monitor:
         )
         self.began: tuple[float, int] | None = None  # when the first step ended, and which it was
         self.foretold = False
-        self.logged = time.perf_counter()  # when it was last said how far it is
+        self.logged = time.monotonic()  # when it was last said how far it is
         self.tasks: dict[str, TaskID] = {}
         self.aside = contextlib.ExitStack()
         self.live = Live(
@@ -158,7 +158,7 @@ class Monitor:
 
     def _log(self, event: Done, left: float) -> None:
         """Say now and then how far it is, how fast and how long it takes."""
-        now = time.perf_counter()
+        now = time.monotonic()
         if now - self.logged >= EVERY:
             text = f"{event.done:,} of {event.total:,} {event.unit}, {event.detail}"
             self.err.print(told(f"{text}, about {duration(left)} to go"), style="dim", markup=False)

@@ -1,7 +1,8 @@
 """docs/batch.md as a stranger reads it: its commands and its Python run as they are written; inside
 Ray and Spark where these are installed, which CI's environment does not have.
 
-LAST_RESULT
+Last run: `python -m pytest -m slow tests/test_batch.py` with ray 2.60.0 and pyspark 4.3.0 on Java
+17, two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-11-30: 2 passed.
 """
 
 from __future__ import annotations

@@ -148,8 +148,10 @@ class Tally:
         """The predictions as they are."""
         for one in predictions:
             if one.error is None:
-                self.classes[one.label] += 1
-                self.unsure[one.label] += bool(one.unsure)
+                label = one.label
+                self.classes[label] += 1
+                if one.unsure:
+                    self.unsure[label] += 1
                 self.cut += one.box is not None
             else:
                 self.failures += 1

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from written import digit, photographed, put, sheet
 
 from convscope.data.columns import Class, Number, as_json
 from convscope.data.columns import Image as ImageColumn
@@ -409,6 +410,23 @@ def test_records_of_several_inputs(photos):
     assert parquet.read_table("typed/predictions")["sum"].to_pylist() == [130, 150, None, None]
     with pytest.raises(BadArgument, match="data=mnist: is for networks of one image"):
         preview(Path("new"), network, Asked(Path("net.onnx"), data="mnist", options=OPTIONS))
+
+
+def test_digits_that_were_cut_out_are_said_once(workplace, events):
+    seen, emit = events
+    Path("net.onnx").write_bytes(b"weights")
+    ink = put(put(sheet(200, 400), digit(4), 30, 10), digit(7), 20, 130)
+    Image.fromarray(photographed(ink)).save("paper.png")
+    Image.fromarray(digit(3)).save("3.png")
+    ten = tuple("0123456789")
+    network = Predictor(
+        lambda images: np.eye(10, dtype=np.float32)[[0] * len(images)],
+        *(ten, 1, (28, 28), "pad", Calibration()),
+    )
+    done = into("out", network, asked("3.png", "paper.png", shard=1), emit=emit)
+    assert (done.images, done.as_json()["answers"], done.tally.cut) == (2, 3, 2)
+    said = [one.text for one in seen if isinstance(one, Notice)]
+    assert len(said) == 1 and said[0].startswith("2 answers are of digits that were cut out of")
 
 
 def test_a_preview_writes_nothing(photos):
