@@ -46,7 +46,9 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.events import silent as silent
     from convscope.models.surgery import cut as cut
     from convscope.models.surgery import join as join
+    from convscope.predicting.onnx_file import load_onnx as load_onnx
     from convscope.predicting.prediction import Prediction as Prediction
+    from convscope.predicting.shards import Predicted as Predicted
     from convscope.shipping.verify import Verified as Verified
     from convscope.shipping.verify import verify as verify
     from convscope.studies.folds import CrossValidation as CrossValidation
@@ -62,6 +64,7 @@ if TYPE_CHECKING:  # what type checkers read
     from convscope.watched import export as export
     from convscope.watched import find_lr as find_lr
     from convscope.watched import learning_curve as learning_curve
+    from convscope.watched import predict_into as predict_into
     from convscope.watched import sweep as sweep
     from convscope.watched import train as train
     from convscope.watched import tune as tune
@@ -74,15 +77,17 @@ _NAMES = {  # what the interpreter reads; a test holds the two to each other
     "convscope.evaluation.compare": "Comparison",
     "convscope.events": "EpochEnd Look Notice Progress silent",
     "convscope.models.surgery": "cut join",
+    "convscope.predicting.onnx_file": "load_onnx",
     "convscope.predicting.prediction": "Prediction",
+    "convscope.predicting.shards": "Predicted",
     "convscope.shipping.verify": "Verified verify",
     "convscope.studies.folds": "CrossValidation",
     "convscope.studies.learning_curve": "LearningCurve",
     "convscope.studies.sweep": "Sweep",
     "convscope.studies.tuning.outcome": "Tuned",
     "convscope.trained": "Trained embed load",
-    "convscope.watched": "cross_validate evaluate explain export find_lr learning_curve sweep "
-    "train tune",
+    "convscope.watched": "cross_validate evaluate explain export find_lr learning_curve "
+    "predict_into sweep train tune",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

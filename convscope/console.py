@@ -27,7 +27,16 @@ from rich.text import Text
 
 from convscope.events import EpochEnd, Event, Notice
 from convscope.events import Progress as Done
-from convscope.formatting import answers, balanced, decimals, duration, p_value, percent, plural
+from convscope.formatting import (
+    answers,
+    balanced,
+    decimal_size,
+    decimals,
+    duration,
+    p_value,
+    percent,
+    plural,
+)
 from convscope.language import told
 
 if TYPE_CHECKING:
@@ -35,6 +44,10 @@ if TYPE_CHECKING:
     from convscope.evaluation.compare import Comparison
     from convscope.predicting.listing import Tally
     from convscope.predicting.prediction import Prediction
+    from convscope.predicting.shards import Predicted
+
+
+EVERY = 30.0  # seconds between two lines of a long job that has no steps
 
 
 class Left(TimeRemainingColumn):
@@ -54,12 +67,16 @@ class Left(TimeRemainingColumn):
 
 
 class Count(TextColumn):
-    """How much is done, of how much where that is known."""
+    """How much is done, of how much where that is known; how fast, where the job says so."""
 
     def render(self, task: Task) -> Text:
         """Both in words."""
         whole = "" if task.total is None else f" of {task.total:,.0f}"
-        return Text(told(f"{task.completed:,.0f}{whole} {task.fields['unit']}"))
+        detail = task.fields.get("detail")
+        return Text(
+            told(f"{task.completed:,.0f}{whole} {task.fields['unit']}")
+            + f", {detail}" * bool(detail)
+        )
 
 
 class Monitor:
@@ -84,6 +101,7 @@ class Monitor:
         )
         self.began: tuple[float, int] | None = None  # when the first step ended, and which it was
         self.foretold = False
+        self.logged = time.monotonic()  # when it was last said how far it is
         self.tasks: dict[str, TaskID] = {}
         self.aside = contextlib.ExitStack()
         self.live = Live(
@@ -122,6 +140,8 @@ class Monitor:
                 self._advance(event)
             case Done() if event.unit == "steps" and not self.foretold:
                 self._foretell(event)
+            case Done(detail=detail, left=left) if detail and left is not None:
+                self._log(event, left)
             case _:
                 pass
 
@@ -136,6 +156,14 @@ class Monitor:
             self.err.print(told(text), style="dim", markup=False, soft_wrap=True)
             self.foretold = True
 
+    def _log(self, event: Done, left: float) -> None:
+        """Say now and then how far it is, how fast and how long it takes."""
+        now = time.monotonic()
+        if now - self.logged >= EVERY:
+            text = f"{event.done:,} of {event.total:,} {event.unit}, {event.detail}"
+            self.err.print(told(f"{text}, about {duration(left)} to go"), style="dim", markup=False)
+            self.logged = now
+
     def _advance(self, event: Done) -> None:
         """Move the bar of a stage; that of training stays through all its epochs."""
         stage = "train" if event.unit == "steps" else event.stage
@@ -148,6 +176,7 @@ class Monitor:
             total=event.total,
             description=told(event.stage),
             left=event.left,
+            detail=told(event.detail),
         )
         if event.done == event.total:
             self.bar.remove_task(self.tasks.pop(stage))
@@ -275,6 +304,22 @@ def predictions(found: Tally, shown: Sequence[Prediction]) -> None:
         lines = [(name, n, found.unsure[name]) for name, n in found.classes.most_common()]
         lines += [(told("not read"), found.failures, 0)] if found.failures else []
         table(("class", "images", "unsure"), lines)
+
+
+def predicted(found: Predicted) -> None:
+    """Print where predictions are, and how many there are of each class."""
+    predictions(found.tally, [])
+    parts = plural(len(found.parts), "file")
+    say(f"{found.parts[0].parent}: {plural(found.images, 'image')} in {parts}", soft_wrap=True)
+    if found.tally.failures:
+        say(f"{found.unreadable}: {found.tally.failures:,} that could not be read", soft_wrap=True)
+
+
+def preview(counts: Mapping[str, int]) -> None:
+    """Print how much there is to be predicted into a folder."""
+    size = f" ({decimal_size(counts['bytes'])})" if counts.get("bytes") else ""
+    shards = f"{counts['missing']:,} of {plural(counts['shards'], 'shard')} to do"
+    say(f"{plural(counts['images'], 'image')}{size}; {shards}; nothing was written")
 
 
 def comparison(found: Comparison, show: int) -> None:

@@ -38,8 +38,19 @@ def features() -> frozenset[str]:
     return frozenset()
 
 
+_share: int | None = None
+
+
+def take(count: int) -> None:
+    """Let this process use no more than so many cores from now on, as one of several at work."""
+    global _share
+    _share = count
+
+
 def cores() -> int:
     """How many cores this process may use."""
+    if _share is not None:
+        return _share
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

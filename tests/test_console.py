@@ -37,6 +37,18 @@ def test_away_from_a_terminal_one_plain_line_an_epoch():
     ]
 
 
+def test_a_long_job_without_steps_says_now_and_then_how_far_it_is(monkeypatch):
+    text = io.StringIO()
+    watched = console.Monitor()
+    watched.err = Console(file=text)
+    event = Progress("predict", 5000, 20_000, "images", "1,000 images/s", left=15.0)
+    watched(event)  # it has only begun
+    monkeypatch.setattr(console, "EVERY", 0)
+    watched(event)
+    watched(Progress("predict", 5000, 20_000, "images"))
+    assert text.getvalue() == "5,000 of 20,000 images, 1,000 images/s, about 15 s to go\n"
+
+
 def test_how_long_it_takes_is_said_once(monkeypatch):
     clock = iter([100.0, 100.5, 101.0, 102.0])
     monkeypatch.setattr(console.time, "perf_counter", lambda: next(clock))

@@ -9,9 +9,12 @@ from typing import Any, TypeAlias
 from convscope import run
 from convscope.events import Emit, silent
 from convscope.predicting import onnx_file
+from convscope.predicting.manifest import Asked
 from convscope.predicting.prediction import Prediction
 from convscope.predicting.predictor import Predictor
 from convscope.predicting.records import RecordPredictor
+from convscope.predicting.shards import Predicted
+from convscope.predicting.shards import predict_into as into
 from convscope.trained import load
 
 AnyPredictor: TypeAlias = Predictor | RecordPredictor
@@ -64,3 +67,44 @@ def predict(
         path, model=model, device=device, abstain=abstain, coverage=coverage, emit=emit
     )
     return predictor.predict(images, top_k, invert, emit, digits)
+
+
+def predict_into(
+    path: str | Path,
+    images: Iterable[Any],
+    folder: str | Path,
+    *,
+    data: str | None = None,
+    split: str = "test",
+    top_k: int = 3,
+    invert: bool = False,
+    digits: bool | None = None,
+    abstain: float | None = None,
+    coverage: float | None = None,
+    form: str = "csv",
+    shard: int | None = None,
+    workers: int | None = None,
+    model: str | None = None,
+    device: str = "auto",
+    emit: Emit = silent,
+) -> Predicted:
+    """Predictions for any number of image files, folders and tables of files, or for a ``split`` of
+    ``data``, written into a ``folder`` in shards of so many images by so many processes, each image
+    exactly once: a call that was stopped goes on when it is made again, and several processes may
+    make it at once; see :mod:`convscope.predicting.manifest` for the files, and :func:`predict` for
+    the other arguments. ``form`` is "csv" or "parquet".
+
+    Raises BadArgument where the folder was begun with something else, DataError or RunError where
+    it was changed since, and what :func:`convscope.load` raises.
+
+    >>> predict_into("runs/a", ["photos"], "answers").tally.classes  # doctest: +SKIP
+    Counter({'cat': 612344, 'dog': 387656})
+    """
+    predictor = predictor_of(
+        path, model=model, device=device, abstain=abstain, coverage=coverage, emit=emit
+    )
+    given = [images] if isinstance(images, str | Path) else list(images)
+    options: dict[str, Any] = {"top_k": top_k, "invert": invert, "digits": digits}
+    options |= {"abstain": abstain, "set": coverage}
+    asked = Asked(Path(path), given, data, split, options, form, shard)
+    return into(folder, predictor, asked, workers, emit)

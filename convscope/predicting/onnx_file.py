@@ -233,12 +233,14 @@ class OnnxOutputs:
         return {"path": Path(self.path).absolute()}
 
 
-def open_predictor(path: str | Path, threads: int | None = None) -> Predictor:
-    """The classifier that an ONNX file of ``convscope export`` is.
+def load_onnx(path: str | Path, threads: int | None = None) -> Predictor:
+    """The classifier that an ONNX file of ``convscope export`` is, without PyTorch; ``threads``
+    compute an operator, all cores if that is None. Pickled, it is the path of its file, which each
+    process opens by itself: as engines of many processes need it.
 
     Raises BadArgument as :meth:`OnnxFile.open`, and for a network of several inputs or targets.
 
-    >>> open_predictor("runs/a/model.onnx").predict(["seven.png"])[0].label  # doctest: +SKIP
+    >>> load_onnx("runs/a/model.onnx").predict(["seven.png"])[0].label  # doctest: +SKIP
     '7'
     """
     provider = OnnxProvider(Path(path), threads)
@@ -270,7 +272,7 @@ def predictor_of(
             raise BadArgument(name, value, rule, "leave it out, or name the run")
     outputs = OnnxOutputs(Path(path))
     several = len(outputs.file.columns) > 2
-    found = RecordPredictor.of(outputs.file.model, outputs) if several else open_predictor(path)
+    found = RecordPredictor.of(outputs.file.model, outputs) if several else load_onnx(path)
     if (notice := found.calibration.notice("this file; export the run again")) is not None:
         emit(notice)
     return found

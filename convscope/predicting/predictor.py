@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ BATCH = 256  # images that go through the network together
 BATCH_BYTES = 8 << 20  # of their pixels, if that is fewer
 
 Item = TypeVar("Item")
+Pixels: TypeAlias = NDArray[np.uint8]
+Place: TypeAlias = tuple[str, tuple[int, int, int, int] | None]  # a file, and a box in it
+NOWHERE: Iterable[Place] = itertools.repeat(("", None))
 
 
 class Provider(Protocol):
@@ -152,27 +155,31 @@ class Predictor:
         """
         check_top_k(top_k)
         read = self.read(images, invert, emit, digits)
-        return self._stream(read, inputs.count(images), top_k, emit)
+        return self.answers(read, inputs.count(images), top_k, emit)
 
-    def _stream(
-        self, read: Iterator[list[Input]], total: int | None, k: int, emit: Emit
+    def answers(
+        self, read: Iterator[list[Input]], total: int | None, k: int, emit: Emit = silent
     ) -> Iterator[Prediction]:
+        """The predictions of what each image gave, the ``k`` likeliest classes each."""
         done = 0
         for some in together(read, self.channels * self.size[0] * self.size[1]):
             given = [one for of_image in some for one in of_image]
-            readable = [one.pixels for one in given if one.pixels is not None]
-            found = iter(self.described(self.logits(np.stack(readable)), k) if readable else ())
+            readable = [one for one in given if one.pixels is not None]
+            found: Iterator[Prediction] = iter(())
+            if readable:
+                logits = self.logits(np.stack([cast(Pixels, one.pixels) for one in readable]))
+                found = self.described(logits, k, ((one.name, one.box) for one in readable))
             done += len(some)
             emit(Progress("predict", done, total, "images"))
             for name, pixels, error, box in given:
-                if pixels is None:
-                    yield Prediction((), name, error, box)
-                else:
-                    yield replace(next(found), file=name, box=box)
+                yield Prediction((), name, error, box) if pixels is None else next(found)
 
-    def described(self, logits: NDArray[np.float32], k: int) -> Iterator[Prediction]:
-        """A prediction a row of raw logits [N,K], its ``k`` likeliest classes, without its file."""
-        return predictions_of(logits, self.classes, self.calibration, self.set_threshold, k)
+    def described(
+        self, logits: NDArray[np.float32], k: int, places: Iterable[Place] = NOWHERE
+    ) -> Iterator[Prediction]:
+        """A prediction a row of raw logits [N,K], its ``k`` likeliest classes, each of a file and
+        a box in it."""
+        return predictions_of(logits, self.classes, self.calibration, self.set_threshold, k, places)
 
 
 def predictions_of(
@@ -181,24 +188,27 @@ def predictions_of(
     calibration: Calibration,
     set_threshold: float | None,
     k: int,
+    places: Iterable[Place] = NOWHERE,
 ) -> Iterator[Prediction]:
-    """A prediction a row of logits [N,K], without its file: see :class:`Predictor`."""
+    """A prediction a row of logits [N,K], each of a place: see :class:`Predictor`."""
     rows, _, ood, unsure = calibration.answers(logits)
     order = np.argsort(-rows, axis=1, kind="stable")
     within = None
     if set_threshold is not None:
         within = conformal.prediction_sets(metrics.softmax(logits), set_threshold)
-    for i, likeliest in enumerate(order):
-        unlike = None if ood is None else bool(ood[i])
+    likeliest = order[:, :k]
+    p = np.take_along_axis(rows, likeliest, axis=1).tolist()  # Python's own numbers, all at once
+    unlike = [None] * len(rows) if ood is None else ood.tolist()
+    doubted = [one or None for one in unlike] if unsure is None else unsure.tolist()
+    places = itertools.islice(places, len(rows))
+    for i, best, chances, (file, box) in zip(
+        range(len(rows)), likeliest.tolist(), p, places, strict=True
+    ):
         labels = None
         if within is not None:
-            labels = tuple(classes[j] for j in likeliest if within[i, j])
-        yield Prediction(
-            tuple((classes[j], float(rows[i, j])) for j in likeliest[:k]),
-            unsure=(unlike or None) if unsure is None else bool(unsure[i]),
-            ood=unlike,
-            prediction_set=labels,
-        )
+            labels = tuple(classes[j] for j in order[i] if within[i, j])
+        top = tuple(zip([classes[j] for j in best], chances, strict=True))
+        yield Prediction(top, file, None, box, doubted[i], unlike[i], labels)
 
 
 def check_top_k(top_k: int) -> None:

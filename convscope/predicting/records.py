@@ -46,6 +46,13 @@ class Record(NamedTuple):
     error: str | None = None
 
 
+class TableRow(NamedTuple):
+    """A row of a table that was read already, whose files have ``names``."""
+
+    row: Row
+    names: Names
+
+
 @dataclass(frozen=True)
 class RecordPredictor:
     """A network of several inputs or targets: ``outputs`` computes them, ``columns`` say what both
@@ -110,14 +117,15 @@ class RecordPredictor:
         """A prediction a record, in their order, decoded ahead and some at a time.
 
         ``rows`` are tables (:mod:`convscope.predicting.tables`) that have a column for each image
-        and each number, or mappings of those names to images in any form and to numbers. A record
+        and each number, rows of such, or mappings of those names to images in any form and to
+        numbers. A record
         that cannot be read gets a prediction that holds its ``error``. Reports Progress in records.
         Raises BadArgument at once for a table that lacks a column, and for ``digits``.
         """
         check_top_k(top_k)
         if digits:
             rule = "is for networks of one image, and this one takes"
-            raise BadArgument("digits", digits, f"{rule} {listed(self._needed)}", "leave it out")
+            raise BadArgument("digits", digits, f"{rule} {listed(self.needed)}", "leave it out")
         rows = [rows] if isinstance(rows, str | Path | Mapping) else rows
         total = self._count(rows) if isinstance(rows, Sequence) else None
         return self._stream(
@@ -125,7 +133,7 @@ class RecordPredictor:
         )
 
     @property
-    def _needed(self) -> list[str]:
+    def needed(self) -> list[str]:
         """The names of the cells that a record has."""
         return [
             cell
@@ -139,18 +147,16 @@ class RecordPredictor:
         return sum(int(np.prod(one.shape)) * np.dtype(one.dtype).itemsize for one in inputs)
 
     def _count(self, rows: Sequence[Any]) -> int:
-        return sum(
-            1 if isinstance(one, Mapping) else tables.count(self._table(one)) for one in rows
-        )
+        return sum(1 if isinstance(one, Mapping) else tables.count(self.table(one)) for one in rows)
 
-    def _table(self, given: Any) -> Path:
+    def table(self, given: Any) -> Path:
         """The path of a table that has every column. Raises BadArgument."""
-        needs = f"the network takes {listed(self._needed)}"
+        needs = f"the network takes {listed(self.needed)}"
         if not isinstance(given, str | Path) or not tables.is_table(given):
             remedy = "give a table (.csv, .jsonl, .parquet) with a column for each"
             raise BadArgument("images", given, f"is no table of records, and {needs}", remedy)
         found = [short_name(name) for name in tables.header(Path(given))]
-        if missing := [name for name in self._needed if name not in found]:
+        if missing := [name for name in self.needed if name not in found]:
             rule = f"has no column {listed(missing)} among {listed(found)}, and {needs}"
             raise BadArgument("images", given, rule, "name its columns so")
         return Path(given)
@@ -160,7 +166,10 @@ class RecordPredictor:
             if isinstance(given, Mapping):
                 yield _Given(self.columns, given, None, invert)
                 continue
-            path = self._table(given)
+            if isinstance(given, TableRow):
+                yield _Given(self.columns, given.row, given.names, invert)
+                continue
+            path = self.table(given)
             names = Names(path.parent)
             for row in tables.rows_in(path):
                 yield _Given(self.columns, row, names, invert)

@@ -64,12 +64,17 @@ def images_in(path: Path) -> Iterator[tuple[str, Path | ImageError]]:
     The column is the one of kind ``image`` (:mod:`convscope.data.rows`), or the only one. Raises
     BadArgument where that is another number of columns.
     """
-    column, names = _column_of_images(path), rows.Names(path.parent)
+    column, names = column_of_images(path), rows.Names(path.parent)
     for row in rows_in(path):
-        try:
-            yield row.cells.get(column) or row.place, image_at(names, row, column)
-        except ImageError as why:
-            yield why.name, why
+        yield named_image(names, row, column)
+
+
+def named_image(names: rows.Names, row: Row, column: str) -> tuple[str, Path | ImageError]:
+    """The file that a row names in a column, or the error that it is, by its name."""
+    try:
+        return row.cells.get(column) or row.place, image_at(names, row, column)
+    except ImageError as why:
+        return why.name, why
 
 
 def image_at(names: rows.Names, row: Row, column: str) -> Path:
@@ -86,7 +91,8 @@ def image_at(names: rows.Names, row: Row, column: str) -> Path:
     return names.base / file
 
 
-def _column_of_images(path: Path) -> str:
+def column_of_images(path: Path) -> str:
+    """The column of a table that names images to be predicted: see :func:`images_in`."""
     found = names = header(path)
     if len(names) > 1:
         found = [name for name in names if rows.kind_of(name) == "image"]

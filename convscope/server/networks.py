@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from convscope import files
 from convscope.errors import BadArgument, ConvscopeError
-from convscope.predicting.onnx_file import OnnxFile, open_predictor
+from convscope.predicting.onnx_file import OnnxFile, load_onnx
 from convscope.run import RunFolder
 from convscope.server.batching import Computed, Lane
 from convscope.server.limits import Limits, Refusal
@@ -158,7 +158,7 @@ class Networks:
             version = files.sha256(file)[:12]
             kept = self.models.get(file)
             if kept is None or kept.version != version:
-                predictor = open_predictor(file)
+                predictor = load_onnx(file)
                 kept = Model(file.parent.name, file, version, Lane(predictor))
                 self.models = {**dict(list(self.models.items())[1 - OPEN :]), file: kept}
             return kept

@@ -20,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from convscope import machine
 from convscope.errors import BadArgument, Interrupted
-from convscope.predicting.onnx_file import open_predictor
+from convscope.predicting.onnx_file import load_onnx
 from convscope.server.app import Service
 from convscope.server.batching import BATCH, BOUND
 from convscope.server.connection import Connection
@@ -72,7 +72,7 @@ def service_of(
     else as many as each of the ``workers`` has cores. Raises BadArgument."""
     if threads is None:
         threads = max(1, machine.cores() // workers)
-    opener = functools.partial(open_predictor, threads=threads)
+    opener = functools.partial(load_onnx, threads=threads)
     for path in models.values():
         opener(path)
     return Service(models, opener, limits, tuple(hosts), batch, bound, page=_page, release=release)

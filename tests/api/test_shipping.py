@@ -16,7 +16,7 @@ from quick import QUICK
 import convscope as cs
 from convscope.data import sources
 from convscope.errors import BadArgument, ConvscopeError
-from convscope.predicting.onnx_file import OnnxFile, open_predictor
+from convscope.predicting.onnx_file import OnnxFile, load_onnx
 from convscope.shipping import golden, quantize
 from convscope.shipping.verify import against_golden
 
@@ -34,7 +34,7 @@ def test_a_run_is_held_against_itself_and_written(bars, place: Path) -> None:
     assert [one.n for one in found.checks] == [60] * 3 + [16] * 3 + [8]
     assert json.loads(json.dumps(found.as_json()))["checks"][1]["ok"] is True
     test = bars.splits["test"].images
-    predictor, run = open_predictor(found.path), cs.load(place)
+    predictor, run = load_onnx(found.path), cs.load(place)
     np.testing.assert_allclose(predictor.logits(test), run.logits(test), atol=1e-5)
     for one, two in zip(predictor.predict(test), run.predict(test), strict=True):
         assert (one.label, one.unsure, one.ood) == (two.label, two.unsure, two.ood)
@@ -163,7 +163,7 @@ def test_a_run_of_several_inputs_and_targets(workplace: Path) -> None:
     told, said = (cs.predict(path, ["both.csv"]) for path in (found.path, run.path))
     assert len(told) == 48 and [one.label for one in told] == [one.label for one in said]
     with pytest.raises(BadArgument, match="several inputs or targets"):
-        open_predictor(found.path)
+        load_onnx(found.path)
 
 
 def test_a_triton_repository(place: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exported import copied, exported
 from PIL import Image
 from quick import QUICK, SMALL
 from written import digit, photographed, put, sheet
@@ -20,6 +21,7 @@ from written import digit, photographed, put, sheet
 import convscope as cs
 from convscope.data import sources
 from convscope.data.pack_writer import write_pack
+from convscope.predicting import manifest
 from convscope.trained import TorchProvider
 
 
@@ -236,3 +238,67 @@ def test_a_name_that_is_no_text_stops_nothing(bars, run):
         )
         assert done.returncode == 0, done.stderr
         assert b"\\udce9" in done.stdout and b"\r" not in done.stdout
+
+
+def test_many_images_go_into_a_folder(bars, workplace, run, monkeypatch):
+    file = exported(bars, workplace / "b")
+    Path("pictures").mkdir()
+    for i in range(30):
+        Image.fromarray(bars.splits["test"].images[i, 0]).save(f"pictures/{i:02}.png")
+    Path("pictures/bad.png").touch()
+    words = ["predict", str(file), "pictures", "--into", "out", "--shard", "7"]
+    said = run(*words, "--preview")
+    assert said.code == 0 and said.out.startswith("31 images (") and not Path("out").exists()
+    assert said.out.endswith("); 5 of 5 shards to do; nothing was written\n")
+    said = run(*words, "--workers", "2", "--json")
+    found = json.loads(said.out)
+    assert (said.code, found["images"], found["answers"], found["unreadable"]) == (1, 31, 30, 1)
+    assert said.err.splitlines()[-1].startswith("error: pictures/bad.png: is empty; copy it again")
+    single = run("predict", str(file), "pictures", "--csv", "-").out.splitlines()
+    parts = [one.read_text().splitlines() for one in sorted(Path("out/predictions").iterdir())]
+    assert len(parts) == 5 and [row for one in parts for row in one[1:]] == single[1:]
+    again = run("predict", str(file), "--into", "out")
+    assert again.code == 1 and f"{Path('out/predictions').absolute()}: 31 images in 5 files" in (
+        again.out
+    )
+    assert again.out.startswith("31 answers\n") and ": 1 that could not be read" in again.out
+    assert run(*words, "--preview").out == "31 images; 0 of 5 shards to do; nothing was written\n"
+    said = run(*words, "--top-k", "1")
+    assert said.code == 2 and "error: --top-k 1: differs from what " in said.err
+    for wrong, text in (
+        (["--into", "x", "--csv", "y.csv"], "--csv y.csv: does not go with --into"),
+        (["--into", "x", "--show", "3"], "--show 3: does not go with --into"),
+        (["--shard", "3"], "--shard 3: is for --into DIR"),
+        (["--preview"], "--preview: is for --into DIR"),
+        (["--into", "x", "--workers", "0"], "--workers 0: must be a whole number of at least 1"),
+        (["--into", "x", "--format", "xml"], "--format xml: must be one of csv, parquet"),
+        (["--into", "x", "--data", "mnist"], "--data mnist: is in the place of files"),
+    ):
+        said = run("predict", str(file), "pictures", *wrong)
+        assert said.code == 2 and text in said.err, said.err
+    said = run("predict", str(file))
+    assert said.code == 2 and "error: FILES=(not given): is needed (images," in said.err
+    said = run("predict", str(file), "--into", "new")
+    assert said.code == 2 and "FILES=(not given): is needed" in said.err
+    monkeypatch.setattr(manifest.Inventory, "written", _interrupted)
+    said = run("predict", str(file), "pictures", "--into", "new")
+    assert said.code == 130 and "stopped; the same command goes on" in said.err
+
+
+def _interrupted(*given: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_same_of_a_run_and_of_a_data_set(bars, workplace, run):
+    place = copied(bars, workplace / "a")
+    said = run("predict", str(place), "--data", "mnist", "--into", "out", "--json")
+    assert said.code == 0 and json.loads(said.out)["answers"] == 60
+    one = {"shard": 30, "workers": 1, "emit": cs.silent}  # process, that of the small data
+    done = cs.predict_into(place, [], "again", data="mnist", **one)
+    assert done.tally.classes == json.loads(said.out)["classes"] and len(done.parts) == 2
+    rows = [row for part in done.parts for row in csv.DictReader(part.read_text().splitlines())]
+    assert [row["file"] for row in rows] == [str(i) for i in range(60)]
+    images = bars.splits["test"].images
+    assert [row["label_1"] for row in rows] == [
+        one.label for one in cs.load(place).predict(images, top_k=1)
+    ]

@@ -19,7 +19,7 @@ import convscope as cs
 from convscope.errors import BadArgument
 from convscope.events import Notice, Progress
 from convscope.predicting import onnx_file
-from convscope.predicting.onnx_file import OnnxFile, OnnxProvider, open_predictor
+from convscope.predicting.onnx_file import OnnxFile, OnnxProvider, load_onnx
 
 
 @pytest.fixture
@@ -151,4 +151,4 @@ def test_the_command_predicts_from_a_file_without_torch(bars, file: Path) -> Non
     run = cs.load("a").predict(["images"])
     assert [one["label"] for one in found] == [one.label for one in run]
     assert [one["p"] for one in found] == pytest.approx([one.p for one in run], abs=1e-5)
-    assert open_predictor(file).classes == ("flat", "upright", "spot")
+    assert load_onnx(file).classes == ("flat", "upright", "spot")

@@ -21,7 +21,7 @@ import pytest
 from environments import python_with
 from servers import started
 
-from convscope.predicting.onnx_file import open_predictor
+from convscope.predicting.onnx_file import load_onnx
 from convscope.server import serving
 from convscope.server.limits import Limits
 
@@ -118,7 +118,7 @@ def said_by(client: str, name: str, packages: list[str], run: Path, images: Path
 def test_tritons_client_is_answered_in_json_and_in_bytes(run, images):
     found = said_by(TRITON, "triton", ["tritonclient[http]==2.73.0"], run, images)
     assert "no model 'nobody' is served here; there is bars" in found.pop("error")
-    expected = open_predictor(run / "model.onnx").logits(np.load(images))
+    expected = load_onnx(run / "model.onnx").logits(np.load(images))
     assert len(found) == 4
     for name, logits in found.items():
         assert np.array(logits) == pytest.approx(expected, abs=1e-5), name
@@ -127,7 +127,7 @@ def test_tritons_client_is_answered_in_json_and_in_bytes(run, images):
 @pytest.mark.slow
 def test_kserves_client_is_answered_in_json_and_in_bytes(run, images):
     found = said_by(KSERVE, "kserve", ["kserve==0.21.0"], run, images)
-    expected = open_predictor(run / "model.onnx").logits(np.load(images))
+    expected = load_onnx(run / "model.onnx").logits(np.load(images))
     assert set(found) == {"False", "True"}
     for logits in found.values():
         assert np.array(logits) == pytest.approx(expected, abs=1e-5)

@@ -27,7 +27,7 @@ from servers import Tags, image, running
 
 from convscope.cli import serving as serving_cli
 from convscope.errors import BadArgument, ImageError
-from convscope.predicting.onnx_file import open_predictor
+from convscope.predicting.onnx_file import load_onnx
 from convscope.server import serving
 from convscope.server.batching import BATCH, BOUND
 from convscope.server.limits import Limits
@@ -91,7 +91,7 @@ def test_a_run_is_served_and_ends_in_good_order(run):
     with serving_process(str(run)) as server:
         assert server.said["models"] == ["bars"]
         found = server.ask("/predict?top=3", picture())
-        [one] = open_predictor(run / "model.onnx").predict([picture()], top_k=3)
+        [one] = load_onnx(run / "model.onnx").predict([picture()], top_k=3)
         assert [top["label"] for top in found["top"]] == [label for label, _ in one.top]
         assert [top["p"] for top in found["top"]] == pytest.approx([p for _, p in one.top])
         assert (found["unsure"], found["ood"]) == (one.unsure, one.ood)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from convscope import trained, webpage
 from convscope.data.decode import decode
-from convscope.predicting.onnx_file import OnnxFile, open_predictor
+from convscope.predicting.onnx_file import OnnxFile, load_onnx
 from convscope.server.limits import Refusal
 from convscope.server.studio_pages import TABS
 from convscope.shipping.page import page_of
@@ -79,7 +79,7 @@ def test_it_says_what_python_says(opened: Opened, shipped: Any) -> None:
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (4, 1, 28, 28), np.uint8)
     images = np.concatenate([shipped.pack.splits["test"].main_images[:20], noise])
-    predictor = open_predictor(shipped.file)
+    predictor = load_onnx(shipped.file)
     for one, told in zip(said_of(opened(), images), predictor.predict(images, 10), strict=True):
         assert (one["unlike"], one["unsure"]) == (told.ood, told.unsure)
         assert predictor.classes[int(np.argmax(one["p"]))] == told.label
