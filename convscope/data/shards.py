@@ -1,0 +1,265 @@
+"""A pack in shards: its images lie in pieces in a store, and come to this machine as they are read.
+
+Where the pack is written to, ``meta.json`` says of each piece how many bytes it has and their
+SHA-256; what is beside the images is in files as an ordinary pack has them. Here, in the cache,
+the pack is an ordinary one whose images are files with holes, filled shard by shard. A byte a
+shard in ``<split>-present`` says which are here; it is written once the shard is on the disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from convscope import files
+from convscope.data.columns import Columns, Image
+from convscope.data.shard_order import Ints, order
+from convscope.data.stores import Store
+from convscope.errors import DataError
+
+AHEAD = 8  # shards that are fetched at once, before they are needed
+LOCKS = 64  # files that processes lock a shard by
+PIECE = 1 << 20  # bytes that are read at once
+
+
+def shard_name(split: str, column: str, number: int, sha256: str) -> str:
+    """The name of the file of a shard, by what is in it: another content never takes its place.
+
+    >>> shard_name("train", "image", 3, "0123456789abcdef0123")
+    'train-image-00003-0123456789abcdef.bin'
+    """
+    return f"{split}-{column}-{number:05}-{sha256[:16]}.bin"
+
+
+def present_name(split: str) -> str:
+    """The name of the file that says which shards of a split are here."""
+    return f"{split}-present"
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards of the images of a split, in the ``folder`` of its pack and in a store at ``url``.
+
+    ``starts`` [S+1] are the records at which shards begin, ``described`` the bytes and SHA-256 of
+    each, and ``arrays`` the memory maps [N,C,H,W] that are filled, by column. ``lanes`` and
+    ``window`` (in shards) are those of :func:`~convscope.data.shard_order.order`; ``statistics``
+    are mean and standard deviation by channel of all training images, by column.
+    """
+
+    folder: Path
+    url: str
+    split: str
+    starts: Ints
+    described: Mapping[str, Sequence[Mapping[str, Any]]]
+    arrays: Mapping[str, np.memmap[Any, Any]]
+    lanes: int
+    window: float
+    statistics: Mapping[str, Sequence[Sequence[float]]]
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """Where its shards lie."""
+        return Store(self.url)
+
+    @functools.cached_property
+    def present(self) -> npt.NDArray[np.uint8]:
+        """1 for each shard [S] that is here, whichever process fetched it."""
+        return np.memmap(self.folder / present_name(self.split), np.uint8, "r")
+
+    @functools.cached_property
+    def _foreseen(self) -> set[int]:
+        return set()
+
+    def order(self, records: Ints, sizes: Sequence[int], seed: int, epoch: int) -> Ints:
+        """The places in ``records`` [N] in the order of an epoch in batches of these ``sizes``."""
+        longest = int(np.diff(self.starts).max())
+        return order(self.of(records), sizes, self.lanes, self.window * longest, seed, epoch)
+
+    def of(self, records: Ints) -> Ints:
+        """The shard of each record."""
+        return np.searchsorted(self.starts, records, side="right") - 1
+
+    def need(self, records: Ints | None = None) -> None:
+        """Wait until the shards of some records, or of all, are here. Raises DataError."""
+        every = np.arange(len(self.starts) - 1)
+        wanted = every if records is None else np.unique(self.of(records))
+        missing = [int(shard) for shard in wanted if not self.present[shard]]
+        for _ in _in_order(self.fetch, missing):
+            pass
+
+    def foresee(self, record: int) -> None:
+        """Begin to fetch the shards after that of a record: whoever reads on will need them."""
+        after = int(self.of(np.array([record]))[0]) + 1
+        for shard in range(after, min(after + AHEAD, len(self.starts) - 1)):
+            if not self.present[shard] and shard not in self._foreseen:
+                self._foreseen.add(shard)
+                _begun(self.fetch, shard)  # an error comes again once it is needed
+
+    def ready(self, batches: Iterable[Ints]) -> Iterator[Ints]:
+        """The records of each batch once their shards are here and in memory; those of the batches
+        after it are fetched meanwhile. Raises DataError."""
+        batches = list(batches)
+        if not batches:
+            return
+        shards, first = np.unique(self.of(np.concatenate(batches)), return_index=True)
+        by_use = np.argsort(first)
+        coming = _in_order(self._read, shards[by_use].tolist())
+        needed = deque(first[by_use].tolist())  # the record in the batches that needs each first
+        end = 0
+        for batch in batches:
+            end += len(batch)
+            while needed and needed[0] < end:
+                next(coming)
+                needed.popleft()
+            yield batch
+
+    def fetch(self, shard: int) -> None:
+        """Fetch a shard that is not here; processes that share the cache do it once. Raises
+        DataError."""
+        if self.present[shard]:
+            return
+        name = f"{self.folder.name}-{shard % LOCKS}.lock"
+        with FileLock(files.cache_root() / "locks" / name):
+            if self.present[shard]:
+                return
+            for column, array in self.arrays.items():
+                about = self.described[column][shard]
+                content = self.store.read(
+                    shard_name(self.split, column, shard, about["sha256"]), about
+                )
+                path = Path(str(array.filename))
+                self._write(path, self._offset(array, shard), content)
+            self._write(self.folder / present_name(self.split), shard, b"\1")
+
+    def _read(self, shard: int) -> None:
+        """Fetch a shard, or read it from the disk from beginning to end: the records of a batch
+        lie here and there in it."""
+        if not self.present[shard]:
+            self.fetch(shard)
+            return
+        piece = bytearray(PIECE)
+        for column, array in self.arrays.items():
+            left = self.described[column][shard]["bytes"]
+            with Path(str(array.filename)).open("rb", buffering=0) as file:
+                file.seek(self._offset(array, shard))
+                while left > 0:
+                    left -= file.readinto(memoryview(piece)[: min(left, PIECE)]) or left
+
+    def _offset(self, array: np.memmap[Any, Any], shard: int) -> int:
+        """Where a shard begins in the file of its column."""
+        return int(array.offset + self.starts[shard] * array.strides[0])
+
+    def _write(self, path: Path, offset: int, content: bytes) -> None:
+        """Write into a file that is there, down to the disk."""
+        with files.explained(path), path.open("r+b", buffering=0) as file:
+            file.seek(offset)
+            rest = memoryview(content)
+            while rest:
+                rest = rest[file.write(rest) :]
+            files.sync_file(file)
+
+
+class ShardedImages:
+    """The images uint8 ``[N,C,H,W]`` of a column: a memory map, of which what is asked for is
+    fetched first. ``mapped`` is that map, to be read where the shards are known to be here."""
+
+    ndim = 4
+
+    def __init__(self, shards: Shards, column: str) -> None:
+        self.shards, self.mapped = shards, shards.arrays[column]
+        self.shape, self.dtype = self.mapped.shape, self.mapped.dtype
+        self._mmap = self.mapped._mmap  # type: ignore[attr-defined]  # to let go of its pages
+
+    def __len__(self) -> int:
+        return len(self.mapped)
+
+    def __getitem__(self, chosen: Any) -> npt.NDArray[np.uint8]:
+        rows = chosen[0] if isinstance(chosen, tuple) else chosen
+        records = np.atleast_1d(np.arange(len(self))[rows]).ravel()
+        self.shards.need(records)
+        if isinstance(rows, slice) and len(records):
+            self.shards.foresee(int(records[-1]))
+        found: npt.NDArray[np.uint8] = self.mapped[chosen]
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        self.shards.need()
+        return np.array(self.mapped, dtype, copy=copy)
+
+
+def opened(
+    folder: Path, meta: Mapping[str, Any], split: str, columns: Columns, arrays: Mapping[str, Any]
+) -> Shards:
+    """The shards of a split of a pack in the cache, as its ``meta.json`` describes them. Raises
+    DataError."""
+    about = meta["shards"]
+    counts, described = about["records"][split], about["files"][split]
+    images = [name for name, one in columns.items() if isinstance(one, Image)]
+    check(columns, split, counts, described, len(arrays[images[0]]))
+    return Shards(
+        folder,
+        str(about["url"]),
+        split,
+        np.cumsum([0, *counts]),
+        described,
+        {name: arrays[name] for name in images},
+        int(about["lanes"]),
+        float(about["window"]),
+        about["statistics"],
+    )
+
+
+def check(
+    columns: Columns,
+    split: str,
+    counts: Sequence[int],
+    described: Mapping[str, Sequence[Mapping[str, Any]]],
+    records: int,
+) -> None:
+    """Raise DataError unless shards of these counts and bytes are those of so many records."""
+    for name, one in columns.items():
+        if not isinstance(one, Image):
+            continue
+        each = int(np.prod(one.shape))
+        sizes = [count * each for count in counts]
+        if sum(counts) != records or min(counts) < 1 or sizes != [
+            about["bytes"] for about in described[name]
+        ]:  # fmt: skip
+            raise DataError(f"meta.json: its shards of {split} {name} are not {records:,} records")
+
+
+def _in_order(work: Callable[[int], None], shards: Sequence[int]) -> Iterator[None]:
+    """One thing after the other once it is done for each shard, for so many ahead at a time, by
+    threads that do not keep a process from ending."""
+    rest = iter(shards)
+    waiting = deque(_begun(work, shard) for shard in itertools.islice(rest, AHEAD))
+    while waiting:
+        waiting.popleft().result()
+        waiting.extend(_begun(work, shard) for shard in itertools.islice(rest, 1))
+        yield
+
+
+def _begun(work: Callable[[int], None], shard: int) -> Future[None]:
+    """Work that a thread of its own has begun."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work(shard)
+            future.set_result(None)
+        except BaseException as why:
+            future.set_exception(why)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
