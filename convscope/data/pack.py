@@ -199,10 +199,10 @@ def open_pack(folder: Path) -> Pack:
     meta = read_meta(folder)
     try:
         columns = typed.from_json(meta["columns"])
-        writable = "shards" not in meta  # a map that is copied on write need not see what comes
+        filled = typed.images(columns) if "shards" in meta else []
         arrays: dict[str, dict[str, Any]] = {
             split: {
-                name: _open_array(folder / file_name(split, name), described[name], writable)
+                name: _open_array(folder / file_name(split, name), described[name], name in filled)
                 for name in columns
             }
             for split, described in meta["splits"].items()
@@ -316,13 +316,14 @@ def _check_size(path: Path, described: Mapping[str, Any]) -> None:
         raise DataError(f"{path}: has {size:,} bytes, not {described['bytes']:,}")
 
 
-def _open_array(path: Path, described: Mapping[str, Any], writable: bool = True) -> Array:
-    """Memory-map one .npy file whose size, shape and type are as described."""
+def _open_array(path: Path, described: Mapping[str, Any], filled: bool = False) -> Array:
+    """Memory-map one .npy file whose size, shape and type are as described. One that is ``filled``
+    later is read-only: a map that is copied on write need not see that."""
     _check_size(path, described)
     array: Array
     try:
         try:
-            array = np.load(path, mmap_mode="c" if writable else "r", allow_pickle=False)
+            array = np.load(path, mmap_mode="r" if filled else "c", allow_pickle=False)
         except OSError as why:  # room for a copy of every page is promised, or refused, at once
             if why.errno != errno.ENOMEM and getattr(why, "winerror", 0) != _NO_COMMITMENT:
                 raise

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from convscope.data import columns as typed
-from convscope.data.columns import Array, Image
+from convscope.data.columns import Array
 from convscope.data.pack import FORMAT_VERSION, SPLITS, Pack, Split, file_name, read_meta
 from convscope.data.pack_writer import combined, head, record_hashes
 from convscope.data.shard_order import Ints, shuffled
@@ -49,8 +49,9 @@ class Plan:
     @property
     def shards(self) -> int:
         """How many shards there are, of all columns of images."""
-        images = sum(isinstance(one, Image) for one in self.pack.columns.values())
-        return images * sum(math.ceil(n / self.per_shard) for n in self.records.values())
+        return len(typed.images(self.pack.columns)) * sum(
+            math.ceil(n / self.per_shard) for n in self.records.values()
+        )
 
     @property
     def bytes_each(self) -> int:
@@ -70,7 +71,7 @@ class Plan:
 
 
 def _bytes_each(pack: Pack) -> int:
-    return sum(math.prod(one.shape) for one in pack.columns.values() if isinstance(one, Image))
+    return sum(math.prod(one.shape) for one in typed.images(pack.columns).values())
 
 
 def planned(pack: Pack, val: Ints, size: int = SIZE, lanes: int = LANES, seed: int = 0) -> Plan:
@@ -170,7 +171,7 @@ class _Split:
 
     def __init__(self, split: Split, chosen: Ints) -> None:
         self.split, self.chosen = split, chosen
-        images = {n: one for n, one in split.columns.items() if isinstance(one, Image)}
+        images = typed.images(split.columns)
         self.heads = {n: head((len(chosen), *one.shape), one.dtype) for n, one in images.items()}
         self.sums = {name: hashlib.sha256(content) for name, content in self.heads.items()}
         self.counts = {n: np.zeros((one.channels, 256), np.int64) for n, one in images.items()}

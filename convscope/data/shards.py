@@ -23,7 +23,8 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from convscope import files
-from convscope.data.columns import Columns, Image
+from convscope.data import columns as typed
+from convscope.data.columns import Columns
 from convscope.data.shard_order import Ints, order
 from convscope.data.stores import Store
 from convscope.errors import DataError
@@ -205,8 +206,8 @@ def opened(
     DataError."""
     about = meta["shards"]
     counts, described = about["records"][split], about["files"][split]
-    images = [name for name, one in columns.items() if isinstance(one, Image)]
-    check(columns, split, counts, described, len(arrays[images[0]]))
+    images = typed.images(columns)
+    check(columns, split, counts, described, len(next(iter(arrays.values()))))
     return Shards(
         folder,
         str(about["url"]),
@@ -228,9 +229,7 @@ def check(
     records: int,
 ) -> None:
     """Raise DataError unless shards of these counts and bytes are those of so many records."""
-    for name, one in columns.items():
-        if not isinstance(one, Image):
-            continue
+    for name, one in typed.images(columns).items():
         each = int(np.prod(one.shape))
         sizes = [count * each for count in counts]
         if sum(counts) != records or min(counts) < 1 or sizes != [
