@@ -45,7 +45,7 @@ def order(
     record comes at most ``window`` records later than it would if each shard was shuffled alone.
 
     >>> order(np.array([0, 0, 1, 1]), [2, 2], 2, 0, seed=0, epoch=0).tolist()
-    [2, 0, 3, 1]
+    [1, 3, 0, 2]
     """
     slots = {size: lane_of_slots(size, lanes) for size in set(sizes)}
     lane_of = np.concatenate([slots[size] for size in sizes])  # [N]

@@ -3,13 +3,15 @@
 Where the pack is written to, ``meta.json`` says of each piece how many bytes it has and their
 SHA-256; what is beside the images is in files as an ordinary pack has them. Here, in the cache,
 the pack is an ordinary one whose images are files with holes, filled shard by shard. A byte a
-shard in ``<split>-present`` says which are here; it is written once the shard is on the disk.
+shard in ``<split>-present`` says which are here; a process that first reads one checks it again.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +31,7 @@ from convscope.data.shard_order import Ints, order
 from convscope.data.stores import Store
 from convscope.errors import DataError
 
-AHEAD = 8  # shards that are fetched at once, before they are needed
+AHEAD = 4  # shards that are fetched at once, before they are needed
 LOCKS = 64  # files that processes lock a shard by
 PIECE = 1 << 20  # bytes that are read at once
 
@@ -79,6 +81,10 @@ class Shards:
         return np.memmap(self.folder / present_name(self.split), np.uint8, "r")
 
     @functools.cached_property
+    def _checked(self) -> set[int]:
+        return set()
+
+    @functools.cached_property
     def _foreseen(self) -> set[int]:
         return set()
 
@@ -95,7 +101,7 @@ class Shards:
         """Wait until the shards of some records, or of all, are here. Raises DataError."""
         every = np.arange(len(self.starts) - 1)
         wanted = every if records is None else np.unique(self.of(records))
-        missing = [int(shard) for shard in wanted if not self.present[shard]]
+        missing = [int(shard) for shard in wanted if int(shard) not in self._checked]
         for _ in _in_order(self.fetch, missing):
             pass
 
@@ -103,7 +109,7 @@ class Shards:
         """Begin to fetch the shards after that of a record: whoever reads on will need them."""
         after = int(self.of(np.array([record]))[0]) + 1
         for shard in range(after, min(after + AHEAD, len(self.starts) - 1)):
-            if not self.present[shard] and shard not in self._foreseen:
+            if shard not in self._checked and shard not in self._foreseen:
                 self._foreseen.add(shard)
                 _begun(self.fetch, shard)  # an error comes again once it is needed
 
@@ -115,7 +121,7 @@ class Shards:
             return
         shards, first = np.unique(self.of(np.concatenate(batches)), return_index=True)
         by_use = np.argsort(first)
-        coming = _in_order(self._read, shards[by_use].tolist())
+        coming = _in_order(self._into_memory, shards[by_use].tolist())
         needed = deque(first[by_use].tolist())  # the record in the batches that needs each first
         end = 0
         for batch in batches:
@@ -126,49 +132,52 @@ class Shards:
             yield batch
 
     def fetch(self, shard: int) -> None:
-        """Fetch a shard that is not here; processes that share the cache do it once. Raises
-        DataError."""
-        if self.present[shard]:
+        """See that a shard is here, and right: each process looks once, since what a machine that
+        lost its power had written need not be on its disk. Processes that share the cache fetch it
+        once. Raises DataError."""
+        if shard in self._checked:
             return
-        name = f"{self.folder.name}-{shard % LOCKS}.lock"
-        with FileLock(files.cache_root() / "locks" / name):
-            if self.present[shard]:
-                return
-            for column, array in self.arrays.items():
-                about = self.described[column][shard]
-                content = self.store.read(
-                    shard_name(self.split, column, shard, about["sha256"]), about
-                )
-                path = Path(str(array.filename))
-                self._write(path, self._offset(array, shard), content)
-            self._write(self.folder / present_name(self.split), shard, b"\1")
+        if not (self.present[shard] and self._read(shard)):
+            name = f"{self.folder.name}-{shard % LOCKS}.lock"
+            with FileLock(files.cache_root() / "locks" / name):
+                if not (self.present[shard] and self._read(shard)):
+                    self._fetch(shard)
+        self._checked.add(shard)
 
-    def _read(self, shard: int) -> None:
+    def _fetch(self, shard: int) -> None:
+        for column, array in self.arrays.items():
+            about = self.described[column][shard]
+            name = shard_name(self.split, column, shard, about["sha256"])
+            content = self.store.read(name, about)
+            _write(Path(str(array.filename)), self._offset(array, shard), content)
+        _write(self.folder / present_name(self.split), shard, b"\1")
+
+    def _into_memory(self, shard: int) -> None:
         """Fetch a shard, or read it from the disk from beginning to end: the records of a batch
         lie here and there in it."""
-        if not self.present[shard]:
+        if shard in self._checked:
+            self._read(shard, check=False)
+        else:
             self.fetch(shard)
-            return
-        piece = bytearray(PIECE)
+
+    def _read(self, shard: int, check: bool = True) -> bool:
+        """Read a shard from the disk; whether it is as it should be."""
+        piece, right = memoryview(bytearray(PIECE)), True
         for column, array in self.arrays.items():
-            left = self.described[column][shard]["bytes"]
+            found, about = hashlib.sha256(), self.described[column][shard]
+            left = about["bytes"]
             with Path(str(array.filename)).open("rb", buffering=0) as file:
                 file.seek(self._offset(array, shard))
-                while left > 0:
-                    left -= file.readinto(memoryview(piece)[: min(left, PIECE)]) or left
+                while left and (count := file.readinto(piece[: min(left, PIECE)])):
+                    left -= count
+                    if check:
+                        found.update(piece[:count])
+            right = right and (not check or found.hexdigest() == about["sha256"])
+        return right
 
     def _offset(self, array: np.memmap[Any, Any], shard: int) -> int:
         """Where a shard begins in the file of its column."""
         return int(array.offset + self.starts[shard] * array.strides[0])
-
-    def _write(self, path: Path, offset: int, content: bytes) -> None:
-        """Write into a file that is there, down to the disk."""
-        with files.explained(path), path.open("r+b", buffering=0) as file:
-            file.seek(offset)
-            rest = memoryview(content)
-            while rest:
-                rest = rest[file.write(rest) :]
-            files.sync_file(file)
 
 
 class ShardedImages:
@@ -236,6 +245,17 @@ def check(
             about["bytes"] for about in described[name]
         ]:  # fmt: skip
             raise DataError(f"meta.json: its shards of {split} {name} are not {records:,} records")
+
+
+def _write(path: Path, offset: int, content: bytes) -> None:
+    """Write into a file that is there; the system begins to bring it to the disk."""
+    with files.explained(path), path.open("r+b", buffering=0) as file:
+        file.seek(offset)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[file.write(rest) :]
+        if hasattr(os, "posix_fadvise"):  # what waits to be written cannot make way for others
+            os.posix_fadvise(file.fileno(), offset, len(content), os.POSIX_FADV_DONTNEED)
 
 
 def _in_order(work: Callable[[int], None], shards: Sequence[int]) -> Iterator[None]:

@@ -152,6 +152,20 @@ def test_a_lying_store_leaves_nothing_and_its_shard_can_be_fetched_later(pack, t
         assert present(train) == list(range(20))
 
 
+def test_what_a_disk_has_lost_is_fetched_again(pack, tmp_path):
+    written(pack, tmp_path / "out")
+    with served(tmp_path / "out") as store:
+        found = sources.open_data(store.url)
+        whole = np.asarray(found.splits["train"].images)
+        with (found.folder / "train-image.npy").open("r+b") as file:
+            file.seek(-1, 2)
+            file.write(bytes([whole[-1, -1, -1, -1] ^ 1]))
+        again = sources.open_data(store.url).splits["train"]
+        assert np.array_equal(np.asarray(again.images), whole)
+        twice = [name for name, count in store.asked.items() if count == 2 and "image" in name]
+        assert [name[:17] for name in twice] == ["train-image-00019"]
+
+
 def test_those_who_share_a_cache_fetch_a_shard_once(pack, tmp_path):
     written(pack, tmp_path / "out")
     with served(tmp_path / "out") as store:
