@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import mmap
 import os
 import threading
 from collections import deque
@@ -24,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from convscope import files
+from convscope import files, machine
 from convscope.data import columns as typed
 from convscope.data.columns import Columns
 from convscope.data.shard_order import Ints, order
@@ -33,6 +34,7 @@ from convscope.errors import DataError
 
 AHEAD = 4  # shards that are fetched at once, before they are needed
 LOCKS = 64  # files that processes lock a shard by
+PAGE = mmap.ALLOCATIONGRANULARITY
 PIECE = 1 << 20  # bytes that are read at once
 
 
@@ -119,12 +121,20 @@ class Shards:
         batches = list(batches)
         if not batches:
             return
-        shards, first = np.unique(self.of(np.concatenate(batches)), return_index=True)
+        of = self.of(np.concatenate(batches))
+        shards, first = np.unique(of, return_index=True)
         by_use = np.argsort(first)
         coming = _in_order(self._into_memory, shards[by_use].tolist())
         needed = deque(first[by_use].tolist())  # the record in the batches that needs each first
+        going = deque[tuple[int, int]]()  # the last record of each shard, and the shard
+        if self._too_large:
+            self._advise("MADV_RANDOM")  # a page that has gone does not bring its neighbours
+            shards, last = np.unique(of[::-1], return_index=True)
+            going.extend(sorted(zip((len(of) - 1 - last).tolist(), shards.tolist(), strict=True)))
         end = 0
         for batch in batches:
+            while going and going[0][0] < end:
+                self._let_go(going.popleft()[1])
             end += len(batch)
             while needed and needed[0] < end:
                 next(coming)
@@ -174,6 +184,30 @@ class Shards:
                         found.update(piece[:count])
             right = right and (not check or found.hexdigest() == about["sha256"])
         return right
+
+    @functools.cached_property
+    def _too_large(self) -> bool:
+        """Whether the images take so much of the memory that what was read has to make way."""
+        memory = machine.memory()
+        return memory is not None and sum(one.nbytes for one in self.arrays.values()) > memory / 2
+
+    def _let_go(self, shard: int) -> None:
+        """Let the pages of a shard make way for those of others, before the system has to look for
+        some that may: it would take them from shards that are coming."""
+        for column, array in self.arrays.items():
+            begin = self._offset(array, shard)
+            end = begin + self.described[column][shard]["bytes"]
+            first, last = -(-begin // PAGE) * PAGE, end // PAGE * PAGE
+            if first < last:
+                self._advise("MADV_DONTNEED", first, last - first)
+                with Path(str(array.filename)).open("rb") as file:
+                    _not_needed(file.fileno(), first, last - first)
+
+    def _advise(self, advice: str, *where: int) -> None:
+        """Tell the system how the maps are read, where it can be told."""
+        for array in self.arrays.values():
+            if hasattr(mmap, advice):
+                array._mmap.madvise(getattr(mmap, advice), *where)  # type: ignore[attr-defined]
 
     def _offset(self, array: np.memmap[Any, Any], shard: int) -> int:
         """Where a shard begins in the file of its column."""
@@ -254,8 +288,14 @@ def _write(path: Path, offset: int, content: bytes) -> None:
         rest = memoryview(content)
         while rest:
             rest = rest[file.write(rest) :]
-        if hasattr(os, "posix_fadvise"):  # what waits to be written cannot make way for others
-            os.posix_fadvise(file.fileno(), offset, len(content), os.POSIX_FADV_DONTNEED)
+        _not_needed(file.fileno(), offset, len(content))
+
+
+def _not_needed(file: int, offset: int, length: int) -> None:
+    """Tell the system that a part of a file need not stay in memory: what is not on the disk yet
+    is written, and stays until then."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file, offset, length, os.POSIX_FADV_DONTNEED)
 
 
 def _in_order(work: Callable[[int], None], shards: Sequence[int]) -> Iterator[None]:
