@@ -21,6 +21,7 @@ import hashlib
 import http.server
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -38,7 +39,7 @@ from convscope.data.shard_writer import LANES, WINDOW
 from convscope.training.memory import bytes_of
 
 SHAPE = (3, 32, 32)
-EACH = 1300  # images of a shard, 4 MB
+EACH = 650  # images of a shard, 2 MB
 TRAIN = """
 import json, resource, sys
 import convscope as cs
@@ -155,9 +156,13 @@ def main(argv: list[str] | None = None) -> None:
     asked = parser.parse_args(argv)
     limit = bytes_of(asked.memory)
     shards = round(asked.times * limit / (EACH * np.prod(SHAPE)))
+    size, free = shards * EACH * int(np.prod(SHAPE)), shutil.disk_usage(tempfile.gettempdir()).free
+    if size > 0.9 * free:
+        raise SystemExit(f"needs {size / 1e9:.1f} GB in {tempfile.gettempdir()}, and has "
+                         f"{free / 1e9:.1f}; set TMPDIR")  # fmt: skip
     server = serve(store(shards))
     url = f"http://127.0.0.1:{server.server_port}"
-    images, size = shards * EACH, shards * EACH * int(np.prod(SHAPE))
+    images = shards * EACH
     print(f"{images:,} images, {size / 1e9:.2f} GB, {asked.model}; bound {limit / 1e6:,.0f} MB")
     found: dict[str, list[list[float]]] = {"bounded": [], "free": []}
     for _ in range(asked.repeats):

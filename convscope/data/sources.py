@@ -8,6 +8,7 @@ one or has a slash in it.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from convscope.data.rows import SUFFIXES
 from convscope.data.sharded_source import is_sharded
 from convscope.data.source import Place, Source
 from convscope.data.table import TableSource
+from convscope.data.tars import TarSource, are_tars
 from convscope.errors import BadArgument, nearest
 from convscope.events import Emit, silent
 from convscope.recipe import Recipe
@@ -110,6 +112,9 @@ def source_of(
     used, see :class:`~convscope.data.table.TableSource`. Raises BadArgument for an unknown name,
     and for options that the data does not have.
     """
+    if is_in_tars(name):
+        _refuse({"labels": labels, "skip_bad": skip_bad}, f"{name} says its classes itself")
+        return TarSource(name, size, channels, fit, group)
     if is_table(name):
         if labels:
             rule = f"is for a folder, and {name} is a table itself"
@@ -135,17 +140,18 @@ def source_of(
         if value is not None and value != own:
             rule = f"is for folders; {name} has {argument} {own}"
             raise BadArgument(argument, value, rule, "leave it out")
-    for argument, given, nothing in (
-        ("labels", labels, (None, "")),
-        ("group", group, ("auto", "none")),
-        ("skip_bad", skip_bad, (False,)),
-    ):
-        if given not in nothing:
-            rule = f"is for your own images, and {name} is published"
-            raise BadArgument(argument, given, rule, "leave it out")
+    given = {"labels": labels, "group": group, "skip_bad": skip_bad}
+    _refuse(given, f"{name} is published", "your own images")
     if name == PairsSource.name:
         return PairsSource()
     return (PackagedSource if name in PACKAGED else PublishedSource)(name, download)
+
+
+def _refuse(given: Mapping[str, Any], why: str, what: str = "images as files") -> None:
+    """Raise BadArgument for options that the data does not have."""
+    for argument, value in given.items():
+        if value not in (None, "", "auto", "none", False):
+            raise BadArgument(argument, value, f"is for {what}, and {why}", "leave it out")
 
 
 def is_folder(name: str | Path) -> bool:
@@ -157,8 +163,8 @@ def is_folder(name: str | Path) -> bool:
     (False, True, True)
     """
     if isinstance(name, Path):
-        return not (is_table(name) or is_packed(name))
-    if not name or name in NAMED or is_table(name) or is_packed(name):
+        return not (is_table(name) or is_packed(name) or is_in_tars(name))
+    if not name or name in NAMED or is_table(name) or is_packed(name) or is_in_tars(name):
         return False
     return "/" in name or os.sep in name or Path(name).is_dir()
 
@@ -168,9 +174,14 @@ def is_packed(name: str | Path) -> bool:
     return (isinstance(name, Path) or name not in NAMED) and is_sharded(name)
 
 
+def is_in_tars(name: str | Path) -> bool:
+    """Whether a name is that of tar files. A published data set goes before a folder."""
+    return (isinstance(name, Path) or name not in NAMED) and are_tars(name)
+
+
 def is_own(name: str | Path) -> bool:
     """Whether a name means data of one's own, and no published data set."""
-    return is_folder(name) or is_table(name) or is_packed(name)
+    return is_folder(name) or is_table(name) or is_packed(name) or is_in_tars(name)
 
 
 def is_table(name: str | Path) -> bool:

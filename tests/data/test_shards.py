@@ -234,7 +234,9 @@ def test_what_is_no_pack_in_shards_is_refused(pack, tmp_path, monkeypatch):
     written(pack, out)
     with pytest.raises(BadArgument, match=r"has no meta.json that can be read .* is not there"):
         sources.open_data(f"file://{tmp_path}/none")
-    with pytest.raises(BadArgument, match="labels=x.csv: is for images as files.*leave it out, or"):
+    with pytest.raises(
+        BadArgument, match="labels=x.csv: is for images as files, and .* is packed; leave"
+    ):
         sources.open_data(out, labels="x.csv")
     with pytest.raises(BadArgument, match=r"size=\(9, 9\): is for images as files.* at 8x8"):
         sources.open_data(out, size=(9, 9))
