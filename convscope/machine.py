@@ -56,6 +56,34 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def memory() -> int | None:
+    """Bytes of memory that this process may use: all of the machine's, or what the control groups
+    of Linux that it is in (a container, a job of Slurm) leave it; None where that is not known.
+
+    >>> memory() is None or memory() > 10**8
+    True
+    """
+    try:
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    except (AttributeError, ValueError, OSError):  # Windows
+        return None
+    root = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            _, kinds, place = line.split(":", 2)
+            if kinds == "":  # version 2
+                base, name = root, "memory.max"
+            elif "memory" in kinds.split(","):
+                base, name = root / "memory", "memory.limit_in_bytes"
+            else:
+                continue
+            here = base / place.lstrip("/")
+            for folder in (here, *here.parents):
+                with contextlib.suppress(OSError, ValueError):  # "max" is no number
+                    found.append(int((folder / name).read_text(encoding="ascii")))
+    return min(found)
+
+
 def describe() -> dict[str, object]:
     """The machine as ``model.json`` keeps it."""
     import torch

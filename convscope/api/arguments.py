@@ -11,6 +11,7 @@ from convscope import files, models
 from convscope import recipe as recipes
 from convscope.data import sources
 from convscope.data.folder import absolute
+from convscope.data.stores import is_url
 from convscope.errors import BadArgument
 from convscope.models import pretrained
 from convscope.recipe import Recipe
@@ -39,9 +40,9 @@ def given(
 
 
 def full(data: str | Path) -> str:
-    """A folder or table by its full path, so that a run finds it from everywhere."""
-    own = sources.is_folder(data) or sources.is_table(data)
-    return str(absolute(Path(data)) if own else data)
+    """A folder or table by its full path, so that a run finds it from everywhere; a URL stays."""
+    here = sources.is_own(data) and not is_url(data)
+    return str(absolute(Path(data)) if here else data)
 
 
 def full_table(labels: str | Path) -> str:

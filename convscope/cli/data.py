@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -136,6 +136,63 @@ def data_show(
             augment=augment or True, force=force, emit=emit,
         )  # fmt: skip
     typer.echo(path)
+
+
+@app.command("pack")
+def data_pack(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="A data set, or a folder of images.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A folder or URL that is written to.")],
+    shard_size: Annotated[str, typer.Option(metavar="SIZE", help="Bytes of a shard.")] = "16MB",
+    lanes: Annotated[
+        int, typer.Option(help="Most ranks that share the shards; fewer must divide it.")
+    ] = 8,
+    val: Annotated[
+        float | None, typer.Option(help="Share held out for validation; else a tenth.")
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Size of a folder's images: 64 or 48x64.")
+    ] = None,
+    resize_mode: Annotated[
+        str | None, typer.Option(metavar="MODE", help="How they are brought to it.")
+    ] = None,
+    labels: LabelsTable = None,
+    group: Annotated[
+        str | None, typer.Option(help="Which images stay together: auto, stem, none.")
+    ] = None,
+    skip_bad: SkipBad = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Say what would be written, and write nothing.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a data set in shards, to train from where it does not fit or is shared.
+
+    OUT, a folder or a URL such as s3://bucket/pets, is then data for every other verb.
+    """
+    from convscope import api, console
+    from convscope.formatting import decimal_size, listed
+
+    options: dict[str, Any] = {
+        "val": val, "image_size": image_size, "resize_mode": resize_mode, "labels": labels,
+        "group": group, "skip_bad": skip_bad or None,
+    }  # fmt: skip
+    with console.Monitor() as emit:
+        found = api.pack_data(
+            *(name, out), shard_size=shard_size, lanes=lanes, preview=preview, emit=emit,
+            **{key: value for key, value in options.items() if value is not None},
+        )  # fmt: skip
+    if as_json:
+        print_json(found.as_json())
+        return
+    records = listed([f"{count:,} {split}" for split, count in found.records.items()])
+    sent = "nothing is written" if found.sent is None else f"sent {decimal_size(found.sent)}"
+    say(
+        f"records  {records}\n"
+        f"shards   {found.shards:,}, {decimal_size(found.bytes)} in all\n"
+        f"memory   {decimal_size(found.working_set)} of images are in use at a time\n"
+        f"written  {found.out} ({sent})"
+    )
 
 
 @app.command("audit")

@@ -41,7 +41,7 @@ def opened(source: Source, emit: Emit) -> Pack:
 
     try:
         if not is_current():
-            with _alone(place, source.name, emit):
+            with alone(place, source.name, emit):
                 if not is_current():
                     _make(source, emit)
         pack = open_pack(place)
@@ -74,7 +74,7 @@ def _make(source: Source, emit: Emit) -> None:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, name: str, emit: Emit) -> Iterator[None]:
+def alone(folder: Path, name: str, emit: Emit) -> Iterator[None]:
     """Hold the lock of a pack, which the system lets go of when its process dies, and clear what a
     process that died left of it."""
     with taking_data():

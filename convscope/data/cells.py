@@ -23,7 +23,7 @@ def targets(table: Table) -> tuple[dict[str, Column], dict[str, Array]]:
         if table.kinds[name] == "number":
             columns[name], values[name] = Number(), numbers(table, [name])[:, 0]
         elif table.kinds[name] == "class":
-            classes = sorted(set(cells), key=_in_order_of)
+            classes = sorted(set(cells), key=in_order_of)
             if len(classes) == 1:
                 rule = f"has one class only in {name} ({classes[0]})"
                 raise table.refused(rule, "a classifier tells two or more apart")
@@ -32,13 +32,13 @@ def targets(table: Table) -> tuple[dict[str, Column], dict[str, Array]]:
             values[name] = np.array([at[cell] for cell in cells], np.int64)
         else:
             sets = [set(labels_in(cell)) for cell in cells]
-            labels = sorted(set().union(*sets), key=_in_order_of)
+            labels = sorted(set().union(*sets), key=in_order_of)
             columns[name] = Labels(tuple(labels))
             values[name] = np.array([[one in has for one in labels] for has in sets], np.uint8)
     return columns, values
 
 
-def _in_order_of(label: str) -> tuple[int, int, str]:
+def in_order_of(label: str) -> tuple[int, int, str]:
     """Numbers by their size, before words."""
     return (0, int(label), label) if label.isdecimal() else (1, 0, label)
 

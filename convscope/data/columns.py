@@ -135,6 +135,11 @@ KINDS: dict[str, type[Column]] = {
 }
 
 
+def images(columns: Columns) -> dict[str, Image]:
+    """Those that are images, by name."""
+    return {name: one for name, one in columns.items() if isinstance(one, Image)}
+
+
 def outputs_of(column: Column) -> int:
     """How many outputs a network has for a target: a logit a class or label, or a number."""
     return len(column.classes) if isinstance(column, Class | Labels) else 1

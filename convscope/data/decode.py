@@ -142,8 +142,8 @@ class Head(NamedTuple):
     size: tuple[int, int]
 
 
-def look(path: Path | str) -> tuple[int, tuple[int, int]]:
-    """How many channels an image file holds, and its (height, width) once it is upright.
+def look(path: Path | str | bytes) -> tuple[int, tuple[int, int]]:
+    """How many channels an image file, or its bytes, hold, and its upright (height, width).
 
     A palette counts as colour. Raises ImageError for a file that is no image.
     """

@@ -10,8 +10,9 @@ import os
 import re
 import statistics
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -41,13 +42,14 @@ from convscope.data.resize import Pixels, Resize, resized
 from convscope.data.scan import Scan, scan, stamp
 from convscope.data.source import Contents, Place, changed
 from convscope.errors import DataError, ImageError
-from convscope.events import Emit, Notice, Progress
+from convscope.events import Emit, Notice, Progress, silent
 from convscope.formatting import listed
 
 RULES = 1  # part of a pack's key: raise it when the same files come to give another pack
 LARGEST = 224  # pixels a side, unless the caller says otherwise
 GROUP, CHUNK = 32, 1_250_000  # images and bytes that a thread hands over at once
 AHEAD = 4  # groups a core that are worked on or wait to be written
+At = Callable[[str], Path | bytes]  # a path in the layout -> its file, or the bytes of that
 LOOKS = 32  # heads of files that are read at once
 MANY = 1000  # images that are worth a compiled resize, see :func:`resizer`
 
@@ -112,6 +114,20 @@ class FolderSource:
             emit(Notice(f"{self.name}: {notice.text}", notice.warning))
         return stamp(self._scan.found)
 
+    def _stamp_now(self) -> dict[str, Any]:
+        """What its files are like now, whatever they were when they were looked through."""
+        return stamp(scan(self.root).found)
+
+    def _workers(self) -> AbstractContextManager[Executor]:
+        """What decodes its images."""
+        sizes = [one.size for one in self._scan.found]
+        return workers(len(sizes), statistics.fmean(sizes or [0]))
+
+    @property
+    def _at(self) -> At:
+        """Where an image is, by its path."""
+        return functools.partial(Path, self.root)
+
     def unread(self) -> dict[str, int]:
         """How many files in the class folders are of a kind that is not read, by their suffix; none
         where the folder has gone."""
@@ -123,11 +139,13 @@ class FolderSource:
         paths = [one.path for one in self._scan.found]
         groups = dict(zip(paths, group_names(paths), strict=True)) if self.by_stem else None
         layout = arranged(self.root, *self._scan, groups)
-        sizes = [one.size for one in self._scan.found]
-        with workers(len(sizes), statistics.fmean(sizes or [0])) as pool:
-            job = _Job(self.root, self.place, self.name, layout, self.fit, pool, emit, groups)
-            yield job.contents(self.size, self.channels, stamp(self._scan.found))
-            if stamp(scan(self.root).found) != stamp(self._scan.found):
+        before = self.stamp(silent)
+        with self._workers() as pool:
+            job = _Job(
+                self.root, self.place, self.name, layout, self.fit, pool, emit, self._at, groups
+            )
+            yield job.contents(self.size, self.channels, before)
+            if self._stamp_now() != before:
                 raise changed(self.root)
             job.say_what_was_skipped()
 
@@ -152,6 +170,7 @@ class _Job:
     fit: str
     pool: Executor
     emit: Emit
+    at: At
     groups: Mapping[str, str] | None = None
     done: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)  # path, problem and remedy
@@ -171,7 +190,7 @@ class _Job:
         columns = image_and_label((channels, *size), self.layout.classes, self.fit)
         threads = isinstance(self.pool, ThreadPoolExecutor)
         resize = resizer(self.total) if threads else resized  # processes do without torch
-        read, splits = _Reader(self.root, columns, resize), self.layout.splits
+        read, splits = _Reader(self.at, columns, resize), self.layout.splits
         return Contents(
             columns,
             {split: len(samples) for split, samples in splits.items()},
@@ -225,7 +244,7 @@ class _Job:
         first in colour. Raises DataError."""
         samples, problem = self._samples(), ""
         looks = []
-        read = functools.partial(_look, self.root)
+        read = functools.partial(_look, self.at)
         found = each_in_order(self.pool, read, samples, AHEAD * machine.cores(), LOOKS)
         for done, result in enumerate(found, 1):
             if isinstance(result, str):
@@ -275,10 +294,10 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Image files under a root -> a chunk of those that can be read, and what is wrong with the
+    """Image files -> a chunk of those that can be read, and what is wrong with the
     others."""
 
-    root: Path
+    at: At
     columns: Columns
     resize: Resize
 
@@ -305,7 +324,8 @@ class _Reader:
         assert isinstance(column, Image)
         try:
             return decode(
-                self.root / sample.path,
+                self.at(sample.path),
+                name=sample.path,
                 channels=column.channels,
                 size=column.size,
                 fit=column.fit,
@@ -315,10 +335,10 @@ class _Reader:
             return f"{why.problem}; {why.remedy}"
 
 
-def _look(root: Path, sample: Sample) -> tuple[int, tuple[int, int]] | str:
+def _look(at: At, sample: Sample) -> tuple[int, tuple[int, int]] | str:
     """Channels and size of an image, or what is wrong with it."""
     try:
-        return look(root / sample.path)
+        return look(at(sample.path))
     except ImageError as why:
         return f"{why.problem}; {why.remedy}"
 

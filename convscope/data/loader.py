@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from convscope import devices, kernels
 from convscope.data.augment import augment, draw, rest
 from convscope.data.columns import IMAGE, LABEL, Class, Columns, image_and_label
+from convscope.data.shards import ShardedImages, Shards
 from convscope.recipe import Augment
 
 FIRST, AHEAD = 16, 256  # seeds that are made at a time: of a short epoch, of a longer one
@@ -148,8 +149,13 @@ def balanced(labels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.cat(drawn)[torch.randperm(len(labels), generator=generator)]
 
 
-def tensor_of(array: NDArray[Any]) -> Tensor:
-    """The tensor over an array, which may be read-only: nobody writes to it."""
+def tensor_of(array: NDArray[Any] | ShardedImages, whole: bool = True) -> Tensor:
+    """The tensor over an array, which may be read-only: nobody writes to it. Of images in shards
+    all are fetched first; unless ``whole``, whoever reads some waits for their shards before."""
+    if isinstance(array, ShardedImages):
+        if whole:
+            array.shards.need()
+        array = array.mapped
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(array)
@@ -185,7 +191,8 @@ class Loader:
     belong to it. With mixup and cutmix, which go with one image and one class, targets are float
     [B,``classes``]. Where images are on the device already, they are drawn and augmented there;
     else on the CPU, and the next batch is made and copied while the device works with this one.
-    What is drawn is the same.
+    What is drawn is the same. Images that lie in ``shards`` are shuffled lane by lane
+    (:mod:`convscope.data.shard_order`), and a batch is drawn once its shards are here.
     """
 
     columns: Columns
@@ -198,6 +205,7 @@ class Loader:
     device: str = "cpu"
     memory_format: torch.memory_format = torch.channels_last
     sampler: str = "shuffle"
+    shards: Shards | None = None
 
     @property
     def classes(self) -> int | None:
@@ -225,7 +233,7 @@ class Loader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from its step ``start`` on: the same ones whether it began there
         or before."""
-        batches = torch.split(self.indices[self._order(epoch)], self.sizes())[start:]
+        batches = self._ready(torch.split(self.indices[self._order(epoch)], self.sizes())[start:])
         left = rest(self.augment)
         drawn = (
             self._drawn(chosen, epoch, seed, left)
@@ -247,7 +255,16 @@ class Loader:
         if self.sampler == "balanced":
             (labels,) = self.targets.values()
             return balanced(labels[self.indices], generator)
+        if self.shards is not None:
+            records = self.indices.numpy()
+            return torch.from_numpy(self.shards.order(records, self.sizes(), self.seed, epoch))
         return torch.randperm(len(self.indices), generator=generator)
+
+    def _ready(self, batches: Sequence[Tensor]) -> Iterable[Tensor]:
+        """The records of these batches, each once it can be drawn."""
+        if self.shards is None:
+            return batches
+        return map(torch.from_numpy, self.shards.ready([chosen.numpy() for chosen in batches]))
 
     def _on_device(self, name: str, value: Tensor) -> Tensor:
         if name in self.inputs and value.dtype is torch.uint8:

@@ -24,8 +24,10 @@ import numpy.typing as npt
 
 from convscope import files
 from convscope.data import columns as typed
+from convscope.data import shards as sharded
 from convscope.data.columns import Array, Class, Columns, Image
 from convscope.data.duplicates import Hashes, input_hashes
+from convscope.data.shards import ShardedImages, Shards
 from convscope.errors import DataError
 from convscope.formatting import listed
 
@@ -43,6 +45,7 @@ class Split:
 
     What the system will not promise copies of, such as an array larger than memory, is read-only.
     ``listing`` and ``grouping`` are what :attr:`files` and :attr:`groups` give, or where it is.
+    Images of a pack in shards are :class:`~convscope.data.shards.ShardedImages` of ``shards``.
     """
 
     columns: Columns
@@ -50,6 +53,7 @@ class Split:
     listing: Path | tuple[str, ...] | None = None
     kept: Hashes | None = None
     grouping: Path | tuple[str, ...] | None = None
+    shards: Shards | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
@@ -200,16 +204,26 @@ def open_pack(folder: Path) -> Pack:
     meta = read_meta(folder)
     try:
         columns = typed.from_json(meta["columns"])
-        arrays = {
+        filled = typed.images(columns) if "shards" in meta else []
+        arrays: dict[str, dict[str, Any]] = {
             split: {
-                name: _open_array(folder / file_name(split, name), described[name])
+                name: _open_array(folder / file_name(split, name), described[name], name in filled)
                 for name in columns
             }
             for split, described in meta["splits"].items()
         }
+        shards = {}
+        for split, values in arrays.items() if "shards" in meta else ():
+            shards[split] = found = sharded.opened(folder, meta, split, columns, values)
+            values.update({name: ShardedImages(found, name) for name in found.arrays})
         check(columns, arrays, str(folder))
         splits = {
-            split: Split(columns, values, *_beside(folder, split, meta["splits"][split]))
+            split: Split(
+                columns,
+                values,
+                *_beside(folder, split, meta["splits"][split]),
+                shards.get(split),
+            )
             for split, values in arrays.items()
         }
         digest = digest_of(
@@ -307,13 +321,14 @@ def _check_size(path: Path, described: Mapping[str, Any]) -> None:
         raise DataError(f"{path}: has {size:,} bytes, not {described['bytes']:,}")
 
 
-def _open_array(path: Path, described: Mapping[str, Any]) -> Array:
-    """Memory-map one .npy file whose size, shape and type are as described."""
+def _open_array(path: Path, described: Mapping[str, Any], filled: bool = False) -> Array:
+    """Memory-map one .npy file whose size, shape and type are as described. One that is ``filled``
+    later is read-only: a map that is copied on write need not see that."""
     _check_size(path, described)
     array: Array
     try:
         try:
-            array = np.load(path, mmap_mode="c", allow_pickle=False)
+            array = np.load(path, mmap_mode="r" if filled else "c", allow_pickle=False)
         except OSError as why:  # room for a copy of every page is promised, or refused, at once
             if why.errno != errno.ENOMEM and getattr(why, "winerror", 0) != _NO_COMMITMENT:
                 raise

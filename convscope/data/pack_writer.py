@@ -62,7 +62,7 @@ def fingerprint(splits: Splits) -> str:
         columns = typed.image_and_label(images.shape[1:], ())
         records = list(record_hashes(columns, {IMAGE: images, LABEL: labels}))
         found[split] = columns, records
-    return _combined(found)
+    return combined(found)
 
 
 def record_hashes(columns: Columns, values: Mapping[str, Array]) -> Iterator[bytes]:
@@ -79,7 +79,7 @@ def record_hashes(columns: Columns, values: Mapping[str, Array]) -> Iterator[byt
         yield found.digest()
 
 
-def _combined(hashes: Mapping[str, tuple[Columns, list[bytes]]]) -> str:
+def combined(hashes: Mapping[str, tuple[Columns, list[bytes]]]) -> str:
     """The fingerprint of the columns and the record hashes of each split."""
     whole = hashlib.sha256()
     for split, (columns, records) in sorted(hashes.items()):
@@ -146,7 +146,7 @@ def write_stream(
             "format_version": FORMAT_VERSION,
             "name": name,
             "columns": typed.as_json(columns),
-            "fingerprint": _combined(hashes),
+            "fingerprint": combined(hashes),
             **about,
             "splits": described,
         }
@@ -167,11 +167,11 @@ def pack_in_memory(name: str, columns: Columns, splits: Mapping[str, Iterable[Ch
         held[split] = Split(columns, values)
     check(columns, {split: one.values for split, one in held.items()}, name)
     arrays = [split.values[n] for _, split in sorted(held.items()) for n in columns]
-    sums = (hashlib.sha256(_head(a.shape, a.dtype) + a.tobytes()).hexdigest() for a in arrays)
+    sums = (hashlib.sha256(head(a.shape, a.dtype) + a.tobytes()).hexdigest() for a in arrays)
     hashes = {
         split: (columns, list(record_hashes(columns, one.values))) for split, one in held.items()
     }
-    return Pack(name, columns, held, _combined(hashes), digest_of(sums), None)
+    return Pack(name, columns, held, combined(hashes), digest_of(sums), None)
 
 
 def _write_split(
@@ -206,7 +206,7 @@ def _write_split(
     whole = {n: np.concatenate(kept) for n, kept in small.items()}
     for part, content in (*whole.items(), ("hashes", np.concatenate(same))):
         path = folder / file_name(split, part)
-        path.write_bytes(_head(content.shape, content.dtype) + content.tobytes())
+        path.write_bytes(head(content.shape, content.dtype) + content.tobytes())
         described[part] = _described(path, content.shape, str(content.dtype), files.sha256(path))
     for part, listed in names.items():
         if listed:
@@ -221,10 +221,10 @@ class _Growing:
 
     def __init__(self, path: Path, expected: int, column: typed.Column) -> None:
         self.path, self.expected, self.column, self.count = path, expected, column, 0
-        head = _head((expected, *column.shape), column.dtype)
-        self.sha256 = hashlib.sha256(head)
+        begin = head((expected, *column.shape), column.dtype)
+        self.sha256 = hashlib.sha256(begin)
         self.file = path.open("wb", buffering=BUFFER)
-        self.file.write(head)
+        self.file.write(begin)
 
     def __enter__(self) -> _Growing:
         return self
@@ -233,7 +233,7 @@ class _Growing:
         with self.file as file:
             if why[0] is None and self.count != self.expected:
                 file.seek(0)
-                file.write(_head((self.count, *self.column.shape), self.column.dtype))
+                file.write(head((self.count, *self.column.shape), self.column.dtype))
 
     def add(self, values: Array) -> None:
         self.file.write(values.data)  # which says that a disk is full, where np.save does not
@@ -248,7 +248,7 @@ class _Growing:
         return _described(self.path, shape, self.column.dtype, sha256)
 
 
-def _head(shape: tuple[int, ...], dtype: npt.DTypeLike) -> bytes:
+def head(shape: tuple[int, ...], dtype: npt.DTypeLike) -> bytes:
     """The head of a .npy file, which is as long for any number of records."""
     out = io.BytesIO()
     descr = np.lib.format.dtype_to_descr(np.dtype(dtype))

@@ -1,16 +1,18 @@
 """Data sets by name or path: which kind of source each is, and its pack.
 
-A published data set goes by its name; any other name is that of a table, if it ends as one, or of a
-folder of images, if it is one or has a slash in it.
+A published data set goes by its name; any other name is that of a pack in shards, if it is a URL or
+a folder with its ``meta.json``, of a table, if it ends as one, or of a folder of images, if it is
+one or has a slash in it.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convscope.data import cache
+from convscope.data import cache, sharded_source
 from convscope.data.folder import FolderSource
 from convscope.data.folds import fold_of
 from convscope.data.pack import Pack, read_meta
@@ -18,8 +20,10 @@ from convscope.data.pairs import PairsSource
 from convscope.data.published import PUBLISHED
 from convscope.data.published_source import PackagedSource, PublishedSource
 from convscope.data.rows import SUFFIXES
+from convscope.data.sharded_source import is_sharded
 from convscope.data.source import Place, Source
 from convscope.data.table import TableSource
+from convscope.data.tars import TarSource, are_tars
 from convscope.errors import BadArgument, nearest
 from convscope.events import Emit, silent
 from convscope.recipe import Recipe
@@ -36,15 +40,33 @@ def open_data(
 ) -> Pack:
     """The pack of a data set, made in the cache on first use and again when its files change.
 
-    ``name`` is a published data set, a folder or a table; ``options`` are those of
-    :func:`source_of`. A pack whose files have gone is used as it is. Raises BadArgument for an
+    ``name`` is a published data set, a folder, a table or a pack in shards; ``options`` are those
+    of :func:`source_of`. A pack whose files have gone is used as it is. Raises BadArgument for an
     unknown name, and DataError where the data is nowhere to be had, is damaged, or cannot be
     written to the cache.
 
     >>> open_data("mnist").splits["test"].images.shape  # doctest: +SKIP
     (10000, 1, 28, 28)
     """
+    if is_packed(name):
+        return _sharded(name, emit, **options)
     return cache.opened(source_of(name, download, **options), emit)
+
+
+def _sharded(name: str | Path, emit: Emit, size: Any = None, **options: Any) -> Pack:
+    """A pack in shards, which is as it was packed. Raises BadArgument for options that would make
+    another one of it."""
+    for argument, given in options.items():
+        if given not in (None, "", "auto", "none", False):
+            rule = f"is for images as files, and {name} is packed"
+            raise BadArgument(
+                argument, given, rule, "leave it out, or pack the images anew with it"
+            )
+    pack = sharded_source.opened(name, emit)
+    if size is not None and size != pack.main_image.size:
+        rule = "is for images as files; {} is packed at {}x{}".format(name, *pack.main_image.size)
+        raise BadArgument("size", size, rule, "leave it out")
+    return pack
 
 
 def of_recipe(asked: Recipe, emit: Emit = silent, download: bool = True) -> Pack:
@@ -90,6 +112,9 @@ def source_of(
     used, see :class:`~convscope.data.table.TableSource`. Raises BadArgument for an unknown name,
     and for options that the data does not have.
     """
+    if is_in_tars(name):
+        _refuse({"labels": labels, "skip_bad": skip_bad}, f"{name} says its classes itself")
+        return TarSource(name, size, channels, fit, group)
     if is_table(name):
         if labels:
             rule = f"is for a folder, and {name} is a table itself"
@@ -115,17 +140,18 @@ def source_of(
         if value is not None and value != own:
             rule = f"is for folders; {name} has {argument} {own}"
             raise BadArgument(argument, value, rule, "leave it out")
-    for argument, given, nothing in (
-        ("labels", labels, (None, "")),
-        ("group", group, ("auto", "none")),
-        ("skip_bad", skip_bad, (False,)),
-    ):
-        if given not in nothing:
-            rule = f"is for your own images, and {name} is published"
-            raise BadArgument(argument, given, rule, "leave it out")
+    given = {"labels": labels, "group": group, "skip_bad": skip_bad}
+    _refuse(given, f"{name} is published", "your own images")
     if name == PairsSource.name:
         return PairsSource()
     return (PackagedSource if name in PACKAGED else PublishedSource)(name, download)
+
+
+def _refuse(given: Mapping[str, Any], why: str, what: str = "images as files") -> None:
+    """Raise BadArgument for options that the data does not have."""
+    for argument, value in given.items():
+        if value not in (None, "", "auto", "none", False):
+            raise BadArgument(argument, value, f"is for {what}, and {why}", "leave it out")
 
 
 def is_folder(name: str | Path) -> bool:
@@ -137,10 +163,25 @@ def is_folder(name: str | Path) -> bool:
     (False, True, True)
     """
     if isinstance(name, Path):
-        return not is_table(name)
-    if not name or name in NAMED or is_table(name):
+        return not (is_table(name) or is_packed(name) or is_in_tars(name))
+    if not name or name in NAMED or is_table(name) or is_packed(name) or is_in_tars(name):
         return False
     return "/" in name or os.sep in name or Path(name).is_dir()
+
+
+def is_packed(name: str | Path) -> bool:
+    """Whether a name is that of a pack in shards. A published data set goes before a folder."""
+    return (isinstance(name, Path) or name not in NAMED) and is_sharded(name)
+
+
+def is_in_tars(name: str | Path) -> bool:
+    """Whether a name is that of tar files. A published data set goes before a folder."""
+    return (isinstance(name, Path) or name not in NAMED) and are_tars(name)
+
+
+def is_own(name: str | Path) -> bool:
+    """Whether a name means data of one's own, and no published data set."""
+    return is_folder(name) or is_table(name) or is_packed(name) or is_in_tars(name)
 
 
 def is_table(name: str | Path) -> bool:
@@ -155,6 +196,8 @@ def is_table(name: str | Path) -> bool:
 def unread(name: str | Path, **options: Any) -> dict[str, int]:
     """How many files in the class folders of a folder of images are of a kind that is not read, by
     their suffix; none for other data."""
+    if is_packed(name):
+        return {}
     source = source_of(name, **options)
     return source.unread() if isinstance(source, FolderSource) else {}
 

@@ -20,7 +20,7 @@ def suited(asked: Recipe, pack: Pack, emit: Emit) -> Recipe:
     """The recipe of a new run on these data. Each value that it changes was a default, and is one
     still; a :class:`~convscope.events.Notice` says what it became and why. Published data keep
     their own defaults."""
-    if not (sources.is_folder(asked.data.name) or sources.is_table(asked.data.name)):
+    if not sources.is_own(asked.data.name):
         return asked
     return suited_to_own(asked, pack, emit)
 

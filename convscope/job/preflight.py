@@ -154,7 +154,7 @@ def _begun(
             enough = photos is not None and photos.count >= ENOUGH
             freeze = wanted["freeze"] = TOP if steered or enough else "features"
     fine = freeze != "features" or kept
-    if sources.is_folder(asked.data.name) or sources.is_table(asked.data.name):
+    if sources.is_own(asked.data.name) and not sources.is_packed(asked.data.name):
         height, width = weights.size
         if published and not fine and photos is not None and min(photos.size) >= FIT_SIDE:
             height = width = FIT_SIDE

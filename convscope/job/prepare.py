@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -223,20 +223,20 @@ def prepare(
     choice.check(asked.train, torch.device(device))
     torch.manual_seed(asked.train.seed)
     model = build(asked, pack)
-    inputs = {name: tensor_of(values) for name, values in train.inputs.items()}
+    inputs = {name: tensor_of(values, whole=False) for name, values in train.inputs.items()}
     targets = {name: torch.from_numpy(values) for name, values in train.targets.items()}
     weights = _begun(model, asked, pack, emit) if asked.train.started else None
     if weights is None:
         if asked.data.normalise:
             for name, layer in normalisers(model, inputs).items():
-                layer.set(*statistics(inputs[name], indices, let_go))
-        _initialise(model, inputs, targets, indices)
+                layer.set(*_statistics(train, name, inputs[name], indices, let_go))
+        _initialise(model, train.inputs, targets, indices)
     model.to(device)
     size = "{}x{}".format(*pack.main_image.size)
     asked = asked.measured(device=device, threads=torch.get_num_threads(), image_size=size)
     loader = Loader(
         pack.columns,
-        devices.resident(inputs, device),
+        inputs if train.shards is not None else devices.resident(inputs, device),
         targets,
         indices,
         asked.train.batch_size,
@@ -245,6 +245,7 @@ def prepare(
         device,
         torch.contiguous_format,
         asked.train.sampler,
+        train.shards,
     )
     _counted(loader, asked.train, emit)
     if asked.train.steps and asked.origin.get("train.epochs") == "default":
@@ -316,9 +317,21 @@ def _counted(loader: Loader, train: Train, emit: Emit) -> None:
         emit(Notice(said))
 
 
+def _statistics(
+    train: Split, name: str, values: Tensor, indices: Tensor, let_go: Callable[[], None]
+) -> Sequence[Sequence[float]]:
+    """Mean and standard deviation by channel of what is learnt from; those that a pack in shards
+    keeps, where that is all of it."""
+    if train.shards is not None and name in train.shards.statistics:
+        if len(indices) == len(train):
+            return train.shards.statistics[name]
+        train.shards.need(indices.numpy())
+    return statistics(values, indices, let_go)
+
+
 def _initialise(
     model: nn.Module,
-    inputs: Mapping[str, Tensor],
+    inputs: Mapping[str, NDArray[Any]],
     targets: Mapping[str, Tensor],
     indices: Tensor,
 ) -> None:
@@ -330,7 +343,8 @@ def _initialise(
         every = trunk.modules()
         layers = [one for one in every if isinstance(one, InitialisedFromImages) and is_ours(one)]
         if layers:
-            some = to_input(inputs[name][indices[:SEEN]], "cpu", torch.contiguous_format)
+            seen = torch.from_numpy(inputs[name][indices[:SEEN].numpy()])
+            some = to_input(seen, "cpu", torch.contiguous_format)
             for layer in layers:
                 layer.init_from_images(normalise[name](some))
     for name, head in model.heads.items() if isinstance(model, Joined) else ():

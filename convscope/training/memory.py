@@ -25,8 +25,8 @@ MARGIN = 1.15  # what is foretold from smaller passes is taken as this much more
 SPARE = 40_000_000  # bytes for what grows later: holes in the heap, figures, the report
 
 
-def bytes_of(text: int | str) -> int:
-    """A size as it is typed, in bytes. Raises BadArgument.
+def bytes_of(text: int | str, argument: str = "max_memory", example: str = "800MB") -> int:
+    """A size as it is typed, in bytes. Raises BadArgument, which names the ``argument``.
 
     >>> bytes_of("800MB"), bytes_of("1.5GiB"), bytes_of(10**9)
     (800000000, 1610612736, 1000000000)
@@ -34,7 +34,7 @@ def bytes_of(text: int | str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?)?B?", str(text).strip().upper())
     size = int(float(found[1]) * UNITS[found[2] or ""]) if found else 0
     if size <= 0:
-        raise BadArgument("max_memory", text, "must be a size", "write 800MB or 2GB")
+        raise BadArgument(argument, text, "must be a size", f"write {example} or 2GB")
     return size
 
 

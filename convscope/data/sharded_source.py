@@ -1,0 +1,125 @@
+"""A pack in shards, by its URL or folder -> a pack in the cache that fetches its images as they are
+read."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convscope import files
+from convscope.data import cache, shards
+from convscope.data import columns as typed
+from convscope.data.columns import Columns, Image
+from convscope.data.pack import FORMAT_VERSION, SPLITS, Pack, file_name, open_pack, read_meta
+from convscope.data.pack_writer import head
+from convscope.data.stores import Store, is_url
+from convscope.errors import BadArgument, DataError
+from convscope.events import Emit, Notice
+from convscope.formatting import decimal_size, plural
+
+RULES = 1  # part of a pack's key: raise it when the same shards come to give another pack
+
+
+def is_sharded(name: str | Path) -> bool:
+    """Whether a name is that of a pack in shards: a URL, or a folder with its ``meta.json``."""
+    parts = ("meta.json", file_name("train", "hashes"))
+    return is_url(name) or all((Path(name) / part).is_file() for part in parts)
+
+
+def opened(name: str | Path, emit: Emit) -> Pack:
+    """The pack in shards at a URL or in a folder. What is beside its images is fetched and checked
+    now, and its images as they are read.
+
+    Where the store cannot be reached, what the cache has of it is used. Raises BadArgument where no
+    such pack is there, and DataError where it is damaged or the cache has too little room.
+    """
+    store = Store(name)
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {RULES} {store.url}".encode()).hexdigest()
+    place = cache.pack_folder(f"shards-{digest[:16]}")
+    try:
+        content = store.read("meta.json")
+    except DataError as why:
+        if not place.is_dir():
+            rule = f"has no meta.json that can be read ({why})"
+            remedy = "name the folder or URL that convscope data pack wrote"
+            raise BadArgument("data", name, rule, remedy) from None
+        emit(Notice(f"{why}; what the cache has of the pack is used", warning=True))
+        return open_pack(place)
+    stamp = hashlib.sha256(content).hexdigest()
+
+    def is_current() -> bool:
+        return place.is_dir() and read_meta(place).get("read_from") == stamp
+
+    if not is_current():
+        meta = _checked(store, content)
+        with cache.alone(place, meta["name"], emit):
+            if not is_current():
+                _make(store, place, {**meta, "read_from": stamp}, emit)
+    return open_pack(place)
+
+
+def _checked(store: Store, content: bytes) -> dict[str, Any]:
+    """What ``meta.json`` says, once it can be the description of a pack. Raises DataError."""
+    where = f"{store.url}/meta.json"
+    try:
+        meta = json.loads(content)
+        if meta["format_version"] != FORMAT_VERSION or "shards" not in meta:
+            raise ValueError(f"it is no pack in shards of format {FORMAT_VERSION}")
+        columns = typed.from_json(meta["columns"])
+        typed.check_names(columns, where)
+        if not meta["splits"] or not set(meta["splits"]) <= set(SPLITS):
+            raise ValueError(f"its splits are {list(meta['splits'])}")
+        for split, described in meta["splits"].items():
+            about = meta["shards"]
+            counts, listed = about["records"][split], about["files"][split]
+            for name in columns:
+                records = described[name]["shape"][0]
+                shards.check(columns, split, counts, listed, records)
+        meta["name"] = str(meta["name"])
+        return dict(meta)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, DataError) as why:
+        text = f"{where}: does not describe a pack in shards ({why!r})"
+        raise DataError(f"{text}; write it again with convscope data pack") from None
+
+
+def _make(store: Store, place: Path, meta: Mapping[str, Any], emit: Emit) -> None:
+    """The pack in the cache: all but its images, for which there is room in files with holes."""
+    columns = typed.from_json(meta["columns"])
+    needed = sum(
+        about["bytes"] for described in meta["splits"].values() for about in described.values()
+    )
+    count = sum(sum(counts) for counts in meta["shards"]["records"].values())
+    what = f"{meta['name']}: its pack of {plural(count, 'record')}"
+    cache.need_room(place, needed, what, "pack smaller images (--image-size)")
+    cache.remove(place)
+    with cache.taking_data(), files.whole_folder(place) as unfinished:
+        for split, described in meta["splits"].items():
+            fill = functools.partial(_write_part, store, unfinished, split, columns)
+            for part, about in described.items():
+                fill(part, about)
+            present = np.zeros(len(meta["shards"]["records"][split]), np.uint8)
+            (unfinished / shards.present_name(split)).write_bytes(present.tobytes())
+        about = {**meta["shards"], "url": store.url}
+        files.write_json(unfinished / "meta.json", {**meta, "shards": about})
+    size = decimal_size(needed)
+    text = f"{plural(count, 'record')} in shards at {store.url}, fetched as they are needed"
+    emit(Notice(f"{meta['name']}: {text}, up to {size} into {place}"))
+
+
+def _write_part(
+    store: Store, folder: Path, split: str, columns: Columns, part: str, about: Mapping[str, Any]
+) -> None:
+    """A file of the pack: fetched, or of images a head and a hole."""
+    path, one = folder / file_name(split, part), columns.get(part)
+    if not isinstance(one, Image):
+        path.write_bytes(store.read(file_name(split, part), about))
+        return
+    with path.open("wb") as file:
+        file.write(head((about["shape"][0], *one.shape), one.dtype))
+        file.truncate(about["bytes"])

@@ -1,0 +1,93 @@
+"""Stores that fail, slow down and lie; errors that say which file, what is wrong, what helps."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import fsspec
+import pytest
+from faulty import served
+
+from convscope.data import stores
+from convscope.data.stores import Store
+from convscope.errors import BadArgument, DataError
+
+CONTENT = bytes(range(256)) * 8
+ABOUT = {"bytes": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest()}
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    monkeypatch.setattr(stores, "PAUSES", (0.01, 0.02, 0.03))
+
+
+@pytest.fixture
+def served_here(tmp_path):
+    (tmp_path / "a.bin").write_bytes(CONTENT)
+    with served(tmp_path) as found:
+        yield found
+
+
+def test_two_failures_and_a_lie_are_tried_again(served_here):
+    served_here.fault["a.bin"] = [lambda _: 500, lambda _: 503, lambda c: c[::-1]]
+    assert Store(served_here.url).read("a.bin", ABOUT) == CONTENT
+    assert served_here.asked == {"a.bin": 4}
+
+
+@pytest.mark.parametrize(
+    "fault, said",
+    [
+        (lambda _: 500, "cannot be read"),
+        (lambda c: c[:-1] + b"\0", "has the SHA-256"),
+        (lambda c: c + b"\0", "has 2,049 bytes, where meta.json says 2,048"),
+        (lambda c: c[:100], "cannot be read (ClientPayloadError"),
+    ],
+)
+def test_what_stays_wrong_is_refused_by_name(served_here, fault, said):
+    served_here.fault["a.bin"] = [fault] * 9
+    with pytest.raises(DataError) as why:
+        Store(served_here.url).read("a.bin", ABOUT)
+    text = str(why.value)
+    assert text.startswith(f"{served_here.url}/a.bin: {said}"), text
+    assert "tried 4 times; nothing of it was kept. Check the store, then run again" in text
+    assert served_here.asked == {"a.bin": 4}
+
+
+def test_a_store_that_slows_is_given_up(served_here, monkeypatch):
+    monkeypatch.setattr(stores, "PATIENCE", 0.05)
+    served_here.fault["a.bin"] = [lambda _: 5.0] * 4
+    began = time.monotonic()
+    with pytest.raises(DataError, match="a.bin: was not here within 0 seconds, tried 4 times"):
+        Store(served_here.url).read("a.bin", ABOUT)
+    assert time.monotonic() - began < 4
+
+
+def test_what_is_not_there_is_not_tried_again(served_here):
+    with pytest.raises(DataError, match="b.bin: is not there; check the address"):
+        Store(served_here.url).read("b.bin", ABOUT)
+    assert served_here.asked == {"b.bin": 1}
+
+
+def test_a_store_in_memory_is_written_and_read():
+    store = Store("memory://pets/one")
+    assert not store.has("a.bin")
+    store.write("a.bin", CONTENT)
+    assert store.has("a.bin", len(CONTENT)) and not store.has("a.bin", 1)
+    assert Store("memory://pets/one").read("a.bin", ABOUT) == CONTENT and store.folder is None
+    fsspec.filesystem("memory").rm("/pets", recursive=True)
+
+
+def test_what_cannot_be_written_says_so(served_here, tmp_path):
+    with pytest.raises(DataError, match=r"x.bin: cannot be written \(.*what is there already"):
+        Store(served_here.url).write("x.bin", b"1")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Exception, match="file"):
+        Store(tmp_path / "file").write("x.bin", b"1")
+
+
+def test_urls_of_other_kinds_are_refused_by_name():
+    with pytest.raises(BadArgument, match=r"data=nope://x: is no URL of a known kind .*; write s3"):
+        Store("nope://x")
+    with pytest.raises(BadArgument, match=r"out=s3://b/x: needs a package .*convscope\[remote\]"):
+        Store("s3://b/x", "out")
