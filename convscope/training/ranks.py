@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import signal
@@ -123,8 +124,7 @@ class Ranks:
         with self.heard():
             self.store.set(self._key(self.rank), json.dumps(said | {"host": socket.gethostname()}))
             if not self.leads:
-                if why is not None:
-                    raise why
+                self._await(why)
                 return
             keys = [self._key(rank) for rank in range(self.count)]
             self.store.wait(keys, LONG)
@@ -140,6 +140,17 @@ class Ranks:
             if len(values) > 1:
                 told = "; ".join(f"{text} on {self.named(r, found)}" for text, r in values.items())
                 raise BadArgument(name, told, "must be the same on all ranks", remedy)
+        self.store.set(f"agreed/{self.rounds}", "")
+
+    def _await(self, why: ConvscopeError | None) -> None:
+        """Wait until rank 0 has found that all agree. Raises this rank's own error, and Lost where
+        they do not."""
+        if why is not None:
+            raise why
+        while not self.store.check([f"agreed/{self.rounds}"]):
+            if self.store.check(["code"]):
+                raise Lost("the ranks do not agree")
+            time.sleep(0.05)
 
     def _key(self, rank: int) -> str:
         return f"agree/{self.rounds}/{rank}"
@@ -275,9 +286,15 @@ def connect(us: Ranks) -> None:
         us.talk = dist.new_group(backend="gloo", timeout=LONG)
 
 
+_stores: list[Any] = []  # that of the launcher, once it was found
+_joins = itertools.count()
+
+
 def _store(place: machine.Place) -> Any:
-    found, _, _ = next(rendezvous("env://", place.rank, place.ranks))
-    return PrefixStore(f"convscope/{place.restarts}", found)
+    """What all ranks can write to and read from, anew for each training."""
+    if not _stores:
+        _stores.append(next(rendezvous("env://", place.rank, place.ranks))[0])
+    return PrefixStore(f"convscope/{place.restarts}/{next(_joins)}", _stores[0])
 
 
 def patience() -> float:

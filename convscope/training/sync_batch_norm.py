@@ -34,7 +34,10 @@ def over(ranks: Ranks) -> Iterator[None]:
 
 class Synchronised(_BatchNorm):
     """Batch norm that sees the batch of all ranks where it learns from one of theirs (``over``),
-    and is PyTorch's elsewhere (Ioffe & Szegedy 2015, algorithm 1)."""
+    and is PyTorch's elsewhere (Ioffe & Szegedy 2015, algorithm 1). The engine fuses it with
+    nothing."""
+
+    of_all_ranks = True
 
     def forward(self, x: Tensor) -> Tensor:
         ranks = _with[0]
@@ -60,6 +63,8 @@ class SynchronisedBatchNorm1d(Synchronised, nn.BatchNorm1d):
 
 class SynchronisedBatchNorm2d(Synchronised, nn.BatchNorm2d):
     """That of maps [B,C,H,W]."""
+
+    stands_for = nn.BatchNorm2d  # to the convolution before it, whose bias has no gradient
 
 
 OF: dict[type, type] = {
