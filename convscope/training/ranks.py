@@ -223,13 +223,12 @@ class Ranks:
         except RuntimeError:
             return None
 
-    def missing(self, store: Any = None) -> list[int]:
-        """The ranks that did not end, and show no sign of life."""
-        store, found = store or self.store, []
-        for rank in range(self.count):
-            if rank != self.rank and not store.check([f"ends/{rank}"]):
-                found.append(rank)
-        return found
+    def missing(self) -> list[int]:
+        """The other ranks that did not say that they end."""
+        others = [rank for rank in range(self.count) if rank != self.rank]
+        with contextlib.suppress(RuntimeError):
+            return [rank for rank in others if not self.store.check([f"ends/{rank}"])]
+        return []
 
 
 ALONE = Ranks()
@@ -353,9 +352,11 @@ def _ranks(which: Sequence[int]) -> str:
 
 
 def _die(us: Ranks, why: str, code: int) -> NoReturn:
-    """End this process, which may wait for an answer that never comes."""
+    """End this process, whose main thread may wait for an answer that never comes: it says why by
+    itself."""
     if us.first_to_speak(code):
-        print(f"error: {_gone(why)}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"error: {_gone(why)}\n")
+        sys.stderr.flush()
     os._exit(code)
 
 
@@ -389,10 +390,8 @@ def _end(us: Ranks, why: BaseException) -> NoReturn:
     if not us.first_to_speak(code):
         raise SystemExit(us.spoken(SPEAKS) or 1) from None
     if lost:
-        gone: list[int] = []
-        with contextlib.suppress(RuntimeError):
-            gone = us.missing()
-        why = RunError(_gone(f"{_ranks(gone) if gone else 'another rank'} died"))
+        gone = us.missing()
+        why = RunError(_gone(f"{_ranks(gone)} died" if gone else f"the ranks lost touch ({why})"))
     elif known:
         why = RunError(f"rank {us.rank} ({socket.gethostname()}): {why}")
     if isinstance(why, ConvscopeError):

@@ -97,6 +97,10 @@ def test_what_ranks_do_not_share_is_one_error(odd, tiny, tmp_path):
 from convscope import machine
 found = [tried(out=here / "no", **more) for more in
          ({"seed": RANK}, {"batch_size": 3}, {"time_budget": 9})]
+from convscope.job import ranked
+slots, ranked.slots = ranked.slots, lambda whole, rank, ranks: range(whole // 2)
+found.append(tried(out=here / "twice"))
+ranked.slots = slots
 versions, machine.versions = machine.versions, lambda: {"torch": f"2.{RANK}"}
 found.append(tried(out=here / "no"))
 machine.versions = versions
@@ -111,15 +115,16 @@ print(json.dumps([*found, tried(out=here / "no")]))
         odd,
     )
     first, second = results(done)
-    assert [kind for kind, _ in second] == ["SystemExit"] * 6
+    assert [kind for kind, _ in second] == ["SystemExit"] * 7
     texts, host = [text for _, text in first], os.uname().nodename
     who = f"on rank 0 ({host}); {{}} on rank 1 ({host}): must be the same on all ranks"
     assert texts[0].startswith("seed=0 " + who.format(1))
     assert texts[1].startswith("batch_size=3: is too small for 2 ranks")
     assert texts[2].startswith("time_budget=9: is measured by one process")
-    assert texts[3].startswith("version of torch=2.0 " + who.format("2.1"))
-    assert texts[4].startswith("fingerprint of mnist=")
-    assert texts[5] == f"rank 1 ({host}): bars: was never here"
+    assert texts[3] == "the ranks judged other records than 0 to 23, each once"
+    assert texts[4].startswith("version of torch=2.0 " + who.format("2.1"))
+    assert texts[5].startswith("fingerprint of mnist=")
+    assert texts[6] == f"rank 1 ({host}): bars: was never here"
     assert not (tmp_path / "no").exists()
 
 
