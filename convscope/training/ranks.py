@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -25,8 +26,7 @@ from typing import Any, NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from convscope import machine
 from convscope.errors import BadArgument, ConvscopeError, RunError
@@ -34,6 +34,7 @@ from convscope.formatting import plural
 
 PATIENCE = 60.0  # seconds without a sign of life after which a rank is given up
 LONG = datetime.timedelta(days=7)  # of one answer: who dies is noticed otherwise
+MEETING = 600  # seconds in which all ranks have to come
 SPEAKS = 2.0  # seconds that others have to say themselves what ended them
 
 
@@ -53,6 +54,7 @@ class Ranks:
     talk: Any = None  # a group of processes for what lies in the CPU's memory
     left: threading.Event = field(default_factory=threading.Event)
     rounds: int = 0
+    again: bool = False  # whether the launcher began before
 
     @property
     def rank(self) -> int:
@@ -252,13 +254,13 @@ def joined() -> Iterator[Ranks]:
     ends with an error, all do, and one of them raises it; the others leave with its exit code."""
     place = machine.place()
     if place.ranks == 1:
-        yield Ranks(place)
+        yield Ranks(place, again=place.restarts > 0)
         return
     us = Ranks(place)
     ours = not dist.is_initialized()
     try:
         with us.heard():
-            us.store = _store(place)
+            us.store, us.again = _meet(place)
         threading.Thread(target=_watch, args=(us,), daemon=True).start()
         yield us
     except BaseException as why:
@@ -289,11 +291,38 @@ _stores: list[Any] = []  # that of the launcher, once it was found
 _joins = itertools.count()
 
 
-def _store(place: machine.Place) -> Any:
-    """What all ranks can write to and read from, anew for each training."""
+def _meet(place: machine.Place) -> tuple[Any, bool]:
+    """What all ranks can write to and read from, anew for each training, and whether the launcher
+    began before: what an earlier start has left there is not taken for this one's, since each
+    process has a name of its own. Raises RunError where a rank does not come."""
     if not _stores:
-        _stores.append(next(rendezvous("env://", place.rank, place.ranks))[0])
-    return PrefixStore(f"convscope/{place.restarts}/{next(_joins)}", _stores[0])
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        theirs = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        own = not theirs and place.rank == 0
+        _stores.append(TCPStore(address, port, is_master=own, wait_for_workers=False))
+    store = PrefixStore(f"convscope/{next(_joins)}", _stores[0])
+    name, until = uuid.uuid4().hex, time.monotonic() + MEETING
+    again = place.restarts > 0 or store.check(["met"])
+    store.set(f"here/{place.rank}", name)
+    everyone, told, met = [f"here/{rank}" for rank in range(place.ranks)], "", ""
+    while not (met and store.check([f"{met}/go"])):
+        if place.rank == 0 and store.check(everyone):
+            names = json.dumps([store.get(key).decode() for key in everyone])
+            if names != told:  # or one of them is of an earlier start
+                told, met = names, uuid.uuid4().hex
+                store.set("met", json.dumps([met, json.loads(names)]))
+            if store.check([f"{met}/{rank}" for rank in range(1, place.ranks)]):
+                store.set(f"{met}/go", "")
+        elif place.rank and store.check(["met"]):
+            place_of, all_names = json.loads(store.get("met"))
+            met = place_of if name in all_names else ""
+            if met:
+                store.set(f"{met}/{place.rank}", "")
+        if time.monotonic() > until:
+            gone = [rank for rank in range(place.ranks) if not store.check([f"here/{rank}"])]
+            raise RunError(f"{_ranks(gone)} did not come within {MEETING} seconds; look there")
+        time.sleep(0.02)
+    return PrefixStore(met, store), again
 
 
 def patience() -> float:
