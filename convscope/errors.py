@@ -26,6 +26,7 @@ class ConvscopeError(Exception):
     """Base of all expected errors; the command line prints its text and no traceback."""
 
     exit_code = 1
+    speaks = False  # for all ranks of a launcher, of whom one tells why they end
 
 
 class BadArgument(ConvscopeError, ValueError):

@@ -11,6 +11,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 
 @functools.cache
@@ -109,6 +110,31 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": numpy.__version__,
     }
+
+
+class Place(NamedTuple):
+    """Which of the ``ranks`` of a training this process is, and which of the ``local_ranks`` on its
+    machine; ``restarts`` is how often the launcher began again."""
+
+    rank: int = 0
+    ranks: int = 1
+    local_rank: int = 0
+    local_ranks: int = 1
+    restarts: int = 0
+
+
+def place() -> Place:
+    """What PyTorch's launcher, ``torchrun``, says of this process; without one it is alone.
+
+    >>> place()
+    Place(rank=0, ranks=1, local_rank=0, local_ranks=1, restarts=0)
+    """
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    said = [os.environ.get(name, "") for name in (*names, "MASTER_ADDR", "MASTER_PORT")]
+    if not all(said):
+        return Place()
+    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return Place(*(int(one) for one in [*said[:4], again]))
 
 
 @contextlib.contextmanager

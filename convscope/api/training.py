@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,22 @@ from convscope.api.arguments import (
 from convscope.api.results import LearningRate, Run
 from convscope.data.pack import Pack
 from convscope.data.sources import of_recipe
+from convscope.engine import tuned_network
 from convscope.errors import BadArgument, ConvscopeError, TargetMissed
 from convscope.events import Emit, Notice, silent
+from convscope.formatting import duration
 from convscope.insight import figures
-from convscope.job import going_on, preflight
-from convscope.job.complete import complete
+from convscope.job import going_on, preflight, ranked
+from convscope.job.complete import complete, follow
 from convscope.job.defaults import suited
 from convscope.job.prepare import Job, Limits, prepare
 from convscope.job.probe import probe
 from convscope.job.tune import tune, write_profile
 from convscope.recipe import Recipe
 from convscope.run import RunFolder
-from convscope.training import budget, finder, memory
+from convscope.training import budget, finder, memory, ranks
 from convscope.training.profile import refuse as refuse_profile
+from convscope.training.ranks import Ranks
 
 RUNS = Path("runs")  # where a run goes that has no place of its own
 
@@ -83,6 +87,11 @@ def train(
     step goes, here and in plain PyTorch, and keeps it as ``profile.json`` and ``profile.png``.
     Without ``look`` the report leaves out what the network has learnt, which takes seconds to show.
 
+    Under PyTorch's launcher (``torchrun -m convscope train``, or a script of its own) all its
+    processes, the ranks, train one network: the global batch and what is drawn for it are those of
+    one process. Rank 0 writes, tells and judges last. A run that the launcher began again goes on
+    where it has ``out``. Of an error one rank speaks; the others raise SystemExit.
+
     Raises BadArgument, DataError, RunError, TrainingError, Interrupted, and TargetMissed, once
     everything is written, where the claim was not reached.
     """
@@ -92,58 +101,136 @@ def train(
         None if max_memory is None else memory.bytes_of(max_memory),
         look,
     )
-    board.check(log)
-    if profile and (limits.seconds or limits.memory):
+    wanted = Wanted(
+        *(data, model, recipe, None if out is None else Path(out), resume, add_class, more_epochs),
+        *(augment, check, log, profile, limits, options),
+    )
+    with ranks.joined() as us:
+        us.agree(wanted.by_every_rank, ranked.SAME)
+        ranks.connect(us)
+        if not us.leads:
+            return _followed(us)
+        ranks.refuse(us, time_budget=time_budget, max_memory=max_memory, profile=profile)
+        return _checked(_led(us, wanted, emit), check)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What :func:`train` was asked for."""
+
+    data: str | Path | None
+    model: str | None
+    recipe: str | Path | Recipe | None
+    folder: Path | None
+    resume: bool
+    add_class: bool
+    more_epochs: int | None
+    augment: bool | str
+    check: bool
+    log: str | None
+    profile: bool
+    limits: Limits
+    options: Mapping[str, Any]
+
+    def by_every_rank(self) -> dict[str, str]:
+        """What each of several ranks must have been asked for alike."""
+        recipe = None if isinstance(self.recipe, Recipe) else self.recipe
+        also: dict[str, Any] = {
+            "data": self.data,
+            "model": self.model,
+            "recipe": recipe,
+            "augment": self.augment,
+        }
+        also |= {"add_class": self.add_class, "more_epochs": self.more_epochs, **self.options}
+        return ranked.versions_and_options(self.model, also)
+
+
+def _settled(
+    wanted: Wanted, again: bool, emit: Emit
+) -> tuple[Recipe, RunFolder | None, RunFolder | None]:
+    """The recipe of what is asked for, the folder of the run that is resumed, if one is (``again``:
+    the launcher has begun again), and that of the run that is trained further, if one is."""
+    folder, limits = wanted.folder, wanted.limits
+    board.check(wanted.log)
+    if wanted.profile and (limits.seconds or limits.memory):
         rule = "takes time and memory of its own, besides those that are bounded"
         raise BadArgument("profile", True, rule, "leave it out, or the bounds")
+    recipe = wanted.recipe
     base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
-    typed, arguments = given(data, model, options)
-    typed = going_on.with_classes(typed) if add_class else typed
-    before = _before(typed, recipe, more_epochs)
+    typed, arguments = given(wanted.data, wanted.model, wanted.options)
+    typed = going_on.with_classes(typed) if wanted.add_class else typed
+    before = _before(typed, recipe, wanted.more_epochs)
     if before is not None:
-        base, typed = going_on.under(before.read_recipe()), typed | {"epochs": more_epochs}
-    folder = None if out is None else Path(out)
-    if resume and folder is None:
+        base, typed = going_on.under(before.read_recipe()), typed | {"epochs": wanted.more_epochs}
+    if wanted.resume and folder is None:
         raise BadArgument(
             "resume", True, "needs the run folder to go on with", "add out=DIR (--out DIR)"
         )
-    if resume and folder is not None and (folder / "recipe.toml").exists():
+    if again and folder is None:
+        said = "the launcher began again, and without --out nothing is gone on with"
+        emit(Notice(f"{said}: this is a new run", warning=True))
+    place, there = None, folder is not None and (folder / "recipe.toml").exists()
+    if folder is not None and there and (wanted.resume or again):
         place = run.find(folder)
         asked = place.read_recipe()
-        _claimed(asked, check)
-        _same(spelt_out(recipes.resolve(typed, arguments, base or asked, augment)), asked)
-        if limits.seconds is not None:
-            rule = "was fitted, or not asked for, when this run was begun"
-            raise BadArgument("time_budget", time_budget, rule, "leave it out")
-        named(asked, model)
-        if place.metrics.exists() and place.report.exists() and place.card.exists():
-            emit(Notice(f"{place.path} is finished; nothing to do"))
-            return _checked(Run(place.path), check)
+        _same(spelt_out(recipes.resolve(typed, arguments, base or asked, wanted.augment)), asked)
+        _unmeasured(limits)
     else:
-        place = None
-        asked = resolved(typed, arguments, base, augment)
+        asked = resolved(typed, arguments, base, wanted.augment)
         asked = going_on.onward(asked, before.read_recipe()) if before else asked
         asked = preflight.settle(asked, emit)
-        named(asked, model)
-        _claimed(asked, check)
         _unfitted(asked, limits)
         run.check_free(folder, RUNS)
-    pack = of_recipe(asked, emit)
+    named(asked, wanted.model)
+    _claimed(asked, wanted.check)
+    return asked, place, before
+
+
+def _led(us: Ranks, wanted: Wanted, emit: Emit) -> Run:
+    """The run, as one process does it, or rank 0 of several."""
+    asked, place, before = _settled(wanted, us.again, emit)
+    if place and place.metrics.exists() and place.report.exists() and place.card.exists():
+        emit(Notice(f"{place.path} is finished; nothing to do"))
+        us.tell({"recipe": None, "path": str(place.path)})
+        return Run(place.path)
+    us.tell({"recipe": recipes.dumps(asked)})
+    pack = ranked.opened(asked, us, emit)
     if place is None:
         asked = suited(asked, pack, emit)
-    with machine.at_work(asked.train.threads), board.Board(emit) as told:
-        job = _prepared(asked, pack, told, limits, place, before)
-        job = tune(probe(going_on.adding(job) if add_class else job), begun=place is not None)
-        if profile:
+    with machine.at_work(ranked.threads(asked, us)), board.Board(emit) as told:
+        job = _prepared(asked, pack, told, wanted.limits, place, before, us)
+        job = going_on.adding(job) if wanted.add_class else job
+        job = tune(probe(job), begun=place is not None)
+        if wanted.profile:
             refuse_profile(job.loader.device)
         if place is None:  # everything that can be refused was refused before this
-            _claimed(job.recipe, check)
-            place = _created(job, folder)
-        told.folder = place.tensorboard if log else None
-        if profile:
+            _claimed(job.recipe, wanted.check)
+            place = _created(job, wanted.folder)
+        told.folder = place.tensorboard if wanted.log else None
+        if wanted.profile:
             write_profile(job, place)
-        complete(job, place)
-    return _checked(Run(place.path), check)
+        trains = job.head is None or not job.head.whole
+        ranked.Plan(job.recipe, job.val.tolist(), str(place.path), trains).told(us)
+        complete(job if trains else ranked.alone(job), place)
+    return Run(place.path)
+
+
+def _followed(us: Ranks) -> Run:
+    """The run that rank 0 leads, as another rank does its part of it; its files are where rank 0
+    is."""
+    first = us.tell()
+    if first["recipe"] is None:
+        return Run(Path(first["path"]))
+    pack = ranked.opened(recipes.parse(first["recipe"], "of rank 0"), us, silent)
+    plan = ranked.heard(us)
+    place, train = RunFolder(Path(plan.path)), plan.recipe.train
+    if plan.trains:
+        with machine.at_work(ranked.threads(plan.recipe, us)):
+            job = prepare(plan.recipe, pack, silent, val=plan.val, ranks=us)
+            job = job.laid_out(train.memory_format)
+            engine = tuned_network.engine(job.model, train.kernels, train.precision)
+            follow(replace(job, engine=engine), place)
+    return Run(place.path)
 
 
 def _before(
@@ -167,14 +254,15 @@ def _prepared(
     limits: Limits,
     place: RunFolder | None,
     before: RunFolder | None,
+    us: Ranks,
 ) -> Job:
     """Data and network, with the validation split of the run that is resumed, or trained further.
     Raises BadArgument, DataError, RunError."""
     if before is not None:
         val = going_on.held_out(before, pack)
-        return going_on.held_to(prepare(asked, pack, emit, limits, val), val)
+        return going_on.held_to(prepare(asked, pack, emit, limits, val, us), val)
     begun = place.read_split()["val"] if place is not None and place.split.exists() else None
-    return prepare(asked, pack, emit, limits, begun)
+    return prepare(asked, pack, emit, limits, begun, us)
 
 
 def _created(job: Job, folder: Path | None) -> RunFolder:
@@ -208,6 +296,13 @@ def _same(asked: Recipe, kept: Recipe) -> None:
                 f"is not what this run was begun with ({old})",
                 "leave it out, or train anew into another folder",
             )
+
+
+def _unmeasured(limits: Limits) -> None:
+    """Refuse a time budget for a run that was begun before. Raises BadArgument."""
+    if limits.seconds is not None:
+        rule = "was fitted, or not asked for, when this run was begun"
+        raise BadArgument("time_budget", duration(limits.seconds), rule, "leave it out")
 
 
 def _unfitted(asked: Recipe, limits: Limits) -> None:
@@ -265,6 +360,9 @@ def find_lr(
     ``<data>-<model>-lr.png``. Raises BadArgument, also where the figure is there
     already and ``force`` is not given, DataError and TrainingError.
     """
+    if machine.place().ranks > 1:
+        rule = "is found by one process, and torchrun started several"
+        raise BadArgument("find_lr", True, rule, "leave torchrun out")
     base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
     asked = preflight.settle(resolved(*given(data, model, options), base, augment), emit)
     named(asked, model)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from convscope import __version__, language
+from convscope import __version__, language, machine
 from convscope.cli import (
     data,
     explaining,
@@ -142,7 +142,9 @@ def main() -> None:
         language.chosen()  # one that is not here is refused before a long job
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as why:
-        if type(why).__name__ == "NoArgsIsHelpError":
+        if machine.place().local_rank:
+            pass
+        elif type(why).__name__ == "NoArgsIsHelpError":
             typer.echo(why.message, err=True)
         else:
             typer.echo(f"error: {usage.in_words(why, sys.argv[1:], _commands())}", err=True)
@@ -150,7 +152,8 @@ def main() -> None:
     except ConvscopeError as why:
         if "--debug" in sys.argv:
             raise
-        typer.echo(f"error: {_spell(why)}", err=True)
+        if why.speaks or not machine.place().local_rank:  # of several ranks not each
+            typer.echo(f"error: {_spell(why)}", err=True)
         sys.exit(why.exit_code)
     except OSError as why:  # such as a folder that may not be entered
         if "--debug" in sys.argv:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ import typer
 
 from convscope.cli import completing
 from convscope.errors import BadArgument
+from convscope.events import Emit, silent
 from convscope.language import told
 
 if TYPE_CHECKING:
@@ -89,6 +91,13 @@ def several_runs() -> Iterator[Monitor]:
     except KeyboardInterrupt as why:
         say("stopped; the same command with --out and --resume goes on", err=True)
         raise typer.Exit(getattr(why, "exit_code", 130)) from None
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[Emit]:
+    """What drops the events of a job, and what a user's class prints."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield silent
 
 
 def say(text: object, err: bool = False) -> None:

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from convscope import machine
 from convscope.cli.options import MOST_USED, with_fields
-from convscope.cli.shared import DataName, Debug, Json, print_json, say, several_runs, under
+from convscope.cli.shared import (
+    DataName,
+    Debug,
+    Json,
+    print_json,
+    say,
+    several_runs,
+    under,
+    unheard,
+)
 from convscope.errors import BadArgument, TargetMissed
 from convscope.journal import Journal
 from convscope.language import told
@@ -119,11 +129,16 @@ def train(
         )
     from convscope.console import Monitor
 
+    first = machine.place().rank == 0  # of the ranks of a launcher; the others say nothing
     of_a_run["look"] = not of_a_run.pop("no_look")
     del of_a_run["k_fold"], of_a_run["events"]
     missed: TargetMissed | None = None
     try:
-        with Monitor() as drawn, Journal(events, drawn) if events else nullcontext(drawn) as emit:
+        shown = Monitor() if first else unheard()
+        with (
+            shown as drawn,
+            Journal(events, drawn) if events and first else nullcontext(drawn) as emit,
+        ):
             from convscope import api  # takes a second, in which the journal says that it begins
 
             run = api.train(data, began=began, out=out, emit=emit, **of_a_run, **fields)
@@ -132,7 +147,8 @@ def train(
     except KeyboardInterrupt as why:
         typer.echo(str(why) or "stopped by SIGINT; --resume goes on from the last save", err=True)
         raise typer.Exit(getattr(why, "exit_code", 130)) from None
-    _print_run(run, time.perf_counter() - began, as_json)
+    if first:
+        _print_run(run, time.perf_counter() - began, as_json)
     if missed:
         raise missed
 
@@ -154,6 +170,9 @@ def _find_lr(data: str | None, force: bool, as_json: bool, options: dict[str, An
 
 
 def _cross_validate(data: str | None, as_json: bool, options: dict[str, Any]) -> None:
+    if machine.place().ranks > 1:
+        rule = "trains a network after the other, each by one process"
+        raise BadArgument("k_fold", options["k_fold"], rule, "leave torchrun out")
     from convscope import console
     from convscope.studies import folds
 

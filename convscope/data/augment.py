@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from convscope.data.colour import colour
+from convscope.data.draws import Draws
 from convscope.data.flip_shift_cutout import cutout, drawn
 from convscope.data.mixing import erase, mixed
 from convscope.data.randaugment import randaugment, trivialaugment
@@ -30,7 +31,7 @@ def augment(
     images: Tensor,
     targets: tuple[Tensor, ...],
     spec: Augment,
-    generator: torch.Generator,
+    generator: Draws,
     *,
     indices: Tensor | None = None,
     epoch: int = 0,
@@ -70,9 +71,7 @@ def augment(
     return images, targets
 
 
-def draw(
-    source: Tensor, chosen: Tensor, spec: Augment, generator: torch.Generator, epoch: int = 0
-) -> Tensor:
+def draw(source: Tensor, chosen: Tensor, spec: Augment, generator: Draws, epoch: int = 0) -> Tensor:
     """The images ``chosen`` [B] of ``source`` [N,C,H,W], mirrored, shifted and, if nothing comes in
     between, cut out, while they are copied: the beginning of what :func:`augment` would make of
     ``source[chosen]``, to the bit.

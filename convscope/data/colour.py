@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from convscope import devices
+from convscope.data.draws import Draws
 from convscope.data.warp import as_before, uniform
 from convscope.recipe import Augment
 
 LUMA = (0.299, 0.587, 0.114)  # what red, green and blue weigh in grey (ITU-R BT.601, 2.5.1)
 
 
-def colour(images: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
+def colour(images: Tensor, spec: Augment, generator: Draws) -> Tensor:
     """Each image brighter or darker, with more or less contrast, more or less colourful, each by a
     factor of its own between 1 - v and 1 + v; then its hues turned by up to +-v of the circle.
 

@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope import devices, kernels
+from convscope.data.draws import Draws, randint
 from convscope.recipe import Augment
 
 
-def cutout(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
+def cutout(images: Tensor, pixels: int, generator: Draws) -> Tensor:
     """A square of ``pixels`` blacked out in each image, its middle anywhere in it (DeVries & Taylor
     2017, arXiv 1708.04552, section 3.2).
 
@@ -34,7 +35,7 @@ def drawn(
     chosen: Tensor,
     indices: Tensor,
     spec: Augment,
-    generator: torch.Generator,
+    generator: Draws,
     epoch: int = 0,
     cut: int = 0,
 ) -> Tensor:
@@ -53,14 +54,14 @@ def drawn(
     batch, (_, height, width), size = len(chosen), source.shape[1:], source.element_size()
     mirrored, offset = np.zeros(batch, np.int64), None
     if spec.flip:
-        mirrored = torch.randint(2, (batch,), generator=generator).numpy()  # [B]
+        mirrored = randint(2, batch, generator).numpy()  # [B]
     if spec.alternating_flip:
         mirrored = mirrored ^ _phases(indices, epoch).numpy()
     place = middle = None
     if spec.shift:
-        place = torch.randint((2 * spec.shift + 1) ** 2, (batch,), generator=generator)
+        place = randint((2 * spec.shift + 1) ** 2, batch, generator)
     if cut:
-        middle = torch.randint(height * width, (batch,), generator=generator)
+        middle = randint(height * width, batch, generator)
     away = source.device.type != "cpu"
     fits = source.dtype is torch.uint8 and source.is_contiguous() and kernels.available()
     if away or (fits and (spec.shift or cut or mirrored.any())):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from convscope import devices, kernels
 from convscope.data.augment import augment, draw, rest
 from convscope.data.columns import IMAGE, LABEL, Class, Columns, image_and_label
+from convscope.data.draws import Draws, Slots, shared, slots
 from convscope.data.shards import ShardedImages, Shards
 from convscope.recipe import Augment
 
@@ -25,13 +26,23 @@ FIRST, AHEAD = 16, 256  # seeds that are made at a time: of a short epoch, of a 
 @dataclass(frozen=True)
 class Batch:
     """What one step sees, by the names of the columns: inputs are images float 0..1 [B,C,H,W] or
-    numbers [B,d]; targets int64 [B] (or float [B,K] of mixed images), labels [B,K], numbers [B]."""
+    numbers [B,d]; targets int64 [B] (or float [B,K] of mixed images), labels [B,K], numbers [B].
+
+    Where it is one rank's part of a batch, that one has ``whole`` records, each of which is
+    computed by so many ranks: ``copies``."""
 
     inputs: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
+    whole: int = 0
+    copies: int = 1
 
     def __len__(self) -> int:
         return len(next(iter(self.targets.values())))
+
+    @property
+    def records(self) -> int:
+        """How many records all ranks have of it."""
+        return self.whole or len(self)
 
     def first(self, count: int | None) -> Batch:
         """The first records of it."""
@@ -53,8 +64,11 @@ class Batch:
     def split(self, size: int) -> Iterator[Batch]:
         """Its records in order, ``size`` of them at a time."""
         for begin in range(0, len(self), size):
-            yield Batch(*({name: one[begin : begin + size] for name, one in some.items()}
-                          for some in (self.inputs, self.targets)))  # fmt: skip
+            inputs, targets = (
+                {name: one[begin : begin + size] for name, one in some.items()}
+                for some in (self.inputs, self.targets)
+            )
+            yield Batch(inputs, targets)
 
 
 def forward(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Any:
@@ -193,6 +207,9 @@ class Loader:
     else on the CPU, and the next batch is made and copied while the device works with this one.
     What is drawn is the same. Images that lie in ``shards`` are shuffled lane by lane
     (:mod:`convscope.data.shard_order`), and a batch is drawn once its shards are here.
+
+    One of several ``ranks`` has its part of each batch, as :func:`convscope.data.draws.slots` says;
+    the batches and what is drawn for them are those of one process.
     """
 
     columns: Columns
@@ -206,6 +223,8 @@ class Loader:
     memory_format: torch.memory_format = torch.channels_last
     sampler: str = "shuffle"
     shards: Shards | None = None
+    rank: int = 0
+    ranks: int = 1
 
     @property
     def classes(self) -> int | None:
@@ -230,10 +249,15 @@ class Loader:
             sizes[-2:] = [self.batch_size + 1]
         return sizes
 
+    def passes(self) -> list[int]:
+        """How many records of each batch of an epoch this rank computes."""
+        return [len(slots(size, self.rank, self.ranks)) for size in self.sizes()]
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from its step ``start`` on: the same ones whether it began there
         or before."""
-        batches = self._ready(torch.split(self.indices[self._order(epoch)], self.sizes())[start:])
+        sizes = self.sizes()
+        batches = self._ready(torch.split(self.indices[self._order(epoch)], sizes)[start:])
         left = rest(self.augment)
         drawn = (
             self._drawn(chosen, epoch, seed, left)
@@ -241,12 +265,15 @@ class Loader:
         )
         here = next(iter(self.inputs.values())).device.type
         away = torch.device(self.device).type != here
-        for values in devices.ahead(drawn, self.device) if away else drawn:
+        made = devices.ahead(drawn, self.device) if away else drawn
+        for whole, values in zip(sizes[start:], made, strict=True):
             pairs = zip((*self.inputs, *self.targets), values, strict=True)
             batch = {name: self._on_device(name, value) for name, value in pairs}
             yield Batch(
                 {name: batch[name] for name in self.inputs},
                 {name: batch[name] for name in self.targets},
+                whole,
+                self.ranks if shared(whole, self.ranks) else 1,
             )
 
     def _order(self, epoch: int) -> Tensor:
@@ -274,7 +301,14 @@ class Loader:
     def _drawn(self, chosen: Tensor, epoch: int, seed: int, left: Augment) -> list[Tensor]:
         """The inputs of a batch, its images augmented, what is ``left`` to do once they are drawn
         included, and its targets."""
-        random = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        random: Draws = generator
+        before = 0  # records that are only mixed into the next one
+        if not shared(len(chosen), self.ranks) and self.ranks > 1:
+            mine = slots(len(chosen), self.rank, self.ranks)
+            before = int(bool(left.mixup or left.cutmix))
+            places = torch.arange(mine.start - before, mine.stop) % len(chosen)
+            random, chosen = Slots(generator, len(chosen), places), chosen[places]
         inputs, targets = [], tuple(target[chosen] for target in self.targets.values())
         for values in self.inputs.values():
             if values.dtype is not torch.uint8:
@@ -283,4 +317,4 @@ class Loader:
             images = draw(values, chosen, self.augment, random, epoch)  # [B,C,H,W] uint8
             images, targets = augment(images, targets, left, random, classes=self.classes)
             inputs.append(images)
-        return [*inputs, *targets]
+        return [one[before:] for one in (*inputs, *targets)]

@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope import devices
+from convscope.data.draws import Draws, among, drawn, kept, rand, source
 from convscope.data.warp import as_before, uniform
 from convscope.errors import BadArgument
 from convscope.recipe import Augment
 
 
-def erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+def erase(images: Tensor, probability: float, generator: Draws) -> Tensor:
     """A rectangle of noise over some of the images (random erasing: Zhong et al. 2017, arXiv
     1708.04896, algorithm 1).
 
@@ -28,21 +29,24 @@ def erase(images: Tensor, probability: float, generator: torch.Generator) -> Ten
     True
     """
     batch, channels, height, width = images.shape
-    hit = torch.rand(batch, generator=generator) < probability
+    everyone = drawn(batch, generator)
+    hits = torch.rand(everyone, generator=source(generator)) < probability  # [whole batch]
+    hit = kept(hits, generator)
     area = uniform(0.02, 0.33, batch, generator) * (height * width)
     aspect = uniform(0.3, 3.3, batch, generator)
     spans = []
     for length, n in ((area * aspect).sqrt(), height), ((area / aspect).sqrt(), width):
         length = length.round().clamp(1, n)  # noqa: PLW2901
-        first = (torch.rand(batch, generator=generator) * (n - length + 1)).floor()
+        first = (rand(batch, generator) * (n - length + 1)).floor()
         offset = torch.arange(n) - first[hit, None]
         spans.append((offset >= 0) & (offset < length[hit, None]))  # [hit,n]
     rows, columns = spans
     inside = rows[:, None, :, None] & columns[:, None, None, :]  # [hit,1,H,W]
     values = channels * height * width
-    words = torch.empty(len(rows), -(-values // 8), dtype=torch.int64)
-    words.random_(-(2**63), None, generator=generator)
-    noise = words.view(torch.uint8)[:, :values].view(len(rows), channels, height, width)
+    count, mine = among(hits, generator)
+    words = torch.empty(count, -(-values // 8), dtype=torch.int64)
+    words.random_(-(2**63), None, generator=source(generator))
+    noise = words[mine].view(torch.uint8)[:, :values].view(len(rows), channels, height, width)
     if images.is_floating_point():
         noise = noise.to(images.dtype) / 255
     (which,) = hit.nonzero(as_tuple=True)
@@ -52,7 +56,7 @@ def erase(images: Tensor, probability: float, generator: torch.Generator) -> Ten
     return out
 
 
-def mixup(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, float]:
+def mixup(images: Tensor, alpha: float, generator: Draws) -> tuple[Tensor, float]:
     """Each image blended with the one before it in the batch, and the share that is its own: one
     draw a batch from Beta(alpha, alpha) (Zhang et al. 2018, arXiv 1710.09412, section 2).
 
@@ -66,7 +70,7 @@ def mixup(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Ten
     return as_before(pixels.roll(1, 0).lerp_(pixels, own), images), own
 
 
-def cutmix(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, float]:
+def cutmix(images: Tensor, alpha: float, generator: Draws) -> tuple[Tensor, float]:
     """A rectangle of each image taken from the one before it in the batch, and the share of pixels
     that is its own (Yun et al. 2019, arXiv 1905.04899, section 3.1 and equation 2).
 
@@ -82,7 +86,7 @@ def cutmix(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Te
     side = (1 - _beta(alpha, generator)) ** 0.5
     edges = []
     for n in (height, width):
-        middle, half = int(torch.randint(n, (), generator=generator)), int(n * side) // 2
+        middle, half = int(torch.randint(n, (), generator=source(generator))), int(n * side) // 2
         edges.append(slice(max(middle - half, 0), min(middle + half, n)))
     rows, columns = edges
     out = images.clone(memory_format=torch.contiguous_format)
@@ -91,9 +95,9 @@ def cutmix(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Te
     return out, 1 - taken / (height * width)
 
 
-def _beta(alpha: float, generator: torch.Generator) -> float:
+def _beta(alpha: float, generator: Draws) -> float:
     """One draw from Beta(alpha, alpha); PyTorch's own takes no generator."""
-    seed = int(torch.randint(2**63 - 1, (), generator=generator))
+    seed = int(torch.randint(2**63 - 1, (), generator=source(generator)))
     return float(np.random.default_rng(seed).beta(alpha, alpha))
 
 
@@ -101,12 +105,12 @@ def mixed(
     images: Tensor,
     targets: tuple[Tensor, ...],
     spec: Augment,
-    generator: torch.Generator,
+    generator: Draws,
     classes: int | None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Mixup or cutmix, each half of the time where both are on, of images and targets alike."""
     both = bool(spec.mixup and spec.cutmix)
-    cut = bool(torch.rand((), generator=generator) < 0.5) if both else bool(spec.cutmix)
+    cut = bool(torch.rand((), generator=source(generator)) < 0.5) if both else bool(spec.cutmix)
     mix, alpha = (cutmix, spec.cutmix) if cut else (mixup, spec.mixup)
     images, own = mix(images, alpha, generator)
     if targets and classes is None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from convscope import devices
 from convscope.data.colour import recoloured
+from convscope.data.draws import Draws, randint
 from convscope.data.warp import as_before, sample
 
 OPERATIONS = (  # the last four take the size of a strength, whatever its sign
@@ -52,7 +53,7 @@ def randaugment(
     images: Tensor,
     operations: int,
     magnitude: int,
-    generator: torch.Generator,
+    generator: Draws,
     padding: str = "black",
 ) -> Tensor:
     """On each image, one after the other, ``operations`` of the fourteen :data:`OPERATIONS`, drawn
@@ -68,13 +69,13 @@ def randaugment(
     """
     pixels = _bytes(images)
     for _ in range(operations):
-        drawn = torch.randint(2 * len(OPERATIONS), (len(images),), generator=generator)
+        drawn = randint(2 * len(OPERATIONS), len(images), generator)
         strengths = torch.where(drawn % 2 == 1, magnitude / 30, -magnitude / 30)
         pixels = operated(pixels, drawn // 2, strengths, RAND, padding)
     return pixels if pixels.dtype is images.dtype else pixels.to(images.dtype) / 255
 
 
-def trivialaugment(images: Tensor, generator: torch.Generator, padding: str = "black") -> Tensor:
+def trivialaugment(images: Tensor, generator: Draws, padding: str = "black") -> Tensor:
     """On each image one of the fourteen :data:`OPERATIONS`, of one of 31 strengths, each as likely
     (TrivialAugment, its wide space: Mueller & Hutter 2021, arXiv 2103.10158, algorithm 1 and table
     1).
@@ -87,7 +88,7 @@ def trivialaugment(images: Tensor, generator: torch.Generator, padding: str = "b
     torch.Size([8, 3, 64, 64])
     """
     pixels, each = _bytes(images), 2 * STRENGTHS
-    drawn = torch.randint(len(OPERATIONS) * each, (len(images),), generator=generator)
+    drawn = randint(len(OPERATIONS) * each, len(images), generator)
     strengths = (drawn % each // 2) / (STRENGTHS - 1)
     strengths = torch.where(drawn % 2 == 1, strengths, -strengths)
     pixels = operated(pixels, drawn // each, strengths, TRIVIAL, padding)

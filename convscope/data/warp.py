@@ -10,17 +10,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope import devices
+from convscope.data.draws import Draws, pairs, rand
 from convscope.recipe import Augment
 
 BEYOND = {"black": "zeros", "edge": "border", "reflect": "reflection"}  # grid_sample's words
 
 
-def uniform(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:
+def uniform(low: float, high: float, count: int, generator: Draws) -> Tensor:
     """``count`` numbers between ``low`` and ``high``, float [count]."""
-    return torch.rand(count, generator=generator).mul_(high - low).add_(low)
+    return rand(count, generator).mul_(high - low).add_(low)
 
 
-def warp(images: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
+def warp(images: Tensor, spec: Augment, generator: Draws) -> Tensor:
     """Crop, rotate, scale and shear, each image by its own draw of each, in one step.
 
     The crop comes first: what rotation brings in at the corners is the picture around the crop, as
@@ -45,9 +46,7 @@ def warp(images: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
     return sample(images, maps, spec.padding)
 
 
-def turns(
-    batch: int, rotate: float, scale: float, shear: float, generator: torch.Generator
-) -> Tensor:
+def turns(batch: int, rotate: float, scale: float, shear: float, generator: Draws) -> Tensor:
     """Maps [batch,2,3], see :func:`sample`, that turn by up to ``rotate`` (radians), scale by up to
     1 +- ``scale`` and lean by up to ``shear`` (radians)."""
     turn = uniform(-rotate, rotate, batch, generator)
@@ -59,7 +58,7 @@ def turns(
 
 
 def crops(
-    batch: int, least: float, image_size: tuple[int, int], generator: torch.Generator
+    batch: int, least: float, image_size: tuple[int, int], generator: Draws
 ) -> tuple[Tensor, Tensor]:
     """Random parts of an image: their share of its width and height, and how far their middle is
     from its own, in pixels; both [batch,2], x first.
@@ -75,7 +74,7 @@ def crops(
     shares = torch.stack([wide, area / wide], 1)  # [B,2]
     height, width = image_size
     room = (1 - shares) * torch.tensor([width - 1, height - 1]) / 2
-    return shares, uniform(-1, 1, 2 * batch, generator).view(batch, 2) * room
+    return shares, pairs(batch, generator).mul_(2).sub_(1) * room
 
 
 def sample(images: Tensor, maps: Tensor, padding: str = "black") -> Tensor:

@@ -142,7 +142,8 @@ def _kind(module: nn.Module) -> str | None:
     """What a layer is, if it is one that can be fused."""
     if isinstance(module, nn.BatchNorm2d) and untouched(module, nn.BatchNorm2d):
         usual = module.affine and module.track_running_stats and module.momentum is not None
-        return "norm" if usual else None
+        alone = not getattr(module, "of_all_ranks", False)  # whose sums are not this process's own
+        return "norm" if usual and alone else None
     if isinstance(module, nn.Dropout) and untouched(module, nn.Dropout):
         return "dropout" if 0 < module.p < 1 else None
     if untouched(module, nn.ReLU):

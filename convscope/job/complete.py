@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -16,20 +17,20 @@ from convscope import files, report, webpage
 from convscope.data.pack import Pack, Split
 from convscope.data.split import part
 from convscope.errors import RunError, text_of
-from convscope.evaluation import paired, predictions
+from convscope.evaluation import paired
 from convscope.evaluation.calibration import Calibration
 from convscope.evaluation.predictions_file import write_predictions
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, Notice
 from convscope.formatting import plural
 from convscope.insight import anatomy
-from convscope.job import run_metadata
+from convscope.job import ranked, run_metadata
 from convscope.job.calibrate import calibrate
 from convscope.job.prepare import Job
 from convscope.models import pretrained
 from convscope.models.parts import Classifier
 from convscope.run import RunFolder
-from convscope.training import losses, memory
+from convscope.training import losses, memory, sync_batch_norm
 from convscope.training.checkpoint import Position
 from convscope.training.loop import fit
 
@@ -58,7 +59,10 @@ def complete(job: Job, place: RunFolder) -> None:
 
 def _go_through(job: Job, place: RunFolder) -> None:
     job, at = fitted(job, place)
-    if not place.metrics.exists():
+    apart = job.head is None or not job.head.whole  # the ranks judge together
+    judges = not place.metrics.exists()
+    job.ranks.tell(judges and apart)
+    if judges:
         _judge(job, place, at)
     write_pages(place, job.model.cpu(), job.pack, job.emit, job.limits.unseen)
     if job.limits.memory is not None:
@@ -68,21 +72,15 @@ def _go_through(job: Job, place: RunFolder) -> None:
 def fitted(job: Job, place: RunFolder) -> tuple[Job, Position]:
     """The job with its network trained, judged on validation after each epoch, and where it ended;
     the test split is not looked at."""
-    val = len(job.judged)
-
-    def validate(model: nn.Module) -> tuple[float | None, float | None]:
-        if not val:
-            return None, None
-        found = _outputs(job, model, job.judged, "validate")
-        return losses.judged(job.recipe.train, job.loader, found, job.judged.targets)
-
-    counts = val, job.finally_judged
-    at = _begun(job, validate)
+    counts = len(job.judged), job.finally_judged
+    at = _begun(job)
     if job.head is not None and job.head.whole:
         job.emit(job.head.end)
         place.write_history(at.history)
     else:
-        at = fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, counts, at)
+        train, ranks, validate = job.recipe.train, job.ranks, functools.partial(_validated, job)
+        at = fit(job.engine, job.loader, validate, train, place, job.emit, counts, at, ranks)
+        sync_batch_norm.undo(job.model)
     place.stop.unlink(missing_ok=True)  # there is nothing more to end
     if at.start_kept:
         job.emit(Notice("no epoch is better on validation than what it began with: that is kept"))
@@ -93,10 +91,33 @@ def fitted(job: Job, place: RunFolder) -> tuple[Job, Position]:
     return job, at
 
 
-def _begun(job: Job, validate: Callable[[nn.Module], tuple[float | None, Any]]) -> Position:
+def follow(job: Job, place: RunFolder) -> None:
+    """What the other ranks do of a job that rank 0 completes: their part of each batch, and of what
+    is judged."""
+    validate = functools.partial(_validated, job)
+    fit(job.engine, job.loader, validate, job.recipe.train, place, job.emit, ranks=job.ranks)
+    if job.ranks.tell():
+        for split in (job.judged, job.pack.splits["test"]):
+            if len(split):
+                ranked.outputs(job, job.engine, split, "judge")
+
+
+def _validated(job: Job, model: nn.Module) -> tuple[float | None, float | None]:
+    """Loss and accuracy on validation, which all ranks judge and rank 0 tells."""
+    if not len(job.judged):
+        return None, None
+    found = ranked.outputs(job, model, job.judged, "validate")
+    told = None
+    if job.ranks.leads:
+        told = losses.judged(job.recipe.train, job.loader, found, job.judged.targets)
+    loss, accuracy = job.ranks.tell(told)
+    return loss, accuracy
+
+
+def _begun(job: Job) -> Position:
     """Where a run stands before its first step; the whole of one that only fits its head."""
     if job.begins_judged:
-        loss, accuracy = validate(job.engine)
+        loss, accuracy = _validated(ranked.alone(job), job.engine)  # as yet, others have no weights
         return Position(best_loss=loss, best_accuracy=accuracy, best_epoch=-1)
     if job.head is None:
         return Position()
@@ -111,10 +132,11 @@ def _begun(job: Job, validate: Callable[[nn.Module], tuple[float | None, Any]]) 
 def _judged(job: Job, split: Split, stage: str) -> dict[str, NDArray[Any]]:
     """What the network gives of images: from features that are computed once, where these do not
     change."""
-    head = job.head
+    head, tests = job.head, job.pack.splits.get("test")
     if head is None or not head.whole:
-        return _outputs(job, job.engine, split, stage)
-    if split is job.pack.splits.get("test"):
+        together = split is job.judged or split is tests
+        return ranked.outputs(job if together else ranked.alone(job), job.engine, split, stage)
+    if split is tests:
         found = head.features("test")
     elif split is job.judged:
         found = (
@@ -123,20 +145,6 @@ def _judged(job: Job, split: Split, stage: str) -> dict[str, NDArray[Any]]:
     else:
         found = head.of_images(split.main_images, stage)
     return {main_target(job.pack.columns): head.logits(found)}
-
-
-def _outputs(job: Job, model: nn.Module, split: Split, stage: str) -> dict[str, NDArray[Any]]:
-    """What the network gives for each target of a split."""
-    return predictions.outputs(
-        model,
-        split.inputs,
-        job.pack.targets,
-        batch_size=job.recipe.train.eval_batch,
-        device=job.loader.device,
-        memory_format=job.loader.memory_format,
-        emit=job.emit,
-        stage=stage,
-    )
 
 
 def _forgetting(job: Job, found: NDArray[Any]) -> dict[str, Any] | None:
@@ -154,7 +162,7 @@ def _forgetting(job: Job, found: NDArray[Any]) -> dict[str, Any] | None:
         return None
     assert isinstance(job.model, Classifier)
     before = pretrained.restored(job.model, weights)
-    told = _outputs(job, before, part(test, chosen), "judge the start")[target]
+    told = ranked.outputs(ranked.alone(job), before, part(test, chosen), "judge the start")[target]
     labels, after = ([classes[i] for i in one[chosen]] for one in (test.targets[target], found))
     was = [weights.classes[i] for i in told.argmax(axis=1)]
     figures = paired.forgetting(labels, was, after, weights.classes)

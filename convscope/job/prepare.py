@@ -28,6 +28,7 @@ from convscope.evaluation import ood, selective
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, EpochEnd, Event, Notice, Progress
 from convscope.formatting import decimal_size
+from convscope.job import ranked
 from convscope.models import pretrained, surgery
 from convscope.models.joined import Joined, NumberHead, normalisers
 from convscope.models.parts import Classifier, InitialisedFromImages, is_ours
@@ -35,6 +36,7 @@ from convscope.models.pretrained import Weights
 from convscope.recipe import Recipe, Train
 from convscope.training import losses, memory
 from convscope.training.losses import losses_of
+from convscope.training.ranks import ALONE, Ranks
 from convscope.training.rehearsal import Rehearsal
 
 TWINS = 12  # times the weights: copies that the probe of number formats works on
@@ -110,6 +112,7 @@ class Job:
     probed: int | None = None
     weights: Weights | None = None
     head: Head | None = None
+    ranks: Ranks = ALONE
 
     @property
     def learnt_from_val(self) -> bool:
@@ -175,11 +178,14 @@ def prepare(
     emit: Emit,
     limits: Limits = Limits(),
     val: Sequence[int] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Job:
     """Data and network of a recipe, which has stood its trial, and what they decide of the recipe.
 
-    ``val`` is how a run of this recipe that was begun before held out images. Raises BadArgument
-    for what the data, the device or the network does not bear.
+    ``val`` is how a run of this recipe that was begun before held out images. Of several ``ranks``
+    the first does that; the others, which are given its recipe, have the same data and network, and
+    get their weights from it. Raises BadArgument for what the data, the device or the network does
+    not bear.
     """
 
     def let_go() -> None:
@@ -193,12 +199,7 @@ def prepare(
 
     train = pack.splits["train"]
     main_target(pack.columns)
-    for mix in ("mixup", "cutmix"):
-        if (share := getattr(asked.augment, mix)) and len(pack.columns) > 2:
-            raise BadArgument(mix, share, "goes with one image and one class", "leave it out")
-    for column in pack.inputs.values():
-        if isinstance(column, Image):
-            augment.check(asked.augment, column.size, column.channels)
+    _augmentable(asked, pack)
     held = held_out(asked, pack, val)
     twice = duplicates.found_in(pack)
     let_go()
@@ -208,32 +209,30 @@ def prepare(
         selective.check(asked.train.abstain, len(judged))
     indices = torch.from_numpy(_learnt(asked, train, held))
     name = Path(asked.data.name).name
-    emit(
-        Notice(
-            f"{name}: {len(indices):,} images to learn from, {len(judged):,} held out for "
-            f"validation, {pack.tests:,} to judge"
-        )
-    )
-    notices = twice.notice(name), groups.torn(pack, held, asked.data.group)
-    for notice in filter(None, notices):
+    counts = f"{len(indices):,} images to learn from, {len(judged):,} held out for validation"
+    emit(Notice(f"{name}: {counts}, {pack.tests:,} to judge"))
+    for notice in filter(None, (twice.notice(name), groups.torn(pack, held, asked.data.group))):
         emit(notice)
-    device = devices.of(asked.train.device)
+    kind = devices.of(asked.train.device)
+    device = ranked.device(kind, ranks)
+    ranked.check(asked, ranks)
     if device == "cpu" and (why := kernels.odd()):
         emit(Notice(f"compiled kernels are not available, which costs speed: {why}", True))
     choice.check(asked.train, torch.device(device))
-    torch.manual_seed(asked.train.seed)
-    model = build(asked, pack)
     inputs = {name: tensor_of(values, whole=False) for name, values in train.inputs.items()}
     targets = {name: torch.from_numpy(values) for name, values in train.targets.items()}
-    weights = _begun(model, asked, pack, emit) if asked.train.started else None
-    if weights is None:
-        if asked.data.normalise:
-            for name, layer in normalisers(model, inputs).items():
-                layer.set(*_statistics(train, name, inputs[name], indices, let_go))
-        _initialise(model, train.inputs, targets, indices)
+    torch.manual_seed(asked.train.seed)
+    model, weights = build(asked, pack), None
+    if asked.train.started:
+        weights = _begun(model, asked, pack, emit) if ranks.leads else None
+        _frozen(model, asked, pack)
+    elif ranks.leads:
+        _initialise(model, asked, train, inputs, targets, indices, let_go)
     model.to(device)
+    ranked.together(model, asked, ranks, emit)
     size = "{}x{}".format(*pack.main_image.size)
-    asked = asked.measured(device=device, threads=torch.get_num_threads(), image_size=size)
+    threads = asked.train.threads if ranks.several else torch.get_num_threads()
+    asked = asked.measured(device=kind, threads=threads, image_size=size)
     loader = Loader(
         pack.columns,
         inputs if train.shards is not None else devices.resident(inputs, device),
@@ -246,12 +245,12 @@ def prepare(
         torch.contiguous_format,
         asked.train.sampler,
         train.shards,
+        ranks.rank,
+        ranks.count,
     )
     _counted(loader, asked.train, emit)
-    if asked.train.steps and asked.origin.get("train.epochs") == "default":
-        asked = asked.measured(epochs=math.ceil(asked.train.steps / len(loader.sizes())))
     job = Job(
-        recipe=asked,
+        recipe=_of_steps(asked, loader),
         pack=pack,
         limits=limits,
         val=held,
@@ -263,10 +262,30 @@ def prepare(
         emit=frugally,
         let_go=let_go,
         weights=weights,
+        ranks=ranks,
     )
+    if not ranks.leads:
+        return ranked.sized(job)
     if limits.memory is not None:
         job = replace(job, probed=_probed(job, limits.memory))
     return replace(job, recipe=_tried(job))
+
+
+def _augmentable(asked: Recipe, pack: Pack) -> None:
+    """Refuse augmentation that the images do not bear. Raises BadArgument."""
+    for mix in ("mixup", "cutmix"):
+        if (share := getattr(asked.augment, mix)) and len(pack.columns) > 2:
+            raise BadArgument(mix, share, "goes with one image and one class", "leave it out")
+    for column in pack.inputs.values():
+        if isinstance(column, Image):
+            augment.check(asked.augment, column.size, column.channels)
+
+
+def _of_steps(asked: Recipe, loader: Loader) -> Recipe:
+    """The recipe with as many epochs as its steps take, if these were asked for."""
+    if not asked.train.steps or asked.origin.get("train.epochs") != "default":
+        return asked
+    return asked.measured(epochs=math.ceil(asked.train.steps / len(loader.sizes())))
 
 
 def _unwatched(asked: Recipe) -> Recipe:
@@ -304,10 +323,15 @@ def _begun(model: nn.Module, asked: Recipe, pack: Pack, emit: Emit) -> Weights:
     if weights.classes:
         emit(Notice(pretrained.side_by_side(weights.classes, pack.main_classes)))
     pretrained.begin(model, weights, pack.main_classes if kept == "kept" else None)
+    return weights
+
+
+def _frozen(model: nn.Module, asked: Recipe, pack: Pack) -> None:
+    """Let what a training from other weights leaves as it is stay so."""
+    assert isinstance(model, Classifier)
     if asked.train.batch_norm == "kept":
         surgery.keep_statistics(model)
     surgery.freeze(model, asked.train.freeze, pack.main_image.size)
-    return weights
 
 
 def _counted(loader: Loader, train: Train, emit: Emit) -> None:
@@ -331,19 +355,25 @@ def _statistics(
 
 def _initialise(
     model: nn.Module,
-    inputs: Mapping[str, NDArray[Any]],
+    asked: Recipe,
+    train: Split,
+    inputs: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
     indices: Tensor,
+    let_go: Callable[[], None],
 ) -> None:
-    """Let convscope's layers with a data-dependent initialisation see the first training images,
-    in a user's network as well, and heads of numbers the spread of their targets."""
+    """Give the first layers mean and deviation of the training images, let convscope's layers with
+    a data-dependent initialisation see the first of these, in a user's network as well, and heads
+    of numbers the spread of their targets."""
+    for name, first in normalisers(model, inputs).items() if asked.data.normalise else ():
+        first.set(*_statistics(train, name, inputs[name], indices, let_go))
     trunks = model.trunks if isinstance(model, Joined) else {next(iter(inputs)): model}
     normalise = normalisers(model, inputs)
     for name, trunk in trunks.items():
         every = trunk.modules()
         layers = [one for one in every if isinstance(one, InitialisedFromImages) and is_ours(one)]
         if layers:
-            seen = torch.from_numpy(inputs[name][indices[:SEEN].numpy()])
+            seen = torch.from_numpy(train.inputs[name][indices[:SEEN].numpy()])
             some = to_input(seen, "cpu", torch.contiguous_format)
             for layer in layers:
                 layer.init_from_images(normalise[name](some))
@@ -372,7 +402,7 @@ def _tried(job: Job) -> Recipe:
     """The recipe, once the network has stood its trial."""
     asked, pack, train = job.recipe, job.pack, job.recipe.train
     judged = len(job.judged), job.outliers, pack.tests
-    passes = trial.Passes.of(job.loader.sizes(), train.micro_batch, judged, train.eval_batch)
+    passes = trial.Passes.of(job.loader.passes(), train.micro_batch, judged, train.eval_batch)
     most = TRIED if job.only_fits else job.probed
     passes = passes if most is None else passes.at_most(most)
     batch, losses = next(job.loader.epoch(0)), losses_of(job.loader, train)

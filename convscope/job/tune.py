@@ -47,7 +47,7 @@ def tune(job: Job, begun: bool = False) -> Job:
     job = replace(job, engine=tuned_network.engine(job.model, train.kernels, train.precision))
     if limits.memory is not None:
         job = replace(job, recipe=_within_memory(job, limits.memory, begun))
-    elif (step := _measured_step(job, chosen)) is not None:
+    elif not job.ranks.several and (step := _measured_step(job, chosen)) is not None:
 
         def drop() -> None:
             with contextlib.suppress(ConvscopeError):

@@ -99,6 +99,8 @@ class Train:
     batch_norm: str = _network("kept",
         "Statistics of batch norm that training begins from: {values}.",
         one_of("kept", "learning"), "try learning")
+    sync_batch_norm: bool = _network(
+        False, "Several ranks: batch norm of the whole batch, not of each rank's part of it.")
     layer_decay: float = _train(
         1.0, "The learning rate of a layer as a share of that of the next one; 1: all have one.",
         Rule(lambda v: 0 < v <= 1, "a share, 0 < {name} <= 1"), "try 0.8")

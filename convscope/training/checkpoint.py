@@ -120,6 +120,18 @@ def save(folder: Path, position: Position, run: State, total: int) -> Path:
             _remove(other)  # one that was passed over as damaged
     if path.exists():
         return path
+    tensors = tensors_of(run)
+    with files.whole_folder(path) as temporary:
+        digest = store.write(temporary / WEIGHTS, tensors)
+        state = {"position": asdict(position), "weights_sha256": digest}
+        (temporary / STATE).write_bytes(_sealed(state))
+    for old in _found(folder)[KEEP:]:
+        _remove(old)
+    return path
+
+
+def tensors_of(run: State) -> dict[str, Tensor]:
+    """All tensors of a run by the names that a checkpoint gives them."""
     tensors = {
         f"{kind}.{name}": value
         for kind, network in run.networks().items()
@@ -129,13 +141,19 @@ def save(folder: Path, position: Position, run: State, total: int) -> Path:
         for name, value in run.optimizer.state[parameter].items():
             if isinstance(value, Tensor):  # the count of steps may be one for all
                 tensors[f"optimizer.{index}.{name}"] = value if value.ndim else value.clone()
-    with files.whole_folder(path) as temporary:
-        digest = store.write(temporary / WEIGHTS, tensors)
-        state = {"position": asdict(position), "weights_sha256": digest}
-        (temporary / STATE).write_bytes(_sealed(state))
-    for old in _found(folder)[KEEP:]:
-        _remove(old)
-    return path
+    return tensors
+
+
+def fill(run: State, tensors: dict[str, Tensor], where: Path) -> None:
+    """Give a run the tensors of a checkpoint, from the file ``where``. Raises RunError where they
+    are not its own."""
+    for kind, network in run.networks().items():
+        store.fill(network, _under(f"{kind}.", tensors), where)
+    for index, parameter in enumerate(run.optimizer.parameters):
+        run.optimizer.state[parameter] = {
+            name: _like(value, parameter)
+            for name, value in _under(f"optimizer.{index}.", tensors).items()
+        }
 
 
 def restore(folder: Path, run: State, emit: Emit) -> Position | None:
@@ -153,13 +171,7 @@ def restore(folder: Path, run: State, emit: Emit) -> Position | None:
             continue
         state = json.loads((path / STATE).read_bytes())
         tensors = store.from_bytes((path / WEIGHTS).read_bytes(), path / WEIGHTS)
-        for kind, network in run.networks().items():
-            store.fill(network, _under(f"{kind}.", tensors), path / WEIGHTS)
-        for index, parameter in enumerate(run.optimizer.parameters):
-            run.optimizer.state[parameter] = {
-                name: _like(value, parameter)
-                for name, value in _under(f"optimizer.{index}.", tensors).items()
-            }
+        fill(run, tensors, path / WEIGHTS)
         return Position(**state["position"])
     if found:
         raise RunError(

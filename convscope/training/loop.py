@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import math
 import signal
@@ -28,6 +29,9 @@ from convscope.training import checkpoint, optim
 from convscope.training.checkpoint import Position, State
 from convscope.training.losses import Losses, by_target, counted, loss_sum, losses_of
 from convscope.training.pace import Pace
+from convscope.training.ranks import ALONE, Ranks
+from convscope.training.sync_batch_norm import over
+from convscope.training.team import Team, Wishes
 
 Validate = Callable[[nn.Module], tuple[float | None, float | None]]  # -> (loss, accuracy)
 LOOK = 20  # steps between two looks at the running loss
@@ -42,6 +46,7 @@ def fit(
     emit: Emit,
     judged: tuple[int, int] = (0, 0),
     begun: Position | None = None,
+    ranks: Ranks = ALONE,
 ) -> Position:
     """Train ``model`` in place, from the run's latest checkpoint if it has one, else from where it
     is ``begun``, to the recipe's last step; it ends with the weights to keep (the last, their
@@ -52,36 +57,37 @@ def fit(
     save. Raises TrainingError where loss or weights are no longer numbers, which is noticed within
     20 steps and never saved, and Interrupted, the state saved, when Ctrl-C or SIGTERM arrives.
     Where the run's file ``stop`` appears, the epoch ends with the step at hand and is the last.
+
+    Of several ``ranks`` each learns from its part of every batch. The first reads and writes the
+    run's files; the others begin with its state, and end where it does.
     """
-    state = State.of(model, optim.optimizer(model, train), train)
-    at = checkpoint.restore(run.checkpoints, state, emit)
-    if at is not None:
-        emit(Notice(f"resumed at epoch {at.epoch + 1}, step {at.step}"))
-    at = at or begun or Position()
-    run.write_history(at.history)
+    state = State.of(model, optim.optimizer(model, train, ranks.count), train)
+    at = _began(state, run, begun, emit, ranks)
     losses, steps = losses_of(loader, train), len(loader.sizes())  # of an epoch
     total, first = optim.total_steps(train, steps), at.epoch * steps + at.step
     pace = Pace(total, steps, first, train.checkpoint_seconds, judged)
     saved_as = f"saved in {{}}; go on with --out {run.path} --resume"
-    sums = at.sums(loader.device)
-    with _signals() as caught, _settled():
+    sums, keeps = at.sums(loader.device), ranks.leads and run.kept
+    with _signals(ranks.several) as caught, _settled():
+        wishes = functools.partial(_wishes, caught, run, pace, ranks)
+        team = Team(model, ranks, loader.device, wishes) if ranks.several else None
         for done in range(first, first if at.stopped else total):
             if done == first or at.step == 0:
                 model.train()
                 weights.forget(model.parameters())
                 pace.begin()
-                seeds = seeds_along(at.step, train.seed, at.epoch, last=(1,))
+                seeds = seeds_along(at.step, train.seed, at.epoch, last=ranks.dropout)
                 batches = zip(loader.epoch(at.epoch, at.step), seeds, strict=False)
             batch, seed = next(batches)
             lr = optim.learning_rate(train, done, total)
-            update(state, batch, train, losses, done, lr, seed, sums)
+            update(state, batch, train, losses, done, lr, seed, sums, team)
             at.step += 1
-            at.seen += len(batch)
-            left = pace.step(len(batch))
+            at.seen += batch.records
+            left = pace.step(batch.records)
             emit(Progress(stage(at, train), done + 1, total, "steps", left=left))
-            asked = run.stop.exists()
+            signum, asked, save = team.wished if team else wishes()
             last = done + 1 == total or at.step == steps or asked
-            due = bool(last or caught or pace.due())
+            due = bool(last or signum or save)
             if due or at.step % LOOK == 0:
                 at.take(sums)
                 _guard(model, at, lr, deep=due)
@@ -93,13 +99,15 @@ def fit(
                 end = _end_epoch(at, state, train, lr, validate)
                 sums.zero_()
                 emit(end)
-                run.write_history(at.history)
+                if ranks.leads:
+                    run.write_history(at.history)
                 if asked and done + 1 < total:
                     _end_early(at, done + 1, total, emit)
-            path = run.kept and checkpoint.save(run.checkpoints, at, state, done + 1)
+            path = keeps and checkpoint.save(run.checkpoints, at, state, done + 1)
             pace.saved()
-            if caught:
-                raise Interrupted(caught[0], saved_as.format(path))
+            if signum:
+                ranks.tell()  # nobody ends before it is saved
+                raise Interrupted(signum, saved_as.format(path))
             if at.stopped:
                 break
     state.keep()
@@ -115,14 +123,22 @@ def update(
     lr: float,
     seed: int,
     sums: Tensor,
+    team: Team | None = None,
 ) -> None:
-    """One step of training, after ``done`` of them, on a batch; ``seed`` is that of dropout."""
+    """One step of training, after ``done`` of them, on a batch, or on this rank's part of it;
+    ``seed`` is that of dropout."""
     for group in state.optimizer.param_groups:
         group["lr"] = lr * group["share"]
     devices.seed(seed, sums.device)
     state.optimizer.zero_grad()
     with devices.arithmetic(sums.device, train.precision):
-        gradients(state.model, batch, train, losses, sums)
+        if team is None:
+            gradients(state.model, batch, train, losses, sums)
+        else:
+            own = torch.zeros_like(sums)
+            with over(ALONE if batch.copies > 1 else team.ranks):
+                gradients(state.model, batch, train, losses, own)
+            sums += team.reduce(own, batch.copies)
     if train.clip_grad:
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
     state.optimizer.step()
@@ -132,15 +148,42 @@ def update(
 
 def gradients(model: nn.Module, batch: Batch, train: Train, losses: Losses, sums: Tensor) -> None:
     """Add the gradient of the batch's mean loss, over all targets, to those there are, a
-    ``micro_batch`` at a time, and loss and right guesses of the leading target to ``sums`` [2]."""
+    ``micro_batch`` at a time, and loss and right guesses of the leading target to ``sums`` [2]. Of
+    a rank's part it is its share of the whole batch's."""
+    records = batch.records * batch.copies
     for part in batch.split(train.micro_batch or len(batch)):
         with autocast(sums.device.type, train.precision):
             outputs = by_target(forward(model, part.inputs), losses)
         loss = loss_sum(losses, outputs, part)
-        (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
+        (loss / records).backward()  # type: ignore[no-untyped-call]
         sums[0] += loss.detach()
         main = next(name for name, one in losses.items() if isinstance(one.column, Class))
         sums[1] += losses[main].right(outputs[main].detach(), part.targets[main])
+
+
+def _wishes(caught: list[int], run: RunFolder, pace: Pace, ranks: Ranks) -> Wishes:
+    return Wishes(caught[0] if caught else 0, ranks.leads and run.stop.exists(), pace.due())
+
+
+def _began(
+    state: State, run: RunFolder, begun: Position | None, emit: Emit, ranks: Ranks
+) -> Position:
+    """Where training goes on, or begins, with its state: rank 0's, on all ranks."""
+    at = None
+    if ranks.leads:
+        at = checkpoint.restore(run.checkpoints, state, emit)
+        if at is not None:
+            emit(Notice(f"resumed at epoch {at.epoch + 1}, step {at.step}"))
+        at = at or begun or Position()
+        run.write_history(at.history)
+    if not ranks.several:
+        assert at is not None
+        return at
+    tensors = ranks.tensors(checkpoint.tensors_of(state))
+    at = Position(**ranks.tell(None if at is None else asdict(at)))
+    if not ranks.leads:
+        checkpoint.fill(state, tensors, run.path)
+    return at
 
 
 def stage(at: Position, train: Train) -> str:
@@ -213,12 +256,13 @@ def _settled() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Note Ctrl-C and SIGTERM instead of dying of them; a second one stops at once."""
+def _signals(patient: bool = False) -> Iterator[list[int]]:
+    """Note Ctrl-C and SIGTERM instead of dying of them; a second one stops at once, unless it may
+    be the same one, sent by a launcher, too (``patient``)."""
     caught: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:
-        if caught:
+        if caught and not patient:
             raise Interrupted(signum, "at once, at the second request; the last checkpoint stands")
         caught.append(signum)
 

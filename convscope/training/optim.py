@@ -183,9 +183,10 @@ class Optimizer:
                     state["step"] = self.count
 
 
-def optimizer(model: nn.Module, train: Train) -> Optimizer:
+def optimizer(model: nn.Module, train: Train, ranks: int = 1) -> Optimizer:
     """The recipe's optimiser; weight decay acts on weights and spares biases and normalisation (1-d
-    parameters), and the rate of a group is its ``share`` of the recipe's."""
+    parameters), and the rate of a group is its ``share`` of the recipe's. Gradients that are
+    summed, as over ``ranks``, are float32."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     depth = surgery.depths(model) if train.layer_decay < 1 else dict.fromkeys(trained, 0)
     groups: list[dict[str, Any]] = [
@@ -201,7 +202,8 @@ def optimizer(model: nn.Module, train: Train) -> Optimizer:
     ]
     groups = [group for group in groups if group["params"]]
     alike = all(p.dtype is torch.float32 for p in trained.values())
-    if train.precision == "bfloat16" and alike and not (train.micro_batch or train.clip_grad):
+    summed = train.micro_batch or train.clip_grad or ranks > 1
+    if train.precision == "bfloat16" and alike and not summed:
         for parameter in trained.values():
             if parameter.ndim > 1:
                 parameter.grad_dtype = None  # any

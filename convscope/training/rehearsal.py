@@ -85,5 +85,5 @@ def endless(loader: Loader) -> Iterator[Batch]:
     """Full batches, epoch after epoch; what is left over at an epoch's end is passed over."""
     full, epoch = min(loader.batch_size, max(loader.sizes())), 0
     while True:
-        yield from (batch for batch in loader.epoch(epoch) if len(batch) >= full)
+        yield from (batch for batch in loader.epoch(epoch) if batch.records >= full)
         epoch += 1

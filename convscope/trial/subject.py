@@ -105,8 +105,11 @@ class Subject:
     def some(self, count: int) -> Batch:
         """So many records, from the first again where there are fewer."""
         which = torch.arange(count, device=self.batch.device) % len(self.batch)
-        return Batch(*({name: one[which] for name, one in some.items()}
-                       for some in (self.batch.inputs, self.batch.targets)))  # fmt: skip
+        inputs, targets = (
+            {name: one[which] for name, one in some.items()}
+            for some in (self.batch.inputs, self.batch.targets)
+        )
+        return Batch(inputs, targets)
 
     def shapes(self, count: int) -> str:
         """Those of the inputs of so many records, in words."""

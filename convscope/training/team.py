@@ -1,0 +1,121 @@
+"""What the ranks of a training have in common after each step: gradients, running statistics, and
+whether to go on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from convscope.errors import BadArgument
+from convscope.models import surgery
+from convscope.training.ranks import LONG, Ranks
+from convscope.training.sync_batch_norm import Synchronised
+
+
+class Wishes(NamedTuple):
+    """What somebody wants of the loop: to end at once by a signal (its number, or 0), to end in
+    good order after this step, to save."""
+
+    signum: int = 0
+    stop: bool = False
+    save: bool = False
+
+
+class Team:
+    """The ranks of a training, each with the same network: gradients are summed by one flat
+    all-reduce a step, the running statistics of batch norm are averaged by it, and other buffers
+    become those of rank 0. So every rank has the same state after each step.
+
+    ``wishes`` says what this rank wants at the moment. Raises BadArgument for weights that are not
+    float32.
+    """
+
+    def __init__(
+        self, model: nn.Module, ranks: Ranks, device: str, wishes: Callable[[], Wishes]
+    ) -> None:
+        self.ranks, self.wishes = ranks, wishes
+        self.wished = Wishes()
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        if odd := next((p.dtype for p in self.parameters if p.dtype is not torch.float32), None):
+            rule = "has weights that are not float32, whose gradients ranks do not sum"
+            raise BadArgument("model", odd, rule, "start one process")
+        self.averaged, self.led = _buffers(model)
+        shared: list[Tensor] = [*self.parameters, *self.averaged, *self.led]
+        there = len(self.parameters)
+        self.first = there + len(self.averaged)  # view of a buffer that is rank 0's
+        on_cpu = torch.device(device).type == "cpu"
+        wide = sum(t.numel() for t in shared)
+        self.flat = torch.zeros(wide + there + 2 + 4 * on_cpu, device=device)
+        self.views, at = list[Tensor](), 0
+        for one in shared:
+            part = self.flat[at : at + one.numel()]
+            self.views.append(part.as_strided(one.shape, one.stride(), part.storage_offset()))
+            at += one.numel()
+        self.reached = self.flat[at : at + there]  # how many ranks have a gradient of each
+        self.sums = self.flat[at + there : at + there + 2]
+        self.asked = self.flat[-4:] if on_cpu else torch.zeros(4)
+        self.group: Any = None if on_cpu else dist.new_group(backend="nccl", timeout=LONG)
+
+    def reduce(self, sums: Tensor, copies: int) -> Tensor:
+        """Give each parameter the sum of its gradients over the ranks, and the buffers what they
+        have in common; the ``sums`` [2] of this rank, each record of which was computed by so many
+        ranks, become those of all."""
+        pairs = list(zip(self.parameters, self.views, strict=False))
+        with torch.no_grad():
+            own = [(view, p.grad) for p, view in pairs if p.grad is not None]
+            _copy([view for view, _ in own], [gradient for _, gradient in own])
+            for parameter, view in pairs:
+                if parameter.grad is None:
+                    view.zero_()
+            means, led = self.views[len(pairs) :][: len(self.averaged)], self.views[self.first :]
+            _copy(means, [one / self.ranks.count for one in self.averaged])
+            _copy(led, self.led if self.ranks.leads else [one.new_zeros(()) for one in self.led])
+            has = [float(p.grad is not None) for p in self.parameters]
+            self.reached.copy_(torch.tensor(has))
+            self.sums.copy_(sums / copies)
+            mine = self.wishes()
+            stops = [mine.signum == one for one in (signal.SIGINT, signal.SIGTERM)]
+            ends = [mine.stop and self.ranks.leads, mine.save and self.ranks.leads]
+            self.asked.copy_(torch.tensor([float(one) for one in (*stops, *ends)]))
+            with self.ranks.heard():
+                dist.all_reduce(
+                    self.flat, group=self.ranks.talk if self.group is None else self.group
+                )
+                if self.group is not None:
+                    dist.all_reduce(self.asked, group=self.ranks.talk)
+            _copy([*self.averaged, *self.led], [*means, *led])
+        missed = len(own) < len(pairs)
+        reached = self.reached.tolist() if missed else []
+        for at, (parameter, view) in enumerate(pairs):
+            parameter.grad = None if missed and not reached[at] else view
+        interrupt, terminate, stop, save = map(bool, self.asked.tolist())
+        by = signal.SIGINT if interrupt else signal.SIGTERM if terminate else 0
+        self.wished = Wishes(int(by), stop, save)
+        return self.sums
+
+
+def _copy(to: Sequence[Tensor], of: Sequence[Tensor]) -> None:
+    if to:
+        torch._foreach_copy_(list(to), list(of))
+
+
+def _buffers(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """The running statistics of batch norm that learns, to be averaged; other buffers that may
+    change, which are rank 0's."""
+
+    def own(kinds: bool) -> Iterator[Tensor]:
+        for layer in model.modules():
+            norm = isinstance(layer, _BatchNorm)
+            alike = isinstance(layer, Synchronised | surgery.FrozenBatchNorm2d)
+            if norm is kinds and not alike:
+                yield from layer.buffers(recurse=False)
+
+    averaged = {id(one): one for one in own(True) if one.dtype is torch.float32}
+    led = {id(one): one for one in own(False) if one.dtype is torch.float32}
+    return list(averaged.values()), [one for at, one in led.items() if at not in averaged]
