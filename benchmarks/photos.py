@@ -25,13 +25,13 @@ with ``--budget 3m`` 90.47 % in 178 s (one seed); with ``--each 20`` 71.62, 74.5
 75.95 %, mean 74.18 %, in 29 and 33 s (two seeds). fastai's ``fine_tune`` of the same network from
 the same weights on the first of these splits, 4 epochs and the one with the network frozen: 86.74 %
 in 1,845 s of processors, about 920 s of two, where ours has 93.26 % in a third. ``small``: errors
-5.2 and 40.5 %, ratio 0.128 (0.098 to 0.157). ``labels``: 506 of 10,000 wrong, 803 listed in 179 s; average precision 0.826 of
-the list, 0.783 of cleanlab's own list of 1,060, 0.854 of all images by ``self_confidence``, 0.731
-and 0.787 by its two other orders. ``reuse``, stopped after three draws: 0.94, 0.80 and 0.96. A loop
-of its own beside it, 60 epochs, 2 to 4 draws, `cnn` and `resnet`: all layers learning from the
-clothes' weights, by one rate or by a smaller one for each layer nearer to the image, or the
-features frozen, are between 0.93 and 1.4 times the error from scratch, with shifts
-and with affine warps.
+5.2 and 40.5 %, ratio 0.128 (0.098 to 0.157). ``labels``: 506 of 10,000 wrong, 803 listed in 179 s;
+average precision 0.826 of the list, 0.783 of cleanlab's own list of 1,060, 0.854 of all images by
+``self_confidence``, 0.731 and 0.787 by its two other orders. ``reuse``, stopped after three draws:
+0.94, 0.80 and 0.96. A loop of its own beside it, 60 epochs, 2 to 4 draws, `cnn` and `resnet`: all
+layers learning from the clothes' weights, by one rate or by a smaller one for each layer nearer to
+the image, or the features frozen, are between 0.93 and 1.4 times the error from scratch, with
+shifts and with affine warps.
 """
 
 from __future__ import annotations
