@@ -15,7 +15,7 @@ from convscope.studies.tuning.space import Choice, Range
 
 _W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 280, 56, 24, 14, 44  # as report.charts scales them
 WIDE = 10  # times the smallest, from which on an axis is logarithmic
-SPREAD = 0.25  # of the whole trials are far below the others, which would press them together
+SPREAD = 0.1  # of the whole trials may be far below the others, which they would press together
 
 
 def scatter(
@@ -34,7 +34,8 @@ def scatter(
     rows = [row for row in rows if row["val_accuracy"] is not None]
     places = [place(row) for row in rows]
     log = not even and min(places) > 0 and max(places) > WIDE * min(places)
-    height = sorted(row["val_accuracy"] for row in rows)
+    whole = [row for row in rows if row["state"] == "complete"]
+    height = sorted(row["val_accuracy"] for row in whole)
     least = height[int(SPREAD * (len(height) - 1))]
     base = min([least, *(row["val_accuracy"] for row in line)])
     grid = ticks(100 * min(base, height[-1] - 0.001), 100 * height[-1])
@@ -91,7 +92,8 @@ def _marks(low: float, high: float, log: bool) -> list[float]:
     if not log:
         return [t for t in ticks(low, high) if low <= t <= high] or [low]
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found = [times * 10.0**power for power in powers for times in (1, 2, 5)]
+    often = (1, 2, 5) if len(powers) < 4 else (1,)
+    found = [times * 10.0**power for power in powers for times in often]
     return [mark for mark in found if low <= mark <= high] or [low]
 
 

@@ -98,12 +98,12 @@ class Worker:
     ) -> None:
         """Train a trial, and tell its end. A setting that cannot be trained is one that is pruned
         at once."""
-        began, epochs = time.perf_counter(), 0
+        began, epochs = 0.0, 0
         about: dict[str, Any] = {}
         value: float | None = None
 
         def heard(event: Event) -> None:
-            nonlocal epochs
+            nonlocal began, epochs
             if isinstance(event, EpochEnd):
                 epochs = event.epoch
                 if event.val_accuracy is None:
@@ -112,6 +112,8 @@ class Worker:
                 if ends and event.epoch < event.epochs:
                     raise Pruned
             elif isinstance(event, Progress):
+                if event.unit == "steps":
+                    began = began or time.perf_counter()
                 stage = f"trial {trial.number + 1}, {event.stage}"
                 emit(replace(event, stage=stage, left=None))
 
@@ -136,7 +138,7 @@ class Worker:
         except BaseException as why:
             trials.give_back(trial, text_of(why))
             raise
-        spent = {"seconds": time.perf_counter() - began, "epochs": epochs}
+        spent = {"seconds": time.perf_counter() - began if began else 0.0, "epochs": epochs}
         try:
             trials.finish(trial, value, spent | about)
         except Lost:

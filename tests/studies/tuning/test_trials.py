@@ -67,6 +67,22 @@ def check_many(where, wanted: int, monkeypatch) -> None:
     assert len({one.user_attrs["worker"] for one in ended(found)}) > 1
 
 
+def test_who_comes_too_late_gives_its_trial_back(tmp_path, monkeypatch):
+    """Two see that one is left, and both take one."""
+    first, late = opened(tmp_path / "journal.log", 1, "a"), opened(tmp_path / "journal.log", 1, "b")
+    ask, over = late.study.ask, iter([False, True])
+
+    def asked():
+        first.claim(suggest, lambda: False)
+        return ask()
+
+    monkeypatch.setattr(late.study, "ask", asked)
+    assert late.claim(suggest, lambda: next(over)) is None
+    found = first.all()
+    assert [one.state.name for one in found] == ["RUNNING", "FAIL"]
+    assert [one.user_attrs.get("ended") for one in found] == [None, "surplus"]
+
+
 def test_a_trial_of_a_process_that_died_is_tried_again(tmp_path):
     place = tmp_path / "journal.log"
     dead = opened(place, 2, "dead")
