@@ -318,6 +318,7 @@ def hosts(folder: Path, asked: argparse.Namespace) -> bool:
             if job.poll() is None:
                 os.killpg(job.pid, signal.SIGTERM)
         for name in names:
+            subprocess.run(["ip", "link", "del", f"v{name}"], check=False)
             subprocess.run(["ip", "netns", "del", name], check=False)
         subprocess.run(["ip", "link", "del", bridge], check=False)
 
