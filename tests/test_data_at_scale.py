@@ -51,7 +51,9 @@ def test_its_numbers_are_those_of_the_code():
     pauses = ", ".join(f"{pause:g}" for pause in stores.PAUSES)
     said = pauses.replace(", 6", " and 6")
     assert f"{1 + len(stores.PAUSES)} tries".replace("4", "four") in PAGE and said in PAGE
-    assert f"{stores.PATIENCE:.0f} seconds and a second for every {stores.SLOWEST // 1000} kB" in PAGE
+    assert (
+        f"{stores.PATIENCE:.0f} seconds and a second for every {stores.SLOWEST // 1000} kB" in PAGE
+    )
 
 
 def test_nothing_is_left_to_fill_in():
