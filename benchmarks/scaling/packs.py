@@ -48,8 +48,10 @@ TRAIN = """
 import json, resource, sys
 import convscope as cs
 url, model, out = sys.argv[1:]
-run = cs.train(url, model=model, epochs=2, batch_size=500, augment="none", precision="float32",
-               kernels="plain", memory_format="contiguous", look=False, out=out)
+more = {"hidden": 64} if model == "mlp" else {}
+run = cs.train(url, model=model, **more, epochs=2, batch_size=500, augment="none",
+               precision="float32", kernels="plain", memory_format="contiguous", look=False,
+               out=out)
 lines = open(out + "/history.jsonl").read().splitlines()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"seconds": [json.loads(line)["seconds"] for line in lines], "peak": peak}))

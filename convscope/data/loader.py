@@ -291,7 +291,8 @@ class Loader:
         """The records of these batches, each once it can be drawn."""
         if self.shards is None:
             return batches
-        return map(torch.from_numpy, self.shards.ready([chosen.numpy() for chosen in batches]))
+        ready = self.shards.ready([chosen.numpy() for chosen in batches])
+        return (chosen for chosen, _ in zip(batches, ready, strict=True))
 
     def _on_device(self, name: str, value: Tensor) -> Tensor:
         if name in self.inputs and value.dtype is torch.uint8:

@@ -16,7 +16,7 @@ from convscope import files
 from convscope.data import cache, shards
 from convscope.data import columns as typed
 from convscope.data.columns import Columns, Image
-from convscope.data.pack import FORMAT_VERSION, SPLITS, Pack, file_name, open_pack, read_meta
+from convscope.data.pack import FORMAT_VERSION, SPLITS, Pack, file_name, open_pack
 from convscope.data.pack_writer import head
 from convscope.data.stores import Store, is_url
 from convscope.errors import BadArgument, DataError
@@ -41,27 +41,31 @@ def opened(name: str | Path, emit: Emit) -> Pack:
     """
     store = Store(name)
     digest = hashlib.sha256(f"{FORMAT_VERSION} {RULES} {store.url}".encode()).hexdigest()
-    place = cache.pack_folder(f"shards-{digest[:16]}")
+    pattern = f"shards-{digest[:16]}-"  # what has another meta.json never takes the place of one
     try:
         content = store.read("meta.json")
     except DataError as why:
-        if not place.is_dir():
+        if not (kept := _kept(pattern)):
             rule = f"has no meta.json that can be read ({why})"
             remedy = "name the folder or URL that convscope data pack wrote"
             raise BadArgument("data", name, rule, remedy) from None
         emit(Notice(f"{why}; what the cache has of the pack is used", warning=True))
-        return open_pack(place)
-    stamp = hashlib.sha256(content).hexdigest()
-
-    def is_current() -> bool:
-        return place.is_dir() and read_meta(place).get("read_from") == stamp
-
-    if not is_current():
+        return open_pack(kept[-1])
+    place = cache.pack_folder(pattern + hashlib.sha256(content).hexdigest()[:16])
+    if not place.is_dir():
         meta = _checked(store, content)
         with cache.alone(place, meta["name"], emit):
-            if not is_current():
-                _make(store, place, {**meta, "read_from": stamp}, emit)
+            if not place.is_dir():
+                for old in _kept(pattern):
+                    cache.remove(old)
+                _make(store, place, meta, emit)
     return open_pack(place)
+
+
+def _kept(pattern: str) -> list[Path]:
+    """The packs of a store that are in the cache, the newest last."""
+    place = cache.pack_folder("")
+    return sorted(place.glob(f"{pattern}*"), key=lambda one: one.stat().st_mtime)
 
 
 def _checked(store: Store, content: bytes) -> dict[str, Any]:
@@ -97,7 +101,6 @@ def _make(store: Store, place: Path, meta: Mapping[str, Any], emit: Emit) -> Non
     count = sum(sum(counts) for counts in meta["shards"]["records"].values())
     what = f"{meta['name']}: its pack of {plural(count, 'record')}"
     cache.need_room(place, needed, what, "pack smaller images (--image-size)")
-    cache.remove(place)
     with cache.taking_data(), files.whole_folder(place) as unfinished:
         for split, described in meta["splits"].items():
             fill = functools.partial(_write_part, store, unfinished, split, columns)

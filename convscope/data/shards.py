@@ -8,6 +8,8 @@ shard in ``<split>-present`` says which are here; a process that first reads one
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import hashlib
 import itertools
@@ -147,11 +149,15 @@ class Shards:
         once. Raises DataError."""
         if shard in self._checked:
             return
-        if not (self.present[shard] and self._read(shard)):
-            name = f"{self.folder.name}-{shard % LOCKS}.lock"
-            with FileLock(files.cache_root() / "locks" / name):
-                if not (self.present[shard] and self._read(shard)):
-                    self._fetch(shard)
+        try:
+            if not (self.present[shard] and self._read(shard)):
+                name = f"{self.folder.name}-{shard % LOCKS}.lock"
+                with FileLock(files.cache_root() / "locks" / name):
+                    if not (self.present[shard] and self._read(shard)):
+                        self._fetch(shard)
+        except FileNotFoundError as why:
+            text = f"{why.filename}: was removed while it was in use, or packed anew; run again"
+            raise DataError(text) from None
         self._checked.add(shard)
 
     def _fetch(self, shard: int) -> None:
@@ -165,10 +171,11 @@ class Shards:
     def _into_memory(self, shard: int) -> None:
         """Fetch a shard, or read it from the disk from beginning to end: the records of a batch
         lie here and there in it."""
-        if shard in self._checked:
-            self._read(shard, check=False)
-        else:
+        if shard not in self._checked:
             self.fetch(shard)
+            return
+        with contextlib.suppress(FileNotFoundError):  # what is mapped stays, whoever removed it
+            self._read(shard, check=False)
 
     def _read(self, shard: int, check: bool = True) -> bool:
         """Read a shard from the disk; whether it is as it should be."""
@@ -200,7 +207,10 @@ class Shards:
             first, last = -(-begin // PAGE) * PAGE, end // PAGE * PAGE
             if first < last:
                 self._advise("MADV_DONTNEED", first, last - first)
-                with Path(str(array.filename)).open("rb") as file:
+                with (
+                    contextlib.suppress(FileNotFoundError),
+                    Path(str(array.filename)).open("rb") as file,
+                ):
                     _not_needed(file.fileno(), first, last - first)
 
     def _advise(self, advice: str, *where: int) -> None:
@@ -283,6 +293,8 @@ def check(
 
 def _write(path: Path, offset: int, content: bytes) -> None:
     """Write into a file that is there; the system begins to bring it to the disk."""
+    if not path.exists():  # and nothing new in its place
+        raise FileNotFoundError(errno.ENOENT, "is not there", str(path))
     with files.explained(path), path.open("r+b", buffering=0) as file:
         file.seek(offset)
         rest = memoryview(content)

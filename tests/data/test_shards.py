@@ -229,6 +229,16 @@ def test_a_pack_that_was_written_anew_is_fetched_anew(pack, tmp_path, events):
     assert any("what the cache has of the pack is used" in text for text in warnings_in(seen))
 
 
+def test_a_pack_that_is_removed_while_it_is_in_use_says_so(pack, tmp_path):
+    written(pack, tmp_path / "out")
+    found = sources.open_data(tmp_path / "out")
+    whole = np.asarray(found.splits["test"].images)
+    shutil.rmtree(found.folder)
+    assert np.array_equal(np.asarray(found.splits["test"].images), whole)
+    with pytest.raises(DataError, match="was removed while it was in use"):
+        np.asarray(found.splits["train"].images)
+
+
 def test_what_is_no_pack_in_shards_is_refused(pack, tmp_path, monkeypatch):
     out = tmp_path / "out"
     written(pack, out)
