@@ -21,6 +21,7 @@ from convscope.evaluation import calibration, conformal, metrics, predictions, s
 from convscope.events import Emit, silent
 from convscope.models import store, surgery
 from convscope.models.parts import Classifier
+from convscope.predicting import onnx_file
 from convscope.predicting.inputs import Input
 from convscope.predicting.predictor import Predictor
 from convscope.predicting.records import RecordPredictor
@@ -196,6 +197,9 @@ def _opened(
     path: str | Path, model: str | None, device: str
 ) -> tuple[RunFolder, dict[str, Any], tuple[RunFolder, str | None, str, torch.memory_format]]:
     """A run, its ``model.json``, and what its weights are read by."""
+    if onnx_file.is_file(path):
+        rule = "is a file that was exported, not a run"
+        raise BadArgument("path", path, rule, "open it with convscope.load_onnx")
     where = devices.of(device)
     place = run.find(Path(path))
     info = place.read_model()

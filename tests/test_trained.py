@@ -11,7 +11,7 @@ from quick import QUICK
 from torch import nn
 
 import convscope as cs
-from convscope.errors import RunError
+from convscope.errors import BadArgument, RunError
 from convscope.evaluation import metrics
 from convscope.models import store
 
@@ -74,3 +74,8 @@ def test_a_tensor_is_taken_like_an_array(bars):
             trained.logits(images), trained.calibration.temperature
         ),  # as predictions.csv has it
     )
+
+
+def test_an_exported_file_is_another_door():
+    with pytest.raises(BadArgument, match=r"a\.onnx: is a file that was exported.*load_onnx"):
+        cs.load("a.onnx")

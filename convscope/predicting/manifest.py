@@ -193,20 +193,34 @@ def begun(
         if not asked.given and asked.data is None:
             rule = f"is needed, and {folder} has no manifest.json to go on by"
             raise BadArgument("FILES", "(not given)", rule, "name images, folders or tables")
+        _check_free(folder)
         with alone(folder, emit):
             if (found := opened(folder)) is None:
-                return _made(folder, asked, predictor, emit)
+                try:
+                    return _made(folder, asked, predictor, emit)
+                except BaseException:  # what is refused leaves nothing
+                    with contextlib.suppress(OSError):
+                        for name in ("inputs.jsonl", ".lock"):
+                            (folder / name).unlink(missing_ok=True)
+                        folder.rmdir()
+                    raise
     check_same(found, asked)
     return found
+
+
+def _check_free(folder: Path) -> None:
+    """Raise BadArgument for a folder that holds other files than what listing makes first."""
+    own = {".lock", "inputs.jsonl", "manifest.json"}
+    if folder.is_dir() and any(
+        one.name not in own and files.TEMPORARY not in one.name for one in folder.iterdir()
+    ):
+        rule = "holds other files, and no manifest.json"
+        raise BadArgument("into", folder, rule, "name a new folder")
 
 
 def _made(
     folder: Path, asked: Asked, predictor: Predictor | RecordPredictor, emit: Emit
 ) -> Manifest:
-    own = {".lock", "inputs.jsonl"}
-    if any(one.name not in own and files.TEMPORARY not in one.name for one in folder.iterdir()):
-        rule = "holds other files, and no manifest.json"
-        raise BadArgument("into", folder, rule, "name a new folder")
     files.clear_unfinished(folder)
     shard = asked.shard or SHARD
     said: dict[str, Any] = {

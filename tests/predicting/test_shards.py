@@ -261,6 +261,7 @@ def test_another_question_is_refused(photos):
         into("new", NETWORK, asked("empty.csv"))
     with pytest.raises(BadArgument, match="FILES=.*hold nothing"):
         into("new", NETWORK, asked(iter([])))
+    assert not Path("new").exists() and not Path("photos/.lock").exists()
 
 
 def test_what_was_changed_is_found(photos):
