@@ -10,6 +10,11 @@ last epoch, which leaves out judging and report), ``cpu`` those of the processor
 ``predict`` the seconds of 10,000 test images, ``accuracy`` is on these. ``train`` measures number
 format and kernels once and keeps that; a first run, which is not shown, does so. The load of the
 machine is printed with the figures.
+
+One of two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-11-30, so busy (load 28) that
+seconds of the clock say nothing, 3,000 images, seed 0, one thread: ImageClassifier 97.4 % in
+6.3 s of the processor, RandomForestClassifier 92.4 % in 1.2 s, MLPClassifier 90.7 % in 0.5 s. That
+its network is the one of ``train``, to the bit, is a test.
 """
 
 from __future__ import annotations

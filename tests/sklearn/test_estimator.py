@@ -28,6 +28,7 @@ from convscope.errors import BadArgument, ImageError, Interrupted
 from convscope.evaluation.calibration import Calibration
 from convscope.job import complete
 from convscope.sklearn import ImageClassifier
+from convscope.training import checkpoint
 
 FAILS: dict[str, str] = {}  # scikit-learn's checks that it fails, and why
 NAMES = np.array(["flat", "upright", "spot"])
@@ -140,6 +141,7 @@ def test_images_are_brought_to_a_size(images, tmp_path):
 
 def test_it_goes_where_pickles_go_and_leaves_no_file(images, workplace, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(workplace))
+    monkeypatch.setattr(checkpoint, "save", None)  # which nobody calls
     found = quick(epochs=1).fit(*images)
     before = found.predict_proba(images[0])
     content = pickle.dumps(found)
