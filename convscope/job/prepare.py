@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,15 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from convscope import devices, kernels, models, trial
 from convscope.data import augment, duplicates, groups
 from convscope.data.columns import Image
 from convscope.data.duplicates import Duplicates
-from convscope.data.loader import Loader, nested, tensor_of, to_input
+from convscope.data.loader import Loader, nested, tensor_of
 from convscope.data.pack import Pack, Split
-from convscope.data.split import held_out, statistics, strata, validation
+from convscope.data.split import held_out, strata, validation
 from convscope.engine import choice
 from convscope.engine.tuned_network import FORMATS
 from convscope.errors import BadArgument
@@ -29,9 +29,9 @@ from convscope.evaluation.targets import main_target
 from convscope.events import Emit, EpochEnd, Event, Notice, Progress
 from convscope.formatting import decimal_size
 from convscope.job import ranked
+from convscope.job.initialise import initialise
 from convscope.models import pretrained, surgery
-from convscope.models.joined import Joined, NumberHead, normalisers
-from convscope.models.parts import Classifier, InitialisedFromImages, is_ours
+from convscope.models.parts import Classifier
 from convscope.models.pretrained import Weights
 from convscope.recipe import Recipe, Train
 from convscope.training import losses, memory
@@ -44,7 +44,6 @@ FEW = 32  # images that it works with at most where memory is bounded
 LOOK = 6.0  # seconds that a look into the network takes at most, near enough
 PATIENT = 20  # times that, and a time budget allows for it
 TRIED = 2  # images a pass of the trial where no step follows
-SEEN = 5000  # training images that a layer is initialised from
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ def prepare(
         weights = _begun(model, asked, pack, emit) if ranks.leads else None
         _frozen(model, asked, pack)
     elif ranks.leads:
-        _initialise(model, asked, train, inputs, targets, indices, let_go)
+        initialise(model, asked, train, inputs, targets, indices, let_go)
     model.to(device)
     ranked.together(model, asked, ranks, emit)
     size = "{}x{}".format(*pack.main_image.size)
@@ -339,48 +338,6 @@ def _counted(loader: Loader, train: Train, emit: Emit) -> None:
     losses.check(loader, train)
     if said := losses.said(loader, train):
         emit(Notice(said))
-
-
-def _statistics(
-    train: Split, name: str, values: Tensor, indices: Tensor, let_go: Callable[[], None]
-) -> Sequence[Sequence[float]]:
-    """Mean and standard deviation by channel of what is learnt from; those that a pack in shards
-    keeps, where that is all of it."""
-    if train.shards is not None and name in train.shards.statistics:
-        if len(indices) == len(train):
-            return train.shards.statistics[name]
-        train.shards.need(indices.numpy())
-    return statistics(values, indices, let_go)
-
-
-def _initialise(
-    model: nn.Module,
-    asked: Recipe,
-    train: Split,
-    inputs: Mapping[str, Tensor],
-    targets: Mapping[str, Tensor],
-    indices: Tensor,
-    let_go: Callable[[], None],
-) -> None:
-    """Give the first layers mean and deviation of the training images, let convscope's layers with
-    a data-dependent initialisation see the first of these, in a user's network as well, and heads
-    of numbers the spread of their targets."""
-    for name, first in normalisers(model, inputs).items() if asked.data.normalise else ():
-        first.set(*_statistics(train, name, inputs[name], indices, let_go))
-    trunks = model.trunks if isinstance(model, Joined) else {next(iter(inputs)): model}
-    normalise = normalisers(model, inputs)
-    for name, trunk in trunks.items():
-        every = trunk.modules()
-        layers = [one for one in every if isinstance(one, InitialisedFromImages) and is_ours(one)]
-        if layers:
-            seen = torch.from_numpy(train.inputs[name][indices[:SEEN].numpy()])
-            some = to_input(seen, "cpu", torch.contiguous_format)
-            for layer in layers:
-                layer.init_from_images(normalise[name](some))
-    for name, head in model.heads.items() if isinstance(model, Joined) else ():
-        if isinstance(head, NumberHead):
-            std, mean = torch.std_mean(targets[name][indices].double(), correction=0)
-            head.set(float(mean), float(std))
 
 
 def _probed(job: Job, bound: int) -> int:

@@ -14,7 +14,7 @@ from convscope.data.loader import to_input
 from convscope.engine import choice
 from convscope.errors import BadArgument
 from convscope.events import silent
-from convscope.job import prepare as room
+from convscope.job import initialise as room
 from convscope.job.prepare import Limits, build, prepare
 from convscope.models.parts import Classifier
 from convscope.models.record import Whitening
