@@ -27,16 +27,7 @@ from rich.text import Text
 
 from convscope.events import EpochEnd, Event, Notice
 from convscope.events import Progress as Done
-from convscope.formatting import (
-    answers,
-    balanced,
-    decimal_size,
-    decimals,
-    duration,
-    p_value,
-    percent,
-    plural,
-)
+from convscope.formatting import answers, balanced, decimals, duration, p_value, percent, plural
 from convscope.language import told
 
 if TYPE_CHECKING:
@@ -44,7 +35,6 @@ if TYPE_CHECKING:
     from convscope.evaluation.compare import Comparison
     from convscope.predicting.listing import Tally
     from convscope.predicting.prediction import Prediction
-    from convscope.predicting.shards import Predicted
 
 
 EVERY = 30.0  # seconds between two lines of a long job that has no steps
@@ -72,11 +62,8 @@ class Count(TextColumn):
     def render(self, task: Task) -> Text:
         """Both in words."""
         whole = "" if task.total is None else f" of {task.total:,.0f}"
-        detail = task.fields.get("detail")
-        return Text(
-            told(f"{task.completed:,.0f}{whole} {task.fields['unit']}")
-            + f", {detail}" * bool(detail)
-        )
+        speed = f", {detail}" if (detail := task.fields.get("detail")) else ""
+        return Text(told(f"{task.completed:,.0f}{whole} {task.fields['unit']}") + speed)
 
 
 class Monitor:
@@ -304,22 +291,6 @@ def predictions(found: Tally, shown: Sequence[Prediction]) -> None:
         lines = [(name, n, found.unsure[name]) for name, n in found.classes.most_common()]
         lines += [(told("not read"), found.failures, 0)] if found.failures else []
         table(("class", "images", "unsure"), lines)
-
-
-def predicted(found: Predicted) -> None:
-    """Print where predictions are, and how many there are of each class."""
-    predictions(found.tally, [])
-    parts = plural(len(found.parts), "file")
-    say(f"{found.parts[0].parent}: {plural(found.images, 'image')} in {parts}", soft_wrap=True)
-    if found.tally.failures:
-        say(f"{found.unreadable}: {found.tally.failures:,} that could not be read", soft_wrap=True)
-
-
-def preview(counts: Mapping[str, int]) -> None:
-    """Print how much there is to be predicted into a folder."""
-    size = f" ({decimal_size(counts['bytes'])})" if counts.get("bytes") else ""
-    shards = f"{counts['missing']:,} of {plural(counts['shards'], 'shard')} to do"
-    say(f"{plural(counts['images'], 'image')}{size}; {shards}; nothing was written")
 
 
 def comparison(found: Comparison, show: int) -> None:

@@ -8,7 +8,7 @@ import itertools
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -26,10 +26,12 @@ from convscope.cli.shared import (
     say,
 )
 from convscope.errors import BadArgument
+from convscope.formatting import decimal_size, plural
 
 if TYPE_CHECKING:
     from convscope.predicting.listing import Tally
     from convscope.predicting.prediction import Prediction
+    from convscope.predicting.shards import Predicted
 
 STDIO = Path("-")
 SHOWN = 50  # answers
@@ -227,10 +229,28 @@ def _into(
         say("stopped; the same command goes on", err=True)
         raise typer.Exit(130) from None
     if preview:
-        print_json(counts) if as_json else console.preview(counts)
+        print_json(counts) if as_json else _print_preview(counts)
         return
-    print_json(found.as_json()) if as_json else console.predicted(found)
+    print_json(found.as_json()) if as_json else _print(found)
     _say_what_failed(found.tally)
+
+
+def _print(found: Predicted) -> None:
+    """Print where predictions are, and how many there are of each class."""
+    from convscope import console
+
+    console.predictions(found.tally, [])
+    parts = plural(len(found.parts), "file")
+    say(f"{found.parts[0].parent}: {plural(found.images, 'image')} in {parts}")
+    if found.tally.failures:
+        say(f"{found.unreadable}: {found.tally.failures:,} that could not be read")
+
+
+def _print_preview(counts: Mapping[str, int]) -> None:
+    """Print how much there is to be predicted into a folder."""
+    size = f" ({decimal_size(counts['bytes'])})" if counts.get("bytes") else ""
+    shards = f"{counts['missing']:,} of {plural(counts['shards'], 'shard')} to do"
+    say(f"{plural(counts['images'], 'image')}{size}; {shards}; nothing was written")
 
 
 def _say_what_failed(tally: Tally) -> None:
