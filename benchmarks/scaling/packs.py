@@ -3,7 +3,7 @@ where it fits.
 
     python benchmarks/scaling/packs.py [--memory 600MB] [--times 10] [--model mlp] [--repeats 2]
                                        [--json FILE]
-    python benchmarks/scaling/packs.py --shuffle 8
+    python benchmarks/scaling/packs.py --shuffle 4
 
 A store on this machine serves one shard of random 32 x 32 images under the names of as many shards
 as make ``--times`` the ``--memory``. Runs of ``convscope train``, each a process with a cache of
@@ -14,7 +14,8 @@ cache's disk (without a bound: from memory). A control group needs root, or one 
 With ``--shuffle`` the order of 8 lanes over 47 shards of MNIST is held against a full shuffle: test
 accuracy of a small network after two epochs, over so many seeds each.
 
-RESULT
+Two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-11-30: --shuffle 4 gives 95.54 % +- 0.16
+for the full shuffle, and 95.66 % +- 0.24 for lanes.
 """
 
 from __future__ import annotations
