@@ -40,7 +40,6 @@ from convscope.data.loader import Loader, tensor_of
 from convscope.data.pack import Pack
 from convscope.data.resample import resized
 from convscope.models import store
-from convscope.predicting import onnx_file
 from convscope.recipe import AUGMENT_BY_NAME
 
 PARAMETERS = {"tv:resnet18": 11_689_512, "tv:resnet50": 25_557_032, "efficientnet_lite0": 4_652_008}
@@ -221,7 +220,7 @@ def rows(photos: Path, count: int, repeats: int, steps: int) -> Iterator[tuple[s
             yield f"learnt from, {name}", found["learnt"], found["learnt"] * PIXELS
             yield f"judged, {name}", found["judged"], found["judged"] * PIXELS
         exported = cs.export(place / "tv-resnet18")
-        predictor = onnx_file.open_predictor(exported.path)
+        predictor = cs.load_onnx(exported.path)
         rate = count / median(1, lambda: predictor.predict(paths))
         yield "predicted from files, tv:resnet18 as ONNX", rate, rate * size
         speed, size = saved(place, repeats)

@@ -10,7 +10,9 @@ from torch import nn
 import convscope as cs
 from convscope.api.arguments import given, resolved
 from convscope.data import pack_writer
+from convscope.data.columns import image_and_label
 from convscope.data.loader import to_input
+from convscope.data.pack import Split
 from convscope.engine import choice
 from convscope.errors import BadArgument
 from convscope.events import silent
@@ -18,6 +20,7 @@ from convscope.job import initialise as room
 from convscope.job.prepare import Limits, build, prepare
 from convscope.models.parts import Classifier
 from convscope.models.record import Whitening
+from convscope.recipe import Data, Recipe
 
 PLAIN = {"precision": "float32", "memory_format": "contiguous", "kernels": "plain"}
 
@@ -63,7 +66,9 @@ def test_a_layer_of_convscopes_is_initialised_in_a_users_network_too():
     network = Classifier(3, None, nn.Sequential(layer, nn.Flatten()))
     before = layer.weight.clone()
     pixels = torch.randint(256, (20, 3, 8, 8), dtype=torch.uint8)
-    room._initialise(network, {"image": pixels}, {}, torch.arange(20))
+    split = Split(image_and_label((3, 8, 8), ("a",)), {"image": pixels.numpy()})
+    asked = Recipe(data=Data(normalise=False))
+    room.initialise(network, asked, split, {"image": pixels}, {}, torch.arange(20), bool)
     assert not torch.equal(layer.weight, before)
 
 
