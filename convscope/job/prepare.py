@@ -92,9 +92,9 @@ class Job:
     """A recipe with its data and its network; each stage gives it back with more of it decided.
 
     ``val`` are the training records that are held out, ``judged`` is what is judged after each
-    epoch. ``engine`` is the network as it is run, ``model`` itself until
-    that is tuned. ``probed`` is how many images a pass may have while formats are measured.
-    ``let_go`` gives back, where memory is bounded, what was read of the images.
+    epoch. ``engine`` is the network as it is run, ``model`` itself until that is tuned. ``probed``
+    is how many images a pass may have while formats are measured. ``let_go`` gives back, where
+    memory is bounded, what was read of the images.
     """
 
     recipe: Recipe
@@ -182,9 +182,8 @@ def prepare(
     """Data and network of a recipe, which has stood its trial, and what they decide of the recipe.
 
     ``val`` is how a run of this recipe that was begun before held out images. Of several ``ranks``
-    the first does that; the others, which are given its recipe, have the same data and network, and
-    get their weights from it. Raises BadArgument for what the data, the device or the network does
-    not bear.
+    the first does all that; the others are given its recipe, and its weights. Raises BadArgument
+    for what the data, the device or the network does not bear.
     """
 
     def let_go() -> None:
@@ -197,7 +196,6 @@ def prepare(
             let_go()
 
     train = pack.splits["train"]
-    main_target(pack.columns)
     _augmentable(asked, pack)
     held = held_out(asked, pack, val)
     twice = duplicates.found_in(pack)
@@ -212,9 +210,7 @@ def prepare(
     emit(Notice(f"{name}: {counts}, {pack.tests:,} to judge"))
     for notice in filter(None, (twice.notice(name), groups.torn(pack, held, asked.data.group))):
         emit(notice)
-    kind = devices.of(asked.train.device)
-    device = ranked.device(kind, ranks)
-    ranked.check(asked, ranks)
+    device = ranked.device(asked, kind := devices.of(asked.train.device), ranks)
     if device == "cpu" and (why := kernels.odd()):
         emit(Notice(f"compiled kernels are not available, which costs speed: {why}", True))
     choice.check(asked.train, torch.device(device))
@@ -271,7 +267,8 @@ def prepare(
 
 
 def _augmentable(asked: Recipe, pack: Pack) -> None:
-    """Refuse augmentation that the images do not bear. Raises BadArgument."""
+    """Refuse data without a class, or augmentation that they do not bear. Raises BadArgument."""
+    main_target(pack.columns)
     for mix in ("mixup", "cutmix"):
         if (share := getattr(asked.augment, mix)) and len(pack.columns) > 2:
             raise BadArgument(mix, share, "goes with one image and one class", "leave it out")
@@ -282,9 +279,9 @@ def _augmentable(asked: Recipe, pack: Pack) -> None:
 
 def _of_steps(asked: Recipe, loader: Loader) -> Recipe:
     """The recipe with as many epochs as its steps take, if these were asked for."""
-    if not asked.train.steps or asked.origin.get("train.epochs") != "default":
-        return asked
-    return asked.measured(epochs=math.ceil(asked.train.steps / len(loader.sizes())))
+    if asked.train.steps and asked.origin.get("train.epochs") == "default":
+        return asked.measured(epochs=math.ceil(asked.train.steps / len(loader.sizes())))
+    return asked
 
 
 def _unwatched(asked: Recipe) -> Recipe:

@@ -103,8 +103,10 @@ def threads(asked: Recipe, ranks: Ranks) -> int:
     return max(1, machine.cores() // ranks.place.local_ranks)
 
 
-def device(kind: str, ranks: Ranks) -> str:
-    """Where a rank computes: of several GPUs each has its own. Raises BadArgument."""
+def device(asked: Recipe, kind: str, ranks: Ranks) -> str:
+    """Where a rank computes: of several GPUs each has its own. Raises BadArgument, also for a
+    recipe that so many ranks do not bear."""
+    _check(asked, ranks)
     if not ranks.several or kind == "cpu":
         return kind
     if kind != "cuda":
@@ -119,7 +121,7 @@ def device(kind: str, ranks: Ranks) -> str:
     return devices.of(own)
 
 
-def check(asked: Recipe, ranks: Ranks) -> None:
+def _check(asked: Recipe, ranks: Ranks) -> None:
     """Refuse a batch that is too small for the ranks, and what cannot be synchronised. Raises
     BadArgument."""
     train = asked.train

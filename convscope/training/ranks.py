@@ -55,6 +55,7 @@ class Ranks:
     left: threading.Event = field(default_factory=threading.Event)
     rounds: int = 0
     again: bool = False  # whether the launcher began before
+    answered: float = field(default_factory=time.monotonic)  # when its store last did
 
     @property
     def rank(self) -> int:
@@ -349,7 +350,8 @@ def _watch(us: Ranks) -> None:
         return
     watched = [0] if us.rank else list(range(1, us.count))
     seen = {rank: (b"", time.monotonic()) for rank in watched}
-    counted, answered = 0, time.monotonic()
+    threading.Thread(target=_alone, args=(us, 2 * limit), daemon=True).start()
+    counted, us.answered = 0, time.monotonic()
     while not us.left.wait(min(2.0, limit / 4)):
         counted += 1
         try:
@@ -363,17 +365,27 @@ def _watch(us: Ranks) -> None:
                     seen[rank] = (beat, time.monotonic())
             ended = store.check(["code"])
         except RuntimeError:
-            if time.monotonic() - answered > limit and not us.left.is_set():
+            if time.monotonic() - us.answered > limit and not us.left.is_set():
                 _die(us, "the launcher's store does not answer any more", 1)
             continue
-        answered = time.monotonic()
-        gone = [rank for rank, (_, when) in seen.items() if answered - when > limit]
+        us.answered = time.monotonic()
+        gone = [rank for rank, (_, when) in seen.items() if us.answered - when > limit]
         if us.left.is_set():
             return
         if gone:
             _die(us, f"{_ranks(gone)} gave no sign of life for {limit:g} seconds", 1)
         if ended and us.left.wait(SPEAKS) is False:
             os._exit(int(store.get("code")))
+
+
+def _alone(us: Ranks, limit: float) -> None:
+    """End a process whose question to the store is never answered, as where it was cut off."""
+    while not us.left.wait(limit / 8):
+        if time.monotonic() - us.answered > limit:
+            if not us.place.local_rank:
+                sys.stderr.write(f"error: {_gone('this machine was cut off from the others')}\n")
+                sys.stderr.flush()
+            os._exit(1)
 
 
 def _ranks(which: Sequence[int]) -> str:
