@@ -4,11 +4,11 @@ whoever joins it or goes on with it searches the same."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from convscope import __version__
+from convscope import machine
 from convscope import recipe as recipes
 from convscope.api import arguments
 from convscope.data.pack import Pack
@@ -40,7 +40,7 @@ class Spec:
     space: Space
     precision: str = "float32"
     epochs: int = 1
-    version: str = __version__
+    version: str = field(default_factory=lambda: machine.versions()["convscope"])
 
     @property
     def name(self) -> str:
