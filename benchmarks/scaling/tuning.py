@@ -40,7 +40,7 @@ SPACE = {
 }
 ASKED: dict[str, Any] = {
     **{"vary": SPACE, "model": "mlp", "hidden": 64, "share": 0.05, "epochs": 9},
-    **{"precision": "float32", "kernels": "plain"},
+    **{"precision": "float32", "kernels": "plain", "threads": 1},
 }
 
 
