@@ -27,7 +27,7 @@ import convscope as cs
 from convscope.errors import BadArgument, ImageError, Interrupted
 from convscope.evaluation.calibration import Calibration
 from convscope.job import complete
-from convscope.sklearn import ImageClassifier
+from convscope.sklearn import ImageClassifier, estimator
 from convscope.training import checkpoint
 
 FAILS: dict[str, str] = {}  # scikit-learn's checks that it fails, and why
@@ -174,11 +174,18 @@ def test_a_seed_makes_a_network_and_leaves_the_process_as_it_was(images):
     assert seeds[0] == seeds[1] != seeds[2]
 
 
-def test_fits_of_two_threads_do_not_meddle(images):
-    alone = quick().fit(*images).predictor_.logits.weights
+def test_fits_of_two_threads_take_turns(images, monkeypatch):
+    fitted, alone = complete.fitted, []
+
+    def watched(*given: object) -> object:
+        alone.append(estimator._training.locked())
+        return fitted(*given)
+
+    monkeypatch.setattr(complete, "fitted", watched)
     with ThreadPoolExecutor(2) as pool:
-        fits = [pool.submit(quick().fit, *images) for _ in range(2)]
-    assert [fit.result().predictor_.logits.weights == alone for fit in fits] == [True, True]
+        fits = [pool.submit(quick(epochs=1).fit, *images) for _ in range(2)]
+    one, two = (fit.result().predictor_.logits.weights for fit in fits)
+    assert one == two and alone == [True, True]
 
 
 def test_it_is_searched_over_in_processes_of_their_own(digits):
