@@ -25,6 +25,11 @@ ELSEWHERE = {  # a page whose code another test runs, and where
     "python": "tests/test_docs.py",
     "claims": "tests/studies/test_claims.py",
     "shipping": "tests/shipping/test_runtimes.py",
+    "distributed": "tests/cli/test_distributed.py",
+    "data-at-scale": "tests/test_data_at_scale.py",
+    "tune": "tests/cli/test_tune.py",
+    "batch": "tests/test_batch.py",
+    "sklearn": "tests/sklearn/test_page.py",
 }
 SITES = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
 README, CHINESE = (
