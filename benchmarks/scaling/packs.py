@@ -1,7 +1,7 @@
 """An epoch over a pack in shards that is ten times the memory a process may have, against the same
 where it fits.
 
-    python benchmarks/scaling/packs.py [--memory 600MB] [--times 10] [--model mlp] [--repeats 2]
+    python benchmarks/scaling/packs.py [--memory 800MB] [--times 10] [--model mlp] [--repeats 2]
                                        [--json FILE]
     python benchmarks/scaling/packs.py --shuffle 4
 
@@ -197,7 +197,7 @@ def shuffle(seeds: int) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--memory", default="600MB")
+    parser.add_argument("--memory", default="800MB")
     parser.add_argument("--times", type=float, default=10)
     parser.add_argument("--model", default="mlp")
     parser.add_argument("--repeats", type=int, default=2)
