@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -257,8 +257,8 @@ class Loader:
         """The batches of an epoch from its step ``start`` on: the same ones whether it began there
         or before."""
         sizes = self.sizes()
-        batches = self._ready(torch.split(self.indices[self._order(epoch)], sizes)[start:])
         left = rest(self.augment)
+        batches = self._ready(torch.split(self.indices[self._order(epoch)], sizes)[start:], left)
         drawn = (
             self._drawn(chosen, epoch, seed, left)
             for chosen, seed in zip(batches, seeds_along(start, self.seed, epoch), strict=False)
@@ -287,12 +287,22 @@ class Loader:
             return torch.from_numpy(self.shards.order(records, self.sizes(), self.seed, epoch))
         return torch.randperm(len(self.indices), generator=generator)
 
-    def _ready(self, batches: Sequence[Tensor]) -> Iterable[Tensor]:
-        """The records of these batches, each once it can be drawn."""
+    def _ready(self, batches: Sequence[Tensor], left: Augment) -> Iterator[Tensor]:
+        """The records of these batches, each once this rank can draw its part of it."""
         if self.shards is None:
-            return batches
-        ready = self.shards.ready([chosen.numpy() for chosen in batches])
-        return (chosen for chosen, _ in zip(batches, ready, strict=True))
+            yield from batches
+            return
+        mine = [chosen[self._places(len(chosen), left)[0]].numpy() for chosen in batches]
+        for chosen, _ in zip(batches, self.shards.ready(mine), strict=True):
+            yield chosen
+
+    def _places(self, count: int, left: Augment) -> tuple[Tensor, int]:
+        """Which of the ``count`` records of a batch this rank draws, and how many of these, the
+        first ones, are only mixed into the next one."""
+        if self.ranks == 1 or shared(count, self.ranks):
+            return torch.arange(count), 0
+        mine, before = slots(count, self.rank, self.ranks), int(bool(left.mixup or left.cutmix))
+        return torch.arange(mine.start - before, mine.stop) % count, before
 
     def _on_device(self, name: str, value: Tensor) -> Tensor:
         if name in self.inputs and value.dtype is torch.uint8:
@@ -304,11 +314,8 @@ class Loader:
         included, and its targets."""
         generator = torch.Generator().manual_seed(seed)
         random: Draws = generator
-        before = 0  # records that are only mixed into the next one
-        if not shared(len(chosen), self.ranks) and self.ranks > 1:
-            mine = slots(len(chosen), self.rank, self.ranks)
-            before = int(bool(left.mixup or left.cutmix))
-            places = torch.arange(mine.start - before, mine.stop) % len(chosen)
+        places, before = self._places(len(chosen), left)
+        if len(places) < len(chosen):
             random, chosen = Slots(generator, len(chosen), places), chosen[places]
         inputs, targets = [], tuple(target[chosen] for target in self.targets.values())
         for values in self.inputs.values():

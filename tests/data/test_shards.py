@@ -64,12 +64,12 @@ def present(split) -> list[int]:
     return np.flatnonzero(split.shards.present).tolist()
 
 
-def loader(pack, batch: int = 16) -> Loader:
+def loader(pack, batch: int = 16, **more) -> Loader:
     train = pack.splits["train"]
     every, labels = torch.arange(len(train)), torch.from_numpy(train.labels)
     inputs = {IMAGE: tensor_of(train.images, whole=False)}
     rest = every, batch, 0, Augment()
-    return Loader(pack.columns, inputs, {LABEL: labels}, *rest, shards=train.shards)
+    return Loader(pack.columns, inputs, {LABEL: labels}, *rest, shards=train.shards, **more)
 
 
 def test_records_are_the_same_and_keep_together(pack, tmp_path):
@@ -267,3 +267,18 @@ def test_a_cache_with_too_little_room_says_so_before_it_begins(pack, tmp_path, m
     monkeypatch.setattr("convscope.data.cache.shutil.disk_usage", lambda _: usage)
     with pytest.raises(DataError, match="tags: its pack of 240 records needs 0 MB, and .* free"):
         sources.open_data(tmp_path / "out")
+
+
+def test_a_rank_fetches_the_shards_of_its_lanes_alone(pack, tmp_path, monkeypatch):
+    written(pack, tmp_path / "out", lanes=4)
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "of-one"))
+    train = sources.open_data(str(tmp_path / "out"))
+    whole = [batch.targets[LABEL].tolist() for batch in loader(train).epoch(0)]
+    parts = []
+    for rank in range(2):
+        monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / f"of-{rank}"))
+        found = sources.open_data(str(tmp_path / "out"))
+        drawn = loader(found, rank=rank, ranks=2).epoch(0)
+        parts.append([batch.targets[LABEL].tolist() for batch in drawn])
+        assert len(present(found.splits["train"])) <= 20 // 2 + 2
+    assert [one + other for one, other in zip(*parts, strict=True)] == whole
