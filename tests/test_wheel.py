@@ -39,6 +39,9 @@ SERVER = (ROOT / "convscope" / "server").glob("[a-z]*.py")
 BROUGHT = {  # what each extra's verbs import late
     "log": ["torch.utils.tensorboard"],
     "explain": ["captum.attr"],
+    "sklearn": ["sklearn.utils.validation"],
+    "tune": ["optuna", "psycopg", "sqlalchemy"],
+    "remote": ["fsspec.implementations.http"],
     "tables": ["pyarrow.parquet"],
     "audit": ["cleanlab", "sklearn.linear_model"],
     "ship": [

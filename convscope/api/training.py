@@ -25,7 +25,6 @@ from convscope.data.sources import of_recipe
 from convscope.engine import tuned_network
 from convscope.errors import BadArgument, ConvscopeError, TargetMissed
 from convscope.events import Emit, Notice, silent
-from convscope.formatting import duration
 from convscope.insight import figures
 from convscope.job import going_on, preflight, ranked
 from convscope.job.complete import complete, follow
@@ -302,7 +301,7 @@ def _unmeasured(limits: Limits) -> None:
     """Refuse a time budget for a run that was begun before. Raises BadArgument."""
     if limits.seconds is not None:
         rule = "was fitted, or not asked for, when this run was begun"
-        raise BadArgument("time_budget", duration(limits.seconds), rule, "leave it out")
+        raise BadArgument("time_budget", f"{limits.seconds:g}", rule, "leave it out")
 
 
 def _unfitted(asked: Recipe, limits: Limits) -> None:

@@ -35,8 +35,9 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as why:
-    raise ImportError(
-        "convscope.sklearn needs scikit-learn 1.6 or newer: pip install 'convscope[sklearn]'"
+    raise ModuleNotFoundError(
+        "convscope.sklearn needs scikit-learn 1.6 or newer: pip install 'convscope[sklearn]'",
+        name="sklearn",
     ) from why
 
 if TYPE_CHECKING:
@@ -103,8 +104,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Number format and kernels are those that suit the processor, where training sees 50,000 images
     or more in all, and else float32 by PyTorch's own kernels: nothing is timed. Training has the
-    threads that PyTorch has in this process, of which joblib gives each worker its share. Errors of
-    a value are :class:`convscope.BadArgument`, a ValueError.
+    threads that PyTorch has in this process, of which scikit-learn gives each of its processes a
+    share. Errors of a value are :class:`convscope.BadArgument`, a ValueError.
 
     >>> from sklearn.datasets import load_digits
     >>> digits = load_digits()  # 1,797 images of 8 x 8, in 16 levels of grey

@@ -23,6 +23,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "shipping.md"
 SNIPPETS = {
     block.text.split("import ")[1].split()[0].split(".")[0]: block.text
     for block in documents.blocks(DOCUMENT.read_text(encoding="utf-8"))
+    if block.language == "python"
 }
 OPENVINO = ["openvino==2026.4.1", "onnx==1.23.2", "numpy==2.4.6"]
 

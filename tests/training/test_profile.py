@@ -83,8 +83,15 @@ def test_convolutions_have_their_speed_beside_the_best_alone(plain):
     assert second["gflop"] == pytest.approx(2 * 40 * 8 * 36 * 72 / 1e9)
     ways = [(row, way) for row in plain.convolutions for way in ("forward", "backward")]
     assert all(row[f"{way}_gflops"] > 0 for row, way in ways)
-    alone = [row[f"{way}_gflops_alone"] for row, way in ways]
-    measured = [one for one in alone if one is not None]  # none where noise hides what one takes
+
+
+def test_a_busy_machine_may_hide_what_a_convolution_takes_alone(loader):
+    """None then, of one layer or another: a machine that hides them all, three times, is none."""
+    for _ in range(3):
+        rows = profile(network(), loader, TRAIN, steps=8).convolutions
+        alone = [row[f"{way}_gflops_alone"] for row in rows for way in ("forward", "backward")]
+        if measured := [one for one in alone if one is not None]:
+            break
     assert measured and min(measured) > 0
 
 

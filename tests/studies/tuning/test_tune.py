@@ -18,7 +18,7 @@ from searches import EPOCHS, QUICK, accuracy, end
 import convscope as cs
 from convscope import recipe as recipes
 from convscope.errors import BadArgument, RunError, TrainingError
-from convscope.job import complete
+from convscope.job import ranked
 from convscope.job.validate import Validated
 from convscope.run import RunFolder
 from convscope.studies import tune as search
@@ -62,13 +62,13 @@ def test_a_search_leaves_a_recipe_a_page_and_what_it_was(bars, curves):
 
 def test_a_trial_is_trained_as_far_as_validation(bars, monkeypatch):
     looked: list[int] = []
-    outputs = complete._outputs
+    outputs = ranked.outputs
 
     def watched(job, model, split, stage):
         looked.append(len(split))
         return outputs(job, model, split, stage)
 
-    monkeypatch.setattr(complete, "_outputs", watched)
+    monkeypatch.setattr(ranked, "outputs", watched)
     plain = {"kernels": "plain", "memory_format": "contiguous", "threads": 1, "hidden": 8}
     asked = QUICK | plain | {"epochs": 3}
     done = tune("mnist", trials=3, out="found", **asked)
