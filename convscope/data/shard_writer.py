@@ -163,7 +163,8 @@ def _about(pack: Pack) -> dict[str, Any]:
     if pack.folder is None:
         return {"source": "memory", "own_test": True}
     meta = read_meta(pack.folder)
-    return {name: meta[name] for name in ("source", "own_test", "skipped") if name in meta}
+    kept = {name: meta[name] for name in ("source", "own_test", "skipped") if name in meta}
+    return {"own_test": True, **kept}  # that of a published data set is its own
 
 
 class _Split:

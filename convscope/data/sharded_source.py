@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from convscope import files
 from convscope.data import cache, shards
 from convscope.data import columns as typed
 from convscope.data.columns import Columns, Image
+from convscope.data.folder import plain_name
 from convscope.data.pack import FORMAT_VERSION, SPLITS, Pack, file_name, open_pack
 from convscope.data.pack_writer import head
 from convscope.data.stores import Store, is_url
@@ -23,6 +25,7 @@ from convscope.errors import BadArgument, DataError
 from convscope.events import Emit, Notice
 from convscope.formatting import decimal_size, plural
 
+MOST_LANES = 4096
 RULES = 1  # part of a pack's key: raise it when the same shards come to give another pack
 
 
@@ -82,10 +85,25 @@ def _checked(store: Store, content: bytes) -> dict[str, Any]:
         for split, described in meta["splits"].items():
             about = meta["shards"]
             counts, listed = about["records"][split], about["files"][split]
+            if not set(described) <= {*columns, "hashes", "files", "groups"}:
+                raise ValueError(f"{split} lists {list(described)}")
+            if not all(type(count) is int for count in counts):
+                raise ValueError(f"the records of {split} are no whole numbers")
             for name in columns:
                 records = described[name]["shape"][0]
                 shards.check(columns, split, counts, listed, records)
-        meta["name"] = str(meta["name"])
+            for part, one in described.items():
+                size, column = one["bytes"], columns.get(part)
+                if type(size) is not int or size < 0:
+                    raise ValueError(f"{split} {part} has {size!r} bytes")
+                if isinstance(column, Image):
+                    shape = sum(counts), *column.shape
+                    if size != len(head(shape, column.dtype)) + math.prod(shape):
+                        raise ValueError(f"{split} {part} has {size:,} bytes")
+        lanes, window = meta["shards"]["lanes"], meta["shards"]["window"]
+        if type(lanes) is not int or not 1 <= lanes <= MOST_LANES or not 0 <= window < 1e6:
+            raise ValueError(f"its lanes are {lanes!r}, their window {window!r}")
+        meta["name"] = plain_name(Path(str(meta["name"])))  # it becomes part of a path
         return dict(meta)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, DataError) as why:
         text = f"{where}: does not describe a pack in shards ({why!r})"

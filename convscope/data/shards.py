@@ -206,16 +206,16 @@ class Shards:
             end = begin + self.described[column][shard]["bytes"]
             first, last = -(-begin // PAGE) * PAGE, end // PAGE * PAGE
             if first < last:
-                self._advise("MADV_DONTNEED", first, last - first)
+                self._advise("MADV_DONTNEED", first, last - first, of=array)
                 with (
                     contextlib.suppress(FileNotFoundError),
                     Path(str(array.filename)).open("rb") as file,
                 ):
                     _not_needed(file.fileno(), first, last - first)
 
-    def _advise(self, advice: str, *where: int) -> None:
-        """Tell the system how the maps are read, where it can be told."""
-        for array in self.arrays.values():
+    def _advise(self, advice: str, *where: int, of: np.memmap[Any, Any] | None = None) -> None:
+        """Tell the system how the maps, or one ``of`` them, are read, where it can be told."""
+        for array in self.arrays.values() if of is None else (of,):
             if hasattr(mmap, advice):
                 array._mmap.madvise(getattr(mmap, advice), *where)  # type: ignore[attr-defined]
 
@@ -233,6 +233,7 @@ class ShardedImages:
     def __init__(self, shards: Shards, column: str) -> None:
         self.shards, self.mapped = shards, shards.arrays[column]
         self.shape, self.dtype = self.mapped.shape, self.mapped.dtype
+        self.nbytes = self.mapped.nbytes
         self._mmap = self.mapped._mmap  # type: ignore[attr-defined]  # to let go of its pages
 
     def __len__(self) -> int:
@@ -240,7 +241,12 @@ class ShardedImages:
 
     def __getitem__(self, chosen: Any) -> npt.NDArray[np.uint8]:
         rows = chosen[0] if isinstance(chosen, tuple) else chosen
-        records = np.atleast_1d(np.arange(len(self))[rows]).ravel()
+        if isinstance(rows, slice):
+            records = np.arange(*rows.indices(len(self)))
+        elif isinstance(rows, int | np.integer):
+            records = np.array([rows % len(self) if -len(self) <= rows < len(self) else 0])
+        else:
+            records = np.atleast_1d(np.arange(len(self))[rows]).ravel()
         self.shards.need(records)
         if isinstance(rows, slice) and len(records):
             self.shards.foresee(int(records[-1]))

@@ -172,7 +172,11 @@ class TarSource(FolderSource):
             for key, sample in _grouped(tar):
                 told, image = sample.told()
                 classes.add(told)
-                found[f"{split}{told}/{tar.stem}/{key}.{sample.kind}"] = image
+                path = f"{split}{told}/{tar.stem}/{key}.{sample.kind}"
+                if path in found:
+                    text = f"{tar}: {key}: is in {found[path].tar}, of the same name, too"
+                    raise DataError(f"{text}; rename one of the tar files")
+                found[path] = image
         return found, sorted(classes, key=in_order_of)
 
     @cached_property

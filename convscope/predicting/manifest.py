@@ -29,17 +29,18 @@ from filelock import FileLock, Timeout
 
 from convscope import files, run
 from convscope.data import sources
-from convscope.data.pack import Split, open_pack
+from convscope.data.pack import Split, open_pack, read_meta
 from convscope.data.rows import Names
 from convscope.errors import BadArgument, DataError, RunError
 from convscope.events import Emit, Notice
 from convscope.predicting import onnx_file
 from convscope.predicting.inputs import Input, Named
 from convscope.predicting.inventory import Inventory, known_by, source_of
-from convscope.predicting.predictor import Predictor
+from convscope.predicting.predictor import Predictor, check_top_k
 from convscope.predicting.records import RecordPredictor, TableRow
 
 FORMAT_VERSION = 1
+TOGETHER = 256  # images of a pack that are read at once
 SHARD = 10_000  # images, unless another number is asked for
 FORMS = ("csv", "parquet")
 
@@ -135,9 +136,11 @@ class Manifest:
             rule = f"is not as it was when {self.folder} was begun"
             raise BadArgument("data", bound["data"], rule, "restore it, or name another folder")
         names, images = self._files, split.images
-        for n in range(first, first + self.size(at)):
-            name = str(n) if names is None else names[n]
-            yield [Input(name, ~images[n] if invert else images[n])]
+        end = first + self.size(at)
+        for begin in range(first, end, TOGETHER):
+            for n, pixels in enumerate(images[begin : min(begin + TOGETHER, end)], begin):
+                name = str(n) if names is None else names[n]
+                yield [Input(name, ~pixels if invert else pixels)]
 
     def inputs(self, at: int) -> Iterator[Named | TableRow]:
         """The inputs of a shard of what was listed. Raises DataError where the listing is no more
@@ -194,6 +197,7 @@ def begun(
             rule = f"is needed, and {folder} has no manifest.json to go on by"
             raise BadArgument("FILES", "(not given)", rule, "name images, folders or tables")
         _check_free(folder)
+        _check_options(asked, predictor)
         with alone(folder, emit):
             if (found := opened(folder)) is None:
                 try:
@@ -211,11 +215,26 @@ def begun(
 def _check_free(folder: Path) -> None:
     """Raise BadArgument for a folder that holds other files than what listing makes first."""
     own = {".lock", "inputs.jsonl", "manifest.json"}
-    if folder.is_dir() and any(
-        one.name not in own and files.TEMPORARY not in one.name for one in folder.iterdir()
+    if (
+        folder.is_dir()
+        and any(one.name not in own and files.TEMPORARY not in one.name for one in folder.iterdir())
+        and not (folder / "manifest.json").exists()  # nor did another process begin it meanwhile
     ):
         rule = "holds other files, and no manifest.json"
         raise BadArgument("into", folder, rule, "name a new folder")
+
+
+def _check_options(asked: Asked, predictor: Predictor | RecordPredictor) -> None:
+    """Raise BadArgument for options that no image could be predicted with, before they bind a
+    folder."""
+    top_k, invert, digits = (asked.options.get(name) for name in ("top_k", "invert", "digits"))
+    if top_k is not None:
+        check_top_k(top_k)
+    if digits and asked.data is not None:
+        rule = f"is for photographs of paper, and {asked.data} is a data set"
+        raise BadArgument("digits", digits, rule, "leave one of them out")
+    for _ in predictor.stream([], top_k or 1, bool(invert), digits=digits):
+        pass
 
 
 def _made(
@@ -277,8 +296,12 @@ def _shown(given: Iterable[Any]) -> str:
 
 def split_of(name: str, split: str) -> tuple[Split, str]:
     """A split of a data set, and the digest of its pack. Raises BadArgument where it has none."""
-    folder = Path(name)
-    pack = open_pack(folder) if (folder / "meta.json").is_file() else sources.open_data(name)
+    folder, pack = Path(name), None
+    if name not in sources.NAMED and (folder / "meta.json").is_file():
+        about = read_meta(folder).get("shards")
+        if about is None or "url" in about:  # not the shards themselves
+            pack = open_pack(folder)
+    pack = pack or sources.open_data(name)
     if split not in pack.splits:
         rule = f"is not in {name}, which has {', '.join(pack.splits)}"
         raise BadArgument("split", split, rule, "name one of these")
