@@ -11,7 +11,10 @@ def share(cores: list[int], number: int, of: int) -> set[int]:
 
     >>> share([0, 1, 2, 3, 4], 1, 2), share([0, 1], 2, 3)
     ({2, 3, 4}, {0})
+    >>> share([0, 1], 2, 2)  # one that takes the place of one that died
+    {0}
     """
+    number %= of
     if of > len(cores):
         return {cores[number % len(cores)]}
     return set(cores[number * len(cores) // of : (number + 1) * len(cores) // of])

@@ -109,7 +109,7 @@ class TarSource(FolderSource):
     def _tars(self) -> list[Path]:
         """The tar files. Raises BadArgument where one is not there."""
         if self.given.suffix == ".tar":
-            found = [Path(one) for one in spelt_out(str(self.given))]
+            found = [Path(one) for one in dict.fromkeys(spelt_out(str(self.given)))]
         else:
             found = sorted(self.given.glob("*.tar"))
         missing = [one.name for one in found if not one.is_file()]

@@ -143,6 +143,10 @@ class Levels:
             remedy = "give uint8, or say value_range=(0, 1) or (0, 255)"
             raise BadArgument(argument, f"an array of {values.dtype}", rule, remedy)
         width = self.high - self.low
+        if not self.exact and width > 2 and _is_share(values):
+            rule = f"lies within 0 to 1, and the images of fit were {self.low:g} to {self.high:g}"
+            remedy = f"scale it as they were, or say value_range=({self.low:g}, {self.high:g})"
+            raise BadArgument(argument, f"an array of {values.dtype}", rule, remedy)
         slack = width / 510 if self.exact else width
         if len(values):
             self._check(float(values.min()), float(values.max()), slack, argument)
@@ -163,6 +167,13 @@ class Levels:
         rule = f"are not of one scale with that: {where} {self.low:g} to {self.high:g}"
         remedy = "scale it as the others" + ", or correct value_range" * self.exact
         raise BadArgument(argument, f"values of {least:g} to {greatest:g}", rule, remedy)
+
+
+def _is_share(values: Array) -> bool:
+    """Whether numbers are fractions of 0 to 1."""
+    if values.dtype.kind != "f" or not len(values):
+        return False
+    return bool(values.min() >= 0 and values.max() <= 1 and not _whole(values))
 
 
 def _bounds(given: Sequence[float]) -> tuple[float, float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from convscope.predicting.predictor import Predictor
 from convscope.recipe import Recipe
 from convscope.sklearn import arrays
 from convscope.sklearn.arrays import Array, Levels
-from convscope.sklearn.held import HeldNetwork
+from convscope.sklearn.held import ALONE, HeldNetwork
 from convscope.sklearn.images import brought, chosen, decoded, files_of, rows_of
 
 try:
@@ -50,7 +49,6 @@ ELSEWHERE = {  # fields of a recipe that are said in another way here
     **dict.fromkeys(("data", "labels", "group", "skip_bad", "fold", "share"), "X and y"),
     "checkpoint_seconds": "nothing: there are no checkpoints",
 }
-_training = threading.Lock()  # seeds and threads of PyTorch are the process's own
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -289,7 +287,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         pack = pack_in_memory("X, y", columns, {"train": [Chunk(values)]})
         asked = defaults.suited_to_own(asked, pack, emit)
-        with _training, machine.at_work(asked.train.threads), tempfile.TemporaryDirectory() as name:
+        with ALONE, machine.at_work(asked.train.threads), tempfile.TemporaryDirectory() as name:
             place = RunFolder(Path(name), kept=False)
             try:
                 job = prepare(asked, pack, emit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MANY = 1000  # images that are worth compiled kernels
+ALONE = threading.RLock()  # seeds and threads of PyTorch are the process's own
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class HeldNetwork:
         from convscope.models import store
 
         asked, image = self.recipe.model, self.columns[IMAGE]
-        with devices.generators_kept():
+        with ALONE, devices.generators_kept():
             model = models.build_for(asked.name, self.columns, asked.arguments)
             store.make_up(model, torch.zeros(2, *image.shape))
         store.fill(model, store.from_bytes(self.weights, "the network"), "the network")

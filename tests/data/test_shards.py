@@ -255,6 +255,20 @@ def test_what_is_no_pack_in_shards_is_refused(pack, tmp_path, monkeypatch):
         files.write_json(out / "meta.json", meta | change)
         with pytest.raises(DataError, match="does not describe a pack in shards"):
             sources.open_data(out)
+    part = {"shape": [9], "dtype": "uint8", "bytes": 9, "sha256": "0"}
+    train = meta["splits"]["train"]
+    for change, said in (
+        ({"splits": meta["splits"] | {"train": train | {"x/../../evil": part}}}, "train lists"),
+        ({"splits": meta["splits"] | {"train": train | {"hashes": part | {"bytes": -1}}}}, "bytes"),
+        ({"splits": meta["splits"] | {"train": train | {"image": train["image"] | {"bytes": 9}}}},
+         "train image has 9 bytes"),
+        ({"shards": meta["shards"] | {"lanes": 0}}, "its lanes are 0"),
+    ):  # fmt: skip
+        files.write_json(out / "meta.json", meta | change)
+        with pytest.raises(DataError, match=said):
+            sources.open_data(out)
+    files.write_json(out / "meta.json", meta | {"name": "../../elsewhere"})
+    assert sources.open_data(out).name == "elsewhere"
     meta["shards"]["records"]["train"][0] -= 1
     files.write_json(out / "meta.json", meta)
     with pytest.raises(DataError, match="its shards of train image are not 200 records"):

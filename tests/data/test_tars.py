@@ -55,6 +55,13 @@ def test_shards_of_samples_become_a_pack(tmp_path):
     assert sum(len(split) for split in few.splits.values()) == 24 and len(few.splits["test"]) > 2
 
 
+def test_tar_files_of_one_name_never_hide_each_other(tmp_path):
+    for folder in ("a", "b"):
+        tar(tmp_path / folder / "0.tar", samples(range(12)))
+    with pytest.raises(DataError, match=r"b.0.tar: 0000: is in .*a.0.tar, of the same name, too"):
+        open_data(f"{tmp_path}/{{a,b}}/0.tar", size=(4, 4))
+
+
 def test_classes_by_text_and_json_and_numbers_in_their_order(tmp_path):
     ten = tar(tmp_path / "a.tar", samples(range(40), lambda n: {"json": json.dumps(n % 11)}))
     assert open_data(ten, size=(4, 4)).classes == tuple(map(str, range(11)))

@@ -17,8 +17,10 @@ import pytest
 from PIL import Image
 from written import digit, photographed, put, sheet
 
+from convscope.data import shard_writer
 from convscope.data.columns import Class, Number, as_json
 from convscope.data.columns import Image as ImageColumn
+from convscope.data.stores import Store
 from convscope.errors import BadArgument, ConvscopeError, DataError, RunError
 from convscope.evaluation.calibration import Calibration
 from convscope.events import Notice, Progress, silent
@@ -261,6 +263,14 @@ def test_another_question_is_refused(photos):
         into("new", NETWORK, asked("empty.csv"))
     with pytest.raises(BadArgument, match="FILES=.*hold nothing"):
         into("new", NETWORK, asked(iter([])))
+    with pytest.raises(BadArgument, match="top_k=0: must be a whole number of at least 1"):
+        into("new", NETWORK, asked(top_k=0))
+    with pytest.raises(BadArgument, match="digits=True: is for photographs of paper"):
+        into(
+            "new",
+            NETWORK,
+            Asked(Path("net.onnx"), data="mnist", options=OPTIONS | {"digits": True}),
+        )
     assert not Path("new").exists() and not Path("photos/.lock").exists()
 
 
@@ -377,6 +387,19 @@ def test_a_pack_needs_no_files(tiny, workplace, monkeypatch):
     Path("out/shards/00001.json").unlink()
     with pytest.raises(BadArgument, match="is not as it was when"):
         into("out", network, Asked(**given))
+
+
+def test_so_does_a_pack_in_shards(tiny, workplace):
+    Path("net.onnx").write_bytes(b"weights")
+    network = Predictor(bright, ("light", "dark"), 1, (12, 12), "pad", Calibration())
+    plan = shard_writer.planned(tiny, np.array([], np.int64), 144 * 10)
+    shard_writer.write(plan, Store("pieces"), silent)
+    given = {"run": Path("net.onnx"), "data": "pieces", "options": OPTIONS, "shard": 25}
+    assert preview(Path("new"), network, Asked(**given))["bytes"] == 60 * 144
+    done = into("out", network, Asked(**given))
+    answers = network.predict(tiny.splits["test"].images, 2)
+    said = [row[1:] for row in listing.rows(network, answers, 2)][1:]
+    assert done.images == 60 and [row[1:] for row in rows("out")] == said
 
 
 def _other(pack):

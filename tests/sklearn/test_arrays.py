@@ -73,6 +73,8 @@ def test_what_lies_a_little_beyond_is_black_or_white():
         ([0.0, 0.5], (0, 1), [0.0, 1.1], "value_range is 0 to 1; .*or correct value_range"),
         (np.uint8([0, 9]), None, [0.0, 1.0], "array of float64: may be 0 to 1 or 0 to 255, and the "
          "images of fit were uint8; give uint8"),
+        ([0.0, 255.0], None, [0.1, 0.9], "array of float64: lies within 0 to 1, and the images of "
+         r"fit were 0 to 255; scale it as they were, or say value_range=\(0, 255\)"),
         ([0.0], (1, 0), [0.0], r"value_range=\(1, 0\): must be two numbers, that of black"),
         ([0.0], 3, [0.0], "value_range=3: must be two numbers"),
     ],

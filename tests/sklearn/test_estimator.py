@@ -27,7 +27,7 @@ import convscope as cs
 from convscope.errors import BadArgument, ImageError, Interrupted
 from convscope.evaluation.calibration import Calibration
 from convscope.job import complete
-from convscope.sklearn import ImageClassifier, estimator
+from convscope.sklearn import ImageClassifier, held
 from convscope.training import checkpoint
 
 FAILS: dict[str, str] = {}  # scikit-learn's checks that it fails, and why
@@ -178,7 +178,7 @@ def test_fits_of_two_threads_take_turns(images, monkeypatch):
     fitted, alone = complete.fitted, []
 
     def watched(*given: object) -> object:
-        alone.append(estimator._training.locked())
+        alone.append(held.ALONE._is_owned())
         return fitted(*given)
 
     monkeypatch.setattr(complete, "fitted", watched)
