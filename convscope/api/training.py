@@ -188,6 +188,7 @@ def _settled(
 def _led(us: Ranks, wanted: Wanted, emit: Emit) -> Run:
     """The run, as one process does it, or rank 0 of several."""
     asked, place, before = _settled(wanted, us.again, emit)
+    us.begins()
     if place and place.metrics.exists() and place.report.exists() and place.card.exists():
         emit(Notice(f"{place.path} is finished; nothing to do"))
         us.tell({"recipe": None, "path": str(place.path)})

@@ -162,9 +162,8 @@ def _about(pack: Pack) -> dict[str, Any]:
     """What else the pack's own ``meta.json`` says."""
     if pack.folder is None:
         return {"source": "memory", "own_test": True}
-    meta = read_meta(pack.folder)
-    kept = {name: meta[name] for name in ("source", "own_test", "skipped") if name in meta}
-    return {"own_test": True, **kept}  # that of a published data set is its own
+    meta = {"own_test": True} | read_meta(pack.folder)  # that of a published data set is its own
+    return {name: meta[name] for name in ("source", "own_test", "skipped") if name in meta}
 
 
 class _Split:

@@ -21,6 +21,7 @@ from convscope.data.draws import slots
 from convscope.data.loader import forward
 from convscope.data.pack import Pack, Split
 from convscope.data.sources import of_recipe
+from convscope.data.split import Part
 from convscope.errors import BadArgument
 from convscope.evaluation import predictions
 from convscope.evaluation.predictions import evaluating
@@ -66,10 +67,16 @@ def versions_and_options(model: str | None, typed: Mapping[str, Any]) -> dict[st
     for path in sorted(Path(files.__file__).parent.rglob("*.py")):
         code.update(path.read_bytes())
     found["code of convscope"] = code.hexdigest()[:12]
-    if model is not None and models.is_own(model):
-        file = Path(model.rpartition(":")[0])
-        found[f"source of {model}"] = files.sha256(file)[:12] if file.is_file() else "not there"
+    found |= {} if model is None else _source_of(model)
     return found | {name: str(value) for name, value in typed.items() if value is not None}
+
+
+def _source_of(model: str) -> dict[str, str]:
+    """The digest of the file of a network of one's own."""
+    if not models.is_own(model):
+        return {}
+    file = Path(model.rpartition(":")[0])
+    return {f"source of {model}": files.sha256(file)[:12] if file.is_file() else "not there"}
 
 
 def content(pack: Pack) -> dict[str, str]:
@@ -89,7 +96,7 @@ def opened(asked: Recipe, ranks: Ranks, emit: Emit) -> Pack:
 
     def facts() -> dict[str, str]:
         packs.append(of_recipe(asked, emit))
-        return content(packs[0])
+        return content(packs[0]) | _source_of(asked.model.name)
 
     ranks.agree(facts, "copy the same files to all machines")
     return packs[0]
@@ -145,6 +152,10 @@ def together(model: nn.Module, asked: Recipe, ranks: Ranks, emit: Emit) -> None:
     norm = "; batch norm sees that part (--sync-batch-norm: the whole)" if learning else ""
     if asked.train.sync_batch_norm:
         sync_batch_norm.synchronise(model)
+        for one in norms:
+            if not isinstance(one, sync_batch_norm.Synchronised | surgery.FrozenBatchNorm2d):
+                rule = f"is not for {type(one).__name__}, but for BatchNorm1d and BatchNorm2d"
+                raise BadArgument("sync_batch_norm", True, rule, "leave it out, or use these")
         norm = "; batch norm sees the whole" if learning else ""
     emit(Notice(part + norm))
 
@@ -168,7 +179,7 @@ def outputs(job: Job, model: nn.Module, split: Split, stage: str) -> dict[str, A
     mine = slots(total, ranks.rank, ranks.count) if apart else range(total)
     found = predictions.outputs(
         model,
-        {name: values[mine.start : mine.stop] for name, values in split.inputs.items()},
+        {name: _rows(values, mine) for name, values in split.inputs.items()},
         job.pack.targets,
         batch_size=job.recipe.train.eval_batch,
         device=job.loader.device,
@@ -181,6 +192,15 @@ def outputs(job: Job, model: nn.Module, split: Split, stage: str) -> dict[str, A
     rows = {name: torch.from_numpy(one) for name, one in found.items()}
     whole = ranks.gathered(torch.arange(mine.start, mine.stop), rows, total)
     return {name: np.asarray(one) for name, one in whole.items()}
+
+
+def _rows(values: Any, mine: range) -> Any:
+    """Some records of an input, read where they lie when they are needed."""
+    if len(mine) == len(values):
+        return values
+    if values.ndim == 4:
+        return Part(values, np.arange(mine.start, mine.stop))
+    return values[mine.start : mine.stop]
 
 
 def alone(job: Job) -> Job:

@@ -66,7 +66,7 @@ def fit(
     losses, steps = losses_of(loader, train), len(loader.sizes())  # of an epoch
     total, first = optim.total_steps(train, steps), at.epoch * steps + at.step
     pace = Pace(total, steps, first, train.checkpoint_seconds, judged)
-    saved_as = f"saved in {{}}; go on with --out {run.path} --resume"
+    saved_as = f"saved in {{}}; go on with --out {run.path} --resume" if run.kept else "not kept"
     sums, keeps = at.sums(loader.device), ranks.leads and run.kept
     with _signals(ranks.several) as caught, _settled():
         wishes = functools.partial(_wishes, caught, run, pace, ranks)
@@ -105,7 +105,7 @@ def fit(
                     _end_early(at, done + 1, total, emit)
             path = keeps and checkpoint.save(run.checkpoints, at, state, done + 1)
             pace.saved()
-            if signum:
+            if signum := signum or (0 if team else (caught or [0])[0]):
                 ranks.tell()  # nobody ends before it is saved
                 raise Interrupted(signum, saved_as.format(path))
             if at.stopped:

@@ -54,7 +54,8 @@ class Ranks:
     talk: Any = None  # a group of processes for what lies in the CPU's memory
     left: threading.Event = field(default_factory=threading.Event)
     rounds: int = 0
-    again: bool = False  # whether the launcher began before
+    launch: Any = None  # what processes that the launcher starts anew can read and write, too
+    again: bool = False  # whether the launcher starts anew what had its folder already
     answered: float = field(default_factory=time.monotonic)  # when its store last did
 
     @property
@@ -82,6 +83,11 @@ class Ranks:
         """What tells the seeds of its masks of dropout from those of order and augmentation, and of
         the other ranks."""
         return (1, self.rank) if self.rank else (1,)
+
+    def begins(self) -> None:
+        """Let those that the launcher starts after this one know that its folder is theirs."""
+        if self.launch is not None:
+            self.launch.set("begun", "")
 
     def tell(self, value: Any = None) -> Any:
         """What rank 0 says, as JSON, to all; they wait for it as long as it takes."""
@@ -255,21 +261,25 @@ def joined() -> Iterator[Ranks]:
     ends with an error, all do, and one of them raises it; the others leave with its exit code."""
     place = machine.place()
     if place.ranks == 1:
-        yield Ranks(place, again=place.restarts > 0)
+        launch = _launch(place) if os.environ.get(AGENT) == "True" else None
+        yield Ranks(place, launch=launch, again=launch is not None and launch.check(["begun"]))
         return
     us = Ranks(place)
     ours = not dist.is_initialized()
     try:
         with us.heard():
-            us.store, us.again = _meet(place)
-        threading.Thread(target=_watch, args=(us,), daemon=True).start()
+            us.launch = _launch(place)
+            us.again = us.launch.check(["begun"])
+            us.store = _meet(place, us.launch)
+        threading.Thread(target=_watch, args=(us, patience()), daemon=True).start()
         yield us
     except BaseException as why:
         _end(us, why)
     finally:
         us.left.set()
-        with contextlib.suppress(RuntimeError):
-            us.store.set(f"ends/{us.rank}", "")
+        if us.store is not None:
+            with contextlib.suppress(RuntimeError):
+                us.store.set(f"ends/{us.rank}", "")
         if ours and dist.is_initialized():
             with contextlib.suppress(RuntimeError):
                 dist.destroy_process_group()
@@ -288,22 +298,26 @@ def connect(us: Ranks) -> None:
         us.talk = dist.new_group(backend="gloo", timeout=LONG)
 
 
+AGENT = "TORCHELASTIC_USE_AGENT_STORE"
 _stores: list[Any] = []  # that of the launcher, once it was found
 _joins = itertools.count()
 
 
-def _meet(place: machine.Place) -> tuple[Any, bool]:
-    """What all ranks can write to and read from, anew for each training, and whether the launcher
-    began before: what an earlier start has left there is not taken for this one's, since each
-    process has a name of its own. Raises RunError where a rank does not come."""
+def _launch(place: machine.Place) -> Any:
+    """What the processes of a launch can write to and read from, those that are started anew among
+    them: a part of its own for each training of a script."""
     if not _stores:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        theirs = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        own = not theirs and place.rank == 0
+        own = os.environ.get(AGENT) != "True" and place.rank == 0
         _stores.append(TCPStore(address, port, is_master=own, wait_for_workers=False))
-    store = PrefixStore(f"convscope/{next(_joins)}", _stores[0])
+    return PrefixStore(f"convscope/{next(_joins)}", _stores[0])
+
+
+def _meet(place: machine.Place, store: Any) -> Any:
+    """What all ranks can write to and read from, anew for each training: what an earlier start has
+    left in the ``store`` is not taken for this one's, since each process has a name of its own.
+    Raises RunError where a rank does not come."""
     name, until = uuid.uuid4().hex, time.monotonic() + MEETING
-    again = place.restarts > 0 or store.check(["met"])
     store.set(f"here/{place.rank}", name)
     everyone, told, met = [f"here/{rank}" for rank in range(place.ranks)], "", ""
     while not (met and store.check([f"{met}/go"])):
@@ -323,7 +337,7 @@ def _meet(place: machine.Place) -> tuple[Any, bool]:
             gone = [rank for rank in range(place.ranks) if not store.check([f"here/{rank}"])]
             raise RunError(f"{_ranks(gone)} did not come within {MEETING} seconds; look there")
         time.sleep(0.02)
-    return PrefixStore(met, store), again
+    return PrefixStore(met, store)
 
 
 def patience() -> float:
@@ -340,13 +354,12 @@ def patience() -> float:
     return found
 
 
-def _watch(us: Ranks) -> None:
+def _watch(us: Ranks, limit: float) -> None:
     """Give signs of life, and look for those of the others: rank 0 for all, the others for its
     own. Ends the process where one is given up, or where another has said why all end."""
     try:
-        limit = patience()
         store = us.store.clone()
-    except (ConvscopeError, RuntimeError):
+    except RuntimeError:
         return
     watched = [0] if us.rank else list(range(1, us.count))
     seen = {rank: (b"", time.monotonic()) for rank in watched}

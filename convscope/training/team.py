@@ -15,7 +15,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from convscope.errors import BadArgument
 from convscope.models import surgery
 from convscope.training.ranks import LONG, Ranks
-from convscope.training.sync_batch_norm import Synchronised
 
 
 class Wishes(NamedTuple):
@@ -27,10 +26,13 @@ class Wishes(NamedTuple):
     save: bool = False
 
 
+ALIKE = surgery.FrozenBatchNorm2d  # whose statistics no rank changes
+
+
 class Team:
     """The ranks of a training, each with the same network: gradients are summed by one flat
-    all-reduce a step, the running statistics of batch norm are averaged by it, and other buffers
-    become those of rank 0. So every rank has the same state after each step.
+    all-reduce a step, the running statistics of batch norm are averaged by it, and other buffers of
+    float32 become those of rank 0. So every rank has the same state after each step.
 
     ``wishes`` says what this rank wants at the moment. Raises BadArgument for weights that are not
     float32.
@@ -45,17 +47,18 @@ class Team:
         if odd := next((p.dtype for p in self.parameters if p.dtype is not torch.float32), None):
             rule = "has weights that are not float32, whose gradients ranks do not sum"
             raise BadArgument("model", odd, rule, "start one process")
-        self.averaged, self.led = _buffers(model)
-        shared: list[Tensor] = [*self.parameters, *self.averaged, *self.led]
+        self.means, self.leads = _buffers(model)
+        shared = [*self.parameters, *_of(self.means), *_of(self.leads)]
         there = len(self.parameters)
-        self.first = there + len(self.averaged)  # view of a buffer that is rank 0's
+        self.first = there + len(self.means)  # view of a buffer that is rank 0's
         on_cpu = torch.device(device).type == "cpu"
         wide = sum(t.numel() for t in shared)
         self.flat = torch.zeros(wide + there + 2 + 4 * on_cpu, device=device)
         self.views, at = list[Tensor](), 0
         for one in shared:
             part = self.flat[at : at + one.numel()]
-            self.views.append(part.as_strided(one.shape, one.stride(), part.storage_offset()))
+            strides = torch.empty_like(one, device="meta").stride()  # without gaps
+            self.views.append(part.as_strided(one.shape, strides, part.storage_offset()))
             at += one.numel()
         self.reached = self.flat[at : at + there]  # how many ranks have a gradient of each
         self.sums = self.flat[at + there : at + there + 2]
@@ -67,15 +70,16 @@ class Team:
         have in common; the ``sums`` [2] of this rank, each record of which was computed by so many
         ranks, become those of all."""
         pairs = list(zip(self.parameters, self.views, strict=False))
+        averaged, others = _of(self.means), _of(self.leads)
         with torch.no_grad():
             own = [(view, p.grad) for p, view in pairs if p.grad is not None]
             _copy([view for view, _ in own], [gradient for _, gradient in own])
             for parameter, view in pairs:
                 if parameter.grad is None:
                     view.zero_()
-            means, led = self.views[len(pairs) :][: len(self.averaged)], self.views[self.first :]
-            _copy(means, [one / self.ranks.count for one in self.averaged])
-            _copy(led, self.led if self.ranks.leads else [one.new_zeros(()) for one in self.led])
+            means, led = self.views[len(pairs) :][: len(averaged)], self.views[self.first :]
+            _copy(means, [one / self.ranks.count for one in averaged])
+            _copy(led, others if self.ranks.leads else [one.new_zeros(()) for one in others])
             has = [float(p.grad is not None) for p in self.parameters]
             self.reached.copy_(torch.tensor(has))
             self.sums.copy_(sums / copies)
@@ -89,7 +93,7 @@ class Team:
                 )
                 if self.group is not None:
                     dist.all_reduce(self.asked, group=self.ranks.talk)
-            _copy([*self.averaged, *self.led], [*means, *led])
+            _copy([*averaged, *others], [*means, *led])
         missed = len(own) < len(pairs)
         reached = self.reached.tolist() if missed else []
         for at, (parameter, view) in enumerate(pairs):
@@ -105,17 +109,24 @@ def _copy(to: Sequence[Tensor], of: Sequence[Tensor]) -> None:
         torch._foreach_copy_(list(to), list(of))
 
 
-def _buffers(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+Buffers = list[tuple[nn.Module, str]]  # by layer and name: a layer may put another in its place
+
+
+def _of(buffers: Buffers) -> list[Tensor]:
+    return [getattr(layer, name) for layer, name in buffers]
+
+
+def _buffers(model: nn.Module) -> tuple[Buffers, Buffers]:
     """The running statistics of batch norm that learns, to be averaged; other buffers that may
-    change, which are rank 0's."""
+    change, which are rank 0's. Those of other types than float32 are each rank's own."""
+    seen = set[int]()
 
-    def own(kinds: bool) -> Iterator[Tensor]:
+    def own(kinds: bool) -> Iterator[tuple[nn.Module, str]]:
         for layer in model.modules():
-            norm = isinstance(layer, _BatchNorm)
-            alike = isinstance(layer, Synchronised | surgery.FrozenBatchNorm2d)
-            if norm is kinds and not alike:
-                yield from layer.buffers(recurse=False)
+            if isinstance(layer, _BatchNorm) is kinds and not isinstance(layer, ALIKE):
+                for name, one in layer.named_buffers(recurse=False):
+                    if one.dtype is torch.float32 and id(one) not in seen:
+                        seen.add(id(one))
+                        yield layer, name
 
-    averaged = {id(one): one for one in own(True) if one.dtype is torch.float32}
-    led = {id(one): one for one in own(False) if one.dtype is torch.float32}
-    return list(averaged.values()), [one for at, one in led.items() if at not in averaged]
+    return list(own(True)), list(own(False))

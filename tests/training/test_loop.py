@@ -95,6 +95,21 @@ def test_stopped_at_any_step_it_goes_on_to_the_bit(loader, tmp_path, at, signum)
     assert len(run.history.read_text().splitlines()) == len(whole_rows) == 3
 
 
+def test_what_comes_while_the_last_epoch_is_judged_ends_it_too(loader, tmp_path):
+    judged: list[int] = []
+
+    def stopped(model: nn.Module) -> tuple[float | None, float | None]:
+        judged.append(1)
+        if len(judged) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return None, None
+
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(Interrupted, match="saved in"):
+        fit(network(), loader, stopped, TRAIN, run, silent)
+    assert [row["epoch"] for row in run.read_history()] == [1, 2, 3]
+
+
 def test_the_history_of_a_stopped_run_is_that_of_a_whole_one(loader, tmp_path):
     def stop(event: object) -> None:
         if isinstance(event, Progress) and event.done == 17:

@@ -16,7 +16,9 @@ from safetensors.torch import load_file
 
 from convscope.data import pack_writer, sources
 from convscope.data.pack import Pack
+from convscope.data.split import Part
 from convscope.errors import BadArgument
+from convscope.job import ranked
 from convscope.training import ranks
 
 
@@ -178,3 +180,11 @@ def test_patience_is_seconds(monkeypatch, said):
     monkeypatch.setenv("CONVSCOPE_RANK_TIMEOUT", said)
     with pytest.raises(BadArgument, match="must be seconds, at least 1; try 60"):
         ranks.patience()
+
+
+def test_what_is_judged_is_read_where_it_lies():
+    images = np.arange(12, dtype=np.uint8).reshape(6, 1, 1, 2)
+    assert ranked._rows(images, range(6)) is images
+    some = ranked._rows(images, range(2, 5))
+    assert isinstance(some, Part) and np.array_equal(some[0:2], images[2:4])
+    assert np.array_equal(ranked._rows(images[:, 0, 0], range(2, 5)), images[2:5, 0, 0])
