@@ -20,7 +20,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-BROUGHT_BY_EXTRAS = [text for name, of in EXTRAS.items() if name != "test" for text in of]
+OURS = ("test", "docs")  # of no use to the package
+BROUGHT_BY_EXTRAS = [text for name, of in EXTRAS.items() if name not in OURS for text in of]
 
 WALK = """
 import importlib, json, pkgutil
