@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convscope.insight.tiles import png, shown
+from convscope.insight.tiles import jpeg, png, shown
 from convscope.markup import esc
 
 LONGEST = 64  # pixels of the longer side; larger images are scaled down
@@ -22,6 +22,7 @@ class Sprites:
     """The picture [rows * h, columns * w], and the place of each image in it."""
 
     picture: np.ndarray
+    crisp: bool  # the images are there pixel for pixel, not scaled down
     size: tuple[int, int]  # of an image: height and width
     places: Mapping[int, tuple[int, int]]  # by the number of the image: column and row
 
@@ -32,7 +33,7 @@ class Sprites:
         whole_high, whole_wide = self.picture.shape[:2]
         return (
             f".tile {{ width: {zoom * wide}px; height: {zoom * high}px; "
-            f"background-image: url({png(self.picture)}); "
+            f"background-image: url({(png if self.crisp else jpeg)(self.picture)}); "
             f"background-size: {zoom * whole_wide}px {zoom * whole_high}px; "
             f"background-position: calc(var(--x) * -{zoom * wide}px) "
             f"calc(var(--y) * -{zoom * high}px); }}\n"
@@ -56,6 +57,9 @@ def sprites(images: np.ndarray, wanted: Iterable[int], most_bytes: int = MOST_BY
     >>> made = sprites(np.zeros((9, 1, 28, 28), np.uint8), [7, 3, 7, 5])
     >>> made.picture.shape, made.places[5]
     ((56, 56), (0, 1))
+    >>> photos = sprites(np.zeros((2, 3, 224, 224), np.uint8), [0, 1])  # scaled down
+    >>> "image/png" in made.style(), "image/jpeg" in photos.style()
+    (True, True)
     """
     first = shown(images[0], LONGEST)
     high, wide = first.shape[:2]
@@ -69,4 +73,4 @@ def sprites(images: np.ndarray, wanted: Iterable[int], most_bytes: int = MOST_BY
         tile = shown(images[image], LONGEST)
         picture[y * high : (y + 1) * high, x * wide : (x + 1) * wide] = tile
         places[image] = (x, y)
-    return Sprites(picture, (high, wide), places)
+    return Sprites(picture, max(images.shape[2:]) <= LONGEST, (high, wide), places)

@@ -25,7 +25,7 @@ def png(pixels: np.ndarray) -> str:
 def jpeg(pixels: np.ndarray) -> str:
     """Pixels uint8 [h,w] or [h,w,3] as the data URI of a JPEG."""
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "JPEG", quality=82)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "JPEG", quality=82, subsampling=0)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
