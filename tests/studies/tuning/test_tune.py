@@ -17,8 +17,11 @@ from searches import EPOCHS, QUICK, accuracy, end
 
 import convscope as cs
 from convscope import recipe as recipes
+from convscope.api import arguments
 from convscope.errors import BadArgument, RunError, TrainingError
-from convscope.job import ranked
+from convscope.events import silent
+from convscope.job import preflight, ranked
+from convscope.job.defaults import suited
 from convscope.job.validate import Validated
 from convscope.run import RunFolder
 from convscope.studies import tune as search
@@ -58,6 +61,36 @@ def test_a_search_leaves_a_recipe_a_page_and_what_it_was(bars, curves):
         assert sentence.split(",")[0] in page and sentence in (done.path / "README.md").read_text()
     assert f"convscope sweep --recipe {done.recipe}" in page and "<script" not in page
     assert "Search" in done._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("data", "given"),
+    [
+        ("cifar10", {"augment": "none"}),
+        ("cifar10", {"flip": False, "shift": 0}),
+        ("mine/", {"keep": "last", "val": 0.4}),
+        ("mine/", {"val": 0.4}),
+    ],
+)
+def test_the_recipe_that_is_left_is_that_of_the_trial(bars, curves, data, given):
+    done = tune(data, trials=2, out="found", **QUICK | given)
+    typed, more = arguments.given(None, None, {"precision": "float32"})
+    asked = arguments.resolved(typed, more, recipes.load(done.recipe), True)
+    found = suited(preflight.settle(asked, silent), bars, silent)  # as `train` does
+    tried = done.spec.recipe(done.best["values"], {})
+    for section in ("data", "model", "augment", "train"):
+        assert getattr(found, section) == getattr(tried, section)
+
+
+@pytest.mark.parametrize("data", ["mnist", "cifar10"])
+def test_augmentation_that_is_given_is_not_searched(bars, data):
+    def searched(**given):
+        return set(search.preview(data, model="mlp", **given).spec.space.fields)
+
+    moved = {name for name, one in recipes.options().items() if one.section == "augment"}
+    assert searched() & moved
+    for name in ("none", "light", False):
+        assert searched(augment=name) == searched() - moved
 
 
 def test_a_trial_is_trained_as_far_as_validation(bars, monkeypatch):
