@@ -73,7 +73,7 @@ def tune(
     storages.check()
     limit = _limit(time_limit)
     _counts(trials, workers, grace)
-    folder, where = None if out is None else Path(out), None if storage is None else str(storage)
+    folder, where = None if out is None else Path(out), None if storage is None else _full(storage)
     database = where is not None and "://" in where
     there = folder is not None and (folder / KEPT).exists()
     if not database:
@@ -84,6 +84,9 @@ def tune(
     if place is None:
         assert planned is not None
         place = Place(where or "", name or planned.name)
+    alone = workers == 1 and where is None and not there  # no other process knows of it yet
+    if not there:
+        run.check_free(folder, Path("runs"))
     if not place.where:  # the journal lies in the folder
         folder = run.create("tune", place.name, folder, Path("runs")).path
         place = Place(str(folder / JOURNAL), place.name)
@@ -94,7 +97,6 @@ def tune(
     if not there or folder is None:
         folder = run.create("tune", place.name, folder, Path("runs")).path
         _keep(folder, place, place.said)
-    alone = workers == 1 and not place.is_database
     unique = "0" if alone else f"{platform.node()}-{os.getpid()}"
     threads = max(1, machine.cores() // workers)
     worker = Worker(place, str(folder), unique, threads, grace, model, limit)
@@ -128,6 +130,11 @@ def preview(
     is written. Raises BadArgument."""
     typed = {"augment": None if augment is True else augment, **options}
     return plan(data, recipe, vary, model, typed)
+
+
+def _full(storage: str | Path) -> str:
+    """A URL, or a file by its full path, so that it is found from everywhere."""
+    return str(storage) if "://" in str(storage) else str(Path(storage).absolute())
 
 
 def _counts(trials: int | None, workers: int, grace: float) -> None:
@@ -170,15 +177,16 @@ def _kept(folder: Path, where: str | None) -> Place:
     """Where the trials of a folder's search are. Raises BadArgument, RunError."""
     found = files.read_json(folder / KEPT, RunError)
     kept, name = str(found.get("storage")), str(found.get("name"))
-    if where is not None and storages.told(where) != kept:
+    there = kept if kept == JOURNAL else storages.told(_full(kept))
+    if where is not None and storages.told(where) != there:
         rule = f"is not where this search keeps its trials ({kept})"
         raise BadArgument("storage", storages.told(where), rule, "leave it out")
     if kept == JOURNAL:
         return Place(str(folder / JOURNAL), name)
-    if where is None and ":***@" in kept:
+    if where is None and "***" in kept:
         rule = f"is needed again, as its password is not kept ({kept})"
         raise BadArgument("storage", "(not given)", rule, "add --storage URL")
-    return Place(where or kept, name)
+    return Place(where or _full(kept), name)
 
 
 def _keep(folder: Path, place: Place, where: str) -> bool:
@@ -189,8 +197,14 @@ def _keep(folder: Path, place: Place, where: str) -> bool:
 def _begin(place: Place, planned: Planned | None, trials: int | None, patience: Patience) -> None:
     """Make the study, or find it and hold what is asked for against it. Raises BadArgument,
     RunError."""
+    nothing = f"{place.said}: holds no search {place.name}; give DATA and its options"
+    if planned is None and not place.is_database and not Path(place.where).exists():
+        raise RunError(nothing)
     storage = storages.opened(place, patience)
-    study, new = storages.study_of(storage, place, patience)
+    try:
+        study, new = storages.study_of(storage, place, patience, make=planned is not None)
+    except KeyError:
+        raise RunError(nothing) from None
     until = time.monotonic() + patience.seconds
     while not new and SPEC not in patience(lambda: study.user_attrs):
         if time.monotonic() > until:  # whoever made it died then and there
@@ -199,7 +213,7 @@ def _begin(place: Place, planned: Planned | None, trials: int | None, patience: 
     attributes = patience(lambda: study.user_attrs)
     if SPEC not in attributes:
         if planned is None:
-            raise RunError(f"{place.said}: holds no search {place.name}; give DATA and its options")
+            raise RunError(nothing)
         patience(lambda: study.set_user_attr(WANTED, trials or TRIALS))
         patience(lambda: study.set_user_attr(SPEC, planned.spec.as_json()))
         first = planned.spec.space.kept(planned.base)

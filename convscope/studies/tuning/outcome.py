@@ -188,7 +188,8 @@ def cells(row: Row) -> list[str]:
 
 
 def _toml(recipe: Recipe, done: Tuned) -> str:
-    """The recipe as `train` takes it: what is no default, or was searched."""
+    """The recipe as `train` takes it: what is no default, was given, or was searched; so that no
+    default that suits the data takes the place of what is left open."""
     kept: dict[str, dict[str, Any]] = {}
     for section, kind in recipes.SECTIONS.items():
         part, default = getattr(recipe, section), kind()
@@ -198,7 +199,8 @@ def _toml(recipe: Recipe, done: Tuned) -> str:
                 continue
             searched = ("model" if f.name == "name" else f.name) in done.best["values"]
             named = f.name == "name" and section in ("data", "model")
-            if searched or named or value != getattr(default, f.name):
+            given = recipe.origin.get(f"{section}.{f.name}", "default") != "default"
+            if searched or named or given or value != getattr(default, f.name):
                 kept.setdefault(section, {})[f.name] = value
     kept["model"] |= {k: v for k, v in recipe.model.arguments.items() if v is not None}
     import tomli_w

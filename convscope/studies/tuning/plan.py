@@ -78,7 +78,9 @@ def plan(
     typed = space.typed(vary, base.model.name)
     if not typed and _only_fits(base) and "freeze" not in given:
         base = spec.recipe({"lr": LR[base.train.optimizer]}, packs, model)  # fine-tuning, then
-    fields = typed or {k: v for k, v in space.default(base, pack).items() if k not in given}
+    fields = typed or {
+        k: v for k, v in space.default(base, pack).items() if not _is_given(k, given)
+    }
     spec = replace(spec, space=space.merged(fields, given), fingerprint=pack.fingerprint)
     epochs, parameters = _checked(spec, base, packs, model)
     precision = base.train.precision
@@ -86,6 +88,11 @@ def plan(
         device = torch.device(devices.of(base.train.device))
         precision = choice.prior(base, device).precision
     return Planned(replace(spec, precision=precision, epochs=epochs), base, parameters)
+
+
+def _is_given(name: str, given: Mapping[str, Any]) -> bool:
+    """Whether a field is given, by itself or with all of the augmentation."""
+    return name in given or ("augment" in given and recipes.options()[name].section == "augment")
 
 
 def _checked(

@@ -15,7 +15,7 @@ from pathlib import Path
 from convscope import files
 from convscope.errors import RunError
 from convscope.events import Emit, Notice
-from convscope.studies.tuning.trials import Trials
+from convscope.studies.tuning.trials import ATTEMPTS, Trials
 from convscope.studies.tuning.work import Worker
 
 LOOKS = 0.5  # seconds between two looks at them
@@ -50,7 +50,8 @@ def work(
     worker: Worker, count: int, trials: Trials, emit: Emit, told: Callable[[Trials], None]
 ) -> None:
     """Let so many workers like this one take trials until all are finished. One that is killed is
-    replaced, its trial repeated. Raises RunError where one that failed left trials over."""
+    replaced, its trial repeated, until as many in a row as have ``ATTEMPTS`` each were killed while
+    no trial ended. Raises RunError where one that failed left trials over."""
     began = time.monotonic()
     folder = Path(worker.folder) / "workers"
     files.make_folder(folder)
@@ -64,6 +65,7 @@ def work(
         one = replace(worker, name=f"{worker.name}-{started}", seconds=left)
         return _started(one, folder / f"{one.name}.log")
 
+    deaths, before = 0, trials.left()
     at_work, failures = [start() for _ in range(count)], list[str]()
     try:
         while at_work:
@@ -78,9 +80,16 @@ def work(
                 name = one.worker.name
                 trials.bury(name)
                 if code < 0 and code != -signal.SIGTERM:
-                    killed = signal.Signals(-code).name
-                    emit(Notice(f"worker {name} was killed ({killed}); another begins", True))
-                    at_work.append(start())
+                    killed, left = signal.Signals(-code).name, trials.left()
+                    deaths, before = (deaths + 1 if left == before else 1), left
+                    if deaths < ATTEMPTS * count:
+                        emit(Notice(f"worker {name} was killed ({killed}); another begins", True))
+                        at_work.append(start())
+                        continue
+                    failures.append(
+                        f"{deaths} workers in a row were killed and no trial ended, the last by "
+                        f"{killed}; it said: {one.said()}"
+                    )
                 else:
                     failures.append(one.said())
                     emit(Notice(f"worker {name} ended: {one.said()}", warning=True))

@@ -31,6 +31,11 @@ NOT_VARIED: dict[str, str] = {
     **dict.fromkeys(("precision", "memory_format", "kernels", "device", "threads"), NO_MATTER),
     **dict.fromkeys(("micro_batch", "eval_batch", "checkpoint_seconds", "abstain"), NO_MATTER),
 }
+ELSEWHERE: dict[str, tuple[str, str]] = {  # what is no setting, and what to do instead
+    "seed": ("is luck and no setting", "give one value: --seed; sweep --seeds N shows its spread"),
+    "data": ("is what a search is of", "search each data set on its own"),
+    "recipe": ("is what a search begins from", "search from each recipe on its own"),
+}
 SMALL = 5000  # training images, below which batches are small and augmentation matters most
 
 
@@ -202,6 +207,8 @@ def typed(vary: Mapping[str, Any] | Iterable[str], network: str) -> dict[str, Ra
         name = said.strip().lstrip("-").replace("-", "_")
         if name in found:
             raise BadArgument("vary", name, "is given twice", "leave one of them out")
+        if name in ELSEWHERE:
+            raise BadArgument("vary", name, *ELSEWHERE[name])
         if name in NOT_VARIED:
             raise BadArgument("vary", name, NOT_VARIED[name], f"give one value: --{name}")
         text = f"{name}={given}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ ANEW = 0.5, 5.0  # seconds between two tries: the first, and at most
 POLL = 0.005  # seconds between two tries of a lock
 CONNECT = 20.0  # seconds in which a database must answer at first
 EXTRA = "convscope[tune]"
+SECRET = re.compile(r"(?i)([?&](?:(?:ssl)?pass(?:word|wd)?|pwd|odbc_connect)=)[^&]*")  # of a query
 
 
 def check() -> None:
@@ -73,10 +75,13 @@ def told(where: str) -> str:
 
     >>> told("postgresql://me:secret@host/trials"), told("a/journal.log")
     ('postgresql://me:***@host/trials', 'a/journal.log')
+    >>> told("postgresql://host/trials?user=me&password=secret")
+    'postgresql://host/trials?user=me&password=***'
     """
     if "://" not in where:
         return where
     scheme, _, rest = where.partition("://")
+    rest = SECRET.sub(r"\1***", rest)
     user, at, host = rest.rpartition("@")
     return f"{scheme}://{user.partition(':')[0]}{':***' if ':' in user else ''}{at}{host}"
 
@@ -138,8 +143,17 @@ def opened(place: Place, patience: Patience) -> BaseStorage:
     if not place.is_database:
         return _journal(Path(place.where))
     from optuna.storages import RDBStorage
+    from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
     from sqlalchemy.pool import NullPool  # no connection is held while a network trains
+
+    try:
+        fits = "@" not in (make_url(place.where).host or "")
+    except (ArgumentError, ValueError):  # whose text may hold a part of the password
+        fits = False
+    if not fits:
+        remedy = "write special characters of a password as %40 for @, %3A for :, %2F for /"
+        raise BadArgument("storage", place.said, "is no URL of a database", remedy)
 
     def connect() -> RDBStorage:
         time.sleep(random.random() / 20)  # many that begin at once do not stay in step
@@ -197,19 +211,18 @@ class Lock:
 
 
 def study_of(
-    storage: BaseStorage, place: Place, patience: Patience, **made: Any
+    storage: BaseStorage, place: Place, patience: Patience, make: bool = True
 ) -> tuple[Study, bool]:
     """The study, made if it is not there, and whether it was made just now: of all that begin at
-    once, one makes it."""
+    once, one makes it. Raises KeyError where it is not there and not to be made (``make``)."""
     import optuna
 
-    def make() -> tuple[Study, bool]:
-        try:
-            study = optuna.create_study(
-                storage=storage, study_name=place.name, direction="maximize", **made
-            )
-        except optuna.exceptions.DuplicatedStudyError:
-            return optuna.load_study(study_name=place.name, storage=storage, **made), False
-        return study, True
+    def found() -> tuple[Study, bool]:
+        if make:
+            with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
+                return optuna.create_study(
+                    storage=storage, study_name=place.name, direction="maximize"
+                ), True
+        return optuna.load_study(study_name=place.name, storage=storage), False
 
-    return patience(make)
+    return patience(found)

@@ -130,7 +130,7 @@ class Trials:
     def give_back(self, trial: Trial, why: str = STOPPED) -> None:
         """Let a trial count no more, and have its setting tried again."""
         if self.fail(trial._trial_id, why):
-            one = self.storage.get_trial(trial._trial_id)
+            one = self.patience(lambda: self.storage.get_trial(trial._trial_id))
             self._again(one, int(one.user_attrs.get("attempt", 1)))
 
     def _again(self, one: FrozenTrial, attempt: int) -> None:
@@ -141,8 +141,6 @@ class Trials:
     def bury(self, dead: str | Collection[int]) -> None:
         """Let the trials of a worker that is gone, or these by number, fail, and be tried again;
         one whose process died at every attempt is pruned instead."""
-        from optuna.trial import TrialState
-
         for one in self.all():
             by_name = isinstance(dead, str)
             its = one.user_attrs.get("worker") == dead if by_name else one.number in dead
@@ -154,9 +152,16 @@ class Trials:
                     self._again(one, attempt + 1)
                 continue
             with contextlib.suppress(*_finished()):
-                said = f"{DIED}, {attempt} times"
-                self.storage.set_trial_user_attr(one._trial_id, "failure", said)
-                self.storage.set_trial_state_values(one._trial_id, TrialState.PRUNED)
+                self._give_up(one._trial_id, f"{DIED}, {attempt} times")
+
+    def _give_up(self, trial_id: int, why: str) -> None:
+        from optuna.trial import TrialState
+
+        def tell() -> None:
+            self.storage.set_trial_user_attr(trial_id, "failure", why)
+            self.storage.set_trial_state_values(trial_id, TrialState.PRUNED)
+
+        self.patience(tell)
 
     def watch(self) -> None:
         """Look for signs of life of all trials; bury those that have given none for ``grace``

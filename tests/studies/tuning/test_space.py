@@ -44,7 +44,10 @@ def test_a_range_or_values_as_they_are_typed(text, found):
         ("optimizer=1..2", "is no number, so has no range"),
         ("val=0.1..0.2", "trials could not be compared"),
         ("epochs=2..5", "Hyperband"),
-        ("seed=1,2", "cannot vary seed"),
+        ("seed=1,2", "seed: is luck and no setting; give one value: --seed"),
+        ("seed=0..100", "seed: is luck and no setting"),
+        ("data=mnist,cifar10", "data: is what a search is of"),
+        ("recipe=a.toml,b.toml", "recipe: is what a search begins from"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_in_words(text, says):

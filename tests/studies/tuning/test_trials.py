@@ -130,6 +130,26 @@ def test_what_is_given_back_is_tried_first(tmp_path):
     assert same == values and again.number == 1
 
 
+@pytest.mark.parametrize("ends", ["give_back", "bury"])
+def test_who_ends_a_trial_waits_for_a_storage_that_is_away(tmp_path, monkeypatch, ends):
+    monkeypatch.setattr(storage, "ANEW", (0.01, 0.02))
+    monkeypatch.setattr(trials, "ATTEMPTS", 1)
+    found = opened(tmp_path / "journal.log", 1)
+    trial, _ = found.claim(suggest, lambda: False)
+    name = {"give_back": "get_trial", "bury": "set_trial_state_values"}[ends]
+    call, away = getattr(found.storage, name), Away(2)
+
+    def called(*given):
+        away()
+        return call(*given)
+
+    monkeypatch.setattr(found.storage, name, called)
+    getattr(found, ends)({"give_back": trial, "bury": "a"}[ends])
+    assert away.times < 0
+    states = [one.state.name for one in found.all()]
+    assert states == {"give_back": ["FAIL", "WAITING"], "bury": ["PRUNED"]}[ends]
+
+
 class Away:
     """A call that fails so many times, as a database that is away."""
 
@@ -175,10 +195,15 @@ def test_what_is_no_storage_is_refused_in_words(tmp_path):
     for where, says in (
         ("oracel://me:secret@host/x", r"storage=oracel://me:\*\*\*@host/x: is no database that"),
         ("postgresql+psycopg://me:secret@localhost:1/x", r"me:\*\*\*@localhost:1/x: cannot be rea"),
+        ("postgresql://me:a@secret:b@host/x", r"me:\*\*\*@host/x: is no URL.* as %40 for @"),
+        ("postgresql://me:a@secret@host/x", r"me:\*\*\*@host/x: is no URL.* as %40 for @"),
+        ("postgresql://me:secret@host:port/x", r"me:\*\*\*@host:port/x: is no URL"),
+        ("oracel://host/x?user=me&Password=secret&a=b", r"\?user=me&Password=\*\*\*&a=b: is no da"),
     ):
         place = Place(where, "study")
-        with pytest.raises((BadArgument, ConvscopeError), match=says):
+        with pytest.raises((BadArgument, ConvscopeError), match=says) as why:
             storage.opened(place, Patience(0.0, place.said))
+        assert "secret" not in str(why.value)
     (tmp_path / "journal.log").write_text('{"op_code": 0,\n{"op_code": 1}\n')
     with pytest.raises(RunError, match=r"journal.log: is damaged"):
         storage.opened(Place(str(tmp_path / "journal.log"), "study"), Patience(0.0, ""))

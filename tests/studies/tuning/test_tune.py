@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import platform
 import signal
 import subprocess
 import sys
@@ -17,8 +19,11 @@ from searches import EPOCHS, QUICK, accuracy, end
 
 import convscope as cs
 from convscope import recipe as recipes
+from convscope.api import arguments
 from convscope.errors import BadArgument, RunError, TrainingError
-from convscope.job import ranked
+from convscope.events import silent
+from convscope.job import preflight, ranked
+from convscope.job.defaults import suited
 from convscope.job.validate import Validated
 from convscope.run import RunFolder
 from convscope.studies import tune as search
@@ -58,6 +63,36 @@ def test_a_search_leaves_a_recipe_a_page_and_what_it_was(bars, curves):
         assert sentence.split(",")[0] in page and sentence in (done.path / "README.md").read_text()
     assert f"convscope sweep --recipe {done.recipe}" in page and "<script" not in page
     assert "Search" in done._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("data", "given"),
+    [
+        ("cifar10", {"augment": "none"}),
+        ("cifar10", {"flip": False, "shift": 0}),
+        ("mine/", {"keep": "last", "val": 0.4}),
+        ("mine/", {"val": 0.4}),
+    ],
+)
+def test_the_recipe_that_is_left_is_that_of_the_trial(bars, curves, data, given):
+    done = tune(data, trials=2, out="found", **QUICK | given)
+    typed, more = arguments.given(None, None, {"precision": "float32"})
+    asked = arguments.resolved(typed, more, recipes.load(done.recipe), True)
+    found = suited(preflight.settle(asked, silent), bars, silent)  # as `train` does
+    tried = done.spec.recipe(done.best["values"], {})
+    for section in ("data", "model", "augment", "train"):
+        assert getattr(found, section) == getattr(tried, section)
+
+
+@pytest.mark.parametrize("data", ["mnist", "cifar10"])
+def test_augmentation_that_is_given_is_not_searched(bars, data):
+    def searched(**given):
+        return set(search.preview(data, model="mlp", **given).spec.space.fields)
+
+    moved = {name for name, one in recipes.options().items() if one.section == "augment"}
+    assert searched() & moved
+    for name in ("none", "light", False):
+        assert searched(augment=name) == searched() - moved
 
 
 def test_a_trial_is_trained_as_far_as_validation(bars, monkeypatch):
@@ -217,6 +252,48 @@ def test_a_database_is_joined_by_the_same_call(bars, curves, postgres):
     assert not Path("c").exists()
 
 
+def test_a_journal_elsewhere_is_found_from_everywhere(bars, curves, monkeypatch):
+    tune("mnist", trials=1, out="a", storage="ours.log", **QUICK)
+    place, journal = Path("a").absolute(), Path("ours.log").absolute()
+    Path("below").mkdir()
+    monkeypatch.chdir("below")
+    assert len(tune(out=place, resume=True, trials=2).rows) == 2
+    assert len(tune(out=place, resume=True, storage=journal).rows) == 2
+    with pytest.raises(BadArgument, match="is not where this search keeps its trials"):
+        tune(out=place, resume=True, storage="ours.log")
+    journal.unlink()
+    with pytest.raises(RunError, match=r"ours.log: holds no search mnist-mlp; give DATA"):
+        tune(out=place, resume=True)
+    assert not journal.exists() and not list(Path().iterdir())
+
+
+def test_a_folder_that_is_in_use_is_refused_before_a_study_is_made(bars, curves):
+    Path("used").mkdir()
+    Path("used/notes.txt").touch()
+    with pytest.raises(RunError, match="out=used: holds something else"):
+        tune("mnist", out="used", storage="ours.log", **QUICK)
+    assert not Path("ours.log").exists()
+
+
+def test_who_shares_a_journal_has_a_name_of_its_own(bars, curves):
+    tune("mnist", trials=1, out="a", **QUICK)
+    tune(out="a", resume=True, trials=2)
+    tune("mnist", trials=1, out="b", storage="ours.log", **QUICK)
+    names = [[t.user_attrs["worker"] for t in trials_of(Path(one))] for one in "ab"]
+    own = f"{platform.node()}-{os.getpid()}"
+    assert names == [["0", own], [own]]
+
+
+def test_a_password_of_a_query_is_not_kept(workplace):
+    url = "postgresql://host/trials?user=me&password=secret"
+    place = search.Place(url, "ours")
+    search._keep(Path(), place, place.said)
+    assert "secret" not in Path("tune.json").read_text()
+    with pytest.raises(BadArgument, match="is needed again, as its password is not kept"):
+        search._kept(Path(), None)
+    assert search._kept(Path(), url) == place
+
+
 @pytest.fixture
 def folder(tiny, tmp_path):
     """Bars as a folder of images, which processes can read."""
@@ -260,6 +337,23 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
     states = [one.state.name for one in trials_of(done.path)]
     assert len(done.rows) == 4 and states.count("FAIL") == 1
     assert any("was killed (SIGKILL); another begins" in getattr(e, "text", "") for e in seen)
+
+
+def test_workers_that_all_die_at_once_are_not_replaced_for_ever(bars, curves, events, monkeypatch):
+    code = "import os; print('no such luck', flush=True); os.kill(os.getpid(), 9)"
+
+    def start(worker, log):
+        with log.open("wb") as file:
+            words = [sys.executable, "-c", code]
+            process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=file)
+        return processes._Process(worker, log, process)
+
+    monkeypatch.setattr(processes, "_started", start)
+    monkeypatch.setattr(processes, "LOOKS", 0.05)
+    says = r"^6 workers in a row were killed and no trial ended.*SIGKILL; it said: no such luck"
+    with pytest.raises(RunError, match=says):
+        tune("mnist", trials=4, workers=2, out="found", **QUICK)
+    assert len(list(Path("found/workers").iterdir())) == 7
 
 
 @pytest.mark.slow
