@@ -7,7 +7,9 @@ random search of as many whole trials over the same space. The server is started
 package `postgresql`). Each study has to end with as many trials as were asked for, each told by one
 worker. A network of one hidden layer on a twentieth of MNIST, nine epochs.
 
-NOT MEASURED YET
+Two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-11-30, beside other work, one seed of
+40 trials: best validation 95.33 % by random search, 95.35 % by one process, 95.58 % by two; none
+lost, none told twice. The other seeds are not measured yet.
 """
 
 from __future__ import annotations
