@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import FileLock, Timeout
+
 from convscope.errors import BadArgument, ConvscopeError
 
 UNWRITABLE = {
@@ -238,3 +240,40 @@ def explained(path: Path) -> Iterator[None]:
                 f"{ELSEWHERE}"
             ) from why
         raise
+
+
+NO_LOCKS = errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK
+
+
+def take(lock: FileLock, timeout: float = -1) -> bool:
+    """Take a lock, which the system lets go of when its process dies; False where the drive has no
+    locks, and whoever works on the same does the same. Raises Timeout where another process has it
+    for so many seconds; below 0 it is waited for."""
+    try:
+        lock.acquire(timeout=timeout)
+    except NotImplementedError:
+        return False
+    except OSError as why:
+        if why.errno not in NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def locked(path: Path, busy: Callable[[], None] = lambda: None) -> Iterator[bool]:
+    """Hold the lock of a file, and tell whether the drive has locks; ``busy`` is called once where
+    another process has it, before that one is waited for. Raises ConvscopeError where it cannot be
+    written."""
+    lock = FileLock(path)
+    with explained(path):
+        make_folder(path.parent)
+        try:
+            held = take(lock, timeout=0)
+        except Timeout:
+            busy()
+            held = take(lock)
+    try:
+        yield held
+    finally:
+        lock.release()

@@ -99,13 +99,18 @@ def describe() -> dict[str, object]:
     }
 
 
+def version() -> str:
+    """That of convscope."""
+    return str(importlib.import_module("convscope").__version__)
+
+
 def versions() -> dict[str, str]:
     """The versions that a result depends on."""
     import numpy
     import torch
 
     return {
-        "convscope": importlib.import_module("convscope").__version__,
+        "convscope": version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,

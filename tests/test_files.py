@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from power import Disk
 
 from convscope import files
@@ -168,3 +171,39 @@ def test_json_says_what_is_wrong_with_it(tmp_path):
         files.read_json(tmp_path / "cut.json", RunError)
     with pytest.raises(ValueError):
         files.write_json(tmp_path / "nan.json", float("nan"))
+
+
+@pytest.mark.parametrize("why", [NotImplementedError(), OSError(errno.ENOLCK, "none")])
+def test_a_drive_without_locks_holds_none(tmp_path, monkeypatch, why):
+    def refused(*_: object, **__: object) -> None:
+        raise why
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    with files.locked(tmp_path / "new" / "a.lock") as held:
+        assert not held
+
+
+def test_who_waits_for_a_lock_is_told_once(tmp_path):
+    told: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        with files.locked(tmp_path / "lock") as held:
+            assert held
+            waiting = pool.submit(_taken, tmp_path / "lock", told)
+            while not told:
+                time.sleep(0.01)
+            assert not waiting.done()
+        assert waiting.result(timeout=20) is True and told == [1]
+
+
+def _taken(path: Path, told: list[int]) -> bool:
+    with files.locked(path, lambda: told.append(1)) as held:
+        return held
+
+
+def test_a_lock_that_cannot_be_written_says_so(tmp_path, monkeypatch):
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "not allowed")
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    with pytest.raises(ConvscopeError, match="a.lock"), files.locked(tmp_path / "a.lock"):
+        raise AssertionError

@@ -360,9 +360,7 @@ def find_lr(
     ``<data>-<model>-lr.png``. Raises BadArgument, also where the figure is there
     already and ``force`` is not given, DataError and TrainingError.
     """
-    if machine.place().ranks > 1:
-        rule = "is found by one process, and torchrun started several"
-        raise BadArgument("find_lr", True, rule, "leave torchrun out")
+    ranks.one_process("search for a learning rate")
     base = recipe if isinstance(recipe, Recipe | None) else recipes.load(recipe)
     asked = preflight.settle(resolved(*given(data, model, options), base, augment), emit)
     named(asked, model)

@@ -170,9 +170,6 @@ def _find_lr(data: str | None, force: bool, as_json: bool, options: dict[str, An
 
 
 def _cross_validate(data: str | None, as_json: bool, options: dict[str, Any]) -> None:
-    if machine.place().ranks > 1:
-        rule = "trains a network after the other, each by one process"
-        raise BadArgument("k_fold", options["k_fold"], rule, "leave torchrun out")
     from convscope import console
     from convscope.studies import folds
 

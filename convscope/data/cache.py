@@ -9,8 +9,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from convscope import files
 from convscope.data.pack import Pack, open_pack, read_meta
 from convscope.data.pack_writer import pack_in_memory, write_stream
@@ -77,26 +75,17 @@ def _make(source: Source, emit: Emit) -> None:
 def alone(folder: Path, name: str, emit: Emit) -> Iterator[None]:
     """Hold the lock of a pack, which the system lets go of when its process dies, and clear what a
     process that died left of it."""
-    with taking_data():
-        locks = files.cache_root() / "locks"
-        files.make_folder(locks)
-        files.make_folder(folder.parent)
-        lock = FileLock(locks / f"{folder.name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            emit(Notice(f"{name}: another process is packing it; waiting for that one"))
-            lock.acquire()
-        except NotImplementedError:  # a drive without locks: two may do the same work, no harm done
-            pass
-    try:
-        if lock.is_locked:
+    busy = Notice(f"{name}: another process is packing it; waiting for that one")
+    with contextlib.ExitStack() as stack:
+        with taking_data():
+            files.make_folder(folder.parent)
+            path = files.cache_root() / "locks" / f"{folder.name}.lock"
+            held = stack.enter_context(files.locked(path, lambda: emit(busy)))
+        if held:
             for left in folder.parent.glob(f"{files.TEMPORARY}{glob.escape(folder.name)}-????????"):
                 shutil.rmtree(left, ignore_errors=True)
         files.clear_unfinished(folder.parent, older_than=24 * 3600)
         yield
-    finally:
-        lock.release()
 
 
 def remove(folder: Path) -> None:

@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 
 from convscope import files, machine
 from convscope.data import columns as typed
@@ -152,7 +151,7 @@ class Shards:
         try:
             if not (self.present[shard] and self._read(shard)):
                 name = f"{self.folder.name}-{shard % LOCKS}.lock"
-                with FileLock(files.cache_root() / "locks" / name):
+                with files.locked(files.cache_root() / "locks" / name):
                     if not (self.present[shard] and self._read(shard)):
                         self._fetch(shard)
         except FileNotFoundError as why:

@@ -16,18 +16,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from convscope import files, run
+from convscope import files, machine, run
 from convscope.data import sources
 from convscope.data.pack import Split, open_pack, read_meta
 from convscope.data.rows import Names
@@ -246,7 +244,7 @@ def _made(
         "format_version": FORMAT_VERSION,
         "run": str(Path(asked.run).absolute()),
         "network": asked.sha256,
-        "convscope": _version(),
+        "convscope": machine.version(),
         "bound": asked.bound,
         "shard": shard,
     }
@@ -272,7 +270,7 @@ def check_same(found: Manifest, asked: Asked) -> None:
     if said["network"] != asked.sha256:
         rule = f"is another network than that which {into} was begun with ({said['run']})"
         raise BadArgument("RUN", asked.run, rule, remedy)
-    asked_for = {**asked.bound, "convscope": _version()}
+    asked_for = {**asked.bound, "convscope": machine.version()}
     asked_for |= {} if asked.shard is None else {"shard": asked.shard}
     before = {**said["bound"], "convscope": said["convscope"], "shard": said["shard"]}
     if asked.data is None and not asked.given:  # it goes on with what was listed
@@ -320,29 +318,12 @@ def fits(split: Split, name: str, predictor: Predictor | RecordPredictor) -> Non
         raise BadArgument("data", name, rule, "name its files, which are fitted")
 
 
-@contextlib.contextmanager
-def alone(folder: Path, emit: Emit) -> Iterator[None]:
-    """Hold the lock of a folder, which the system lets go of when its process dies."""
-    with files.explained(folder):
-        files.make_folder(folder)
-        lock = FileLock(folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            emit(Notice(f"{folder}: another process is writing its manifest; waiting for it"))
-            lock.acquire()
-        except NotImplementedError:  # a drive without locks: two may list, the last is taken
-            pass
-    try:
-        yield
-    finally:
-        lock.release()
+def alone(folder: Path, emit: Emit) -> AbstractContextManager[bool]:
+    """Hold the lock of a folder."""
+    busy = Notice(f"{folder}: another process is writing its manifest; waiting for it")
+    return files.locked(folder / ".lock", lambda: emit(busy))
 
 
 def _sum_of(said: Mapping[str, Any]) -> str:
     rest = {name: value for name, value in said.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _version() -> str:
-    return str(importlib.import_module("convscope").__version__)

@@ -179,12 +179,10 @@ class _Shards:
         with files.explained(path):
             files.make_folder(path.parent)
             try:
-                lock.acquire(timeout=0)
+                held = files.take(lock, timeout=0)
             except (Timeout, FileNotFoundError):  # another has it, or all is done by now
-                ours = False
-            except NotImplementedError:  # a drive without locks: two may do the same, and one stays
-                pass
-            else:
+                ours = held = False
+            if held:
                 for left in (self.found.part(at), self.found.mark(at)):
                     name = glob.escape(f"{files.TEMPORARY}{left.name}-")
                     for one in left.parent.glob(f"{name}*"):

@@ -23,6 +23,7 @@ from convscope.studies import measures, page
 from convscope.studies.analysis import Analysis, analyse_all
 from convscope.studies.grid import Study
 from convscope.studies.plan import PlannedRun, PlannedSweep, plan
+from convscope.training import ranks
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,9 @@ def preview(data: str | Path | None = None, **asked: Any) -> list[dict[str, Any]
 
 def begun(folder: Path | None, resume: bool, name: str = "sweep.json", what: str = "sweep") -> bool:
     """Whether the folder holds a sweep, or other runs of one question, as its file of this ``name``
-    tells, to be gone on with. Raises BadArgument."""
+    tells, to be gone on with. Raises BadArgument, also where ``torchrun`` started several
+    processes."""
+    ranks.one_process(what)
     if resume and folder is None:
         rule = f"needs the folder of the {what} to go on with"
         raise BadArgument("resume", True, rule, "add out=DIR (--out DIR)")

@@ -26,7 +26,7 @@ from convscope.studies.tuning.plan import Planned, plan
 from convscope.studies.tuning.storage import Patience, Place
 from convscope.studies.tuning.trials import Trials, ended
 from convscope.studies.tuning.work import SPEC, WANTED, Worker, joined
-from convscope.training import budget
+from convscope.training import budget, ranks
 
 TRIALS, GRACE = 40, 60.0
 KEPT, JOURNAL = "tune.json", "journal.log"  # what a folder says of its search; the trials
@@ -71,6 +71,7 @@ def tune(
     a study of another search; RunError; ConvscopeError where a database stays away; Interrupted.
     """
     storages.check()
+    ranks.one_process("search")
     limit = _limit(time_limit)
     _counts(trials, workers, grace)
     folder, where = None if out is None else Path(out), None if storage is None else _full(storage)

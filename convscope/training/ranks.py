@@ -453,6 +453,13 @@ def _end(us: Ranks, why: BaseException) -> NoReturn:
     raise why from None
 
 
+def one_process(what: str) -> None:
+    """Refuse what one process does where ``torchrun`` started several. Raises BadArgument."""
+    if (count := machine.place().ranks) > 1:
+        rule = f"is how many processes were started, and a {what} is done by one"
+        raise BadArgument("torchrun", count, rule, "leave torchrun out")
+
+
 def refuse(us: Ranks, **asked: Any) -> None:
     """Refuse what one process does by itself. Raises BadArgument."""
     for name, value in asked.items():

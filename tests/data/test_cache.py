@@ -9,6 +9,7 @@ from listening import notices
 from photos import image_file, left_in_cache, opened, photos
 from quick import python
 
+from convscope import files
 from convscope.data import folder as folders
 from convscope.data.pack import verify
 from convscope.data.sources import open_data
@@ -185,7 +186,7 @@ def test_a_drive_without_locks_is_used_all_the_same(tmp_path, own_cache, monkeyp
     def none(lock, **named):
         raise NotImplementedError("no locks here")
 
-    monkeypatch.setattr(folders.cache.FileLock, "acquire", none)
+    monkeypatch.setattr(files.FileLock, "acquire", none)
     theirs = own_cache / "packs" / ".tmp-another-abcdefgh"
     theirs.mkdir(parents=True)
     pack, _ = opened(photos(tmp_path / "photos"))

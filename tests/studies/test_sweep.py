@@ -7,7 +7,7 @@ import json
 import pytest
 
 import convscope as cs
-from convscope import api
+from convscope import api, machine
 from convscope import recipe as recipes
 from convscope.errors import BadArgument
 from convscope.studies import grid, sweep
@@ -185,3 +185,10 @@ def test_a_sweep_of_which_every_run_fails_says_why(tmp_path, monkeypatch):
     assert [row["failure"] for row in done.rows] == ["MemoryError"] * 2
     assert done.parts[0].lines == () and done.parts[0].chosen is None
     assert done.parts[0].sentences == ("as given failed (every run): MemoryError.",)
+
+
+@pytest.mark.parametrize("what", ["sweep", "learning curve", "cross-validation", "search"])
+def test_runs_of_one_question_are_not_for_torchrun(monkeypatch, what):
+    monkeypatch.setattr(machine, "place", lambda: machine.Place(ranks=2))
+    with pytest.raises(BadArgument, match=f"torchrun=2: .* a {what} is done by one; leave"):
+        sweep.begun(None, False, what=what)

@@ -40,7 +40,7 @@ class Spec:
     space: Space
     precision: str = "float32"
     epochs: int = 1
-    version: str = field(default_factory=lambda: machine.versions()["convscope"])
+    version: str = field(default_factory=machine.version)
 
     @property
     def name(self) -> str:

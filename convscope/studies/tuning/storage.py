@@ -180,10 +180,9 @@ def _journal(path: Path) -> BaseStorage:
     with files.explained(path):
         files.make_folder(path.parent)
         lock: Any = Lock(path)
-        try:
-            with lock.file:  # to try it
-                pass
-        except NotImplementedError:  # a file system without locks, as of some networks
+        if files.take(lock.file):  # to try it
+            lock.release()
+        else:  # a file system without locks, as of some networks
             lock = JournalFileSymlinkLock(str(path))
         try:
             return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))

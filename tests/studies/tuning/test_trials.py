@@ -211,10 +211,10 @@ def test_what_is_no_storage_is_refused_in_words(tmp_path):
 
 def test_a_journal_is_locked_where_the_file_system_has_no_locks(tmp_path, monkeypatch):
     class Without:
-        def __enter__(self):
+        def acquire(self, timeout):
             raise NotImplementedError
 
-        def __exit__(self, *why):
+        def release(self):
             raise AssertionError
 
     monkeypatch.setattr(storage, "FileLock", lambda *given, **named: Without())
