@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ Result = TypeVar("Result")
 PAUSES = (0.5, 2.0, 6.0)  # seconds before each further try
 PATIENCE = 30.0  # seconds that a try may take, and as many more as its bytes take at
 SLOWEST = 200_000  # bytes a second
+SECRET = re.compile(r"(?i)([?&](?:(?:ssl)?pass(?:word|wd)?|pwd|odbc_connect)=)[^&]*")  # of a query
 
 
 def is_url(name: str | Path) -> bool:
@@ -32,16 +34,35 @@ def is_url(name: str | Path) -> bool:
     return not isinstance(name, Path) and "://" in name
 
 
+def without_password(where: str) -> str:
+    """A file, or a URL without its password.
+
+    >>> without_password("postgresql://me:secret@host/trials"), without_password("a/journal.log")
+    ('postgresql://me:***@host/trials', 'a/journal.log')
+    >>> without_password("postgresql://host/trials?user=me&password=secret")
+    'postgresql://host/trials?user=me&password=***'
+    """
+    if "://" not in where:
+        return where
+    scheme, _, rest = where.partition("://")
+    rest = SECRET.sub(r"\1***", rest)
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}://{user.partition(':')[0]}{':***' if ':' in user else ''}{at}{host}"
+
+
 class Store:
     """The files at a URL of any kind that fsspec knows, or in a folder.
 
     Raises BadArgument, under the name of the ``argument``, for a URL of a kind that is unknown or
-    whose package is not installed.
+    whose package is not installed, and for one with a password, which all that keeps the URL would
+    keep.
     """
 
     def __init__(self, url: str | Path, argument: str = "data") -> None:
         import fsspec
 
+        if is_url(url):
+            _no_password(str(url), argument)
         self.url = str(url).rstrip("/") if is_url(url) else str(Path(url).expanduser().absolute())
         try:
             self.system, self.root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
@@ -128,6 +149,16 @@ class Store:
             f"{self.url}/{name}: cannot be written ({text_of(why)}); check that the address can be "
             "written to, then run again: what is there already is not sent again"
         )
+
+
+def _no_password(url: str, argument: str) -> None:
+    """Raise BadArgument where a password is in a URL."""
+    rest = url.partition("://")[2]
+    user, _, _ = rest.partition("/")[0].rpartition("@")
+    if ":" in user or SECRET.search(rest):
+        rule = "has a password in it, which whatever keeps the address would keep"
+        remedy = "leave it out; where it is given instead says docs/data-at-scale.md, 'Passwords'"
+        raise BadArgument(argument, without_password(url), rule, remedy)
 
 
 def _within(seconds: float, work: Callable[[], Result]) -> Result:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,9 +33,11 @@ from convscope.recipe import Recipe, Train
 Loss = Callable[[Any, Batch], Tensor]  # the mean loss of what a network gave for a batch
 ROUNDS = 7  # quiet forward and backward passes a candidate, after one to warm up
 FEW = 16  # images that tell what is wrong or far slower
+FEWEST = 4  # images that tell what is far slower, where a pass of those is slow
+SLOW = 1.0  # seconds of such a pass
 LONG = 0.2  # seconds of a pass beyond which fewer images are timed
 FAR = 1.5  # a candidate this much slower than the fastest leaves the race
-PATIENCE = 6.0  # seconds of each of two races at most, where others are at work
+PATIENCE = 6.0  # seconds of each race at most, where others are at work
 WORTH_IT = 1.15  # another format has to be this much faster than float32 to be taken
 # The relative distance of a network's gradient from float32's beyond which a candidate counts as
 # wrong. In bfloat16 rounding alone puts a ResNet-18 0.35 away (16 images, as initialised), and a
@@ -70,13 +74,15 @@ def choose(
     batch: Batch,
     loss: Loss,
     emit: Emit,
-    patience: float | None = None,
+    time_left: float = math.inf,
 ) -> Choice:
     """Decide ``precision``, ``memory_format`` and ``kernels`` of a recipe.
 
     ``batch`` is a real one, and ``loss`` gives its mean loss by what the network gave for it. What
     was measured is kept in the cache by machine, versions, network and shape. Each of three races,
-    and the timing of layers in each format, ends after ``patience`` seconds (6), quiet or not.
+    and the timing of layers in each format, ends after 6 seconds, quiet or not, but for the three
+    quiet rounds that each candidate is to have, however long they are; where these do not fit into
+    ``time_left`` seconds, nothing is timed.
     Raises BadArgument for a format that is not for this device, or wrong on this machine.
     """
     train = recipe.train
@@ -91,8 +97,7 @@ def choose(
     key = measurements.key_of(asked, *what)
     found, sure = measurements.read(key), True
     if found is None:
-        patience = PATIENCE if patience is None else patience
-        found, sure = _measure(recipe, model, batch, loss, emit, patience)
+        found, sure = _measure(recipe, model, batch, loss, emit, time_left)
         if sure and (problem := measurements.write(key, found)):
             emit(Notice(f"what was measured is not kept: {problem}", warning=True))
     emit(Notice(in_words(found, sure)))
@@ -115,6 +120,8 @@ def in_words(found: Measurement, sure: bool = True) -> str:
     precision, _, algorithms = found.chosen
     if not sure:
         why = "this machine is too busy to measure"
+        if not found.seconds and found.quiet == 1.0:
+            why = "the time budget is too short to measure"
         if found.chosen not in found.seconds:
             has = next((name for name in PRIOR if name in machine.features()), None)
             unit = f"has {has}" if has else "has no instructions for bfloat16"
@@ -135,9 +142,8 @@ def prior(recipe: Recipe, device: torch.device) -> Candidate:
     where it has instructions for it, channels-last, fused kernels."""
     train, on_cpu = recipe.train, device.type == "cpu"
     fast = on_cpu and any(name in PRIOR for name in machine.features())
-    precision = "bfloat16" if fast else "float32"
-    computed = "fused" if on_cpu and kernels.available() else "plain"
-    wanted = (precision, "channels_last", computed)
+    fits = on_cpu and kernels.available() and train.memory_format != "contiguous"
+    wanted = ("bfloat16" if fast else "float32", "channels_last", "fused" if fits else "plain")
     asked = (train.precision, train.memory_format, train.kernels)
     return Candidate(*(w if a == "auto" else a for a, w in zip(asked, wanted, strict=True)))
 
@@ -179,19 +185,26 @@ class _Runner:
 
 
 def _measure(
-    recipe: Recipe, model: nn.Module, batch: Batch, loss: Loss, emit: Emit, patience: float
+    recipe: Recipe, model: nn.Module, batch: Batch, loss: Loss, emit: Emit, time_left: float
 ) -> tuple[Measurement, bool]:
-    """Time what the recipe leaves open; whether the machine was quiet enough to tell.
+    """Time what the recipe leaves open; whether there was time, and the machine quiet enough, to
+    tell.
 
-    A few images tell what is wrong or far slower. The rest race; then the formats that are not far
+    A few images tell what is wrong or far slower. The rest race, on more images where these few
+    took no time; then the formats that are not far
     behind race again, with the layers that are better not computed as PyTorch does it.
     """
-    device, train = batch.device, recipe.train
+    device, train, patience = batch.device, recipe.train, min(PATIENCE, time_left)
     names = _candidates(recipe, device)
+    names.sort(key=prior(recipe, device).__ne__)  # it comes first
     few = batch.first(FEW)
     plain = copy.deepcopy(model).train()
     expected = _gradient(plain, few, loss, "float32")
+    began = time.perf_counter()
     outputs = _pass(plain, few, loss, "float32")
+    took = time.perf_counter() - began
+    short = FEW if took < SLOW else FEWEST
+    timed = len(names) * (1 + 3 * short / FEW) * took < time_left
     size = next(one for one in batch.inputs.values() if one.ndim == 4).shape
     wrong: list[Candidate] = []
 
@@ -206,16 +219,33 @@ def _measure(
                 wrong.append(name)
         return found
 
-    runners = right(names)
+    runners = right(names) if timed else next((one for n in names if (one := right([n]))), {})
     if not runners:
         rule = "computes wrong gradients on this machine"
         raise BadArgument("precision", names[0].precision, rule, "try float32")
-    short = {name: functools.partial(run, FEW) for name, run in runners.items()}
-    first = race(short, rounds=3, far=2 * FAR, limit=patience / 2)
+    found = Measurement(
+        recipe.model.name,
+        dict(recipe.model.arguments),
+        classes=outputs.shape[1] if isinstance(outputs, Tensor) else 0,
+        shape=(size[0], size[1], size[2], size[3]),
+        device=str(device),
+        asked=(train.precision, train.memory_format, train.kernels),
+        images=short,
+        seconds={},
+        wrong=tuple(wrong),
+        chosen=next(iter(runners)),
+        quiet=1.0,
+        measured=measurements.today(),
+        versions=machine.versions(),
+    )
+    if not timed:
+        return found, False
+    runs = {name: functools.partial(run, short) for name, run in runners.items()}
+    first = race(runs, rounds=3, far=2 * FAR, limit=patience / 2)
     runners = {name: runners[name] for name in first.racing}
     best = min((first.timings[name].best for name in first.racing), default=LONG)
-    images = min(len(batch), max(FEW, int(len(few) * LONG / max(best, 1e-9))))
-    heat = _raced(runners, images, patience)
+    images = min(len(batch), max(short, int(short * LONG / max(best, 1e-9))))
+    heat = _raced(runners, images, patience) if images > short else first
     final = heat
     if train.kernels == "auto" and any(name.kernels == "fused" for name in runners):
         runners = {name: runners[name] for name in heat.racing}
@@ -230,27 +260,10 @@ def _measure(
     sure = first.sure and heat.sure and final.sure
     seconds = {**heat.seconds(), **final.seconds()}
     known = {name: s for name, s in seconds.items() if s is not None}
-    chosen = prior(recipe, device)
-    if chosen in wrong:
-        chosen = next(name for name in names if name not in wrong)
-    if sure or chosen in known:
-        chosen = _pick(known)
-    found = Measurement(
-        recipe.model.name,
-        dict(recipe.model.arguments),
-        classes=outputs.shape[1] if isinstance(outputs, Tensor) else 0,
-        shape=(size[0], size[1], size[2], size[3]),
-        device=str(device),
-        asked=(train.precision, train.memory_format, train.kernels),
-        images=images,
-        seconds=known,
-        wrong=tuple(wrong),
-        chosen=chosen,
-        quiet=final.quiet,
-        measured=measurements.today(),
-        versions=machine.versions(),
-    )
-    return found, sure
+    chosen = _pick(known) if sure or found.chosen in known else found.chosen
+    return replace(
+        found, images=images, seconds=known, wrong=tuple(wrong), chosen=chosen, quiet=final.quiet
+    ), sure
 
 
 def _runner(one: Candidate, model: nn.Module, batch: Batch, loss: Loss) -> _Runner:

@@ -145,7 +145,8 @@ def race(
     enough: float = math.inf,
 ) -> Race[Name]:
     """Time candidates in turn until each has ``rounds`` quiet rounds, or ``enough`` seconds of
-    them, and at least three; disturbed rounds are repeated, for ``limit`` seconds in all.
+    them, and at least three. Disturbed rounds are repeated; these, and the quiet ones of a
+    candidate that is sure, may take ``limit`` seconds in all.
 
     A candidate leaves the race once its best quiet round takes ``far`` times that of the fastest,
     both by enough of them; nothing leaves for one slow round. Every candidate is to have run
@@ -157,9 +158,9 @@ def race(
     True
     """
     timings = {name: Timing() for name in candidates}
-    racing, began = list(candidates), time.perf_counter()
+    racing, spent = list(candidates), 0.0
     with waiting() as waits:
-        while racing and time.perf_counter() - began < limit:
+        while racing and spent < limit:
             unfinished = [
                 name
                 for name in racing
@@ -169,7 +170,10 @@ def race(
             if not unfinished:
                 break
             for name in racing if len(unfinished) == len(racing) else unfinished:
-                timings[name].add(candidates[name], waits)
+                timing = timings[name]
+                wanted, disturbed = not timing.sure, timing.disturbed
+                took = timing.add(candidates[name], waits)
+                spent += 0.0 if wanted and timing.disturbed == disturbed else took
             leader = min(timings.values(), key=lambda timing: timing.best)
             if leader.sure:
                 racing = [

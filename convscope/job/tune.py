@@ -30,6 +30,7 @@ from convscope.training.pace import Watch
 from convscope.training.profile import profile
 
 HASTE = 0.05  # of a time budget may each part of the probe take
+LONG = 2.0  # seconds of a step beyond which none is taken only to know its time
 
 
 def tune(job: Job, begun: bool = False) -> Job:
@@ -40,14 +41,14 @@ def tune(job: Job, begun: bool = False) -> Job:
         return _nothing_left(job)
     limits, batch = job.limits, next(job.loader.epoch(0)).first(job.probed)
     loss = functools.partial(mean_loss, losses_of(job.loader, job.recipe.train))
-    patience = min(choice.PATIENCE, HASTE * (limits.seconds or math.inf))
-    chosen = choice.choose(job.recipe, job.model, batch, loss, job.emit, patience)
+    time_left = HASTE * (limits.seconds or math.inf)
+    chosen = choice.choose(job.recipe, job.model, batch, loss, job.emit, time_left)
     train = chosen.recipe.train
     job = replace(job.laid_out(train.memory_format), recipe=chosen.recipe)
     job = replace(job, engine=tuned_network.engine(job.model, train.kernels, train.precision))
     if limits.memory is not None:
         job = replace(job, recipe=_within_memory(job, limits.memory, begun))
-    elif not job.ranks.several and (step := _measured_step(job, chosen)) is not None:
+    elif (step := _measured_step(job, chosen)) is not None:
 
         def drop() -> None:
             with contextlib.suppress(ConvscopeError):
@@ -77,13 +78,16 @@ def _nothing_left(job: Job) -> Job:
 
 def _measured_step(job: Job, chosen: Choice) -> float | None:
     """Seconds of a whole step, as kept with what was measured of the network, or as measured now
-    and kept; None where nothing is kept of it."""
+    and kept; None where nothing is kept of it, a step takes long, or waits for other ranks or for
+    a store."""
     found, train = chosen.measurement, job.recipe.train
-    if found is None:
+    if found is None or job.ranks.several or job.loader.shards is not None:
         return None
     what = job.recipe.augment, job.loader.batch_size
     key = measurements.key_of(what, train.optimizer, train.ema, train.clip_grad)
     if key not in found.steps:
+        if found.seconds[found.chosen] / found.images * job.loader.batch_size > LONG:
+            return None
         rehearsal = job.rehearsal()
         for _ in range(2):
             rehearsal.step()

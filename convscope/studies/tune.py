@@ -13,6 +13,7 @@ from typing import Any
 
 from convscope import files, machine, run
 from convscope.data.pack import Pack
+from convscope.data.stores import without_password
 from convscope.errors import BadArgument, RunError
 from convscope.events import Emit, Notice, Progress, silent
 from convscope.formatting import duration, percent
@@ -178,10 +179,10 @@ def _kept(folder: Path, where: str | None) -> Place:
     """Where the trials of a folder's search are. Raises BadArgument, RunError."""
     found = files.read_json(folder / KEPT, RunError)
     kept, name = str(found.get("storage")), str(found.get("name"))
-    there = kept if kept == JOURNAL else storages.told(_full(kept))
-    if where is not None and storages.told(where) != there:
+    there = kept if kept == JOURNAL else without_password(_full(kept))
+    if where is not None and without_password(where) != there:
         rule = f"is not where this search keeps its trials ({kept})"
-        raise BadArgument("storage", storages.told(where), rule, "leave it out")
+        raise BadArgument("storage", without_password(where), rule, "leave it out")
     if kept == JOURNAL:
         return Place(str(folder / JOURNAL), name)
     if where is None and "***" in kept:

@@ -6,11 +6,13 @@ import json
 import shutil
 import threading
 
+import fsspec
 import numpy as np
 import pytest
 import torch
 from faulty import served
 from listening import warnings_in
+from moto.server import ThreadedMotoServer
 
 from convscope import files
 from convscope.data import pack_writer, shard_writer, sharded_source, sources, stores
@@ -107,6 +109,28 @@ def test_images_come_as_they_are_read(pack, tmp_path):
         with served(tmp_path / "nothing") as _:
             again = sources.open_data(store.url).splits["train"]
             assert present(again) == list(range(20))
+
+
+def test_a_bucket_is_a_store(pack, tmp_path, monkeypatch):
+    """One that speaks as S3 does, on a real socket."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "any")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        with pytest.raises(DataError, match=r"s3://pets/tags/train-.*cannot be written \(.*bucket"):
+            written(pack, "s3://pets/tags")
+        fsspec.filesystem("s3").mkdir("pets")
+        written(pack, "s3://pets/tags")
+        train = sources.open_data("s3://pets/tags").splits["train"]
+        names = [f"{n}.png" for n in numbers_of(np.asarray(train.images))]
+        assert list(train.files) == names and len(set(names)) == 200
+        with pytest.raises(BadArgument, match="s3://pets/dogs/meta.json: is not there"):
+            sources.open_data("s3://pets/dogs")
+    finally:
+        server.stop()
 
 
 def test_training_draws_a_batch_once_its_shards_are_here(pack, tmp_path, monkeypatch):

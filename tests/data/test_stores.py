@@ -91,3 +91,25 @@ def test_urls_of_other_kinds_are_refused_by_name():
         Store("nope://x")
     with pytest.raises(BadArgument, match=r"out=s3://b/x: needs a package .*convscope\[remote\]"):
         Store("s3://b/x", "out")
+
+
+@pytest.mark.parametrize(
+    "url, shown",
+    [
+        ("sftp://me:secret@host/pets", r"sftp://me:\*\*\*@host/pets"),
+        ("https://:secret@host", r"https://:\*\*\*@host"),
+        (
+            "https://host/pets?user=me&password=secret",
+            r"https://host/pets\?user=me&password=\*\*\*",
+        ),
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(url, shown):
+    with pytest.raises(BadArgument, match=f"^data={shown}: has a password in it") as why:
+        Store(url)
+    assert "secret" not in str(why.value) and "'Passwords'" in str(why.value)
+
+
+def test_a_colon_or_an_at_sign_further_on_is_no_password():
+    store = Store("memory://host/a:b@c")
+    assert store.url == "memory://host/a:b@c"

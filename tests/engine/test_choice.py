@@ -24,6 +24,7 @@ from convscope.models import build
 from convscope.training.losses import Loss, mean_loss
 
 IMAGES, LABELS = torch.rand(16, 1, 12, 12), torch.arange(16) % 3
+CPU = torch.device("cpu")
 BATCH = Batch({"image": IMAGES}, {"label": LABELS})
 LOSS = functools.partial(mean_loss, {"label": Loss(Class(("a", "b", "c")))})
 FORMATS = [f"{p} {f} plain" for p in ("float32", "bfloat16") for f in tuned_network.FORMATS]
@@ -128,6 +129,26 @@ def test_where_no_moment_is_quiet_the_processor_decides_and_nothing_is_kept(
         assert next(iter(has & choice.PRIOR.keys())) in notices(seen)[-1]
 
 
+def test_where_a_pass_is_long_for_the_time_left_nothing_is_timed(
+    network, fresh, monkeypatch, events
+):
+    seen, emit = events
+    monkeypatch.setattr(choice, "race", lambda *_, **__: pytest.fail("timed"))
+    found = choice.choose(recipe.resolve({}), network, BATCH, LOSS, emit, 1e-6)
+    assert found.recipe.train.precision == choice.prior(recipe.resolve({}), CPU).precision
+    assert found.measurement is None and not [*fresh.glob("precision/network-*.json")]
+    assert "the time budget is too short to measure, and nothing is kept" in notices(seen)[-1]
+
+
+def test_of_a_slow_network_fewer_images_are_timed_once(network, monkeypatch):
+    monkeypatch.setattr(choice, "SLOW", 0.0)
+    monkeypatch.setattr(choice, "LONG", 0.0)
+    raced(monkeypatch, {"": 1.0})
+    asked = recipe.resolve({"kernels": "plain"})
+    found = choice.choose(asked, network, BATCH, LOSS, silent).measurement
+    assert found is not None and found.images == choice.FEWEST
+
+
 def test_what_was_typed_is_in_the_prior(network, monkeypatch):
     raced(monkeypatch, {"": None})
     asked = recipe.resolve({"precision": "float32", "kernels": "plain"})
@@ -135,6 +156,8 @@ def test_what_was_typed_is_in_the_prior(network, monkeypatch):
     assert (train.precision, train.memory_format, train.kernels) == (
         *("float32", "channels_last", "plain"),
     )
+    asked = recipe.resolve({"memory_format": "contiguous"})
+    assert choice.prior(asked, CPU).kernels == "plain"  # the others take channels-last maps alone
 
 
 def test_what_half_could_be_measured_counts_and_is_not_kept(network, fresh, monkeypatch, events):

@@ -92,7 +92,14 @@ def test_where_no_round_is_quiet_it_ends_and_is_not_sure(clock):
     runs = {"a": clock.candidate("a", always(1.0, 0.5)), "b": clock.candidate("b", always(1.0))}
     found = timing.race(runs, rounds=3, far=1.5, limit=20)
     assert not found.sure and found.seconds()["a"] is None and found.seconds()["b"] is not None
-    assert found.timings["a"].best == math.inf and 20 <= clock.now < 23
+    assert found.timings["a"].best == math.inf and 20 <= clock.now < 24
+
+
+def test_three_quiet_rounds_are_had_however_long_they_are(clock):
+    """The limit is for what others disturb, and for rounds beyond those."""
+    runs = {"a": clock.candidate("a", always(5.0)), "b": clock.candidate("b", always(6.0))}
+    found = timing.race(runs, rounds=9, far=1.5, limit=1.0)
+    assert found.sure and clock.ran == ["a", "b"] * (timing.SURE + 1)
 
 
 def test_enough_seconds_are_enough(clock):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock
 
 from convscope import files
+from convscope.data.stores import without_password
 from convscope.errors import BadArgument, ConvscopeError, RunError
 from convscope.events import Emit, Notice, silent
 from convscope.formatting import duration
@@ -29,7 +29,6 @@ ANEW = 0.5, 5.0  # seconds between two tries: the first, and at most
 POLL = 0.005  # seconds between two tries of a lock
 CONNECT = 20.0  # seconds in which a database must answer at first
 EXTRA = "convscope[tune]"
-SECRET = re.compile(r"(?i)([?&](?:(?:ssl)?pass(?:word|wd)?|pwd|odbc_connect)=)[^&]*")  # of a query
 
 
 def check() -> None:
@@ -67,23 +66,7 @@ class Place:
     @property
     def said(self) -> str:
         """As it is spoken of, without a password."""
-        return told(self.where)
-
-
-def told(where: str) -> str:
-    """A file, or a URL without its password.
-
-    >>> told("postgresql://me:secret@host/trials"), told("a/journal.log")
-    ('postgresql://me:***@host/trials', 'a/journal.log')
-    >>> told("postgresql://host/trials?user=me&password=secret")
-    'postgresql://host/trials?user=me&password=***'
-    """
-    if "://" not in where:
-        return where
-    scheme, _, rest = where.partition("://")
-    rest = SECRET.sub(r"\1***", rest)
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}://{user.partition(':')[0]}{':***' if ':' in user else ''}{at}{host}"
+        return without_password(self.where)
 
 
 @dataclass
