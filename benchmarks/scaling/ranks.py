@@ -134,29 +134,37 @@ def far(one: Path, two: Path) -> float:
     return max(apart)
 
 
-def same(folder: Path, _: argparse.Namespace) -> bool:
-    """By a recipe's default, AdamW. Where a rate is high enough a difference in the last bit makes
-    another value win a max-pool, and that is a step aside which no order of sums is spared: beside
-    SGD's stands one process that learns from the same parts of each batch one after the other."""
+def same(folder: Path, asked: argparse.Namespace) -> bool:
+    """All by the same kernels, and by both optimizers. Where sums are taken in another order, a
+    difference in the last bit lets another value win a max-pool now and then, and Adam makes steps
+    of the learning rate's size even of gradients that are rounding alone: so there are several
+    seeds, and beside ranks stands one process that learns from the same parts of each batch one
+    after the other."""
     pack = drawn(folder, (3000, 500), (1, 28, 28))
-    words = ["--epochs", "2", "--steps", "50", "-b", "100", "--shift", "1"]
-    norm, rows = ["--model", "cnn", "--sync-batch-norm"], list[tuple[str, list[str], float]]()
-    rows.append(("without batch norm", PLAIN, 1e-5))
-    rows.append(("batch norm synchronised", norm, 1e-4))
-    rows.append(("without batch norm, SGD at 0.05", [*PLAIN, "--optimizer", "sgd"], 1.0))
+    words = ["--epochs", "2", "--steps", "50", "-b", "100", "--shift", "1", "--kernels", "fused"]
+    norm = ["--model", "cnn", "--sync-batch-norm"]
     good = True
-    for name, network, most in rows:
-        runs = [folder / f"{name}-{ranks}" for ranks in (1, 2, 4)]
-        for ranks, out in zip((1, 2, 4), runs, strict=True):
-            ended(train(ranks, pack, out, [*network, *words]))
-        apart = [far(runs[0], one) for one in runs[1:]]
-        good &= max(apart) < most
-        wanted = f" (below {most:g})" if most < 1 else ""
-        print(f"{name}: 2 ranks {apart[0]:.1e}, 4 ranks {apart[1]:.1e}{wanted}", flush=True)
-    for parts in (2, 4):
-        out = folder / f"parts-{parts}"
-        ended(train(1, pack, out, [*network, *words, "--micro-batch", str(100 // parts)]))
-        print(f"{name}, one process, {parts} parts a batch: {far(runs[0], out):.1e}", flush=True)
+    for name, network, most in (
+        ("without batch norm", PLAIN, 1e-5),
+        ("batch norm synchronised", norm, 1e-4),
+    ):
+        for optimizer in ("sgd", "adamw"):
+            found = dict[str, list[float]]()
+            for seed in range(asked.seeds):
+                typed = [*network, *words, "--optimizer", optimizer, "--seed", str(seed)]
+                place = folder / f"{name}-{optimizer}-{seed}"
+                ended(train(1, pack, place, typed))
+                others = {f"{ranks} ranks": (ranks, typed) for ranks in (2, 4)}
+                if network is PLAIN:
+                    others["4 parts"] = 1, [*typed, "--micro-batch", "25"]
+                for other, (ranks, more) in others.items():
+                    out = place.with_name(f"{place.name}-{other}")
+                    ended(train(ranks, pack, out, more))
+                    found.setdefault(other, []).append(far(place, out))
+            print(f"{name}, {optimizer} ({most:g} is wanted):", flush=True)
+            for other, apart in found.items():
+                print(f"  {other:8} {' '.join(f'{one:.1e}' for one in apart)}", flush=True)
+            good &= max(max(found["2 ranks"]), max(found["4 ranks"])) < most
     return good
 
 
@@ -333,6 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("proof", choices=proofs)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a new folder that stays, with all runs")
     asked = parser.parse_args(given)
