@@ -22,6 +22,7 @@ from convscope.events import Progress
 PLAIN = {"layers": "c3-4 relu mp2 c3-8 relu mp2 flatten fc", "epochs": 2, "batch_size": 32}
 PLAIN |= {"lr": 0.01, "precision": "float32", "memory_format": "contiguous", "kernels": "plain"}
 PLAIN |= {"look": False, "threads": 1}
+PARTS = {"micro_batch": 8, "steps": 6}  # of whole batches: a quarter each
 NORM = {**PLAIN, "layers": "c3-4 bn relu mp2 c3-8 bn relu mp2 flatten fc"}
 NORM |= {"optimizer": "sgd"}  # Adam would take the rounding of a bias before batch norm to its rate
 

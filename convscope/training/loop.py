@@ -31,7 +31,7 @@ from convscope.training.losses import Losses, by_target, counted, loss_sum, loss
 from convscope.training.pace import Pace
 from convscope.training.ranks import ALONE, Ranks
 from convscope.training.sync_batch_norm import over
-from convscope.training.team import Team, Wishes
+from convscope.training.team import PartGradients, Team, Wishes
 
 Validate = Callable[[nn.Module], tuple[float | None, float | None]]  # -> (loss, accuracy)
 LOOK = 20  # steps between two looks at the running loss
@@ -70,7 +70,7 @@ def fit(
     sums, keeps = at.sums(loader.device), ranks.leads and run.kept
     with _signals(ranks.several) as caught, _settled():
         wishes = functools.partial(_wishes, caught, run, pace, ranks)
-        team = Team(model, ranks, loader.device, wishes) if ranks.several else None
+        team = Team(model, ranks, train, loader.device, wishes) if ranks.several else None
         for done in range(first, first if at.stopped else total):
             if done == first or at.step == 0:
                 model.train()
@@ -133,12 +133,14 @@ def update(
     state.optimizer.zero_grad()
     with devices.arithmetic(sums.device, train.precision):
         if team is None:
-            gradients(state.model, batch, train, losses, sums)
+            found = gradients(state.model, batch, train, losses, sums)
+            if found is not None:
+                found.give()
         else:
             own = torch.zeros_like(sums)
             with over(ALONE if batch.copies > 1 else team.ranks):
-                gradients(state.model, batch, train, losses, own)
-            sums += team.reduce(own, batch.copies)
+                found = gradients(state.model, batch, train, losses, own)
+            sums += team.reduce(own, batch.copies, found)
     if train.clip_grad:
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), train.clip_grad)
     state.optimizer.step()
@@ -146,19 +148,26 @@ def update(
         optim.follow(state.average, state.model, train.ema, done)
 
 
-def gradients(model: nn.Module, batch: Batch, train: Train, losses: Losses, sums: Tensor) -> None:
-    """Add the gradient of the batch's mean loss, over all targets, to those there are, a
-    ``micro_batch`` at a time, and loss and right guesses of the leading target to ``sums`` [2]. Of
-    a rank's part it is its share of the whole batch's."""
+def gradients(
+    model: nn.Module, batch: Batch, train: Train, losses: Losses, sums: Tensor
+) -> PartGradients | None:
+    """Compute the gradient of the batch's mean loss, over all targets, of a rank's part its share
+    of the whole batch's: beside the parameters, or, where it is learnt from a ``micro_batch`` at a
+    time, as the sum that is returned. Loss and right guesses of the leading target are added to
+    ``sums`` [2]."""
     records = batch.records * batch.copies
+    found = PartGradients.of(model) if train.micro_batch else None
     for part in batch.split(train.micro_batch or len(batch)):
         with autocast(sums.device.type, train.precision):
             outputs = by_target(forward(model, part.inputs), losses)
         loss = loss_sum(losses, outputs, part)
         (loss / records).backward()  # type: ignore[no-untyped-call]
+        if found is not None:
+            found.add()
         sums[0] += loss.detach()
         main = next(name for name, one in losses.items() if isinstance(one.column, Class))
         sums[1] += losses[main].right(outputs[main].detach(), part.targets[main])
+    return found
 
 
 def _wishes(caught: list[int], run: RunFolder, pace: Pace, ranks: Ranks) -> Wishes:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ranks import BEGIN, NORM, environment, launch, learn, results, stopped, torchrun, use
+from ranks import BEGIN, NORM, PARTS, environment, launch, learn, results, stopped, torchrun, use
 from safetensors.torch import load_file
 
 from convscope.data import pack_writer, sources
@@ -55,16 +55,19 @@ def far(one: Path, two: Path) -> float:
 
 def test_they_learn_and_judge_what_one_process_does(odd, by_one, tmp_path):
     """Together in one start of two processes, which takes seconds: the same weights, with batch
-    norm of the whole batch as well; a run that one process began, two went on with, and one ends;
-    every test image judged once, in its place."""
+    norm of the whole batch as well, and to the bit where all learn from the same parts; a run that
+    one process began, two went on with, and one ends; every test image judged once, in its
+    place."""
     one = learn(tmp_path / "plain-1")
     learn(tmp_path / "norm-1", NORM)
+    learn(tmp_path / "parts-1", **PARTS)
     assert stopped(5, tmp_path / "over")[0] == 130
     done = launch(
         """
 two = learn(here / "plain-2")
 learn(here / "norm-2", NORM, sync_batch_norm=True)
 learn(here / "norm-apart", NORM)
+learn(here / "parts-2", **PARTS)
 print(json.dumps(stopped(9, here / "over", resume=True)))
 """,
         tmp_path,
@@ -78,6 +81,7 @@ print(json.dumps(stopped(9, here / "over", resume=True)))
     learn(tmp_path / "over", resume=True)
     assert far(one.path, tmp_path / "plain-2") < 1e-5
     assert far(one.path, tmp_path / "over") < 1e-5
+    assert far(tmp_path / "parts-1", tmp_path / "parts-2") == 0
     assert far(tmp_path / "norm-1", tmp_path / "norm-2") < 1e-4
     assert far(tmp_path / "norm-1", tmp_path / "norm-apart") > 1e-4
     figures, ours = (json.loads((tmp_path / n / "metrics.json").read_text())
