@@ -5,7 +5,6 @@ input and ends with whoever started it."""
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import sys
@@ -40,9 +39,7 @@ from convscope.studies.tuning.storage import Patience, Place, StorageGone
 from convscope.studies.tuning.trials import Lost, Pulse, Trials, ended
 
 if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial, Trial
+    from optuna.trial import Trial
 
 SPEC, WANTED = "convscope", "trials"  # attributes of a study
 ALL_FAIL = 5  # trials, after which it is no accident
@@ -174,29 +171,15 @@ def joined(worker: Worker, patience: Patience) -> tuple[Trials, Spec]:
         before = len(patience(lambda: study.get_trials(deepcopy=False)))
         seed = zlib.crc32(f"{spec.options.get('seed', 0)} {worker.name} {before}".encode())
         study.sampler = optuna.samplers.TPESampler(
-            n_startup_trials=max(5, min(10, wanted // 8)),
+            n_startup_trials=max(5, min(10, wanted // 5)),
             n_ei_candidates=CANDIDATES,
             seed=seed,
             multivariate=True,
         )
-        study.pruner = _hyperband(spec.epochs)
+        # Before half of the epochs are over the learning rate is about its peak, and validation
+        # says little of the end.
+        study.pruner = optuna.pruners.HyperbandPruner(spec.epochs // 2 + 1, max(1, spec.epochs), 2)
     return Trials(study, storage, patience, wanted, worker.grace, worker.name), spec
-
-
-def _hyperband(epochs: int) -> BasePruner:
-    """Hyperband (Li et al. 2018) that first decides after three epochs, or a ninth of them where
-    that is more. Optuna shows its TPE, beside its own Hyperband, the trials of one bracket alone,
-    which of forty are too few to learn from; beside this one it sees them all."""
-    from optuna.pruners import BasePruner, HyperbandPruner
-
-    most = max(1, epochs)
-    brackets = HyperbandPruner(min(most, max(3, math.ceil(most / 9))), most, 3)
-
-    class Hyperband(BasePruner):
-        def prune(self, study: Study, trial: FrozenTrial) -> bool:
-            return brackets.prune(study, trial)
-
-    return Hyperband()
 
 
 def main() -> None:
