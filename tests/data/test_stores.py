@@ -89,8 +89,8 @@ def test_what_cannot_be_written_says_so(served_here, tmp_path):
 def test_urls_of_other_kinds_are_refused_by_name():
     with pytest.raises(BadArgument, match=r"data=nope://x: is no URL of a known kind .*; write s3"):
         Store("nope://x")
-    with pytest.raises(BadArgument, match=r"out=s3://b/x: needs a package .*convscope\[remote\]"):
-        Store("s3://b/x", "out")
+    with pytest.raises(BadArgument, match=r"out=gs://b/x: needs a package .*convscope\[remote\]"):
+        Store("gs://b/x", "out")
 
 
 @pytest.mark.parametrize(

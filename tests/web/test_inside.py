@@ -466,7 +466,7 @@ def test_maps_are_shown_as_it_is_drawn_and_a_unit_is_taken_apart(
     page.wait_for_function(
         "() => document.querySelector('.unit header').innerText.includes('Max-pool')"
     )
-    assert page.locator(".grid .winner").count() == 1
+    page.wait_for_function("() => document.querySelectorAll('.grid .winner').length === 1")
     page.click(".unit .steps .link")
     page.wait_for_function(
         "() => document.querySelector('.unit header').innerText.includes('features.0')"
