@@ -163,6 +163,11 @@ def same(folder: Path, asked: argparse.Namespace) -> bool:
             for ranks, apart in found.items():
                 print(f"  {ranks} ranks {' '.join(f'{one:.1e}' for one in apart)}", flush=True)
             good &= max(max(apart) for apart in found.values()) < most
+    for optimizer in ("sgd", "adamw"):
+        ones = [[folder / f"{name}-{optimizer}-{seed}-1" for name in (whole, parts)]
+                for seed in range(asked.seeds)]  # fmt: skip
+        print(f"one process, a batch at once against parts of 25, {optimizer}:")
+        print(f"  {' '.join(f'{far(*both):.1e}' for both in ones)}", flush=True)
     return good
 
 

@@ -82,8 +82,8 @@ def choose(
     was measured is kept in the cache by machine, versions, network and shape. Each of three races,
     and the timing of layers in each format, ends after 6 seconds, quiet or not, but for the three
     quiet rounds that each candidate is to have, however long they are; where these do not fit into
-    ``time_left`` seconds, nothing is timed.
-    Raises BadArgument for a format that is not for this device, or wrong on this machine.
+    ``time_left`` seconds, nothing is timed. Raises BadArgument for a format that is not for this
+    device, or wrong on this machine.
     """
     train = recipe.train
     check(train, batch.device)
@@ -191,8 +191,8 @@ def _measure(
     tell.
 
     A few images tell what is wrong or far slower. The rest race, on more images where these few
-    took no time; then the formats that are not far
-    behind race again, with the layers that are better not computed as PyTorch does it.
+    took no time; then the formats that are not far behind race again, with the layers that are
+    better not computed as PyTorch does it.
     """
     device, train, patience = batch.device, recipe.train, min(PATIENCE, time_left)
     names = _candidates(recipe, device)
