@@ -23,7 +23,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 SAY = "import json, sys; print(json.dumps(sys.argv[1:]))"
 FAKES = {  # what stands in the place of the programs of a cluster
     "srun": 'while [ "${1#--}" != "$1" ]; do shift; done\nexec "$@"',
-    "scontrol": 'printf "node7\\nnode8\\n"',
+    "scontrol": 'printf "node7\\n" && sleep 0.2 && printf "node8\\n"',  # whoever reads one is gone
     "hostname": "echo 10.1.2.3",
     "torchrun": f'exec {sys.executable} -c "{SAY}" "$@"',
 }
