@@ -1,6 +1,6 @@
 """Searches by one process and by two on one PostgreSQL study, and random search beside them.
 
-    python benchmarks/scale.py tuning [--seeds 5] [--trials 40] [--json FILE]
+    python benchmarks/scale.py tuning [--space default] [--seeds 5] [--trials 40] [--json FILE]
 
 For each seed: `tune` with one worker, `tune` with two, each a study of its own on one server, and
 random search of as many whole trials over the same space. The server is started for it (Debian's
@@ -35,28 +35,44 @@ import optuna
 from convscope.job.validate import validated
 from convscope.run import RunFolder
 from convscope.studies.tune import preview, tune
-from convscope.studies.tuning.work import Patience, Place, Worker, joined
+from convscope.studies.tuning.storage import Patience, Place
+from convscope.studies.tuning.work import Worker, joined
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from postgres import Postgres
 
-SPACE = {
-    "lr": "1e-5..1 log",
-    "weight_decay": "1e-4..1 log",
-    "batch_size": "16..256 log",
-    "label_smoothing": "0..0.4",
+SPACES: dict[str, Any] = {
+    "default": (),  # what suits the data: tune without --vary
+    "four": {
+        "lr": "1e-5..1 log",
+        "weight_decay": "1e-4..1 log",
+        "batch_size": "16..256 log",
+        "label_smoothing": "0..0.4",
+    },
 }
-ASKED: dict[str, Any] = {
-    **{"vary": SPACE, "model": "mlp", "hidden": 64, "share": 0.05, "epochs": 9},
+SPACES["wide"] = {
+    **SPACES["four"],
+    **{"hidden": "4..128 log", "shift": "0..4", "rotate": "0..30", "scale": "0..0.3"},
+}
+SHARED: dict[str, Any] = {
+    **{"model": "mlp", "share": 0.05, "epochs": 9},
     **{"precision": "float32", "kernels": "plain", "threads": 1},
 }
 
 
-def searched(url: str, workers: int, seed: int, trials: int, folder: Path) -> dict[str, Any]:
+def asked_of(space: str) -> dict[str, Any]:
+    """The options of a search."""
+    vary = SPACES[space]
+    return {**SHARED, "vary": vary, **({} if "hidden" in vary else {"hidden": 64})}
+
+
+def searched(
+    asked: dict[str, Any], url: str, workers: int, seed: int, trials: int, folder: Path
+) -> dict[str, Any]:
     """A search, in figures."""
     name, began = f"seed{seed}-workers{workers}", time.perf_counter()
     done = tune(
-        "mnist", **ASKED, seed=seed, trials=trials, workers=workers, storage=url, name=name,
+        "mnist", **asked, seed=seed, trials=trials, workers=workers, storage=url, name=name,
         out=folder / name,
     )  # fmt: skip
     seconds = time.perf_counter() - began
@@ -73,10 +89,10 @@ def searched(url: str, workers: int, seed: int, trials: int, folder: Path) -> di
     }
 
 
-def random_search(seed: int, trials: int) -> dict[str, Any]:
+def random_search(asked: dict[str, Any], seed: int, trials: int) -> dict[str, Any]:
     """As many settings, drawn at random, each trained to its end."""
     began = time.perf_counter()
-    planned = preview("mnist", **ASKED, seed=seed)
+    planned = preview("mnist", **asked, seed=seed)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     packs: dict[Any, Any] = {}
     best = 0.0
@@ -94,18 +110,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--space", choices=SPACES, default="default")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     server, rows = Postgres(), []
+    shared = asked_of(asked.space)
     head = ("seed", "random", "one", "two", "s random", "s one", "s two", "lost", "doubled")
     print(("{:>9}" * len(head)).format(*head))
     try:
         with tempfile.TemporaryDirectory() as folder:
             for seed in range(1, asked.seeds + 1):
-                drawn = random_search(seed, asked.trials)
+                drawn = random_search(shared, seed, asked.trials)
                 one, two = (
-                    searched(server.url, n, seed, asked.trials, Path(folder)) for n in (1, 2)
+                    searched(shared, server.url, n, seed, asked.trials, Path(folder))
+                    for n in (1, 2)
                 )
                 rows.append({"seed": seed, "random": drawn, "one": one, "two": two})
                 best = [f"{100 * each['best']:.2f}" for each in (drawn, one, two)]

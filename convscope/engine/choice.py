@@ -93,7 +93,7 @@ def choose(
     batch = batch.first(train.micro_batch)
     shapes = tuple(tuple(one.shape) for one in batch.inputs.values())
     shape = shapes[0] if len(shapes) == 1 else shapes
-    what = str(model), shape, str(batch.device), NEAR_ENOUGH, ROUNDS, PARTS
+    what = str(model), shape, str(batch.device), NEAR_ENOUGH, ROUNDS, FEWEST, PARTS
     key = measurements.key_of(asked, *what)
     found, sure = measurements.read(key), True
     if found is None:
@@ -197,28 +197,14 @@ def _measure(
     device, train, patience = batch.device, recipe.train, min(PATIENCE, time_left)
     names = _candidates(recipe, device)
     names.sort(key=prior(recipe, device).__ne__)  # it comes first
-    few = batch.first(FEW)
-    plain = copy.deepcopy(model).train()
-    expected = _gradient(plain, few, loss, "float32")
+    check = _Check(model, batch, loss)
     began = time.perf_counter()
-    outputs = _pass(plain, few, loss, "float32")
+    outputs = _pass(check.plain, batch.first(FEW), loss, "float32")
     took = time.perf_counter() - began
     short = FEW if took < SLOW else FEWEST
     timed = len(names) * (1 + 3 * short / FEW) * took < time_left
     size = next(one for one in batch.inputs.values() if one.ndim == 4).shape
-    wrong: list[Candidate] = []
-
-    def right(names: Iterable[Candidate]) -> dict[Candidate, _Runner]:
-        found = {}
-        for name in names:
-            runner = _runner(name, model, batch, loss)
-            distance = runner.gradient() - expected
-            if distance.norm() < NEAR_ENOUGH[runner.precision] * expected.norm().clamp_min(1e-12):
-                found[name] = runner
-            else:
-                wrong.append(name)
-        return found
-
+    right, wrong = check.right, check.wrong
     runners = right(names) if timed else next((one for n in names if (one := right([n]))), {})
     if not runners:
         rule = "computes wrong gradients on this machine"
@@ -266,11 +252,59 @@ def _measure(
     ), sure
 
 
+class _Check:
+    """Which candidates compute the gradient that float32 has on a few images, and which are
+    ``wrong``."""
+
+    def __init__(self, model: nn.Module, batch: Batch, loss: Loss) -> None:
+        self.model, self.batch, self.loss = model, batch, loss
+        self.plain = copy.deepcopy(model).train()
+        self.expected = _gradient(self.plain, batch.first(FEW), loss, "float32")
+        self.wrong: list[Candidate] = []
+
+    def right(self, names: Iterable[Candidate]) -> dict[Candidate, _Runner]:
+        """Those that are right, ready to run; in bfloat16, where rounding the weights alone leads
+        far away, those that are right in float32."""
+        found = {}
+        for name in names:
+            runner = _runner(name, self.model, self.batch, self.loss)
+            good = self._near(runner.gradient(), name.precision)
+            if not good and name.precision == "bfloat16" and self._blurred:
+                exact = name._replace(precision="float32")
+                twin = _runner(exact, self.model, self.batch, self.loss)
+                good = self._near(twin.gradient(), "float32")
+            if good:
+                found[name] = runner
+            else:
+                self.wrong.append(name)
+        return found
+
+    def _near(self, gradient: Tensor, precision: str) -> bool:
+        bound = NEAR_ENOUGH[precision] * self.expected.norm().clamp_min(1e-12)
+        return bool((gradient - self.expected).norm() < bound)
+
+    @functools.cached_property
+    def _blurred(self) -> bool:
+        """Whether rounding the weights to bfloat16 alone moves the gradient too far to tell."""
+        few, rounded = self.batch.first(FEW), _rounded(self.plain)
+        return not self._near(_gradient(rounded, few, self.loss, "float32"), "bfloat16")
+
+
 def _runner(one: Candidate, model: nn.Module, batch: Batch, loss: Loss) -> _Runner:
     layout = FORMATS[one.memory_format]
     twin = copy.deepcopy(model).to(memory_format=layout).train()
     twin = engine(twin, one.kernels, one.precision)
     return _Runner(twin, batch.laid_out(layout), loss, one.precision)
+
+
+def _rounded(model: nn.Module) -> nn.Module:
+    """The network with its weights rounded to bfloat16."""
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in twin.parameters():
+            if weight.is_floating_point():
+                weight.copy_(weight.bfloat16())
+    return twin
 
 
 def _raced(runners: dict[Candidate, _Runner], images: int, limit: float) -> Race[Candidate]:

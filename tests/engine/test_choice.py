@@ -3,6 +3,7 @@ falls back to what the processor can do."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from dataclasses import replace
@@ -191,6 +192,45 @@ def test_a_candidate_that_computes_something_else_is_not_taken(network, fresh, q
     with pytest.raises(BadArgument, match="precision=bfloat16: computes wrong gradients on this"):
         asked = recipe.resolve({"precision": "bfloat16"})
         choice.choose(asked, network, BATCH, LOSS, silent)
+
+
+def test_where_rounding_tells_nothing_float32_tells_what_is_right(network, fresh, monkeypatch):
+    """In bfloat16 each gradient comes out the other way round, and so it does in float32 once the
+    weights are rounded: in that network it says nothing. Then kernels count that are wrong in
+    float32."""
+    passed, engine, broken = choice._pass, choice.engine, set()
+
+    def turned(model, batch, loss, kind):
+        logits = passed(model, batch, loss, kind)
+        if kind == "bfloat16" or getattr(model, "rounded", False) or id(model) in broken:
+            for parameter in model.parameters():
+                parameter.grad = -parameter.grad
+        return logits
+
+    def marked(model):
+        twin = copy.deepcopy(model)
+        twin.rounded = True
+        return twin
+
+    def breaking(twin, algorithms, precision):
+        made = engine(twin, "plain", precision)
+        if algorithms == "fused":
+            broken.add(id(made))
+            kept.append(made)
+        return made
+
+    kept: list[torch.nn.Module] = []
+    raced(monkeypatch, {"bfloat16": 1.0, "": 2.0})
+    monkeypatch.setattr(choice, "_pass", turned)
+    monkeypatch.setattr(choice, "_rounded", marked)
+    found = choice.choose(recipe.resolve({"kernels": "plain"}), network, BATCH, LOSS, silent)
+    assert found.recipe.train.precision == "bfloat16"
+    assert found.measurement is not None and found.measurement.wrong == ()
+    if kernels.available():
+        monkeypatch.setattr(choice, "engine", breaking)
+        asked = recipe.resolve({"precision": "bfloat16", "kernels": "fused"})
+        with pytest.raises(BadArgument, match="computes wrong gradients"):
+            choice.choose(asked, network, BATCH, LOSS, silent)
 
 
 def test_what_was_typed_stays(network, quiet):

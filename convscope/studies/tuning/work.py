@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 SPEC, WANTED = "convscope", "trials"  # attributes of a study
 ALL_FAIL = 5  # trials, after which it is no accident
-CANDIDATES = 128  # of which TPE proposes the best
 
 
 class Pruned(Exception):
@@ -159,6 +158,8 @@ def joined(worker: Worker, patience: Patience) -> tuple[Trials, Spec]:
     none."""
     import optuna
 
+    from convscope.studies.tuning.sampler import Proposals
+
     place = worker.place
     with storages.quietly():
         storage = storages.opened(place, patience)
@@ -170,12 +171,7 @@ def joined(worker: Worker, patience: Patience) -> tuple[Trials, Spec]:
             raise RunError(f"{place.said}: holds no search {place.name}") from None
         before = len(patience(lambda: study.get_trials(deepcopy=False)))
         seed = zlib.crc32(f"{spec.options.get('seed', 0)} {worker.name} {before}".encode())
-        study.sampler = optuna.samplers.TPESampler(
-            n_startup_trials=max(5, min(10, wanted // 5)),
-            n_ei_candidates=CANDIDATES,
-            seed=seed,
-            multivariate=True,
-        )
+        study.sampler = Proposals(max(5, min(10, wanted // 5)), seed)
         # Before half of the epochs are over the learning rate is about its peak, and validation
         # says little of the end.
         study.pruner = optuna.pruners.HyperbandPruner(spec.epochs // 2 + 1, max(1, spec.epochs), 2)
