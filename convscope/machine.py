@@ -42,10 +42,22 @@ def features() -> frozenset[str]:
 _share: int | None = None
 
 
-def take(count: int) -> None:
-    """Let this process use no more than so many cores from now on, as one of several at work."""
+@contextlib.contextmanager
+def share(count: int) -> Iterator[None]:
+    """Let this process use no more than so many cores meanwhile, as one of several at work; and
+    PyTorch, where it is loaded, as many threads."""
     global _share
-    _share = count
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 0
+    before, _share = _share, count
+    try:
+        if torch:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        _share = before
+        if torch:
+            torch.set_num_threads(threads)
 
 
 def cores() -> int:

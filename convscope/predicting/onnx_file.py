@@ -5,10 +5,11 @@ Nothing here imports torch. A file is read whole and checked before any of it is
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -66,6 +67,15 @@ class Names(NamedTuple):
         )
 
 
+class Checked(NamedTuple):
+    """A file that was opened: the SHA-256 of its bytes, what it says of itself, and how many
+    records it computes at once."""
+
+    sha256: str
+    info: Mapping[str, Any]
+    batch: int
+
+
 @dataclass(frozen=True)
 class OnnxFile:
     """An ONNX file that ``convscope export`` wrote: its bytes, which were checked, and the JSON of
@@ -78,9 +88,10 @@ class OnnxFile:
     info: Mapping[str, Any]
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """The file at a path. Raises BadArgument for what is no such file, is damaged, has a newer
-        format, keeps weights in other files, or has operators that are not ONNX's own."""
+    def open(cls, path: str | Path, known: Checked | None = None) -> Self:
+        """The file at a path, which is not checked again if it is the one that is ``known``. Raises
+        BadArgument for what is no such file, is damaged, has a newer format, keeps weights in other
+        files, or has operators that are not ONNX's own."""
         path = Path(path)
         try:
             content = path.read_bytes()
@@ -89,7 +100,19 @@ class OnnxFile:
             raise BadArgument(
                 "FILE", path, rule, "name a file that convscope export wrote"
             ) from None
-        return cls(path, content, _info(path, _model(path, content)))
+        if known is not None and hashlib.sha256(content).hexdigest() == known.sha256:
+            info, batch = known.info, known.batch
+        else:
+            model = _model(path, content)
+            info, batch = _info(path, model), _batch(model)
+        found = cls(path, content, info)
+        vars(found)["batch"] = batch
+        return found
+
+    @property
+    def checked(self) -> Checked:
+        """What another process need not find out again."""
+        return Checked(hashlib.sha256(self.content).hexdigest(), self.info, self.batch)
 
     @property
     def model(self) -> Mapping[str, Any]:
@@ -110,7 +133,7 @@ class OnnxFile:
     @cached_property
     def batch(self) -> int:
         """How many records are computed at once, so that their maps keep to ``MEMORY``."""
-        return max(1, min(256, MEMORY // largest_maps(_model(self.path, self.content))))
+        return _batch(_model(self.path, self.content))
 
     def session(
         self, threads: int | None = None, also: Sequence[str] = ()
@@ -182,17 +205,26 @@ class OnnxFile:
 
 
 @dataclass(frozen=True)
-class OnnxProvider:
-    """Logits by ONNX Runtime. The file is opened when it is first needed; pickled or copied, it is
-    its path, so that each process opens its own."""
+class _Opened:
+    """An ONNX file that is opened when it is first needed; pickled or copied, it is its path and
+    what was found there, so that each process opens its own."""
 
     path: Path
     threads: int | None = None
+    known: Checked | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def file(self) -> OnnxFile:
         """The file, checked. Raises as :meth:`OnnxFile.open`."""
-        return OnnxFile.open(self.path)
+        return OnnxFile.open(self.path, self.known)
+
+    def __getstate__(self) -> dict[str, Any]:
+        known = self.file.checked if "file" in vars(self) else self.known
+        return {"path": Path(self.path).absolute(), "threads": self.threads, "known": known}
+
+
+class OnnxProvider(_Opened):
+    """Logits by ONNX Runtime, an operator by so many ``threads``."""
 
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
@@ -208,29 +240,14 @@ class OnnxProvider:
             emit(Progress("predict", start + len(part), len(images), "images"))
         return np.concatenate(found)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": Path(self.path).absolute(), "threads": self.threads}
 
-
-@dataclass(frozen=True)
-class OnnxOutputs:
-    """The outputs of a network of several inputs or targets by ONNX Runtime; pickled or copied, it
-    is the path of its file."""
-
-    path: Path
-
-    @cached_property
-    def file(self) -> OnnxFile:
-        """The file, checked. Raises as :meth:`OnnxFile.open`."""
-        return OnnxFile.open(self.path)
+class OnnxOutputs(_Opened):
+    """The outputs of a network of several inputs or targets by ONNX Runtime."""
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs float32 [N,K] by target for inputs by name."""
         found = self.file.outputs(inputs)
         return {name: found[end] for name, end in Names.of(self.file.columns).outputs.items()}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": Path(self.path).absolute()}
 
 
 def load_onnx(path: str | Path, threads: int | None = None) -> Predictor:
@@ -293,6 +310,11 @@ def largest_maps(model: onnx.ModelProto) -> int:
         sides = [side.dim_value for side in value.type.tensor_type.shape.dim][1:]
         sizes.append(4 * int(np.prod(sides, dtype=np.int64)) if sides else 1)
     return sum(sorted(sizes)[-4:])
+
+
+def _batch(model: onnx.ModelProto) -> int:
+    """How many records are computed at once, so that their maps keep to ``MEMORY``."""
+    return max(1, min(256, MEMORY // largest_maps(model)))
 
 
 def _model(path: Path, content: bytes) -> onnx.ModelProto:

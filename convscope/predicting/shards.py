@@ -8,6 +8,7 @@ that is done. So every input is in exactly one part, whoever was killed when.
 from __future__ import annotations
 
 import contextlib
+import copy
 import glob
 import json
 import os
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -216,7 +217,7 @@ class _Shards:
             "bytes": part.stat().st_size,
         }
         files.write_whole(self.found.mark(at), json.dumps(mark) + "\n")
-        pace.done += self.found.size(at)
+        pace.done = self._images_but(self.missing())
 
     def _predictions(self, at: int, pace: _Pace) -> Iterator[Prediction]:
         options = self.found.said["bound"]
@@ -315,26 +316,39 @@ def _device(predictor: AnyPredictor) -> str:
 
 
 def _together(shards: _Shards, workers: int) -> None:
-    """Predict by so many processes, each of which has its share of the cores; what they have done
-    is watched here. Raises ConvscopeError for one that failed or was killed."""
+    """Predict by so many processes, of which this is one; each has its share of the cores. Raises
+    ConvscopeError for one that failed or was killed."""
     from loky.process_executor import ProcessPoolExecutor  # runs no caller's script again
 
     cores, pace = max(1, machine.cores() // workers), _Pace(shards.found.images)
     environment = {"OMP_NUM_THREADS": str(cores)}
-    pool = ProcessPoolExecutor(workers, initializer=_deaf, env=environment, timeout=None)
+    pool = ProcessPoolExecutor(workers - 1, initializer=_deaf, env=environment, timeout=None)
     try:
         given = shards.found.folder, shards.predictor, cores, os.getpid()
-        waiting = {pool.submit(_worker, *given) for _ in range(workers)}
-        while waiting:
-            shards.watched(pace)
-            done, waiting = wait(waiting, PAUSE, FIRST_COMPLETED)
-            if failed := next((why for one in done if (why := one.result())), None):
+        others = [pool.submit(_worker, *given) for _ in range(workers - 1)]
+
+        def well() -> None:
+            if failed := next((why for one in others if one.done() and (why := one.result())), ""):
                 raise ConvscopeError(failed)
+
+        with machine.share(cores):
+            replace(shards, predictor=_anew(shards.predictor), alive=well).work(wait=False)
+        while waiting := [one for one in others if not one.done()]:
+            shards.watched(pace)
+            wait(waiting, PAUSE, FIRST_COMPLETED)
+        well()
     except BrokenExecutor as why:
         text = "a process that predicts was killed, as systems do where memory ends; the same "
         raise ConvscopeError(f"{text}command goes on, with fewer workers if need be") from why
     finally:
         pool.shutdown(kill_workers=True)
+
+
+def _anew(predictor: AnyPredictor) -> AnyPredictor:
+    """The predictor as it computes by the cores that this process has now."""
+    if isinstance(predictor, Predictor):
+        return replace(predictor, logits=copy.copy(predictor.logits))
+    return replace(predictor, outputs=copy.copy(predictor.outputs))
 
 
 def _deaf() -> None:
@@ -350,11 +364,11 @@ def _worker(folder: Path, predictor: AnyPredictor, cores: int, parent: int) -> s
         if os.getppid() != parent:  # it was killed: the rest is for whoever begins anew
             os._exit(1)
 
-    machine.take(cores)
     found = manifest.opened(folder)
     assert found is not None
     try:
-        _Shards(found, predictor, silent, alive).work(wait=False)
+        with machine.share(cores):
+            _Shards(found, predictor, silent, alive).work(wait=False)
     except ConvscopeError as why:  # pickled, some could not be read
         return str(why)
     return ""

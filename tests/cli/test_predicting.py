@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -283,6 +285,39 @@ def test_many_images_go_into_a_folder(bars, workplace, run, monkeypatch):
     monkeypatch.setattr(manifest.Inventory, "written", _interrupted)
     said = run("predict", str(file), "pictures", "--into", "new")
     assert said.code == 130 and "stopped; the same command goes on" in said.err
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
+def test_a_process_that_is_killed_ends_all_and_nothing_is_lost(bars, workplace):
+    """The one that began the others predicts, too, and hears of it at once."""
+    file = exported(bars, workplace / "b")
+    killed = list[int]()
+
+    def emit(event: object) -> None:
+        if isinstance(event, cs.Progress) and event.stage == "predict" and not killed:
+            killed.extend(_workers())
+            for one in killed:
+                os.kill(one, signal.SIGKILL)
+
+    given = {"data": "mnist", "shard": 2, "workers": 2}
+    with pytest.raises(cs.ConvscopeError, match="was killed, as systems do where memory ends"):
+        cs.predict_into(file, [], "out", **given, emit=emit)
+    assert len(killed) == 1 and any(Path("out/shards").iterdir())
+    done = cs.predict_into(file, [], "out", **given, emit=cs.silent)
+    rows = [row for part in done.parts for row in csv.DictReader(part.read_text().splitlines())]
+    assert [row["file"] for row in rows] == [str(i) for i in range(60)]
+
+
+def _workers() -> list[int]:
+    """The processes that predict for this one."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            words = (entry / "cmdline").read_bytes()
+            if parent == os.getpid() and b"LokyProcess" in words:
+                found.append(int(entry.name))
+    return found
 
 
 def _interrupted(*given: object) -> None:

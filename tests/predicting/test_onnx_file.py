@@ -105,7 +105,7 @@ def test_a_provider_is_its_path_and_goes_in_batches(
     bars, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = pickle.loads(pickle.dumps(OnnxProvider(Path("a/model.onnx"), threads=1)))
-    assert provider.path == file.absolute() and vars(provider).keys() == {"path", "threads"}
+    assert vars(provider) == {"path": file.absolute(), "threads": 1, "known": None}
     images, said = bars.splits["test"].images, []
     whole = provider(images, said.append)
     assert said == [Progress("predict", 60, 60, "images")]
@@ -114,6 +114,29 @@ def test_a_provider_is_its_path_and_goes_in_batches(
     parts = OnnxProvider(file)(images, said.append)
     assert [one.done for one in said] == [16, 32, 48, 60]
     np.testing.assert_allclose(parts, whole, atol=1e-5)
+
+
+def test_a_copy_of_what_was_opened_is_not_checked_again(
+    bars, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes onnx, that is slow to import; another file is checked, whatever was known."""
+    predictor = load_onnx(file)
+    Path("it.pickle").write_bytes(pickle.dumps(predictor))
+    np.save("images.npy", bars.splits["test"].images[:3])
+    code = """
+import pickle, sys
+import numpy as np
+predictor = pickle.loads(open("it.pickle", "rb").read())
+print(predictor.predict(np.load("images.npy"), 1)[0].label, "onnx" in sys.modules)
+"""
+    label = predictor.predict(bars.splits["test"].images[:3], 1)[0].label
+    said, problem = python(code).communicate()
+    assert said.split() == [label, "False"], problem
+    copy = pickle.loads(pickle.dumps(predictor)).logits
+    assert copy.file.batch == predictor.logits.file.batch and copy.file.info["card"]
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(BadArgument, match="is no ONNX file, or is damaged"):
+        pickle.loads(pickle.dumps(predictor)).predict(np.load("images.npy"))
 
 
 def test_options_of_a_run_are_refused_and_what_is_not_known_is_said(file: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from written import digit, photographed, put, sheet
 
+from convscope import machine
 from convscope.data import shard_writer
 from convscope.data.columns import Class, Number, as_json
 from convscope.data.columns import Image as ImageColumn
@@ -451,6 +452,16 @@ def test_digits_that_were_cut_out_are_said_once(workplace, events):
     assert (done.images, done.as_json()["answers"], done.tally.cut) == (2, 3, 2)
     said = [one.text for one in seen if isinstance(one, Notice)]
     assert len(said) == 1 and said[0].startswith("2 answers are of digits that were cut out of")
+
+
+def test_one_of_several_has_its_share_for_a_while():
+    import torch
+
+    before = machine.cores(), torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt), machine.share(1):
+        assert (machine.cores(), torch.get_num_threads()) == (1, 1)
+        raise KeyboardInterrupt
+    assert (machine.cores(), torch.get_num_threads()) == before
 
 
 def test_a_preview_writes_nothing(photos):
