@@ -1,5 +1,5 @@
-"""Search for a recipe: trials of a space, pruned by what validation says of them (Optuna's TPE and
-Hyperband), by one process or several, on one machine or many."""
+"""Search for a recipe: trials of a space, pruned by what validation says of them (Optuna's Gaussian
+process and Hyperband), by one process or several, on one machine or many."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def tune(
     ``"16..256 step 16"``) or lists of values (or lists ``"lr=1e-4..1e-1 log"``); without it the
     space suits the data. ``options`` are those of :func:`convscope.train`, the same for every
     trial. ``trials`` (40) is how many finish in all, whatever the ``workers``: processes, each of
-    which has its share of the cores. Trials are Optuna's: TPE proposes them, Hyperband ends early
-    what is behind others after as many epochs.
+    which has its share of the cores. Trials are Optuna's: a Gaussian process proposes them,
+    Hyperband ends early what is behind others after as many epochs.
 
     They are kept in a journal in the folder, or in another file (``storage``), or in a database
     that several machines reach, ``postgresql+psycopg://user@host/database``, under a ``name``; the

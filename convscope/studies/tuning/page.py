@@ -140,7 +140,7 @@ def _space(done: Tuned) -> str:
     rows = [[esc(name), esc(where)] for name, where in spec.space.fields.items()]
     given = [(esc(name), esc(value)) for name, value in spec.options.items()]
     how = note(
-        "Trials are proposed by a tree-structured Parzen estimator (Bergstra et al. 2011), and "
+        "Trials are proposed by a Gaussian process (expected improvement, Jones et al. 1998), and "
         f"ended early by Hyperband (Li et al. 2018) over up to {plural(spec.epochs, 'epoch')}, "
         f"both Optuna's. All trials judge the same images of validation, in {spec.precision}."
     )
