@@ -24,10 +24,11 @@ class Proposals(BaseSampler):
     Gaussian process (Jones et al. 1998).
 
     Optuna's GPSampler, which it leaves that to, learns from trials that were trained to their end
-    alone, and would try again what was ended early. Here such a trial counts as well: as what it
-    had, and the median gain of whole trials from that epoch on. One that could not be trained is as
-    bad as the worst. The first ``startup`` trials are drawn at random; fields that only some trials
-    have are left to TPE (Bergstra et al. 2011), as everything is beyond ``LATE`` trials.
+    alone, and would try again what was ended early. Here such a trial counts as well, and one that
+    others are at: as what it had, and the median gain of whole trials from that epoch on. One that
+    could not be trained is as bad as the worst. The first ``startup`` trials are drawn at random;
+    fields that only some trials have are left to TPE (Bergstra et al. 2011), as everything is
+    beyond ``LATE`` trials.
     """
 
     def __init__(self, startup: int, seed: int) -> None:
@@ -57,11 +58,13 @@ class Proposals(BaseSampler):
         done = [one for one in known if one.state.name in ("COMPLETE", "PRUNED")]
         if not self.startup <= len(done) <= LATE:
             return self.tree.sample_relative(study, trial, search_space)
+        running = [one for one in known if one.state.name == "RUNNING"]
+        seen = [*done, *(one for one in running if one.intermediate_values)]
         told = create_study(sampler=self.process, direction="maximize")
-        for one, value in zip(done, reached(done), strict=True):
+        for one, value in zip(seen, reached(seen), strict=True):
             params, kinds = one.params, one.distributions
             told.add_trial(create_trial(params=params, distributions=kinds, value=value))
-        told.add_trials([one for one in known if one.state.name == "RUNNING"])
+        told.add_trials([one for one in running if not one.intermediate_values])
         return told.ask(search_space).params
 
     def sample_independent(
@@ -75,20 +78,20 @@ class Proposals(BaseSampler):
         return self.tree.sample_independent(study, trial, param_name, param_distribution)
 
 
-def reached(done: Sequence[FrozenTrial]) -> list[float]:
-    """What each finished trial reached, or would have: minus the logarithm of its error."""
-    whole = [one for one in done if one.state.name == "COMPLETE"]
+def reached(seen: Sequence[FrozenTrial]) -> list[float]:
+    """What each trial reached, or would have: minus the logarithm of its error."""
+    whole = [one for one in seen if one.state.name == "COMPLETE"]
     gains: dict[int, float] = {}
     found: list[float | None] = []
-    for one in done:
-        seen, accuracy = one.intermediate_values, one.value
+    for one in seen:
+        told, accuracy = one.intermediate_values, one.value
         if one.state.name != "COMPLETE":
-            last = max(seen, default=0)
+            last = max(told, default=0)
             if last not in gains:
                 ends = [(w.value, w.intermediate_values.get(last)) for w in whole]
                 gained = [end - then for end, then in ends if end is not None and then is not None]
                 gains[last] = statistics.median(gained or [0.0])
-            accuracy = min(1.0, seen[last] + gains[last]) if seen else None
+            accuracy = min(1.0, told[last] + gains[last]) if told else None
         found.append(None if accuracy is None else -math.log(1 - accuracy + LEAST))
     worst = min((one for one in found if one is not None), default=0.0)
     return [worst if one is None else one for one in found]

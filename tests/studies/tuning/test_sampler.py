@@ -123,6 +123,14 @@ def test_what_others_are_at_is_not_proposed_as_well():
     assert (other["lr"], other["width"]) != (alone["lr"], alone["width"])
 
 
+def test_what_others_are_at_counts_by_what_it_has_so_far():
+    """A rate beyond those that are done, of which nothing is known but its first epochs."""
+    done = [told(lr, 8) for lr in (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)]
+    good, bad = (told(0.01, 8, epochs=2, state="RUNNING") for _ in range(2))
+    bad.intermediate_values = {1: 0.1, 2: 0.1}
+    assert suggested(study_of(*done, bad))["lr"] < 0.003 < suggested(study_of(*done, good))["lr"]
+
+
 def test_the_first_are_drawn_and_the_seed_decides():
     assert suggested(study_of(told(0.01)))["lr"] == suggested(study_of(told(0.01)))["lr"]
     rates = {suggested(study_of(told(0.01), seed=seed))["lr"] for seed in range(5)}
