@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from optuna import create_study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
@@ -65,7 +66,8 @@ class Proposals(BaseSampler):
             params, kinds = one.params, one.distributions
             told.add_trial(create_trial(params=params, distributions=kinds, value=value))
         told.add_trials([one for one in running if not one.intermediate_values])
-        return told.ask(search_space).params
+        with np.errstate(invalid="ignore"):  # where it knows all, no place is better than others
+            return told.ask(search_space).params
 
     def sample_independent(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import optuna
 import pytest
@@ -129,6 +130,13 @@ def test_what_others_are_at_counts_by_what_it_has_so_far():
     good, bad = (told(0.01, 8, epochs=2, state="RUNNING") for _ in range(2))
     bad.intermediate_values = {1: 0.1, 2: 0.1}
     assert suggested(study_of(*done, bad))["lr"] < 0.003 < suggested(study_of(*done, good))["lr"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_all_is_known_it_goes_on_without_a_warning():
+    drawn = random.Random(0)
+    settings = [(10 ** drawn.uniform(-5, 0), drawn.randint(4, 64)) for _ in range(sampler.LATE)]
+    assert 1e-5 <= suggested(study_of(*(told(lr, width) for lr, width in settings)))["lr"] <= 1
 
 
 def test_the_first_are_drawn_and_the_seed_decides():
