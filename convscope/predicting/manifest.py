@@ -25,6 +25,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convscope import files, machine, run
 from convscope.data import sources
 from convscope.data.pack import Split, open_pack, read_meta
@@ -136,7 +138,8 @@ class Manifest:
         names, images = self._files, split.images
         end = first + self.size(at)
         for begin in range(first, end, TOGETHER):
-            for n, pixels in enumerate(images[begin : min(begin + TOGETHER, end)], begin):
+            some = np.asarray(images[begin : min(begin + TOGETHER, end)])  # which is quick to index
+            for n, pixels in enumerate(some, begin):
                 name = str(n) if names is None else names[n]
                 yield [Input(name, ~pixels if invert else pixels)]
 
