@@ -15,10 +15,10 @@ one would write instead: ONNX Runtime with all cores, 256 images of the mapped a
 row each of the likeliest class and its probability into a CSV. Seconds are of whole processes,
 imports and all.
 
-Two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-11-30: 1,000,000 images in 46 s, killed
-at 44 and 88 %, each exactly once; 415 MiB of three processes in the first tenth, 412 in the last,
-at most 421; what the killed process had begun ended within 2.0 s. 200,000 images: 19,442 a second,
-the loop 26,827, 0.73 times (0.72 to 0.74), starts and all.
+Two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-12-01: 1,000,000 images in 46 s, killed
+twice, each exactly once; 321 MiB of two processes in the first tenth and in the last, at most 328;
+what the killed process had begun ended within 1.5 s. 200,000 images: 22,123 a second, the loop
+27,561, in 5 pairs 0.79 times (0.77 to 0.83), starts and all.
 """
 
 from __future__ import annotations
