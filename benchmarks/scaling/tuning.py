@@ -14,8 +14,8 @@ at, and means over seeds: ``default`` by one process 3 of 5 (95.09 %; random sea
 the settings leaves unexplained (a Gaussian process over 310 trials of ``four``) is 0.26 points,
 about as much as good settings differ by: the best of so many whole trials is luck as well, and tune
 ends a part of its own early. With TPE in the place of the process it was 2 of 5 by one and by two
-(``four``, 2026-11-30). In ``wide`` (2 seeds)
-random search has 92.45 and 92.92 %, one process 96.12 and 95.70 %, two 95.65 and 96.10 %.
+(``four``, 2026-11-30). In ``wide`` (3
+seeds) by one 3 of 3 (95.78 %; 93.46 %), by two 2 of 3 (95.30 %).
 
 Rank correlation of validation after k of nine epochs with the end, over 123 trials above 93 %:
 0.57, 0.53, 0.31, 0.65, 0.70, 0.78, 0.93, 0.98: the learning rate is at its peak in the third, which

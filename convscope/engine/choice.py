@@ -41,9 +41,8 @@ PATIENCE = 6.0  # seconds of each race at most, where others are at work
 WORTH_IT = 1.15  # another format has to be this much faster than float32 to be taken
 # The relative distance of a network's gradient from float32's beyond which a candidate counts as
 # wrong. In bfloat16 rounding alone puts a ResNet-18 0.35 away (16 images, as initialised), and a
-# wrong result about 1 or more; a ResNet-50 it puts 1.3 away, where _Check asks float32. Single layers
-# are held to much less (autotune.WRONG).
-# TF32 keeps two bits more.
+# wrong result about 1 or more; a ResNet-50 it puts 1.3 away, where _Check asks float32 instead.
+# Single layers are held to much less (autotune.WRONG). TF32 keeps two bits more.
 NEAR_ENOUGH = {"float32": 0.1, "tf32": 0.3, "bfloat16": 0.6}
 # The instructions that make bfloat16 worth it, and what it was measured to gain over float32 in
 # training the networks of docs/numbers.md, each at its best.
