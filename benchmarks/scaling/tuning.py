@@ -13,8 +13,8 @@ at, and means over seeds: ``default`` by one process 3 of 5 (95.09 %; random sea
 4 of 5 (95.19 %); ``four`` 5 of 5 (95.30 %; 95.16 %) and 2 of 5 (95.15 %). What a smooth function of
 the settings leaves unexplained (a Gaussian process over 310 trials of ``four``) is 0.26 points,
 about as much as good settings differ by: the best of so many whole trials is luck as well, and tune
-ends a part of its own early. With TPE in the place of the process it was 2 of 5 by one and by two
-(``four``, 2026-11-30). In ``wide`` (3
+ends a part of its own early. With TPE in the place of the process it was 1 or 2 of 5, by one and by
+two (``four``, three tries, 2026-11-30). In ``wide`` (3
 seeds) by one 3 of 3 (95.78 %; 93.46 %), by two 2 of 3 (95.30 %).
 
 Rank correlation of validation after k of nine epochs with the end, over 123 trials above 93 %:
