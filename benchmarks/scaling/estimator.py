@@ -11,10 +11,11 @@ last epoch, which leaves out judging and report), ``cpu`` those of the processor
 format and kernels once and keeps that; a first run, which is not shown, does so. The load of the
 machine is printed with the figures.
 
-One of two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-11-30, so busy (load 28) that
-seconds of the clock say nothing, 3,000 images, seed 0, one thread: ImageClassifier 97.4 % in
-6.3 s of the processor, RandomForestClassifier 92.4 % in 1.2 s, MLPClassifier 90.7 % in 0.5 s. That
-its network is the one of ``train``, to the bit, is a test.
+Two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-12-01, 60,000 images, seed 0: ``train``
+99.40 % in 25.3 s (54,001 images, the others are held out), ImageClassifier 99.38 % in 32.7 s (all
+60,000; nothing is timed for it), MLPClassifier 97.51 % in 6.8 s, RandomForestClassifier 97.05 % in
+17.7 s; 10,000 images are predicted in 0.48, 0.46, 0.05 and 0.29 s. That its network is the one of
+``train``, to the bit, is a test.
 """
 
 from __future__ import annotations
