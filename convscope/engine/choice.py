@@ -197,14 +197,14 @@ def _measure(
     device, train, patience = batch.device, recipe.train, min(PATIENCE, time_left)
     names = _candidates(recipe, device)
     names.sort(key=prior(recipe, device).__ne__)  # it comes first
-    check = _Check(model, batch, loss)
+    gradients = _Check(model, batch, loss)
     began = time.perf_counter()
-    outputs = _pass(check.plain, batch.first(FEW), loss, "float32")
+    outputs = _pass(gradients.plain, batch.first(FEW), loss, "float32")
     took = time.perf_counter() - began
     short = FEW if took < SLOW else FEWEST
     timed = len(names) * (1 + 3 * short / FEW) * took < time_left
     size = next(one for one in batch.inputs.values() if one.ndim == 4).shape
-    right, wrong = check.right, check.wrong
+    right, wrong = gradients.right, gradients.wrong
     runners = right(names) if timed else next((one for n in names if (one := right([n]))), {})
     if not runners:
         rule = "computes wrong gradients on this machine"

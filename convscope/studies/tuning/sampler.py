@@ -16,7 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
 
 CANDIDATES = 128  # of which TPE proposes the best
-LATE = 300  # trials, beyond which the process, whose time grows with their cube, gives way to TPE
+LATE = 300  # trials, up to which a proposal takes less than a second; beyond them it is TPE's
 LEAST = 1e-3  # of errors in logarithms
 
 
