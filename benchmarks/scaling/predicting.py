@@ -12,13 +12,13 @@ twice a second; a tenth is one of the images.
 
 Then as many images as are ``paired`` go, in turn, through the command and through the loop that
 one would write instead: ONNX Runtime with all cores, 256 images of the mapped array at a time, a
-row each of the likeliest class and its probability into a CSV. Seconds are of whole processes,
-imports and all.
+row each of the likeliest class and its probability into a CSV (``--top-k 1``). Seconds are of whole
+processes, imports and all, which are compiled.
 
-Two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-12-01: 1,000,000 images in 46 s, killed
-twice, each exactly once; 321 MiB of two processes in the first tenth and in the last, at most 328;
-what the killed process had begun ended within 1.5 s. 200,000 images: 22,123 a second, the loop
-27,561, in 5 pairs 0.79 times (0.77 to 0.83), starts and all.
+Two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-12-01: 1,000,000 images in 43 s, killed
+twice, each exactly once; 323 MiB of two processes in the first tenth, 321 in the last, at most 330;
+what the killed process had begun ended within 2.0 s. 200,000 images: 23,995 a second, the loop
+28,594, in 5 pairs 0.84 times (0.80 to 1.02), starts and all.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from convscope import files, machine
 from convscope.data import sources
 from convscope.data.columns import image_and_label
 from convscope.data.pack_writer import Chunk, write_stream
+from convscope.predicting.manifest import shard_of
 
 PEER = """
 import csv, sys
@@ -157,7 +158,7 @@ def checked(out: Path, count: int, period: int) -> None:
 
 def killed(file: Path, pack: Path, out: Path, count: int, kills: int) -> dict[str, Any]:
     """The million, killed so many times at random."""
-    shards = -(-count // 10_000)
+    shards = -(-count // shard_of(count))
     bounds = np.linspace(0, 1, kills + 1)
     moments = [random.uniform(low, high) for low, high in itertools.pairwise(bounds)]
     attempts = []
@@ -186,8 +187,9 @@ def paired(file: Path, pack: Path, root: Path, pairs: int) -> dict[str, list[flo
     found: dict[str, list[float]] = {"ours": [], "peer": []}
     images, out = pack / "test-image.npy", root / "paired"
     peer = [sys.executable, "-c", PEER, *map(str, (file, images, root / "peer.csv"))]
+    best = [*command(file, pack, out), "--top-k", "1"]
     for _ in range(pairs):
-        for side, words in (("ours", command(file, pack, out)), ("peer", peer)):
+        for side, words in (("ours", best), ("peer", peer)):
             shutil.rmtree(out, ignore_errors=True)
             began = time.perf_counter()
             subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
@@ -217,6 +219,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args(argv)
     random.seed(asked.seed)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # starts are those of an installed program
     before = os.getloadavg()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)

@@ -97,7 +97,7 @@ def predict(
     ] = None,
     shard: Annotated[
         int | None,
-        typer.Option(metavar="N", help="--into: images a shard, by default 10,000."),
+        typer.Option(metavar="N", help="--into: images a shard, by default 250 to 10,000."),
     ] = None,
     workers: Annotated[
         int | None,

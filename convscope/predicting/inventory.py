@@ -7,6 +7,7 @@ already, with its reason. Nothing is opened but folders and tables.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from convscope.predicting.predictor import Predictor
 from convscope.predicting.records import RecordPredictor, TableRow
 
 Line = str | dict[str, Any]
+TOLD = 10_000  # inputs, after each of which is told how many were listed
 
 
 def source_of(line: Line, base: str, names: Sequence[Names]) -> Named | TableRow:
@@ -47,6 +49,17 @@ def known_by(given: Iterable[Any]) -> list[str]:
         str(Path(one).absolute()) if isinstance(one, str | Path) else _Heard(one).sha256
         for one in given
     ]
+
+
+def shards_of(path: Path, shard: int) -> list[tuple[int, str]]:
+    """Where the lines of each shard begin in a listing, and their SHA-256."""
+    found, offset = [], 0
+    with path.open("rb") as file:
+        while lines := list(itertools.islice(file, shard)):
+            text = b"".join(lines)
+            found.append((offset, hashlib.sha256(text).hexdigest()))
+            offset += len(text)
+    return found
 
 
 class _Heard:
@@ -80,26 +93,20 @@ class Inventory:
     tables: list[str] = field(default_factory=list)
     given: list[str] = field(default_factory=list)
 
-    def written(self, file: IO[bytes], shard: int, emit: Emit) -> dict[str, Any]:
+    def written(self, file: IO[bytes], emit: Emit) -> dict[str, Any]:
         """Write a line an input; what the manifest says of them. Reports Progress in images."""
-        shards: list[list[Any]] = []
-        offset, count, summed = 0, 0, hashlib.sha256()
+        count = 0
         for line in self:
-            text = json.dumps(line).encode() + b"\n"
-            if count % shard == 0:
-                summed = hashlib.sha256()
-                shards.append([offset, summed])
+            if count % TOLD == 0:
                 emit(Progress("list", count, None, "images"))
-            summed.update(text)
-            file.write(text)
-            offset, count = offset + len(text), count + 1
+            file.write(json.dumps(line).encode() + b"\n")
+            count += 1
         emit(Progress("list", count, count, "images"))
         return {
             "images": count,
             "given": self.given,
             "base": str(Path.cwd()),
             "tables": self.tables,
-            "listing": [[at, one.hexdigest()] for at, one in shards],
         }
 
     def __iter__(self) -> Iterator[Line]:

@@ -35,13 +35,14 @@ from convscope.errors import BadArgument, DataError, RunError
 from convscope.events import Emit, Notice
 from convscope.predicting import onnx_file
 from convscope.predicting.inputs import Input, Named
-from convscope.predicting.inventory import Inventory, known_by, source_of
+from convscope.predicting.inventory import Inventory, known_by, shards_of, source_of
 from convscope.predicting.predictor import Predictor, check_top_k
 from convscope.predicting.records import RecordPredictor, TableRow
 
 FORMAT_VERSION = 1
 TOGETHER = 256  # images of a pack that are read at once
-SHARD = 10_000  # images, unless another number is asked for
+SHARD = 250, 10_000  # images, at least and at most, unless another number is asked for
+EACH = 16  # shards for each core, so that none is long at work when others are done
 FORMS = ("csv", "parquet")
 
 
@@ -50,7 +51,8 @@ class Asked:
     """What is to be predicted and how. ``given`` are files, folders and tables by their paths, and
     iterables of such, which are known by their order alone; or the ``split`` of ``data``, a data
     set by its name or the folder of a pack. ``options`` are those of ``Predictor.stream`` and of
-    the run (``abstain``, ``set``); ``shard`` images are written together, None as before."""
+    the run (``abstain``, ``set``); ``shard`` images are written together, None as before, or as
+    :func:`shard_of` has it."""
 
     run: Path
     given: Sequence[Any] = ()
@@ -63,7 +65,7 @@ class Asked:
     def __post_init__(self) -> None:
         if self.shard is not None and self.shard < 1:
             rule = "must be a whole number of at least 1"
-            raise BadArgument("shard", self.shard, rule, f"try {SHARD}")
+            raise BadArgument("shard", self.shard, rule, f"try {SHARD[0]}")
         if self.form not in FORMS:
             rule = f"must be one of {', '.join(FORMS)}"
             raise BadArgument("format", self.form, rule, "try csv")
@@ -242,14 +244,12 @@ def _made(
     folder: Path, asked: Asked, predictor: Predictor | RecordPredictor, emit: Emit
 ) -> Manifest:
     files.clear_unfinished(folder)
-    shard = asked.shard or SHARD
     said: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "run": str(Path(asked.run).absolute()),
         "network": asked.sha256,
         "convscope": machine.version(),
         "bound": asked.bound,
-        "shard": shard,
     }
     if asked.data is not None:
         split, said["digest"] = split_of(asked.data, asked.split)
@@ -258,12 +258,22 @@ def _made(
     else:
         listed = Inventory(predictor, asked.given)
         with files.whole_file(folder / "inputs.jsonl") as file:
-            said |= listed.written(file, shard, emit)
+            said |= listed.written(file, emit)
     if not said["images"]:
         raise BadArgument("FILES", asked.given or asked.data, "hold nothing", "name images")
+    said["shard"] = asked.shard or shard_of(said["images"])
+    if asked.data is None:
+        said["listing"] = shards_of(folder / "inputs.jsonl", said["shard"])
     said["sha256"] = _sum_of(said)
     files.write_whole(folder / "manifest.json", json.dumps(said, indent=1) + "\n")
     return Manifest(folder, said)
+
+
+def shard_of(images: int) -> int:
+    """How many of so many images are written together, unless that is asked for: as many as leave
+    ``EACH`` shards for a core of this machine, within ``SHARD``."""
+    least, most = SHARD
+    return min(max(least, -(-images // (EACH * machine.cores()))), most)
 
 
 def check_same(found: Manifest, asked: Asked) -> None:

@@ -37,6 +37,7 @@ from convscope.predicting.records import RecordPredictor, TableRow
 
 AnyPredictor: TypeAlias = Predictor | RecordPredictor
 PAUSE = 0.5  # seconds between two looks at what other processes have done
+WORTH = 3.0  # seconds of work by one process, for less of which no others are begun
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ def predict_into(
     workers: int | None = None,
     emit: Emit = silent,
 ) -> Predicted:
-    """Predict what is asked into a folder, or what is missing of it, by so many processes; None is
-    one for each core, of no more than there are shards, and one on another device than the CPU.
+    """Predict what is asked into a folder, or what is missing of it, by so many processes, of no
+    more than there are shards. None is one on another device than the CPU, else one for each core;
+    but this one alone where its first shard tells that there are seconds of work left, no more.
     Reports Progress in images, with the time left.
 
     Raises BadArgument as :func:`~convscope.predicting.manifest.begun`, RunError for a part that was
@@ -93,6 +95,12 @@ def predict_into(
     left = len(at_work.missing())
     if workers is None:
         workers = machine.cores() if _device(predictor) == "cpu" else 1
+        if min(workers, left) > 1:
+            began = time.monotonic()
+            replace(at_work, predictor=_anew(predictor)).work(wait=False, most=1)
+            left = len(at_work.missing())
+            if (time.monotonic() - began) * left < WORTH:
+                workers = 1
     if min(workers, left) > 1:
         _together(at_work, min(workers, left))
     at_work.work()  # which is none, or what another process left
@@ -117,7 +125,7 @@ def preview(folder: Path, predictor: AnyPredictor, asked: Asked) -> dict[str, in
             if isinstance(line, str):
                 with contextlib.suppress(OSError):
                     size += os.stat(line).st_size  # noqa: PTH116
-    shards = -(-images // (asked.shard or manifest.SHARD))
+    shards = -(-images // (asked.shard or manifest.shard_of(images)))
     return {"images": images, "shards": shards, "missing": shards, "bytes": size}
 
 
@@ -137,8 +145,9 @@ class _Shards:
             done = {entry.name for entry in os.scandir(self.found.mark(0).parent)}
         return [at for at in range(self.found.shards) if self.found.mark(at).name not in done]
 
-    def work(self, wait: bool = True) -> None:
-        """Predict what nobody is at, until all is done; what others are at is waited for."""
+    def work(self, wait: bool = True, most: int = sys.maxsize) -> None:
+        """Predict what nobody is at, until all is done, or so many shards; what others are at is
+        waited for."""
         told, pace = False, _Pace(self.found.images)
         while missing := self.missing():
             pace.done = self._images_but(missing)
@@ -149,7 +158,9 @@ class _Shards:
                 with self._held(at) as ours:
                     if ours and not self._done(at):
                         self._predict(at, pace)
-                        worked = True
+                        worked, most = True, most - 1
+                if not most:
+                    return
             if worked:
                 continue
             if not wait:
@@ -333,7 +344,7 @@ def _together(shards: _Shards, workers: int) -> None:
 
         with machine.share(cores):
             replace(shards, predictor=_anew(shards.predictor), alive=well).work(wait=False)
-        while waiting := [one for one in others if not one.done()]:
+        while shards.missing() and (waiting := [one for one in others if not one.done()]):
             shards.watched(pace)
             wait(waiting, PAUSE, FIRST_COMPLETED)
         well()

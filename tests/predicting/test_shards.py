@@ -231,6 +231,34 @@ def _stop_at(count: int):
     return emit
 
 
+def test_others_are_begun_where_there_is_work_for_them(photos, monkeypatch):
+    """The first shard tells whether there is; it is not predicted again."""
+    begun = []
+    monkeypatch.setattr(machine, "cores", lambda: 4)
+    monkeypatch.setattr(shards, "_together", lambda at_work, count: begun.append(count))
+    into("little", NETWORK, asked(shard=10), workers=None)
+    assert begun == [] and len(rows("little")) == 26
+    monkeypatch.setattr(shards, "WORTH", 0.0)
+    Path("asked").touch()
+    into("much", NETWORK, asked(shard=10), workers=None)
+    assert begun == [2]  # one for each shard that is left
+    assert sum(map(int, Path("asked").read_text().split())) == 23
+    into("told", NETWORK, asked(shard=10), workers=2)
+    assert begun == [2, 2]
+    into("one shard", NETWORK, asked(), workers=None)
+    assert begun == [2, 2]
+
+
+def test_each_core_has_several_shards(monkeypatch, photos):
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    counts = [1, 8000, 8001, 32_000, 320_000, 10**9]
+    assert [manifest.shard_of(n) for n in counts] == [250, 250, 251, 1000, 10_000, 10_000]
+    monkeypatch.setattr(manifest, "SHARD", (3, 10_000))
+    assert len(into("out", NETWORK, asked()).parts) == 9
+    assert preview(Path("new"), NETWORK, asked())["shards"] == 9
+    assert len(rows("out")) == 26
+
+
 def test_another_question_is_refused(photos):
     into("out", NETWORK, asked(shard=10))
     before = contents("out")
