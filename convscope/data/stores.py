@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 PAUSES = (0.5, 2.0, 6.0)  # seconds before each further try
 PATIENCE = 30.0  # seconds that a try may take, and as many more as its bytes take at
 SLOWEST = 200_000  # bytes a second
+LARGEST = 256 << 20  # bytes of what describes others
 SECRET = re.compile(r"(?i)([?&](?:(?:ssl)?pass(?:word|wd)?|pwd|odbc_connect)=)[^&]*")  # of a query
 
 
@@ -82,14 +83,16 @@ class Store:
         return Path(self.root) if local else None
 
     def read(self, name: str, described: Mapping[str, Any] | None = None) -> bytes:
-        """A file, which has the ``bytes`` and the ``sha256`` that are ``described``. Raises
-        DataError, naming it, where it is not there, or fails at every try."""
+        """A file, which has the ``bytes`` and the ``sha256`` that are ``described``, else at most
+        ``LARGEST`` bytes; no more of it is held. Raises DataError, naming it, where it is not
+        there, or fails at every try."""
         where, size = f"{self.url}/{name}", described["bytes"] if described else 0
+        most = size if described else LARGEST
         patience, problem = PATIENCE + size / SLOWEST, ""
         for pause in (0.0, *PAUSES):
             time.sleep(pause)
             try:
-                content = _within(patience, lambda: self._content(name))
+                content = _within(patience, lambda: self._content(name, most + 1))
             except FileNotFoundError:
                 raise DataError(f"{where}: is not there; check the address") from None
             except TimeoutError:
@@ -97,9 +100,7 @@ class Store:
             except Exception as why:  # each kind of store has errors of its own
                 problem = f"cannot be read ({text_of(why)})"
             else:
-                if described is None:
-                    return content
-                problem = _differs(content, described)
+                problem = _differs(content, most, described)
                 if not problem:
                     return content
         raise DataError(
@@ -137,9 +138,18 @@ class Store:
         assert problem is not None
         raise self._unwritten(name, problem)
 
-    def _content(self, name: str) -> bytes:
-        found: bytes = self.system.cat_file(f"{self.root}/{name}")
-        return found
+    def _content(self, name: str, most: int) -> bytes:
+        """So many bytes of a file, or all that it has."""
+        path, protocol = f"{self.root}/{name}", self.system.protocol
+        if "http" not in ([protocol] if isinstance(protocol, str) else protocol):
+            found: bytes = self.system.cat_file(path, end=most)
+            return found
+        parts: list[bytes] = []  # a server may send more than it was asked for, without end
+        with self.system.open(path, block_size=0, size=most) as file:
+            while most and (part := file.read(most)):
+                parts.append(part)
+                most -= len(part)
+        return b"".join(parts)
 
     def _put(self, name: str, content: bytes) -> None:
         self.system.pipe_file(f"{self.root}/{name}", content)
@@ -182,10 +192,15 @@ def _within(seconds: float, work: Callable[[], Result]) -> Result:
     return found  # type: ignore[return-value]
 
 
-def _differs(content: bytes, described: Mapping[str, Any]) -> str:
-    """In what a file is not as it was described; nothing where it is."""
-    if len(content) != described["bytes"]:
-        return f"has {len(content):,} bytes, where meta.json says {described['bytes']:,}"
+def _differs(content: bytes, most: int, described: Mapping[str, Any] | None) -> str:
+    """In what a file is not as it was described, or is too large; nothing where it is."""
+    says = "" if described is None else f", where meta.json says {most:,}"
+    if len(content) > most:
+        return f"has more than {most:,} bytes" if described is None else f"has more bytes{says}"
+    if described is None:
+        return ""
+    if len(content) < most:
+        return f"has {len(content):,} bytes{says}"
     found = hashlib.sha256(content).hexdigest()
     if found != described["sha256"]:
         return f"has the SHA-256 {found}, where meta.json says {described['sha256']}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.server
+import threading
 import time
 
 import fsspec
@@ -40,7 +43,7 @@ def test_two_failures_and_a_lie_are_tried_again(served_here):
     [
         (lambda _: 500, "cannot be read"),
         (lambda c: c[:-1] + b"\0", "has the SHA-256"),
-        (lambda c: c + b"\0", "has 2,049 bytes, where meta.json says 2,048"),
+        (lambda c: c + b"\0", "has more bytes, where meta.json says 2,048"),
         (lambda c: c[:100], "cannot be read (ClientPayloadError"),
     ],
 )
@@ -52,6 +55,37 @@ def test_what_stays_wrong_is_refused_by_name(served_here, fault, said):
     assert text.startswith(f"{served_here.url}/a.bin: {said}"), text
     assert "tried 4 times; nothing of it was kept. Check the store, then run again" in text
     assert served_here.asked == {"a.bin": 4}
+
+
+def test_a_file_that_does_not_end_is_not_read_on(monkeypatch):
+    """Of each try the server sends what buffers hold of it, not all of a gigabyte."""
+    sent = []
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            sent.append(0)
+            with contextlib.suppress(OSError):
+                for _ in range(1024):
+                    sent[-1] += self.wfile.write(bytes(1 << 20))
+
+        def log_message(self, *rest: object) -> None:
+            """Nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    store = Store(f"http://127.0.0.1:{server.server_port}")
+    try:
+        with pytest.raises(DataError, match=r"a.bin: has more bytes, where meta.json says 2,048"):
+            store.read("a.bin", ABOUT)
+        monkeypatch.setattr(stores, "LARGEST", 1000)
+        with pytest.raises(DataError, match=r"meta.json: has more than 1,000 bytes, tried 4 times"):
+            store.read("meta.json")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(sent) == 8 and max(sent) < 100 << 20, sent
 
 
 def test_a_store_that_slows_is_given_up(served_here, monkeypatch):
@@ -72,6 +106,9 @@ def test_what_is_not_there_is_not_tried_again(served_here):
 def test_a_store_in_memory_is_written_and_read():
     store = Store("memory://pets/one")
     assert not store.has("a.bin")
+    store.write("a.bin", CONTENT + CONTENT)
+    with pytest.raises(DataError, match=r"a.bin: has more bytes, where meta.json says 2,048"):
+        store.read("a.bin", ABOUT)
     store.write("a.bin", CONTENT)
     assert store.has("a.bin", len(CONTENT)) and not store.has("a.bin", 1)
     assert Store("memory://pets/one").read("a.bin", ABOUT) == CONTENT and store.folder is None
