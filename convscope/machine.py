@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from convscope.errors import BadArgument
+
+CROWD = 4  # processes for each core, beyond which all of them crawl
+
 
 @functools.cache
 def processor() -> str:
@@ -67,6 +71,14 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def check_workers(workers: int) -> None:
+    """Raise BadArgument for a number of processes that this machine would choke on."""
+    most = CROWD * cores()
+    if type(workers) is not int or not 1 <= workers <= most:
+        rule = f"must be a whole number from 1 to {most}, {CROWD} for each of its cores"
+        raise BadArgument("workers", workers, rule, f"try {cores()}")
 
 
 def memory() -> int | None:

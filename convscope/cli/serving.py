@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from convscope import __version__
+from convscope import __version__, machine
 from convscope.cli import completing
 from convscope.cli.shared import Debug, Json, OwnModel, print_json, under
 from convscope.errors import BadArgument, RunError
@@ -57,7 +57,8 @@ def serve(
         from convscope.server import serving
         from convscope.server.limits import Limits
         from convscope.server.named import models_of
-    whole = {"workers": workers, "batch": batch, "queue": queue, "connections": connections}
+    machine.check_workers(workers)
+    whole = {"batch": batch, "queue": queue, "connections": connections}
     whole |= {} if threads is None else {"threads": threads}
     for name, n in whole.items():
         if n < 1:

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from filelock import FileLock, Timeout
 
 from convscope import files, machine
-from convscope.errors import BadArgument, ConvscopeError, RunError
+from convscope.errors import ConvscopeError, RunError
 from convscope.events import Emit, Notice, Progress, silent
 from convscope.formatting import plural
 from convscope.predicting import listing, manifest, tables
@@ -86,8 +86,8 @@ def predict_into(
     Raises BadArgument as :func:`~convscope.predicting.manifest.begun`, RunError for a part that was
     changed, and ConvscopeError where a process was killed: in any case what is done is kept.
     """
-    if workers is not None and workers < 1:
-        raise BadArgument("workers", workers, "must be a whole number of at least 1", "try 2")
+    if workers is not None:
+        machine.check_workers(workers)
     if asked.form == "parquet":
         listing.need_pyarrow()
     found = manifest.begun(Path(folder).absolute(), asked, predictor, emit)

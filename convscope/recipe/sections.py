@@ -160,7 +160,7 @@ class Train:
     kernels: str = _machine("auto", "How layers are computed: {values}.", KERNELS, "try auto")
     device: str = _machine("auto", "auto, cpu, cuda, and PyTorch's others.")
     threads: int = _machine(0, "CPU threads; 0 is all cores.",
-        at_least(0, "a whole number of at least 0 (0: all cores)"), "try 0")
+        up_to(1024, "a whole number, {range} (0: all cores)"), "try 0")
     checkpoint_seconds: float = _machine(60.0, "At most so much work is lost to a power cut.",
         FINITE, "try 60")
 

@@ -140,9 +140,9 @@ def _full(storage: str | Path) -> str:
 
 
 def _counts(trials: int | None, workers: int, grace: float) -> None:
-    for what, value in (("trials", trials), ("workers", workers)):
-        if value is not None and (type(value) is not int or value < 1):
-            raise BadArgument(what, value, "must be a whole number of at least 1", "try 2")
+    if trials is not None and (type(trials) is not int or trials < 1):
+        raise BadArgument("trials", trials, "must be a whole number of at least 1", "try 40")
+    machine.check_workers(workers)
     if not grace > 0:
         raise BadArgument("grace", grace, "must be seconds, more than 0", f"try {GRACE:g}")
 

@@ -291,7 +291,17 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
         (
             ["explain", "a", "--threads", "-1"],
             2,
-            "--threads -1: must be a whole number of at l",
+            "--threads -1: must be a whole number, 0 <= threads <= 1024",
+        ),
+        (
+            ["train", "mnist", "--threads", "1025"],
+            2,
+            "--threads 1025: must be a whole number, 0 <=",
+        ),
+        (
+            ["serve", "a", "--workers", "1000"],
+            2,
+            "--workers 1000: must be a whole number from 1 to",
         ),
         (
             ["explain", "a", "--seed", "-1"],

@@ -279,6 +279,8 @@ def test_another_question_is_refused(photos):
     refused(asked(), "RUN=net.onnx: is another network than that which ")
     with pytest.raises(BadArgument, match=r"workers=0: must be a whole number"):
         into("new", NETWORK, asked(), workers=0)
+    with pytest.raises(BadArgument, match=r"workers=10000: must .* from 1 to \d+, 4 for each of"):
+        into("new", NETWORK, asked(), workers=10_000)
     with pytest.raises(BadArgument, match=r"shard=0: must be a whole number of at least 1"):
         asked(shard=0)
     with pytest.raises(BadArgument, match=r"format=xml: must be one of csv, parquet"):

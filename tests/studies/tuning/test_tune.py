@@ -178,6 +178,7 @@ def test_other_data_and_another_version_are_named(bars, curves):
         ({"steps": 3}, "steps=3: cannot be given: Hyperband counts epochs"),
         ({"trials": 0}, "trials=0: must be a whole number of at least 1"),
         ({"workers": 1.5}, "workers=1.5: must be a whole number"),
+        ({"workers": 10_000}, r"workers=10000: must be a whole number from 1 to "),
         ({"resume": True, "out": None}, "resume=True: needs the folder of the search"),
     ],
 )
