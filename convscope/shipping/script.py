@@ -94,6 +94,8 @@ def _text(network: Classifier, info: Mapping[str, Any], weights: str) -> str:
             f"        return self.head({last})  # [B,{classes}]",
         ]
     )
+    fit = info["preprocessing"]["fit"]
+    most = "min" if fit == "pad" else "max"
     uses = "from torchvision import models\n" if "models." in code else ""
     count = sum(p.numel() for p in network.parameters())
     return HEAD.format(
@@ -108,7 +110,9 @@ def _text(network: Classifier, info: Mapping[str, Any], weights: str) -> str:
         height=height,
         width=width,
         mode="L" if channels == 1 else "RGB",
-        fitted=_FITTED[info["preprocessing"]["fit"]].format(size=(width, height)),
+        most=most,
+        fitted=_FITTED[fit].format(most=most),
+        framed=_FRAMED[fit].format(channels=channels),
         k=classes,
         best=min(3, classes),
     )
@@ -152,20 +156,56 @@ def train(net: Net, images: Tensor, labels: Tensor, epochs: int = 1, lr: float =
         optimizer.step()
 
 
-if __name__ == "__main__":
-    image = ImageOps.exif_transpose(Image.open(*sys.argv[1:2] or sys.exit(__doc__))).convert("RGBA")
+def read(path: str) -> Tensor:
+    """An image file of 8 bits -> uint8 [{size}]: upright, on white, as the run was trained."""
+    image, (width, height) = Image.open(path), ({width}, {height})
+    sides = image.size[::-1] if image.getexif().get(274, 1) > 4 else image.size
+    scale = {most}(width / sides[0], height / sides[1])
+    for part in (8, 4, 2) if image.format in ("JPEG", "MPO") else ():  # halved while it is decoded
+        if image.width % part == image.height % part == 0 and scale * part * 3 <= 1:
+            image.draft(None, (image.width // part, image.height // part))
+            break
+    image = ImageOps.exif_transpose(image).convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("{mode}")
-    image = {fitted}
+{fitted}
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    p = predict(load(), pixels.view(1, {height}, {width}, {channels}).permute(0, 3, 1, 2))[0]
+{framed}
+
+if __name__ == "__main__":
+    p = predict(load(), read(*sys.argv[1:2] or sys.exit(__doc__))[None])[0]
     print(*(f"{{CLASSES[i]}}  {{p[i]:.1%}}" for i in p.topk({best}).indices), sep="\\n")
 '''
 
 
+_SCALE = """\
+    scale = {most}(width / image.width, height / image.height)
+"""
+_RESIZE = "    image = image.resize({to}, Image.Resampling.BILINEAR)"
 _FITTED = {  # as convscope.data.resize brings an image to a size
-    "pad": "ImageOps.pad(image, {size}, Image.Resampling.BILINEAR, image.getpixel((0, 0)))",
-    "crop": "ImageOps.fit(image, {size}, Image.Resampling.BILINEAR)",
-    "stretch": "image.resize({size}, Image.Resampling.BILINEAR)",
+    "pad": _SCALE
+    + "    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))\n"
+    + _RESIZE.format(to="inner"),
+    "crop": _SCALE
+    + """\
+    w, h = max(1, round(width / scale)), max(1, round(height / scale))
+    left, top = (image.width - w) // 2, (image.height - h) // 2
+    image = image.crop((left, top, left + w, top + h))
+"""
+    + _RESIZE.format(to="(width, height)"),
+    "stretch": _RESIZE.format(to="(width, height)"),
+}
+_PLANES = "pixels.view(image.height, image.width, {channels}).permute(2, 0, 1)"
+_FRAMED = {
+    "pad": f"""\
+    x = {_PLANES}
+    edge = torch.cat([x[:, 0], x[:, -1], x[:, :, 0], x[:, :, -1]], 1).double().quantile(0.5, 1)
+    canvas = edge.round().to(torch.uint8)[:, None, None].repeat(1, height, width)
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas[:, top : top + inner[1], left : left + inner[0]] = x
+    return canvas
+""",
+    "crop": f"    return {_PLANES}\n",
+    "stretch": f"    return {_PLANES}\n",
 }
 
 
