@@ -77,7 +77,10 @@ def tune(
     from convscope.studies import tune as search
 
     given = {key: value for key, value in fields.items() if value is not None}
-    asked: dict[str, Any] = {**given, "data": data, "vary": vary or ()}
+    asked: dict[str, Any] = {
+        **given, "data": data, "vary": vary or (), "trials": trials, "workers": workers,
+        "storage": storage, "time_limit": time_limit, "grace": grace,
+    }  # fmt: skip
     if preview:
         planned = search.preview(**asked)
         if as_json:
@@ -89,10 +92,7 @@ def tune(
         return
     try:
         with console.Monitor() as emit:
-            done = search.tune(
-                trials=trials, workers=workers, storage=storage, name=name, out=out,
-                resume=resume, time_limit=time_limit, grace=grace, emit=emit, **asked,
-            )  # fmt: skip
+            done = search.tune(name=name, out=out, resume=resume, emit=emit, **asked)
     except KeyboardInterrupt as why:
         say("stopped; the same command with --out and --resume goes on", err=True)
         raise typer.Exit(getattr(why, "exit_code", 130)) from None

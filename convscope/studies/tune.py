@@ -75,13 +75,16 @@ def tune(
     ranks.one_process("search")
     limit = _limit(time_limit)
     _counts(trials, workers, grace)
-    folder, where = None if out is None else Path(out), None if storage is None else _full(storage)
+    folder, where = None if out is None else Path(out), _where(storage)
     database = where is not None and "://" in where
     there = folder is not None and (folder / KEPT).exists()
     if not database:
         there = begun(folder, resume, KEPT, "search")
     place = _kept(folder, where) if there and folder is not None else None
     typed = {"augment": None if augment is True else augment, **options}
+    if resume and not there and data is None and recipe is None:
+        remedy = "name the folder of one, or give DATA and its options to begin it"
+        raise BadArgument("out", folder, "holds no search to go on with", remedy)
     planned = _planned(data, recipe, vary, model, typed, there)
     if place is None:
         assert planned is not None
@@ -115,7 +118,7 @@ def tune(
         raise
     done = _written(folder, spec, watched, model)
     if done is None:
-        raise RunError(f"{folder}: no trial was finished in time; go on with --resume")
+        raise _fruitless(folder, watched)
     return done
 
 
@@ -123,15 +126,31 @@ def preview(
     data: str | Path | None = None,
     *,
     vary: Mapping[str, Any] | Iterable[str] = (),
+    trials: int | None = None,
+    workers: int = 1,
+    storage: str | Path | None = None,
+    time_limit: float | str | None = None,
+    grace: float = GRACE,
     model: str | None = None,
     recipe: str | Path | None = None,
     augment: bool | str = True,
     **options: Any,
 ) -> Planned:
     """What :func:`tune` would search where it is asked for the same, once it was checked; nothing
-    is written. Raises BadArgument."""
+    is written, and no database reached. Raises BadArgument."""
+    storages.check()
+    _limit(time_limit)
+    _counts(trials, workers, grace)
+    _where(storage)
     typed = {"augment": None if augment is True else augment, **options}
     return plan(data, recipe, vary, model, typed)
+
+
+def _where(storage: str | Path | None) -> str | None:
+    """Where trials are to be kept, if that is said. Raises BadArgument."""
+    if storage is not None:
+        storages.check_place(storage := _full(storage))
+    return storage
 
 
 def _full(storage: str | Path) -> str:
@@ -282,6 +301,14 @@ class News:
 
 def _complete(one: Any) -> bool:
     return bool(one.state.name == "COMPLETE")
+
+
+def _fruitless(folder: Path, trials: Trials) -> RunError:
+    """That no trial came to its end, and what helps."""
+    if trials.left():
+        return RunError(f"{folder}: no trial was finished in time; go on with --resume")
+    text = f"none of its {trials.wanted} trials was trained to its end; give it more: --resume"
+    return RunError(f"{folder}: {text} --trials {2 * trials.wanted}")
 
 
 def _written(folder: Path, spec: specs.Spec, trials: Trials, model: str | None) -> Tuned | None:

@@ -1,5 +1,5 @@
-"""What a search tries next: a Gaussian process over all of its trials proposes it, those that were
-ended early or are at work among them."""
+"""What a search tries next, and what it ends early: a Gaussian process over all of its trials
+proposes, those that were ended early or are at work among them, and Hyperband ends."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from optuna import create_study
 from optuna.distributions import BaseDistribution
+from optuna.pruners import HyperbandPruner
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
@@ -78,6 +79,20 @@ class Proposals(BaseSampler):
     ) -> Any:
         """A value of what only some trials have."""
         return self.tree.sample_independent(study, trial, param_name, param_distribution)
+
+
+class Hyperband(HyperbandPruner):
+    """Ends what is behind half of the others after as many of its ``epochs`` (Li et al. 2018).
+
+    Before half of them are over the learning rate is about its peak, and validation says little of
+    the end. What failed is no rival: it is tried again, and would be one of itself.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(epochs // 2 + 1, max(1, epochs), 2)
+
+    def _get_bracket_id(self, study: Study, trial: FrozenTrial) -> int:
+        return -1 if trial.state.name == "FAIL" else super()._get_bracket_id(study, trial)
 
 
 def reached(seen: Sequence[FrozenTrial]) -> list[float]:

@@ -4,6 +4,7 @@ machines reach. What it cannot do for a moment is tried again."""
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import time
 import warnings
@@ -28,6 +29,8 @@ T = TypeVar("T")
 ANEW = 0.5, 5.0  # seconds between two tries: the first, and at most
 POLL = 0.005  # seconds between two tries of a lock
 CONNECT = 20.0  # seconds in which a database must answer at first
+WHOLE = 1.0  # seconds in which the first line of a journal is whole
+LINE = 1 << 20  # bytes of it that are looked at
 EXTRA = "convscope[tune]"
 
 
@@ -125,18 +128,9 @@ def opened(place: Place, patience: Patience) -> BaseStorage:
     Raises BadArgument, ConvscopeError, RunError for a journal that is damaged."""
     if not place.is_database:
         return _journal(Path(place.where))
+    check_place(place.where)
     from optuna.storages import RDBStorage
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
     from sqlalchemy.pool import NullPool  # no connection is held while a network trains
-
-    try:
-        fits = "@" not in (make_url(place.where).host or "")
-    except (ArgumentError, ValueError):  # whose text may hold a part of the password
-        fits = False
-    if not fits:
-        remedy = "write special characters of a password as %40 for @, %3A for :, %2F for /"
-        raise BadArgument("storage", place.said, "is no URL of a database", remedy)
 
     def connect() -> RDBStorage:
         time.sleep(random.random() / 20)  # many that begin at once do not stay in step
@@ -149,10 +143,64 @@ def opened(place: Place, patience: Patience) -> BaseStorage:
         raise ConvscopeError(
             f"{place.said}: cannot be reached ({reason}); start the database, or correct --storage"
         ) from why
+    except ImportError as why:
+        raise _unusable(place.where, why) from None
+
+
+def check_place(where: str) -> None:
+    """Raise BadArgument for what is no URL of a database, and for a file that is not a search's
+    own; nothing is written, and no database reached."""
+    said = without_password(where)
+    if "://" not in where:
+        _check_file(Path(where))
+        return
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    try:
+        url = make_url(where)
+    except (ArgumentError, ValueError):  # whose text may hold a part of the password
+        url = None
+    if url is None or "@" in (url.host or ""):
+        remedy = "write special characters of a password as %40 for @, %3A for :, %2F for /"
+        raise BadArgument("storage", said, "is no URL of a database", remedy)
+    try:
+        url.get_dialect()
     except (ImportError, ArgumentError, NoSuchModuleError) as why:
-        rule = f"is no database that can be used here ({str(why).splitlines()[0]})"
-        remedy = f"try postgresql+psycopg://user@host/database, with pip install '{EXTRA}'"
-        raise BadArgument("storage", place.said, rule, remedy) from None
+        raise _unusable(where, why) from None
+
+
+def _unusable(where: str, why: Exception) -> BadArgument:
+    rule = f"is no database that can be used here ({str(why).splitlines()[0]})"
+    remedy = f"try postgresql+psycopg://user@host/database, with pip install '{EXTRA}'"
+    return BadArgument("storage", without_password(where), rule, remedy)
+
+
+def _check_file(path: Path) -> None:
+    """Raise BadArgument for a folder, and for a file that does not begin as a journal does."""
+    if path.is_dir():
+        raise BadArgument("storage", path, "is a folder", "name a file, or the URL of a database")
+    until = time.monotonic() + WHOLE
+    while True:
+        try:
+            with path.open("rb") as file:
+                first = file.readline(LINE)
+        except FileNotFoundError:
+            return
+        except OSError as why:
+            rule = f"cannot be read ({why.strerror})"
+            raise BadArgument("storage", path, rule, "name another file") from None
+        if first.endswith(b"\n") or not first or time.monotonic() > until:
+            break
+        time.sleep(POLL)  # another process may be about to write the rest of it
+    if not first:
+        return
+    try:
+        ours = "op_code" in json.loads(first)
+    except (ValueError, TypeError):
+        ours = False
+    if not ours:
+        raise BadArgument("storage", path, "is no journal of a search", "name a new file")
 
 
 def _journal(path: Path) -> BaseStorage:
@@ -169,7 +217,7 @@ def _journal(path: Path) -> BaseStorage:
             lock = JournalFileSymlinkLock(str(path))
         try:
             return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-        except ValueError as why:  # a line that is no JSON, or half a line
+        except (ValueError, LookupError, TypeError) as why:  # no JSON, half a line, of others
             raise RunError(
                 f"{path}: is damaged ({why}); remove its last line, or search anew elsewhere"
             ) from None

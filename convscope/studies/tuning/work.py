@@ -158,7 +158,7 @@ def joined(worker: Worker, patience: Patience) -> tuple[Trials, Spec]:
     none."""
     import optuna
 
-    from convscope.studies.tuning.sampler import Proposals
+    from convscope.studies.tuning.sampler import Hyperband, Proposals
 
     place = worker.place
     with storages.quietly():
@@ -172,9 +172,7 @@ def joined(worker: Worker, patience: Patience) -> tuple[Trials, Spec]:
         before = len(patience(lambda: study.get_trials(deepcopy=False)))
         seed = zlib.crc32(f"{spec.options.get('seed', 0)} {worker.name} {before}".encode())
         study.sampler = Proposals(max(5, min(10, wanted // 5)), seed)
-        # Before half of the epochs are over the learning rate is about its peak, and validation
-        # says little of the end.
-        study.pruner = optuna.pruners.HyperbandPruner(spec.epochs // 2 + 1, max(1, spec.epochs), 2)
+        study.pruner = Hyperband(spec.epochs)
     return Trials(study, storage, patience, wanted, worker.grace, worker.name), spec
 
 

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from convscope.studies.tuning import sampler
-from convscope.studies.tuning.sampler import Proposals, reached
+from convscope.studies.tuning.sampler import Hyperband, Proposals, reached
 
 LR = optuna.distributions.FloatDistribution(1e-5, 1.0, log=True)
 WIDTH = optuna.distributions.IntDistribution(4, 64, log=True)
@@ -104,6 +104,17 @@ def test_it_comes_closer_than_chance(prunes):
         ours = max(searched(seed, Proposals(5, seed), prunes))
         drawn = max(searched(seed, optuna.samplers.RandomSampler(seed=seed), prunes))
         assert ours > 0.975 > drawn, seed
+
+
+@pytest.mark.parametrize(("state", "ends"), [("COMPLETE", True), ("FAIL", False)])
+def test_what_failed_is_no_rival(state, ends):
+    study = optuna.create_study(pruner=Hyperband(3), direction="maximize")
+    for accuracy, end in ((0.98, state), (0.97, "PRUNED")):
+        trial = study.ask()
+        trial.report(accuracy, 2)
+        pruned = trial.should_prune()
+        study.tell(trial, accuracy if end == "COMPLETE" else None, state=TrialState[end])
+    assert pruned is ends
 
 
 def test_what_was_ended_early_is_not_tried_again():

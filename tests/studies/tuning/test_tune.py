@@ -191,8 +191,51 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(bars, ask
 def test_without_data_there_is_nothing_to_search(bars):
     with pytest.raises(BadArgument, match="DATA=.*is needed, or a recipe"):
         tune()
-    with pytest.raises(BadArgument, match="DATA=.*is needed, or a recipe"):
+    with pytest.raises(BadArgument, match="out=nothing: holds no search to go on with"):
         tune(out="nothing", resume=True, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"my only note\n", "is no journal of a search; name a new file"),
+        (b"my only note", "is no journal of a search"),
+        (b'{"a":1}\n', "is no journal of a search"),
+        (b"17\n", "is no journal of a search"),
+        (None, "is a folder; name a file, or the URL of a database"),
+    ],
+)
+def test_a_file_of_others_is_left_alone(bars, content, says):
+    place = Path("notes.txt")
+    place.mkdir() if content is None else place.write_bytes(content)
+    for ask in (lambda **more: tune("mnist", **QUICK, out="found", **more), search.preview):
+        given = {} if ask is not search.preview else {"data": "mnist", **QUICK}
+        with pytest.raises(BadArgument, match=f"storage=.*notes.txt: {says}"):
+            ask(storage=place, **given)
+    assert [one.name for one in Path().glob("notes*")] == ["notes.txt"]
+    assert content is None or place.read_bytes() == content
+    assert not Path("found").exists()
+
+
+def test_a_search_without_fruit_says_what_helps(bars, curves, monkeypatch):
+    monkeypatch.setattr(search, "_written", lambda *_: None)
+    with pytest.raises(RunError, match="found: none of its 2 trials was trained to its end; give"):
+        tune("mnist", trials=2, out="found", **QUICK)
+    with pytest.raises(RunError, match="late: no trial was finished in time; go on with --resume"):
+        tune("mnist", trials=2, out="late", time_limit=1e-9, **QUICK)
+
+
+def test_a_preview_holds_to_account_what_a_search_would(bars):
+    for asked, says in (
+        ({"trials": 0}, "trials=0: must be a whole number"),
+        ({"workers": 0}, "workers=0: must be a whole number"),
+        ({"grace": -1.0}, "grace=-1.0: must be seconds, more than 0"),
+        ({"time_limit": "abc"}, "time_limit=abc: must be a time"),
+        ({"storage": "foo://x"}, "storage=foo://x: is no database that can be used here"),
+        ({"storage": "postgresql://me:a@b@c/d"}, "is no URL of a database"),
+    ):
+        with pytest.raises(BadArgument, match=says):
+            search.preview("mnist", **QUICK, **asked)
 
 
 def test_a_setting_that_cannot_be_trained_is_one_trial(bars, curves, monkeypatch):
