@@ -222,7 +222,7 @@ def test_a_search_without_fruit_says_what_helps(bars, curves, monkeypatch):
     with pytest.raises(RunError, match="found: none of its 2 trials was trained to its end; give"):
         tune("mnist", trials=2, out="found", **QUICK)
     with pytest.raises(RunError, match="late: no trial was finished in time; go on with --resume"):
-        tune("mnist", trials=2, out="late", time_limit=1e-9, **QUICK)
+        tune("mnist", trials=2, out="late", time_limit=0.001, **QUICK)
 
 
 def test_a_preview_holds_to_account_what_a_search_would(bars):
