@@ -17,7 +17,7 @@ from convscope import recipe as recipes
 from convscope.data.pack import Pack
 from convscope.data.sources import of_recipe
 from convscope.errors import BadArgument, RunError, nearest
-from convscope.events import Emit, Progress, silent
+from convscope.events import Emit, Notice, Progress, silent
 from convscope.formatting import plural
 from convscope.insight import anatomy
 from convscope.insight.explain import ascent, heat, page, units, views
@@ -80,7 +80,8 @@ def explain(
     ``ig``, alone and beside three networks with random weights.
 
     What a network does not allow is left out, and ``left_out`` says why; where it was asked for by
-    name it is an error. An earlier explanation in that folder is replaced, nothing else ever.
+    name it is an error. An earlier explanation in that folder is replaced, as a Notice says of
+    its other pictures; nothing else ever.
     Raises BadArgument, RunError and DataError, before anything is written.
     """
     began = time.perf_counter()
@@ -117,7 +118,7 @@ def explain(
         "left_out": left,
         "seconds": round(time.perf_counter() - began, 2),
     }
-    _write(folder, place, made, left, numbers)
+    _write(folder, place, made, left, numbers, emit)
     return Explained(folder, {name: folder / f"{name}.png" for name in made}, numbers)
 
 
@@ -278,7 +279,12 @@ def _tested(place: run.RunFolder, trained: Trained, examined: Examined) -> tuple
 
 
 def _write(
-    folder: Path, place: run.RunFolder, made: Made, left: dict[str, str], numbers: dict[str, Any]
+    folder: Path,
+    place: run.RunFolder,
+    made: Made,
+    left: dict[str, str],
+    numbers: dict[str, Any],
+    emit: Emit,
 ) -> None:
     """Everything at the end, so that an error before leaves the folder as it was; and links to the
     run's other pages, where it lies in the run's folder."""
@@ -296,8 +302,12 @@ def _write(
             files.write_whole(folder / f"{picture}.png", png)
         files.write_whole(folder / "index.html", text)
         files.write_json(folder / "explain.json", numbers)
-        for stale in set(PICTURES) - set(made):
+        stale = [one for one in PICTURES if one not in made and (folder / f"{one}.png").exists()]
+        for one in stale:
             with contextlib.suppress(FileNotFoundError):
-                (folder / f"{stale}.png").unlink()
+                (folder / f"{one}.png").unlink()
+        if stale:
+            text = f"what an earlier explanation had is gone ({', '.join(stale)})"
+            emit(Notice(f"{folder}: {text}; --out DIR keeps it (out=DIR)"))
         if folder == place.explanation.parent:
             webpage.link(place.pages)

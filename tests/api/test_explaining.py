@@ -18,6 +18,7 @@ import convscope as cs
 from convscope.api import explaining
 from convscope.data import sources
 from convscope.errors import BadArgument
+from convscope.events import Notice
 from convscope.insight.explain import ascent, heat
 
 explain = functools.partial(cs.explain, threads=1)
@@ -109,14 +110,20 @@ def test_images_of_ones_own_need_no_data(runs, tiny, tmp_path, monkeypatch) -> N
     for (_, line), guess in zip(said, guesses, strict=True):
         assert line == f"{guess.label} {guess.p:.0%}"
     assert found.numbers["pictures"]["heat"]["against_random_weights"]["images"] == 2
+    page = (tmp_path / "out/index.html").read_text()
+    assert "cannot tell that from chance: name four or more" in page  # whatever is said of two
 
 
-def test_only_some_and_again(runs, tmp_path) -> None:
+def test_only_some_and_again(runs, tmp_path, events) -> None:
+    seen, emit = events
     out = tmp_path / "out"
     asked = {"layer": "features.3", "units": [3, 1]}
     units = explain(runs["cnn"], only=["units"], out=out, **asked).numbers["pictures"]["units"]
     assert units["layer"] == "features.3" and list(units["units"]) == ["3", "1"]
-    explain(runs["cnn"], only=["classes"], classes=["spot"], out=out)
+    assert not [one for one in seen if isinstance(one, Notice)]
+    explain(runs["cnn"], only=["classes"], classes=["spot"], out=out, emit=emit)
+    (said,) = [one.text for one in seen if isinstance(one, Notice)]
+    assert "what an earlier explanation had is gone (units); --out DIR keeps it" in said
     assert not (out / "units.png").exists() and (out / "classes.png").exists()
     other = tmp_path / "other"
     other.mkdir()

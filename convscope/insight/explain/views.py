@@ -25,6 +25,7 @@ FILTERS = 64  # of the first layer
 MAPS = 8  # maps a row
 CLASSES = 10  # classes that get an image where none is named
 RANDOM = (0, 1, 2)  # seeds of the networks with random weights
+TELLING = 4  # images, all of them for the method, whose interval lies above chance
 LEAST, MOST = 8, 40  # images on which a heat map is held against random weights
 
 
@@ -261,13 +262,15 @@ def heat_view(
     about_class = "the class that was said" if target is None else examined.classes[target]
     size = (examined.size[1], examined.size[2])
     sizes = {heat.METHODS[m]: heat.resolution(m, size, stage) for m in several}
+    doubt = "" if low > 0.5 else " That is no more than chance: do not trust these maps."
+    if doubt and better["images"] < TELLING:
+        doubt = " So few images cannot tell that from chance: name four or more."
     verdict = (
         f"On {better['deletion_better']:.0%} of {better['images']} images (95% interval {low:.0%} "
         f"to {high:.0%}) the pixels that {heat.METHODS[default]} names matter more to the answer "
         f"than those it names in {better['random_networks']} networks with random weights: "
         f"deletion {better['deletion']:.3f} against {better['deletion_random']:.3f}, insertion "
-        f"{better['insertion']:.3f} against {better['insertion_random']:.3f}."
-        + ("" if low > 0.5 else " That is no more than chance: do not trust these maps.")
+        f"{better['insertion']:.3f} against {better['insertion_random']:.3f}." + doubt
     )
     empty = {name: int((m.flatten(1).abs().amax(1) == 0).sum()) for name, m in columns}
     silent = {heat.METHODS[m]: n for m in several if (n := empty[heat.METHODS[m]])}
