@@ -19,6 +19,7 @@ PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4)
 WORSE = 2  # penalties in a row after the best, and the search ends
 FEW = 50  # images of validation, below which the penalty is chosen by cross-validation
 FOLDS = 5
+MANY = 10_000  # images, by which the penalty is chosen: all of them fit the layer itself
 STEPS = 100  # of L-BFGS at most
 SMALL = 3e7  # multiply-adds a pass, for which one thread does: on a busy machine two wait in vain
 
@@ -64,7 +65,8 @@ def fit(
     balance: Balance = Balance(),
 ) -> Probe:
     """The probe of features [N,F] and their labels [N]; its penalty is the one with the smallest
-    cross-entropy on ``val``, or, where that has few images, over five folds of the images.
+    cross-entropy on ``val``, or, where that has few images, over five folds of the images; of more
+    than ``MANY`` images it is found by so many of them.
 
     >>> x, y = np.repeat(np.eye(3, dtype="f"), 60, 0), np.arange(180) // 60
     >>> fit(x, y, 3, x, y).logits(np.eye(3, dtype="f")).argmax(1)
@@ -72,12 +74,17 @@ def fit(
     """
     basis = _Basis.of(features)
     x = basis(features)
+    share, some = 1.0, np.arange(len(labels))
+    if len(labels) > MANY:
+        some = stratified(labels, MANY / len(labels), 0)
+        share = len(some) / len(labels)
     if len(val) >= FEW:
-        losses = _losses(basis, x, labels, val, val_labels, classes, balance)
+        losses = _losses(basis, x[some], labels[some], val, val_labels, classes, balance)
         chosen = "on validation"
     else:
-        losses, chosen = _folded(features, labels, classes, balance), f"over {FOLDS} folds"
-    penalty = PENALTIES[int(np.argmin(losses))]
+        losses = _folded(features[some], labels[some], classes, balance)
+        chosen = f"over {FOLDS} folds"
+    penalty = PENALTIES[int(np.argmin(losses))] * share  # of a mean over more images: as strong
     return _probe(basis, x, labels, classes, penalty, balance, chosen)
 
 

@@ -54,6 +54,21 @@ def test_its_penalty_is_the_best_on_validation():
     assert found.penalty not in (probe.PENALTIES[0], probe.PENALTIES[-1])
 
 
+def test_of_many_images_some_choose_a_penalty_that_is_as_strong(monkeypatch):
+    x, labels = drawn(1, 600, noise=3)
+    val, val_labels = drawn(2, 600, noise=3)
+    monkeypatch.setattr(probe, "MANY", 300)
+    found = probe.fit(x, labels, 3, val, val_labels)
+    assert np.isclose(found.penalty * 2, probe.PENALTIES).any()
+    own = probe.fitted(x, labels, 3, found.penalty)  # all of them fit the layer
+    np.testing.assert_array_equal(found.weight, own.weight)
+    whole = min(
+        metrics.cross_entropy(probe.fitted(x, labels, 3, penalty).logits(val), val_labels)
+        for penalty in probe.PENALTIES
+    )
+    assert metrics.cross_entropy(found.logits(val), val_labels) < 1.02 * whole
+
+
 def test_few_images_choose_by_folds():
     """Labels that say nothing: the more a fold knows of its images, the weaker the penalty."""
     random = np.random.default_rng(0)
