@@ -26,6 +26,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError, _imaging
 from convscope.data.pixel_modes import as_mode, opaque
 from convscope.data.resize import FITS, Pixels, Resize, fitted, resized
 from convscope.errors import BadArgument, ImageError, nearest
+from convscope.formatting import decimal_size
 
 # JPEG's reader takes MPO too; never EPS, which would run a program.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF")
@@ -100,19 +101,29 @@ def decode_sized(
     resize: Resize = resized,
 ) -> tuple[Pixels, int]:
     """What :func:`decode` gives, and how many pixels the shorter side of the image itself has."""
+    check(channels, size, fit)
     height, width = size
-    if channels not in (1, 3):
-        raise BadArgument("channels", channels, "must be 1 (grey) or 3 (RGB)", "take one of these")
-    if height < 1 or width < 1:
-        raise BadArgument("size", size, "must be (height, width), at least 1 each", "try (32, 32)")
-    if fit not in FITS:
-        raise BadArgument("fit", fit, "is not a way to fit an image", nearest(fit, FITS))
     name = name or (str(source) if isinstance(source, Path | str) else "the image")
     with _explaining(name), quiet():
         flat, shorter = _flat(source, name, (width, height), fit)
         image = as_mode(flat, "L" if channels == 1 else "RGB")
         pixels = fitted(image, (width, height), fit, resize)  # [C,H,W]
     return ~pixels if invert else pixels, shorter
+
+
+def check(channels: int, size: tuple[int, int], fit: str) -> None:
+    """Raise BadArgument for what :func:`decode` cannot bring an image to."""
+    height, width = size
+    if channels not in (1, 3):
+        raise BadArgument("channels", channels, "must be 1 (grey) or 3 (RGB)", "take one of these")
+    if height < 1 or width < 1:
+        raise BadArgument("size", size, "must be (height, width), at least 1 each", "try (32, 32)")
+    if height * width > MAX_PIXELS:
+        takes = f"{height * width:,} pixels an image, {decimal_size(channels * height * width)}"
+        rule = f"would be {takes}; at most {MAX_PIXELS:,} are decoded"
+        raise BadArgument("size", size, rule, "try 224")
+    if fit not in FITS:
+        raise BadArgument("fit", fit, "is not a way to fit an image", nearest(fit, FITS))
 
 
 def whole(

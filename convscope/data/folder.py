@@ -24,7 +24,7 @@ from convscope import machine
 from convscope.data import cache
 from convscope.data.ahead import each_in_order, in_order, workers
 from convscope.data.columns import IMAGE, LABEL, Array, Columns, Image, image_and_label
-from convscope.data.decode import decode, look
+from convscope.data.decode import check, decode, look
 from convscope.data.duplicates import input_hashes
 from convscope.data.groups import group_names
 from convscope.data.layout import (
@@ -76,7 +76,7 @@ class FolderSource:
         fit: str = "pad",
         group: str = "auto",
     ) -> None:
-        decode(np.zeros((1, 1), np.uint8), channels=channels or 3, size=size or (1, 1), fit=fit)
+        check(channels or 3, size or (1, 1), fit)
         self.root, self.size, self.channels, self.fit = absolute(root), size, channels, fit
         self.name, self.by_stem = plain_name(self.root), group == "stem"
         key = f"{FORMAT_VERSION} {RULES} {size and tuple(size)} {channels} {fit}\0"

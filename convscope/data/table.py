@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from convscope.data import cache, rows
 from convscope.data import cells as cell_values
 from convscope.data.ahead import each_in_order, in_order, workers
 from convscope.data.columns import Array, Column, Image, Numbers
-from convscope.data.decode import decode, look
+from convscope.data.decode import check, decode, look
 from convscope.data.duplicates import input_hashes
 from convscope.data.folder import LOOKS, absolute, plain_name, resizer, typical_size
 from convscope.data.groups import group_names
@@ -63,12 +64,7 @@ class TableSource:
     place: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        decode(
-            np.zeros((1, 1), np.uint8),
-            channels=self.channels or 3,
-            size=self.size or (1, 1),
-            fit=self.fit,
-        )
+        check(self.channels or 3, self.size or (1, 1), self.fit)
         self.path = absolute(self.path)
         self.root = None if self.root is None else absolute(self.root)
         self.name = plain_name(self.root or self.path.with_suffix(""))
@@ -195,6 +191,7 @@ class TableSource:
                 if isinstance(one, Image)
             ]
             emit(Notice(f"{self.name}: {len(table.rows):,} rows; images: {listed(shapes)}"))
+            self._need_room(len(table.rows), [columns[name] for name in names])
             resize = resizer(len(table.rows)) if isinstance(pool, ThreadPoolExecutor) else resized
             images = {name: columns[name] for name in names}
             read = _Reader(self.base, images, resize)
@@ -220,14 +217,26 @@ class TableSource:
 
             counts = {split: len(rows) for split, rows in splits.items()}
             chunks = {split: stream(split) for split in splits}
-            about = {"skipped": skipped, "own_test": own_test}
-            yield Contents(columns, counts, chunks, stamp, str(self.path), about)
+            yield Contents(
+                columns,
+                counts,
+                chunks,
+                stamp,
+                str(self.path),
+                {"skipped": skipped, "own_test": own_test},
+            )
         if self._stamp({}) != stamp:
             raise changed(self.path)
         if unread := skipped[len(bad) :]:
             named = listed([f"{path} ({problem})" for path, problem in unread], most=3)
             text = f"{len(unread):,} rows have an image that cannot be read and are left out"
             emit(Notice(f"{self.name}: {text}: {named}", warning=True))
+
+    def _need_room(self, count: int, images: Iterable[Column]) -> None:
+        """Raise DataError where the cache has no room for so many rows of these images."""
+        needed = count * sum(math.prod(one.shape) for one in images)
+        what = f"{self.name}: its pack of {plural(count, 'row')}"
+        cache.need_room(self.place, needed, what, "take smaller images (--image-size)")
 
     def _groups(self, table: Table) -> list[str] | None:
         """The group of each row; None where each is alone."""

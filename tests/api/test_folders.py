@@ -72,6 +72,12 @@ def test_a_folders_images_are_brought_to_the_size_that_is_typed(photos, typed, s
         cs.train(out="a", resume=True, image_size="9")
 
 
+def test_a_size_that_is_never_decoded_is_refused_at_once(photos):
+    with pytest.raises(BadArgument, match="image_size=100000x100000: would be .*, 30.00 GB; "):
+        cs.train("my photos", model="mlp", image_size="100000", epochs=1)
+    assert not Path("runs").exists()
+
+
 def test_the_size_of_a_published_set_is_its_own(workplace):
     with pytest.raises(BadArgument, match="image_size=64x64: is for folders; .*mnist"):
         cs.train("mnist", model="mlp", image_size="64", epochs=1)

@@ -82,6 +82,16 @@ def test_a_full_disk_is_refused_before_it_is_filled(tmp_path, own_cache, monkeyp
     assert opened(root, size=(1000, 1000))[0].fingerprint != pack.fingerprint
 
 
+def test_so_is_one_that_a_table_would_fill(tmp_path, own_cache, monkeypatch):
+    photos(tmp_path / "photos", ("a",), 3)
+    lines = ["file,label", *(f"photos/a/00{n}.png,{'ab'[n % 2]}" for n in range(3))]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    monkeypatch.setattr(folders.cache.shutil, "disk_usage", lambda path: Usage(9, 9, 5_000_000))
+    with pytest.raises(DataError, match=r"list: its pack of 3 rows needs 9 MB, and .* has 5 MB"):
+        open_data(tmp_path / "list.csv", size=(1000, 1000))
+    assert not list((own_cache / "packs").iterdir())
+
+
 class Usage:
     """What ``shutil.disk_usage`` gives."""
 

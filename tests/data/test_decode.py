@@ -316,6 +316,10 @@ def test_arrays_of_doubtful_meaning_are_refused(array):
     [
         ({"channels": 2}, r"channels=2: must be 1 \(grey\) or 3 \(RGB\); take one of these"),
         ({"size": (0, 5)}, r"size=\(0, 5\): must be \(height, width\), at least 1 each"),
+        (
+            {"size": (100_000, 100_000)},
+            "would be 10,000,000,000 pixels an image, 30.00 GB; at most 89,478,485 are decoded",
+        ),
         ({"fit": "padd"}, "fit=padd: is not a way to fit an image; did you mean pad"),
     ],
 )

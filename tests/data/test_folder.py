@@ -217,6 +217,7 @@ def test_what_is_asked_for_has_a_pack_of_its_own(tmp_path):
     ("options", "message"),
     [
         ({"size": (0, 8)}, r"size=\(0, 8\): must be \(height, width\)"),
+        ({"size": (10**5, 10**5)}, r"size=\(100000, 100000\): would be .* 30.00 GB; at most "),
         ({"channels": 4}, "channels=4: must be 1"),
         ({"fit": "padd"}, "fit=padd: .*did you mean pad"),
     ],
