@@ -27,7 +27,16 @@ from rich.text import Text
 
 from convscope.events import EpochEnd, Event, Notice
 from convscope.events import Progress as Done
-from convscope.formatting import answers, balanced, decimals, duration, p_value, percent, plural
+from convscope.formatting import (
+    answers,
+    balanced,
+    decimals,
+    duration,
+    p_value,
+    percent,
+    plural,
+    printable,
+)
 from convscope.language import told
 
 if TYPE_CHECKING:
@@ -278,13 +287,13 @@ def predictions(found: Tally, shown: Sequence[Prediction]) -> None:
     for file, group in itertools.groupby(shown, lambda one: one.file):
         rows = list(group)
         for one in rows:
-            names = ", ".join((one.files or {"": file}).values())
+            names = printable(", ".join((one.files or {"": file}).values()))
             at = "" if one.box is None else " [{},{} to {},{}]".format(*one.box)
             fixed = ("not read", f"({one.marks})")  # all else names classes, which stay as they are
             said = "   ".join(told(part) if part in fixed else part for part in one.said)
             print(f"{names}{at}: {said}")
         if len(rows) > 1 and all(one.box for one in rows):
-            print(f"{file}: {string_of(rows)}")
+            print(f"{printable(file)}: {string_of(rows)}")
     if (count := sum(found.classes.values()) + found.failures) > len(shown):
         left_out = f", of which {len(shown):,} are shown (--show N, --csv FILE)" if shown else ""
         say(f"{plural(count, 'answer')}{left_out}", style="italic")

@@ -5,6 +5,7 @@ Pages and cards set them in type once more: see :func:`convscope.report.run_file
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -121,6 +122,16 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def printable(name: str) -> str:
+    r"""A name as a terminal may show it, on one line: control characters, and bytes that are no
+    text, are escaped.
+
+    >>> printable("cat\x1b[2J.png"), printable("caf\udce9 猫.png")
+    ('cat\\x1b[2J.png', 'caf\\udce9 猫.png')
+    """
+    return re.sub("[\0-\x1f\x7f-\x9f\ud800-\udfff]", lambda at: ascii(at[0])[1:-1], name)
 
 
 def balanced(found: Mapping[str, Any]) -> str:

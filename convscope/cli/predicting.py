@@ -26,7 +26,7 @@ from convscope.cli.shared import (
     say,
 )
 from convscope.errors import BadArgument
-from convscope.formatting import decimal_size, plural
+from convscope.formatting import decimal_size, plural, printable
 
 if TYPE_CHECKING:
     from convscope.predicting.listing import Tally
@@ -256,7 +256,7 @@ def _print_preview(counts: Mapping[str, int]) -> None:
 def _say_what_failed(tally: Tally) -> None:
     """Name the first images that could not be read, and leave with 1 where there are any."""
     for one in tally.failed:
-        say(f"error: {one.file}: {one.error}", err=True)
+        say(f"error: {printable(one.file)}: {printable(one.error or '')}", err=True)
     if more := tally.failures - len(tally.failed):
         say(f"error: and {more:,} more that could not be read", err=True)
     if tally.failures:

@@ -3,6 +3,7 @@ so many at a time, whatever their number."""
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 import os
@@ -23,6 +24,7 @@ from convscope.data.digits import SMALLEST, is_photo, read_photo
 from convscope.data.scan import find_images
 from convscope.errors import BadArgument, ImageError
 from convscope.events import Emit, Notice, Progress, silent
+from convscope.formatting import printable
 from convscope.predicting import tables
 
 TOGETHER = 16  # images that a thread decodes at once
@@ -30,6 +32,7 @@ AHEAD = 4  # times that many for each thread are decoded or wait
 ROOM = 4 << 20  # bytes of pixels that may wait for each thread, if they are less
 FIRST = 2000  # images that threads decode, before processes may go on
 LINE = 1 << 16  # bytes of a name on standard input
+SHOWN = 40  # letters of a line that is no name
 LARGEST = 1 << 30  # bytes of an image on standard input
 
 Item = TypeVar("Item")
@@ -223,7 +226,7 @@ def named(images: Iterable[Any]) -> Iterator[Named]:
 def piped(file: IO[bytes]) -> Iterator[str | Named]:
     """What standard input holds: names of files, folders and tables, a line each, as they come; or
     one image, by the name "-". It is an image where it begins as one, unless its first line names
-    something that is there. Raises BadArgument for what is neither."""
+    something that is there. Raises BadArgument for what is neither, and for nothing."""
     begun = file.read(16)
     image = begins_as_image(begun)
     begun += file.readline(LINE)
@@ -231,15 +234,32 @@ def piped(file: IO[bytes]) -> Iterator[str | Named]:
         yield Named("-", begun + file.read(LARGEST))
         if file.read(1):
             rule = f"is an image of more than {LARGEST:,} bytes"
-            raise BadArgument("images", "-", rule, "make it smaller")
+            raise BadArgument("FILES", "-", rule, "make it smaller")
         return
     lines = itertools.chain(begun.splitlines(), iter(lambda: file.readline(LINE), b""))
-    for line in lines:
-        if len(line) >= LINE:
-            rule = f"has a line of more than {LINE:,} bytes, and begins as no image"
-            raise BadArgument("images", "-", rule, "pipe names of files, a line each, or one image")
+    names, remedy = 0, "pipe names of files, a line each, or one image"
+    for at, line in enumerate(lines, 1):
+        if len(line) >= LINE or _names_nothing(_name(line)):
+            begins = printable(_name(line)[:SHOWN])
+            rule = f"is no image and no list of names (line {at:,} begins '{begins}')"
+            raise BadArgument("FILES", "-", rule, remedy)
         if name := _name(line):
+            names += 1
             yield name
+    if not names:
+        rule = "holds no name" if begun else "standard input is empty"
+        raise BadArgument("FILES", "-", rule, remedy)
+
+
+def _names_nothing(name: str) -> bool:
+    """Whether it is no file's name: no system takes it, or nothing is there and it is no text."""
+    try:
+        os.lstat(name)
+    except ValueError:  # a zero byte
+        return True
+    except OSError as why:
+        return why.errno == errno.ENAMETOOLONG or any(letter < " " for letter in name)
+    return False
 
 
 def _name(line: bytes) -> str:

@@ -132,6 +132,16 @@ def test_names_or_an_image_come_from_standard_input(run, pictures, monkeypatch):
     assert one.split(",")[1:] == wanted.splitlines()[1].split(",")[1:] and one[:2] == "-,"
     said = piped(b"gone.png\n", "-")
     assert said.code == 1 and "error: gone.png: is not there" in said.err
+    said = piped(b"", "-")
+    assert said.code == 2 and "FILES=-: standard input is empty; pipe names" in said.err
+
+
+def test_names_are_shown_without_their_control_characters(run, pictures):
+    (pictures / "\x1b[2J\n.png").write_bytes(b"")
+    (pictures / "00.png").rename(pictures / "\x1b[31m.png")
+    said = run("predict", "a", "pictures")
+    assert said.code == 1 and "error: pictures/\\x1b[2J\\n.png: is empty" in said.err
+    assert "\x1b" not in said.out + said.err and "pictures/\\x1b[31m.png: " in said.out
 
 
 def test_a_table_names_what_is_predicted(run, pictures):

@@ -138,7 +138,7 @@ def test_standard_input_holds_names_or_one_image(workplace):
     text = "\n".join(names).encode(errors="surrogateescape")
     for content in (text, text + b"\n\n", text.replace(b"\n", b"\r\n")):
         assert found(content) == names
-    assert found(b"") == [] and found(b"P5\n") != ["P5"] and found(b"BMW.png") == ["BMW.png"]
+    assert found(b"P5\n") != ["P5"] and found(b"BMW.png") == ["BMW.png"]
     for kind in ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP"):
         file = io.BytesIO()
         IMAGE.save(file, kind)
@@ -148,5 +148,23 @@ def test_standard_input_holds_names_or_one_image(workplace):
         assert one.name == "-" and one.error is None
     Path("P5").write_bytes(b"")
     assert found(b"P5\nb.png\n") == ["P5", "b.png"]  # a file that is there is no image
-    with pytest.raises(BadArgument, match="images=-: has a line of more than 65,536 bytes"):
-        found(b"a.png\n" + b"x" * 70_000)
+    Path("a\tb.png").write_bytes(b"")
+    assert found(b"a\tb.png\n") == ["a\tb.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a.png\n" + b"x" * 70_000, f"no list of names (line 2 begins '{40 * 'x'}'); pipe names"),
+        (b"x" * 300 + b"\n", f"is no image and no list of names (line 1 begins '{40 * 'x'}')"),
+        (b"\0\xe1\x1b[2J" + bytes(100), r"(line 1 begins '\x00\udce1\x1b[2J\x00"),
+        (b"\x1b[31ma.png\x1b[0m\n", r"(line 1 begins '\x1b[31ma.png\x1b[0m')"),
+        (b"", "FILES=-: standard input is empty; pipe names of files, a line each, or one image"),
+        (b"\r\n\n", "FILES=-: holds no name; pipe names"),
+    ],
+)
+def test_standard_input_without_names_is_refused_in_one_line(workplace, content, said):
+    with pytest.raises(BadArgument) as caught:
+        list(inputs.piped(io.BytesIO(content)))
+    assert said in str(caught.value)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
