@@ -68,6 +68,11 @@ def cnn(
     layers: list[nn.Module] = []
     channels = in_channels
     for out in widths:
+        if min(height, width) < 2 and tuple(widths) == (16, 32):  # as they are by default
+            rule = f"is too small for the {len(widths)} stages of cnn, each of which halves it"
+            side = 2 ** len(widths)
+            size = f"{image_size[0]}x{image_size[1]}"
+            raise BadArgument("image_size", size, rule, f"take at least {side}x{side}")
         if min(height, width) < 2:
             raise BadArgument(
                 "widths",

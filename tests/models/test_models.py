@@ -350,3 +350,11 @@ def test_whitening_makes_patches_white():
     covariance = outputs[:12] @ outputs[:12].T / outputs.shape[1]
     assert torch.allclose(covariance, torch.eye(12), atol=0.05)
     assert not layer.weight.requires_grad
+
+
+def test_an_image_too_small_for_the_stages_that_nobody_typed_is_named():
+    with pytest.raises(BadArgument, match="image_size=1x9: is too small .* take at least 4x4"):
+        build("cnn", 10, 1, (1, 9))
+    with pytest.raises(BadArgument, match="widths=.* has more stages than a 1x9 image"):
+        build("cnn", 10, 1, (1, 9), {"widths": [8]})
+    assert build("cnn", 10, 1, (4, 4))
