@@ -149,7 +149,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def fresh(path: Path, force: bool, argument: str = "out") -> Path:
-    """A file to be written. Raises BadArgument where it is there already, but for ``force``."""
+    """A file to be written. Raises BadArgument for a folder, and where it is there already, but
+    for ``force``."""
+    if path.is_dir():
+        raise BadArgument(argument, path, "is a folder", "name a file")
     if path.exists() and not force:
         remedy = "name another file, or add force (--force)"
         raise BadArgument(argument, path, "is there already", remedy)

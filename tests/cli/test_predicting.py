@@ -73,6 +73,9 @@ def test_answers_are_written_as_they_come_whole_or_not_at_all(run, pictures, mon
     ]
     again = run("predict", "a", "pictures", "--csv", "out.csv", "--top-k", "1")
     assert again.code == 2 and "--csv out.csv: is there already; name another" in again.err
+    for force in ([], ["--force"]):
+        wrong = run("predict", "a", "pictures", "--csv", "pictures", *force)
+        assert wrong.code == 2 and "--csv pictures: is a folder; name a file" in wrong.err
     assert Path("out.csv").read_text() == printed.out
     words = ["predict", "a", "pictures", "--csv", "out.csv", "--force"]
     both = run(*words, "--top-k", "1", "--json")
