@@ -7,6 +7,7 @@ one or has a slash in it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,8 +130,10 @@ def source_of(
         return FolderSource(Path(name), size, channels, fit, group)
     name = str(name)
     if name not in NAMED:
-        remedy = f"{nearest(name, NAMED)}; a folder of images is named by its path"
-        raise BadArgument("data", name, "is not a known data set", remedy)
+        meant = nearest(name, [*NAMED, *_folders_here()], listed=False)
+        known = f"Known: {', '.join(sorted(NAMED))}; a folder of images is named by its path"
+        rule = "is not a known data set, and no folder that is here"
+        raise BadArgument("data", name, rule, meant + known)
     depth, *own_size = PUBLISHED[NAMED[name]].image_shape
     for argument, value, own in (
         ("size", size, tuple(own_size)),
@@ -145,6 +148,13 @@ def source_of(
     if name == PairsSource.name:
         return PairsSource()
     return (PackagedSource if name in PACKAGED else PublishedSource)(name, download)
+
+
+def _folders_here() -> list[str]:
+    """The folders beside each other where this process works."""
+    with contextlib.suppress(OSError):
+        return [f"{one.name}/" for one in Path().iterdir() if one.is_dir()]
+    return []
 
 
 def _refuse(given: Mapping[str, Any], why: str, what: str = "images as files") -> None:

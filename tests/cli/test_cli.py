@@ -139,7 +139,7 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
     ("args", "code", "text"),
     [
         (["train"], 2, "DATA=(not given): is needed, or a recipe; try convscope train mnist"),
-        (["train", "minst"], 2, "minst: is not a known data set; did you mean mnist?"),
+        (["train", "minst"], 2, "no folder that is here; did you mean mnist? Known: cifar10, "),
         (["train", "mnist", "--model", "cmn"], 2, "--model cmn: is no registered network; did you"),
         (
             ["train", "mnist", "--epochs", "0"],
@@ -324,7 +324,7 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
         (["lab", "receptive-field", "cnn"], 2, "LAYERS=cnn: is a network, and layers are asked fo"),
         (["claims", "x"], 2, "N=x: must be a whole number; try 2"),
         (["predict", "gone", "x", "--json", "--csv", "-"], 2, "only one form can be printed"),
-        (["data", "info", "minst"], 2, "minst: is not a known data set; did you mean mnist?"),
+        (["data", "info", "minst"], 2, "minst: is not a known data set, and no folder that"),
         (["data", "show", "mnist", "--out", "x.exe"], 2, "must end in .png, .svg, .pdf"),
         (["trian"], 2, "error: trian: is no command of convscope; did you mean train? Known: cla"),
     ],

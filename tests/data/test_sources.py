@@ -115,10 +115,16 @@ def test_a_truncated_pack_is_named_with_its_remedy(bare):
 # Damaged, missing
 
 
+def test_unknown_name_gets_the_nearest_folder(workplace):
+    Path("photos").mkdir()
+    said = r"data=photo: is not .*, and no folder that is here; did you mean photos/\? Known: cifar"
+    with pytest.raises(BadArgument, match=said):
+        open_data("photo")
+
+
 def test_unknown_name_gets_the_nearest():
-    with pytest.raises(
-        BadArgument, match=r"data=minst: is not a known data set; did you mean mnist"
-    ):
+    said = "data=minst: is not a known data set, and no folder that is here; did you mean mnist"
+    with pytest.raises(BadArgument, match=said):
         open_data("minst")
     with pytest.raises(BadArgument, match="did you mean cifar10.*; a folder of images is named by"):
         locate("cifar-10")
