@@ -110,7 +110,8 @@ def _asked(
         with contextlib.redirect_stdout(sys.stderr):  # what a user's class prints goes aside
             return api.summary(network, given, num_classes=num_classes, model=model, **arguments)
     except BadArgument as why:
-        named = {"input_shape": "input", "network": "MODEL"}.get(why.argument)
+        names = {"input_shape": "input", "image_size": "input", "network": "MODEL"}
+        named = names.get(why.argument)
         if named is None:
             raise
         raise BadArgument(named, why.value, why.rule, why.remedy) from None

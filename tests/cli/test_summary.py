@@ -127,6 +127,7 @@ def test_a_network_that_fails(summary) -> None:
         ("cnn --hidden 3", "--hidden 3: is no argument of cnn but of mlp; leave it out, or take"),
         ("cnn --layers fc", "--layers fc: is a network of its own, and so is cnn; leave one of"),
         ("cnn --input x", "--input x: must be whole numbers; write 3x224x224"),
+        ("cnn --input 1x1x1", "--input 1x1: is too small for the 2 stages of cnn"),
         ("cnn --input 1x0x28", "--input 1x0x28: must be a shape without the batch"),
         ("cnn --num-classes 0", "--num-classes 0: must be at least 1; try 10"),
         ("cnn --level 0", "--level 0: must be a whole number of at least 1; try 2"),
