@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from convscope.api.results import LearningRate, Run
 from convscope.data.pack import Pack
 from convscope.data.sources import of_recipe
 from convscope.engine import tuned_network
-from convscope.errors import BadArgument, ConvscopeError, TargetMissed
+from convscope.errors import BadArgument, ConvscopeError, Interrupted, TargetMissed
 from convscope.events import Emit, Notice, silent
 from convscope.insight import figures
 from convscope.job import going_on, preflight, ranked
@@ -180,6 +182,8 @@ def _settled(
         asked = preflight.settle(asked, emit)
         _unfitted(asked, limits)
         run.check_free(folder, RUNS)
+        if wanted.resume:
+            emit(Notice(f"{folder}: nothing to go on with; begins anew"))
     named(asked, wanted.model)
     _claimed(asked, wanted.check)
     return asked, place, before
@@ -211,8 +215,20 @@ def _led(us: Ranks, wanted: Wanted, emit: Emit) -> Run:
             write_profile(job, place)
         trains = job.head is None or not job.head.whole
         ranked.Plan(job.recipe, job.val.tolist(), str(place.path), trains).told(us)
-        complete(job if trains else ranked.alone(job), place)
+        with _stoppable(place):
+            complete(job if trains else ranked.alone(job), place)
     return Run(place.path)
+
+
+@contextlib.contextmanager
+def _stoppable(place: RunFolder) -> Iterator[None]:
+    """Say of Ctrl-C before the first step, or after the last one, how the run goes on, too."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(signal.SIGINT, f"go on with --out {place.path} --resume") from None
 
 
 def _followed(us: Ranks) -> Run:

@@ -145,7 +145,10 @@ def train(
     except TargetMissed as why:
         missed, run = why, cast("Run", why.run)
     except KeyboardInterrupt as why:
-        typer.echo(str(why) or "stopped by SIGINT; --resume goes on from the last save", err=True)
+        begun = out is not None and (out / "recipe.toml").exists()
+        anew = "nothing was saved, and the same command begins anew"
+        said = f"stopped by SIGINT; {'--resume goes on with it' if begun else anew}"
+        typer.echo(str(why) or said, err=True)
         raise typer.Exit(getattr(why, "exit_code", 130)) from None
     if first:
         _print_run(run, time.perf_counter() - began, as_json)
@@ -182,6 +185,14 @@ def _cross_validate(data: str | None, as_json: bool, options: dict[str, Any]) ->
     say(f"accuracy      {folds.in_words(found.figures)}\npage          {found.page}")
 
 
+def _spent(seconds: float, training: float) -> str:
+    """The seconds of this process and of the run's training, which others may have had a part
+    in."""
+    if training > seconds:
+        return f"{training:.1f} (training and validation, all of this run)"
+    return f"{seconds:.1f} (training and validation {training:.1f})"
+
+
 def _print_run(run: Run, seconds: float, as_json: bool) -> None:
     if as_json:
         print_json(run.as_json())
@@ -202,7 +213,6 @@ def _print_run(run: Run, seconds: float, as_json: bool) -> None:
         + (f"new images    {without}\n" if without else "")
         + (f"old classes   {forgotten(figures.forgetting)}\n" if figures.forgetting else "")
         + (f"answers       {answers(figures.abstain, figures.n)}\n" if figures.abstain else "")
-        + f"seconds       {seconds:.1f} "
-        f"(training and validation {figures.train_seconds:.1f})\n"
+        + f"seconds       {_spent(seconds, figures.train_seconds)}\n"
         f"report        {run.report}"
     )

@@ -174,8 +174,20 @@ def test_resume_alone_is_enough_and_a_finished_run_stays(bars, events):
     assert before == {p: p.stat().st_mtime_ns for p in first.path.rglob("*") if p.is_file()}
 
 
-def test_resume_begins_what_never_began(bars):
-    assert cs.train("mnist", **QUICK, out="new", resume=True).metrics.n == 60
+def test_resume_begins_what_never_began_and_says_so(bars, events):
+    seen, emit = events
+    assert cs.train("mnist", **QUICK, out="new", resume=True, emit=emit).metrics.n == 60
+    assert Notice("new: nothing to go on with; begins anew") in seen
+
+
+def test_ctrl_c_while_it_judges_says_how_the_run_goes_on(bars):
+    def emit(event: object) -> None:
+        if isinstance(event, Progress) and event.stage == "judge":
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="stopped by SIGINT; go on with --out a --resume"):
+        cs.train("mnist", **QUICK, out="a", emit=emit)
+    assert cs.train(out="a", resume=True).metrics.n == 60
 
 
 def test_a_report_that_is_missing_is_made_anew_without_another_look(bars):

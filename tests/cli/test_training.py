@@ -17,7 +17,7 @@ from photos import photos
 from quick import SMALL, convscope
 
 from convscope import recipe
-from convscope.api import Metrics
+from convscope.api import Metrics, training
 
 
 def test_a_learning_rate_is_found_and_drawn(bars, run):
@@ -51,6 +51,31 @@ def test_train_says_accuracy_seconds_and_report(bars, run, workplace):
     assert third.split() == ["report", str(Path("runs/mnist-mlp-1/report.html"))]
     assert Path("runs/mnist-mlp-1/report.html").is_file()
     assert said.err.count("epoch 1/1") == 1  # one plain line an epoch, away from a terminal
+
+
+def test_a_run_that_is_finished_says_its_own_seconds(bars, run):
+    run("train", "mnist", *SMALL, "--out", "a")
+    metrics = Path("a/metrics.json")
+    found = json.loads(metrics.read_text())
+    metrics.write_text(json.dumps(found | {"train_seconds": 4321.0}))
+    said = run("train", "--out", "a", "--resume").out.splitlines()
+    assert said[1] == "seconds       4321.0 (training and validation, all of this run)"
+
+
+def test_ctrl_c_before_the_first_step_says_what_there_is(bars, run, monkeypatch):
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    run("train", "mnist", *SMALL, "--out", "a")
+    Path("a/metrics.json").unlink()
+    monkeypatch.setattr(training, "probe", interrupted)
+    said = run("train", "mnist", *SMALL, "--out", "b")
+    assert said.code == 130 and not Path("b").exists()
+    assert said.err.endswith(
+        "stopped by SIGINT; nothing was saved, and the same command begins anew\n"
+    )
+    said = run("train", "--out", "a", "--resume")
+    assert said.code == 130 and said.err.endswith("stopped by SIGINT; --resume goes on with it\n")
 
 
 def test_train_json_is_one_object_and_nothing_else(bars, run):
