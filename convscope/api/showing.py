@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from convscope import recipe as recipes
 from convscope.api.arguments import draw, figure_path, full, full_table
 from convscope.data import augment as augmentation
 from convscope.data import digits, duplicates, published, sources
-from convscope.data.columns import Class, as_json, of_model
+from convscope.data.columns import Class, Image, as_json, of_model
 from convscope.data.decode import whole
 from convscope.data.loader import tensor_of
 from convscope.data.pack import Split, read_meta, verify
@@ -204,7 +205,8 @@ def describe_data(
     training pixels, identical images, files that are not read by their suffix, how many images are
     left out (``skipped``); of several inputs or targets these are of the first image and the first
     class, and ``columns`` says what each is. ``labels`` and ``skip_bad`` are those of
-    :func:`train`. Raises DataError where its pack is not as it was written, to the last byte."""
+    :func:`train`. Raises DataError where its pack is not as it was written, to the last byte; of a
+    pack in shards no image is fetched for it."""
     options: dict[str, Any] = {"labels": labels, "skip_bad": skip_bad}
     pack = sources.open_data(name, emit, **options)
     if pack.folder is not None:
@@ -217,8 +219,7 @@ def describe_data(
     same = duplicates.found_in(pack)
     if (notice := same.notice(pack.name)) is not None:
         emit(notice)
-    pixels = tensor_of(pack.splits["train"].main_images)
-    mean, std = statistics(pixels, torch.arange(len(pixels)))
+    mean, std = _statistics(pack.splits["train"])
     return {
         "name": pack.name,
         "classes": list(classes),
@@ -234,6 +235,16 @@ def describe_data(
         "fingerprint": pack.fingerprint,
         "licence": source.licence if (source := published.PUBLISHED.get(str(name))) else "",
     }
+
+
+def _statistics(train: Split) -> Sequence[Sequence[float]]:
+    """Mean and standard deviation by channel of the first column of images; shards need not be
+    here for it."""
+    name = next(name for name, one in train.columns.items() if isinstance(one, Image))
+    if train.shards is not None and name in train.shards.statistics:
+        return train.shards.statistics[name]
+    pixels = tensor_of(train.main_images)
+    return statistics(pixels, torch.arange(len(pixels)))
 
 
 def _side_by_side(split: Split, chosen: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from listening import warnings_in
 from moto.server import ThreadedMotoServer
 
 from convscope import files
+from convscope.api.showing import describe_data
 from convscope.data import pack_writer, shard_writer, sharded_source, sources, stores
 from convscope.data.columns import IMAGE, LABEL, image_and_label
 from convscope.data.loader import Loader, tensor_of
@@ -160,6 +161,24 @@ def test_statistics_are_those_of_what_is_learnt_from(pack, tmp_path):
     kept = train.shards.statistics[IMAGE]
     assert kept[0] == pytest.approx(mean, abs=1e-6) and kept[1] == pytest.approx(std, abs=1e-6)
     assert present(train) == []
+
+
+def test_what_is_not_here_yet_is_no_damage(pack, tmp_path):
+    written(pack, tmp_path / "out")
+    with served(tmp_path / "out") as store:
+        found = describe_data(store.url)
+        assert found["counts"]["test"] == dict.fromkeys("abcd", 10)
+        assert not [name for name in store.asked if name.endswith(".bin")]
+    mean, std = statistics(torch.from_numpy(pack.splits["train"].images), torch.arange(200))
+    assert found["mean"] == pytest.approx(mean, abs=1e-6)
+    assert found["std"] == pytest.approx(std, abs=1e-6)
+    here = sources.open_data(tmp_path / "out")
+    verify(here.folder)
+    with (here.folder / "train-label.npy").open("r+b") as file:
+        file.seek(-8, 2)
+        file.write(bytes([here.splits["train"].labels[-1] ^ 1]))
+    with pytest.raises(DataError, match=r"train-label\.npy: was changed after it was written"):
+        verify(here.folder)
 
 
 def test_a_lying_store_leaves_nothing_and_its_shard_can_be_fetched_later(pack, tmp_path):
