@@ -130,8 +130,9 @@ class Levels:
         """The values as 0 (black) to 255 (white), to the nearest whole number, in their shape.
 
         Raises BadArgument, which names the ``argument`` that they are, for values beyond what is
-        ``exact``; elsewhere for such as lie beyond by more than the whole range, which are of
-        another scale; and for fractions where 8 bits were seen, which may be of either.
+        ``exact``; elsewhere for such as lie above by more than the whole range, or below by more
+        than half of it, or of how far the others rise above a black that is 0, which are of another
+        scale; and for fractions where 8 bits were seen, which may be of either.
 
         >>> Levels(-1, 1).pixels(np.array([[-1, 0.5, 1.5]]))
         array([[  0, 191, 255]], dtype=uint8)
@@ -147,9 +148,8 @@ class Levels:
             rule = f"lies within 0 to 1, and the images of fit were {self.low:g} to {self.high:g}"
             remedy = f"scale it as they were, or say value_range=({self.low:g}, {self.high:g})"
             raise BadArgument(argument, f"an array of {values.dtype}", rule, remedy)
-        slack = width / 510 if self.exact else width
         if len(values):
-            self._check(float(values.min()), float(values.max()), slack, argument)
+            self._check(float(values.min()), float(values.max()), argument)
         found = np.empty(values.shape, np.uint8)
         rows = max(1, PIECE // max(1, values[:1].size))
         for begin in range(0, len(values), rows):
@@ -160,8 +160,14 @@ class Levels:
             found[begin : begin + rows] = piece.clip(0, 255, out=piece)
         return found
 
-    def _check(self, least: float, greatest: float, slack: float, argument: str) -> None:
-        if self.low - slack <= least and greatest <= self.high + slack:
+    def _check(self, least: float, greatest: float, argument: str) -> None:
+        width = self.high - self.low
+        below = above = width / 510  # half a level of 8 bits
+        if not self.exact:
+            above = width
+            rise = width if self.learnt else min(width, greatest - self.low)
+            below = max(below, rise / 2)  # as resampling leaves it, and no image with its sign lost
+        if self.low - below <= least and greatest <= self.high + above:
             return
         where = "value_range is" if self.exact else "the images of fit had"
         rule = f"are not of one scale with that: {where} {self.low:g} to {self.high:g}"

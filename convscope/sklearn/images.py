@@ -50,6 +50,9 @@ def rows_of(X: Any, given: Sequence[int] | None) -> tuple[Any, tuple[int, int, i
     if len(getattr(found, "shape", ())) < 3:
         return X, None
     shape = image_shape(found.shape, given)
+    if not len(found):
+        rule = "has no images: 0 sample(s), while a minimum of 1 is required"
+        raise BadArgument("X", f"an array {list(found.shape)}", rule, "give one or more")
     return np.asarray(found).reshape(len(found), -1), shape
 
 

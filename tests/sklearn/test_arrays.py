@@ -63,6 +63,9 @@ def test_the_same_image_on_three_scales_has_the_same_pixels():
 
 def test_what_lies_a_little_beyond_is_black_or_white():
     assert Levels(0, 1).pixels(np.array([[-0.2, 1.3]])).tolist() == [[0, 255]]
+    assert Levels(0, 255).pixels(np.array([[-12.5, 270.0]])).tolist() == [[0, 255]]
+    learnt = Levels.of(np.array([[-1.5, 2.0]]))
+    assert learnt.pixels(np.array([[-3.0, -1.5]])).tolist() == [[0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,12 @@ def test_what_lies_a_little_beyond_is_black_or_white():
     [
         ([0.0, 1.0], None, [0.0, 255.0], "X=values of 0 to 255: are not of one scale with that: "
          "the images of fit had 0 to 1"),
+        ([0.0, 16.0], None, [-16.0, 0.0], "values of -16 to 0: are not of one scale with that: "
+         "the images of fit had 0 to 255"),
+        ([0.0, 16.0], None, [-1.0, 1.0], "values of -1 to 1: are not of one scale"),
+        ([0, 16], None, [-8, 8], "values of -8 to 8: are not of one scale"),
+        ([0.0, 0.5], None, [-0.5, 0.0], "values of -0.5 to 0: are not of one scale"),
+        ([0.0, 16.5], None, [-16.5, 0.0], "values of -16.5 to 0: .* had 0 to 16.5"),
         ([0.0, 0.5], (0, 1), [0.0, 1.1], "value_range is 0 to 1; .*or correct value_range"),
         (np.uint8([0, 9]), None, [0.0, 1.0], "array of float64: may be 0 to 1 or 0 to 255, and the "
          "images of fit were uint8; give uint8"),

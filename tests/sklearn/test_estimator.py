@@ -212,6 +212,7 @@ def test_it_is_validated_calibrated_and_put_into_a_pipeline(digits):
     ("arguments", "said"),
     [
         ({"epochs": 0}, "epochs=0: must be a whole number of at least 1"),
+        ({"epochs": "3"}, "epochs='3': must be a whole number of at least 1"),
         ({"model": "cnm"}, "model=cnm: is no registered network; did you mean cnn"),
         ({"augment": "some"}, "augment=some: must be none, light or strong"),
         ({"image_size": 0}, "image_size=0: must be pixels a side"),
@@ -238,6 +239,9 @@ def test_what_is_no_data_is_named(images):
         (lambda: quick().fit(["a.png", 3], [0, 1]), "X=3: is no file, where the first image is"),
         (lambda: quick(value_range=(0, 1)).fit(["a"], [0]), "is for arrays, and X are image files"),
         (lambda: found.predict(arrays[:, :10]), "X=10 x 12 x 1: has images of another shape"),
+        (lambda: found.predict(arrays[:0]), r"X=an array \[0, 12, 12\]: has no images: 0 sample"),
+        (lambda: quick().fit(arrays[:0], names[:0]), "has no images: 0 sample.*a minimum of 1 is"),
+        (lambda: found.predict(-arrays.astype(int)), "are not of one scale with that"),
         (lambda: found.predict(arrays / 255), "may be 0 to 1 or 0 to 255"),
         (lambda: quick(epochs=1).fit(arrays - 0.5, names).predict(["a.png"]), "are no files"),
     ):
