@@ -104,4 +104,20 @@ def checked(argument: str, value: Any, option: Option) -> Any:
     if fits and (rule is None or rule.holds(value)):
         return value
     meant = nearest(value, rule.names, listed=False) if fits and rule and rule.names else ""
-    raise BadArgument(argument, value, f"must be {option.values}", meant.strip() or option.remedy)
+    shown = repr(value) if isinstance(value, str) and _reads_as(kind, value) else value
+    raise BadArgument(argument, shown, f"must be {option.values}", meant.strip() or option.remedy)
+
+
+def _reads_as(kind: type, text: str) -> bool:
+    """Whether a text looks like a value of another type, which it is not.
+
+    >>> _reads_as(int, "3"), _reads_as(bool, "true"), _reads_as(float, "fast"), _reads_as(str, "3")
+    (True, True, False, False)
+    """
+    if kind not in (int, float):
+        return kind is bool and text.lower() in ("true", "false")
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True

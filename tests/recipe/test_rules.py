@@ -18,6 +18,8 @@ from convscope.errors import BadArgument
         ({"lr": float("inf")}, "lr=inf: must be a finite number above 0"),
         ({"lr": 0}, "lr=0.0: must be a finite number above 0"),
         ({"lr": "fast"}, "lr=fast: must be a finite number above 0"),
+        ({"lr": "0.1"}, "lr='0.1': must be a finite number above 0"),
+        ({"flip": "true"}, "flip='true': must be true or false"),
         ({"val": 1}, "val=1.0: must be a share of the training data, 0 <= val < 1"),
         ({"batch_size": 0}, "batch_size=0: must be a whole number of at least 1"),
         ({"optimizer": "adamm"}, "optimizer=adamm: must be sgd, adam or adamw"),

@@ -55,7 +55,7 @@ def test_a_recipe_survives_toml(claimed):
         ("[train", "is not TOML"),
         ("[trian]\nlr = 1", r"has an unknown table \[trian\]; did you mean train?"),
         ("[train]\nlearning_rate = 1", r"unknown field learning_rate in \[train\]"),
-        ("[train]\nepochs = '3'", r"\[train\] epochs=3: must be a whole number of at least 1"),
+        ("[train]\nepochs = '3'", r"\[train\] epochs='3': must be a whole number of at least 1"),
         ("lr = 1", r"has an unknown table \[lr\]"),
         ("[claim]\naccuracy = 1", r"has a \[claim\] with other fields, or of other kinds"),
     ],
