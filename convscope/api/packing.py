@@ -55,13 +55,16 @@ def pack_data(
     :func:`train`, such as ``val``, ``image_size`` and ``labels``. Shards that are there from an
     interrupted call are not sent again. With ``preview`` nothing is written.
 
-    Raises BadArgument where another pack is in ``out``, and DataError where the data cannot be
-    read or the store fails.
+    Raises BadArgument where another pack or other files are in ``out``, and DataError where the
+    data cannot be read or the store fails.
     """
     size = bytes_of(shard_size, "shard_size", "16MB")
+    if not str(out).strip():
+        raise BadArgument("out", repr(out), "is empty", "name a folder or a URL")
     if lanes < 1:
         raise BadArgument("lanes", lanes, "must be a whole number of at least 1", "try 8")
     store = Store(out, "out")
+    shard_writer.check_free(store)
     asked = resolved(*given(name, None, options), None, True)
     pack = of_recipe(replace(asked, data=replace(asked.data, fold="none")), emit)
     plan = shard_writer.planned(pack, held_out(asked, pack), size, lanes, asked.data.split_seed)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +22,12 @@ from convscope.data.shards import shard_name
 from convscope.data.stores import Store
 from convscope.errors import BadArgument, DataError
 from convscope.events import Emit, Progress
+from convscope.files import TEMPORARY
 
 LANES = 8  # so that 1, 2, 4 or 8 ranks have the same order
 WINDOW = 2.0  # shards over which a lane mixes its records
 SIZE = 16_000_000  # bytes of a shard
+_OWN = re.compile(rf"({'|'.join(SPLITS)})-.+\.(bin|npy|json)$|{re.escape(TEMPORARY)}")
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,20 @@ def planned(pack: Pack, val: Ints, size: int = SIZE, lanes: int = LANES, seed: i
         if split in pack.splits:
             splits[split] = split, np.arange(len(pack.splits[split]))
     return Plan(pack, splits, per, lanes)
+
+
+def check_free(store: Store) -> None:
+    """Raise BadArgument for a folder on this machine that holds other files than those of a pack
+    that is not whole, of which shards are written first."""
+    folder, remedy = store.folder, "name a new folder"
+    if folder is None or not folder.exists() or (folder / "meta.json").exists():
+        return
+    if not folder.is_dir():
+        raise BadArgument("out", store.url, "is a file", remedy)
+    others = [one.name for one in folder.iterdir() if not _OWN.match(one.name)]
+    if others:
+        rule = f"holds other files, such as {min(others)}"
+        raise BadArgument("out", store.url, rule, remedy)
 
 
 def write(plan: Plan, store: Store, emit: Emit) -> int:

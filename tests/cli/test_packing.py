@@ -53,6 +53,14 @@ def test_what_cannot_be_packed_says_why(workplace, run):
     assert said.code == 2 and "lanes 0: must be a whole number of at least 1" in said.err
     said = run("data", "pack", "pets", "nope://out")
     assert said.code == 2 and "is no URL of a known kind" in said.err
+    said = run("data", "pack", "pets", "")
+    assert said.code == 2 and "'': is empty; name a folder or a URL" in said.err
+    for place, rule in (("pets", "holds other files, such as "), ("a.txt", "is a file")):
+        Path("a.txt").write_text("")
+        for more in ([], ["--preview"]):
+            said = run("data", "pack", "pets", place, "--image-size", "8", *more)
+            assert said.code == 2 and f"{place}: {rule}" in said.err
+            assert "name a new folder" in said.err
     said = run("data", "pack", "nothing/here", "out")
     assert said.code == 2 and not Path("out").exists()
 
