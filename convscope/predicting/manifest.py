@@ -175,7 +175,10 @@ class Manifest:
 
 
 def opened(folder: Path) -> Manifest | None:
-    """The manifest of a folder, if it has one. Raises RunError for one that was changed."""
+    """The manifest of a folder, if it has one. Raises RunError for one that was changed, and
+    BadArgument for a file."""
+    if folder.exists() and not folder.is_dir():
+        raise BadArgument("into", folder, "is a file", "name a folder")
     path = folder / "manifest.json"
     if not path.exists():
         return None
@@ -291,7 +294,9 @@ def check_same(found: Manifest, asked: Asked) -> None:
     for name, value in asked_for.items():
         if name in before and before[name] != value:
             rule = f"differs from what {into} was begun with, {before[name]}"
-            raise BadArgument(name, value, rule, remedy)
+            if before[name] is None or isinstance(before[name], bool):
+                rule = f"is not what {into} was begun with"
+            raise BadArgument(name, "(not given)" if value is None else value, rule, remedy)
     if ("data" in before) != ("data" in asked_for):
         name = "data" if asked.data is not None else "FILES"
         rule = f"is another source of images than that which {into} was begun with"

@@ -270,7 +270,8 @@ def test_another_question_is_refused(photos):
         assert contents("out") == before
 
     refused(asked(top_k=1), "top_k=1: differs from what ")
-    refused(asked(invert=True), "was begun with, False; type what was typed first")
+    refused(asked(invert=True), "out was begun with; type what was typed first")
+    refused(asked(abstain=0.5), "abstain=0.5: is not what ")
     refused(asked(form="parquet"), "format=parquet: differs from what ")
     refused(asked(shard=11), "shard=11: differs from what ")
     refused(asked("photos"), "photos: are others than those which ")
@@ -289,6 +290,9 @@ def test_another_question_is_refused(photos):
         asked(data="mnist")
     with pytest.raises(BadArgument, match=r"into=.*photos: holds other files, and no manifest"):
         into("photos", NETWORK, asked())
+    for begin in (into, preview):
+        with pytest.raises(BadArgument, match=r"into=.*net\.onnx: is a file; name a folder"):
+            begin(Path("net.onnx"), NETWORK, asked())
     Path("empty.csv").write_text("file\n")
     with pytest.raises(BadArgument, match="has no row below its header"):
         into("new", NETWORK, asked("empty.csv"))
