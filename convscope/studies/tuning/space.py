@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s+(log)|\s+step\s+({_NUMBER}))?")
+_DOTS = re.compile(r"\.{3,}")  # of which a number may seem to have one
 JUDGES = "decides which images are learnt from or judge: trials could not be compared"
 NO_MATTER = "is no part of the arithmetic that is searched"
 HYPERBAND = "is what trials are given more or less of (Hyperband)"
@@ -202,6 +203,7 @@ def typed(vary: Mapping[str, Any] | Iterable[str], network: str) -> dict[str, Ra
     {'lr': '0.0001..0.1 log', 'widths': '8-16, 16-32'}
     """
     found: dict[str, Range | Choice] = {}
+    texts: dict[str, str] = {}
     pairs = vary.items() if isinstance(vary, Mapping) else map(_parted, vary)
     for said, given in pairs:
         name = said.strip().lstrip("-").replace("-", "_")
@@ -211,7 +213,11 @@ def typed(vary: Mapping[str, Any] | Iterable[str], network: str) -> dict[str, Ra
             raise BadArgument("vary", name, *ELSEWHERE[name])
         if name in NOT_VARIED:
             raise BadArgument("vary", name, NOT_VARIED[name], f"give one value: --{name}")
-        text = f"{name}={given}"
+        texts[name] = text = f"{name}={given}"
+        two = _DOTS.sub("..", str(given)).strip()
+        if _DOTS.search(str(given)) and _RANGE.fullmatch(two):
+            rule = "has more than the two dots of a range"
+            raise BadArgument("vary", text, rule, f"write {name}={two}")
         if isinstance(given, str) and (match := _RANGE.fullmatch(given.strip())):
             found[name] = _range(name, text, match, network)
             continue
@@ -220,7 +226,24 @@ def typed(vary: Mapping[str, Any] | Iterable[str], network: str) -> dict[str, Ra
             rule = "must be a range or several values, each once"
             raise BadArgument("vary", text, rule, "write lr=1e-4..1e-1 log, or flip=true,false")
         found[name] = Choice(tuple(values))
+    _check_known(found, texts, network)
     return found
+
+
+def _check_known(
+    found: Mapping[str, Range | Choice], texts: Mapping[str, str], network: str
+) -> None:
+    """Raise BadArgument, with what was typed, for what is neither a field nor an argument of a
+    network that is tried."""
+    tried = [network, *(str(one) for one in found["model"].ends)] if "model" in found else [network]
+    if any(map(models.is_own, tried)):
+        return
+    known = {*recipes.options(), "augment", "layers"}
+    known |= {key for one in tried for key in models.arguments_of(one)}
+    for name in found:
+        if name not in known:
+            why = models.no_argument(name, texts[name], network, recipes.options())
+            raise BadArgument("vary", texts[name], why.rule, why.remedy)
 
 
 def _parted(text: str) -> tuple[str, str]:
@@ -249,6 +272,9 @@ def _range(name: str, text: str, match: re.Match[str], network: str) -> Range:
         rule = "must be whole numbers"
         raise BadArgument("vary", text, rule, f"write {name}=1..10, or {name}=1,5,10") from None
     first, last = numbers[:2]
+    if first == last:
+        flag = name.replace("_", "-")
+        raise BadArgument("vary", text, "has two ends that are the same", f"give --{flag} {low}")
     if not first < last:
         raise BadArgument("vary", text, "must rise", f"write {name}={low}..{high} the other way")
     if log and first <= 0:

@@ -170,7 +170,10 @@ def test_other_data_and_another_version_are_named(bars, curves):
         ({"vary": ["lr=1..10", "lr=2..3"]}, "is given twice"),
         ({"lr": 0.1}, "lr=0.1: is searched, and given as well"),
         ({"vary": ["lr=0..0.1"]}, "lr=0.0: must be a finite number above 0"),
-        ({"vary": ["hiden=8..16"]}, "hiden=8: is no argument of mlp, nor an option; did you mean"),
+        (
+            {"vary": ["hiden=8..16"]},
+            "vary=hiden=8..16: is no argument of mlp, nor an option; did you mean",
+        ),
         ({"vary": ["widths=8,16;16,32"]}, "is no argument of mlp but of"),
         ({"vary": ["shift=0..20"]}, "shift=20: must"),
         ({"vary": ["hidden=0..16"]}, "hidden=0: must be"),
