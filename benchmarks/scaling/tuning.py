@@ -7,15 +7,15 @@ random search of as many whole trials over the same space. The server is started
 package `postgresql`). Each study has to end with as many trials as were asked for, each told by one
 worker. A network of one hidden layer on a twentieth of MNIST, nine epochs.
 
-Two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-12-01, 40 trials, 10 seeds (the last five
-beside other work): none lost, none told twice. Seeds whose best validation is not below random
-search's, where 4 of 5 were aimed at, and means over seeds: ``default`` by one process 8 of 10
-(95.09 %; random search 94.73 %), by two 9 of 10 (95.15 %); ``four`` 8 of 10 (95.26 %; 95.07 %) and
-6 of 10 (95.21 %). What a smooth function of the settings leaves unexplained (a Gaussian process over
-310 trials of ``four``) is 0.26 points, about as much as good settings differ by: the best of so many
-whole trials is luck as well, and tune ends a part of its own early. With TPE in the place of the
-process it was 1 or 2 of 5, by one and by two (``four``, three tries, 2026-11-30). In ``wide`` (3
-seeds) by one 3 of 3 (95.78 %; 93.46 %), by two 2 of 3 (95.30 %).
+Two cores of an AMD EPYC (family 25, model 17, Zen 4), 2026-12-01, 40 trials, 10 seeds (the last
+five beside other work): none lost, none told twice. Seeds whose best validation is not below
+random search's, where 4 of 5 were aimed at, and means over seeds: ``default`` by one process 8 of
+10 (95.09 %; random search 94.73 %), by two 9 of 10 (95.15 %); ``four`` 8 of 10 (95.26 %; 95.07 %)
+and 6 of 10 (95.21 %). What a smooth function of the settings leaves unexplained (a Gaussian
+process over 310 trials of ``four``) is 0.26 points, about as much as good settings differ by: the
+best of so many whole trials is luck as well, and tune ends a part of its own early. With TPE in
+the place of the process it was 1 or 2 of 5, by one and by two (``four``, three tries,
+2026-11-30). In ``wide`` (3 seeds) by one 3 of 3 (95.78 %; 93.46 %), by two 2 of 3 (95.30 %).
 
 Rank correlation of validation after k of nine epochs with the end, over 123 trials above 93 %:
 0.57, 0.53, 0.31, 0.65, 0.70, 0.78, 0.93, 0.98: the learning rate is at its peak in the third, which
