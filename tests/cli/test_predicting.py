@@ -285,7 +285,7 @@ def test_many_images_go_into_a_folder(bars, workplace, run, monkeypatch):
         (["--into", "x", "--show", "3"], "--show 3: does not go with --into"),
         (["--shard", "3"], "--shard 3: is for --into DIR"),
         (["--preview"], "--preview: is for --into DIR"),
-        (["--into", "x", "--workers", "0"], "--workers 0: must be a whole number of at least 1"),
+        (["--into", "x", "--workers", "0"], "--workers 0: must be a whole number from 1 to"),
         (["--into", "x", "--format", "xml"], "--format xml: must be one of csv, parquet"),
         (["--into", "x", "--data", "mnist"], "--data mnist: is in the place of files"),
     ):
