@@ -101,7 +101,7 @@ def predict(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="--into: processes, by default one for each core."),
+        typer.Option(metavar="N", help="--into: processes, by default as cores and work have it."),
     ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="--into: only say how much there is to do.")

@@ -65,21 +65,17 @@ def cnn(
             "widths", tuple(widths), "must be whole numbers of at least 1", "try 16,32"
         )
     height, width = image_size
+    stages, size = len(widths), f"{height}x{width}"
+    if min(image_size) < 2**stages:
+        if tuple(widths) == (16, 32):  # as they are by default
+            rule = f"is too small for the {stages} stages of cnn, each of which halves it"
+            raise BadArgument("image_size", size, rule, f"take at least {2**stages}x{2**stages}")
+        rule = f"has more stages than a {size} image can be halved"
+        most = min(image_size).bit_length() - 1
+        raise BadArgument("widths", tuple(widths), rule, f"give at most {most}")
     layers: list[nn.Module] = []
     channels = in_channels
     for out in widths:
-        if min(height, width) < 2 and tuple(widths) == (16, 32):  # as they are by default
-            rule = f"is too small for the {len(widths)} stages of cnn, each of which halves it"
-            side = 2 ** len(widths)
-            size = f"{image_size[0]}x{image_size[1]}"
-            raise BadArgument("image_size", size, rule, f"take at least {side}x{side}")
-        if min(height, width) < 2:
-            raise BadArgument(
-                "widths",
-                tuple(widths),
-                f"has more stages than a {image_size[0]}x{image_size[1]} image can be halved",
-                f"give at most {min(image_size).bit_length() - 1}",
-            )
         layers += [
             same_convolution(channels, out, kernel),  # [B,out,h,w]
             nn.BatchNorm2d(out),

@@ -46,7 +46,7 @@ def test_a_preview_writes_nothing(bars, run):
 def test_a_wrong_search_says_what_is_wrong(bars, run):
     for words, says in (
         (["mnist", "--vary", "lr"], "--vary lr: must be a field and what it is searched over"),
-        (["mnist", "--vary", "hiden=1..2"], "--vary hiden=1..2: is no argument of cnn, nor an option"),
+        (["mnist", "--vary", "hiden=1..2"], "--vary hiden=1..2: is no argument of cnn, nor"),
         (["mnist", "--trials", "0"], "--trials 0: must be a whole number of at least 1"),
         (["mnist", "--time-limit", "soon"], "--time-limit soon: must be a time"),
         (["mnist", "--grace", "0"], "--grace 0.0: must be seconds, more than 0"),
