@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -307,10 +308,17 @@ def test_a_process_that_is_killed_ends_all_and_nothing_is_lost(bars, workplace):
     killed = list[int]()
 
     def emit(event: object) -> None:
-        if isinstance(event, cs.Progress) and event.stage == "predict" and not killed:
+        if not isinstance(event, cs.Progress) or event.stage != "predict":
+            return
+        if killed:  # its end is heard of in a moment, before this one has done all by itself
+            time.sleep(0.5)
+            return
+        until = time.monotonic() + 60
+        while not killed and time.monotonic() < until:
             killed.extend(_workers())
-            for one in killed:
-                os.kill(one, signal.SIGKILL)
+            time.sleep(0.01)
+        for one in killed:
+            os.kill(one, signal.SIGKILL)
 
     given = {"data": "mnist", "shard": 2, "workers": 2}
     with pytest.raises(cs.ConvscopeError, match="was killed, as systems do where memory ends"):

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import csv
 import errno
+import gc
 import json
 import os
 import shutil
 import signal
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +79,25 @@ def asked(*given: object, **more: object) -> Asked:
     return Asked(Path("net.onnx"), given or ("photos", "more/list.csv"), options=options, **more)
 
 
+def forked(work: Callable[[], object]) -> int:
+    """A process of its own that does some work; it ends with 0, or with 1 where that failed.
+
+    It frees nothing that was garbage before: a thread pool of another test's, which waits for
+    threads that are not in this process, would never end.
+    """
+    gc.freeze()
+    if child := os.fork():
+        gc.unfreeze()
+        return child
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
 def rows(folder: str) -> list[list[str]]:
     """The rows of all parts in their order, each of which has the same header."""
     found = []
@@ -125,13 +147,14 @@ def test_each_image_is_in_one_part_and_is_what_a_stream_says(photos, events):
 def test_killed_at_any_moment_it_goes_on(photos):
     """A process of its own dies at one file operation after the other; what the next one ends with
     is what one that nobody killed has."""
+
+    def mortal(at: int) -> None:
+        _die_at(at)
+        into("out", NETWORK, asked(shard=10))
+
     into("whole", NETWORK, asked(shard=10))
     for at in range(1, 1000):
-        if not (child := os.fork()):
-            _die_at(at)
-            into("out", NETWORK, asked(shard=10))
-            os._exit(0)
-        left = os.waitpid(child, 0)[1]
+        left = os.waitpid(forked(lambda at=at: mortal(at)), 0)[1]
         into("out", NETWORK, asked(shard=10))
         assert contents("out") == contents("whole")
         shutil.rmtree("out")
@@ -164,13 +187,12 @@ def test_several_processes_share_the_work(photos, monkeypatch):
     """Each shard is predicted once, and each process ends when all is done."""
     monkeypatch.setattr(shards, "PAUSE", 0.01)
     Path("asked").touch()
-    children = []
-    for _ in range(3):
-        if child := os.fork():
-            children.append(child)
-            continue
+
+    def work() -> None:
         done = into("out", NETWORK, asked(shard=2))
-        os._exit(0 if (done.images, done.tally.failures) == (26, 3) else 1)
+        assert (done.images, done.tally.failures) == (26, 3)
+
+    children = [forked(work) for _ in range(3)]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
     assert sum(map(int, Path("asked").read_text().split())) == 23
     assert [row[0] for row in rows("out")][:2] == ["photos/00.png", "photos/01.png"]
@@ -183,11 +205,13 @@ def test_what_a_process_that_died_was_at_is_taken_over(photos, monkeypatch, even
     seen, tell = events
     found = manifest.begun(Path("out").absolute(), asked(shard=10), NETWORK, silent)
     ready, told = os.pipe()
-    if not (child := os.fork()):
+
+    def work() -> None:
         with shards._Shards(found, NETWORK, silent)._held(1):
             os.write(told, b"1")
             time.sleep(60)
-        os._exit(1)
+
+    child = forked(work)
     os.read(ready, 1)
 
     def emit(event):
