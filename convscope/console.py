@@ -171,6 +171,7 @@ class Monitor:
             completed=event.done,
             total=event.total,
             description=told(event.stage),
+            unit=event.unit,
             left=event.left,
             detail=told(event.detail),
         )

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from convscope import files, recipe
-from convscope.errors import RunError
+from convscope.errors import BadArgument, RunError
 from convscope.recipe import Recipe
 
 FORMAT_VERSION = 1
@@ -322,7 +322,7 @@ def checked(path: Path, value: Any, wanted: Mapping[str, Any], at: str = "") -> 
 def create(data: str, model: str, out: Path | None, root: Path) -> RunFolder:
     """A new, empty run folder: ``out``, or the first free ``root/<data>-<model>-<n>``.
 
-    Raises RunError where ``out`` holds a run or something else already; nothing is ever
+    Raises BadArgument where ``out`` holds a run or something else already; nothing is ever
     overwritten.
     """
     if out is None:
@@ -335,8 +335,8 @@ def create(data: str, model: str, out: Path | None, root: Path) -> RunFolder:
 
 
 def check_free(out: Path | None, root: Path) -> None:
-    """Raise RunError where ``out`` is a file, or holds a run or something else already; and where
-    nothing can be written there, or, without it, into ``root``."""
+    """Raise BadArgument where ``out`` is a file, or holds a run or something else already; and
+    where nothing can be written there, or, without it, into ``root``."""
     if out is not None:
         _check_empty(out)
     wanted = root if out is None else out
@@ -344,22 +344,21 @@ def check_free(out: Path | None, root: Path) -> None:
     try:
         Path(tempfile.mkdtemp(prefix=files.TEMPORARY, dir=there)).rmdir()
     except OSError as why:
-        raise RunError(
-            f"out={wanted}: cannot be made, {there} takes no folder ({why.strerror}); name a "
-            "folder of your own (--out)"
-        ) from None
+        rule = f"cannot be made, {there} takes no folder ({why.strerror})"
+        remedy = "name a folder of your own (--out)"
+        raise BadArgument("out", wanted, rule, remedy) from None
 
 
 def _check_empty(out: Path) -> None:
-    """Raise RunError for a file, and for a folder that holds something."""
+    """Raise BadArgument for a file, and for a folder that holds something."""
+    new = "name a folder that is new or empty"
     if out.exists() and not out.is_dir():
-        raise RunError(f"out={out}: is a file; name a folder that is new or empty")
+        raise BadArgument("out", out, "is a file", new)
     if (out / "recipe.toml").exists():
-        raise RunError(
-            f"out={out}: holds a run already; add --resume to go on with it, or name another folder"
-        )
+        remedy = "add --resume to go on with it, or name another folder"
+        raise BadArgument("out", out, "holds a run already", remedy)
     if out.is_dir() and any(not p.name.startswith(files.TEMPORARY) for p in out.iterdir()):
-        raise RunError(f"out={out}: holds something else; name a folder that is new or empty")
+        raise BadArgument("out", out, "holds something else", new)
 
 
 def _first_free(root: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from convscope import recipe, run
-from convscope.errors import RunError
+from convscope.errors import BadArgument, RunError
 from convscope.run import RunFolder
 
 
@@ -31,12 +31,12 @@ def test_what_a_killed_start_left_is_no_obstacle(tmp_path):
 
 def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "thesis.tex").write_text("years")
-    with pytest.raises(RunError, match="holds something else; name a folder that is new or empty"):
+    with pytest.raises(BadArgument, match="holds something else; name a folder that is new"):
         run.create("mnist", "cnn", tmp_path, tmp_path)
-    with pytest.raises(RunError, match="is a file; name a folder"):
+    with pytest.raises(BadArgument, match="is a file; name a folder"):
         run.create("mnist", "cnn", tmp_path / "thesis.tex", tmp_path)
     (tmp_path / "recipe.toml").write_text("")
-    with pytest.raises(RunError, match="holds a run already; add --resume"):
+    with pytest.raises(BadArgument, match="holds a run already; add --resume"):
         run.create("mnist", "cnn", tmp_path, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years"
 
@@ -128,9 +128,9 @@ def test_a_run_of_ones_own_class_is_gone_on_with_by_its_name(tmp_path):
 def test_a_place_that_takes_no_folder_is_refused(tmp_path):
     if not Path("/proc/self").exists():
         pytest.skip("needs Linux, where /proc takes no folder")
-    with pytest.raises(RunError, match=r"out=/proc/a: cannot be made, /proc takes no folder"):
+    with pytest.raises(BadArgument, match=r"out=/proc/a: cannot be made, /proc takes no folder"):
         run.check_free(Path("/proc/a"), tmp_path)
-    with pytest.raises(RunError, match=r"out=/proc/runs: cannot be made, .*own .--out."):
+    with pytest.raises(BadArgument, match=r"out=/proc/runs: cannot be made, .*own .--out."):
         run.check_free(None, Path("/proc/runs"))
     run.check_free(tmp_path / "deep" / "er", tmp_path)
     run.check_free(None, tmp_path)

@@ -91,8 +91,11 @@ app.add_typer(lab.app, name="lab")
 
 
 def _spell(why: ConvscopeError) -> str:
-    """The error as the command line says it: an option by its flag."""
+    """The error as the command line says it: an option by its flag, a word that has its place by
+    the name that the help gives it."""
     if isinstance(why, BadArgument) and why.argument.replace("_", "").isalpha():
+        if place := usage.place(why.argument, sys.argv[1:], _commands()):
+            return f"{place}={why.value}: {why.rule}; {why.remedy}"
         params = [p for command in _commands().values() for p in command.params]
         options = {o for p in params for o in (*p.opts, *p.secondary_opts)}
         flag = f"--{why.argument.replace('_', '-')}"

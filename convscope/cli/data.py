@@ -46,7 +46,9 @@ def data_info(
     name: Annotated[
         str,
         typer.Argument(
-            help="A data set, or a folder or table of images.", autocompletion=completing.data_sets
+            metavar="DATA",
+            help="A data set, or a folder or table of images.",
+            autocompletion=completing.data_sets,
         ),
     ],
     labels: LabelsTable = None,
@@ -97,6 +99,7 @@ def data_show(
     name: Annotated[
         str,
         typer.Argument(
+            metavar="DATA",
             help="A data set, or a folder of images; or a photo.",
             autocompletion=completing.data_sets,
         ),

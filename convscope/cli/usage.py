@@ -41,6 +41,19 @@ def in_words(why: typer.TyperException, words: Sequence[str], commands: Mapping[
     return f"{path}: {_small(why)}; {show}"
 
 
+def place(argument: str, words: Sequence[str], commands: Mapping[str, Any]) -> str:
+    """The name by which the command of these words knows an argument that is no option of it, such
+    as DATA; else nothing."""
+    command = None
+    for word in words[:2]:
+        command = commands.get(word) if command is None or hasattr(command, "commands") else command
+    params = command.params if command is not None else []
+    if any(p.name == argument and p.param_type_name == "option" for p in params):
+        return ""
+    names = (_named(p) for p in params if p.param_type_name == "argument")
+    return next((name for name in names if name.lower() == argument), "")
+
+
 def _small(why: typer.TyperException) -> str:
     return f"{why.message[:1].lower()}{why.message[1:]}".rstrip(".")
 
@@ -57,8 +70,12 @@ def _name(why: Any) -> str:
     if param is None:
         return "argument"
     if param.param_type_name == "argument":
-        return str(param.metavar or param.name.upper()).removesuffix("...")
+        return _named(param)
     return str(max(param.opts, key=len))
+
+
+def _named(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper()).removesuffix("...")
 
 
 def _parameter(why: typer.BadParameter, show: str) -> str:

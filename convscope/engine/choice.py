@@ -27,7 +27,7 @@ from convscope.engine.timing import Race, race
 from convscope.engine.tuned import PARTS
 from convscope.engine.tuned_network import DTYPES, FORMATS, autocast, engine
 from convscope.errors import BadArgument
-from convscope.events import Emit, Notice
+from convscope.events import Emit, Notice, Progress
 from convscope.recipe import Recipe, Train
 
 Loss = Callable[[Any, Batch], Tensor]  # the mean loss of what a network gave for a batch
@@ -197,6 +197,7 @@ def _measure(
     device, train, patience = batch.device, recipe.train, min(PATIENCE, time_left)
     names = _candidates(recipe, device)
     names.sort(key=prior(recipe, device).__ne__)  # it comes first
+    emit(Progress("measure", len(names), None, "candidates"))
     gradients = _Check(model, batch, loss)
     began = time.perf_counter()
     outputs = _pass(gradients.plain, batch.first(FEW), loss, "float32")
@@ -225,6 +226,7 @@ def _measure(
         versions=machine.versions(),
     )
     if not timed:
+        emit(Progress("measure", len(names), len(names), "candidates"))
         return found, False
     runs = {name: functools.partial(run, short) for name, run in runners.items()}
     first = race(runs, rounds=3, far=2 * FAR, limit=patience / 2)
@@ -242,7 +244,9 @@ def _measure(
             if algorithms != "fused":
                 runners |= right([Candidate(precision, "channels_last", algorithms)])
         if len(runners) > len(heat.racing):
+            emit(Progress("measure", len(runners), None, "candidates"))
             final = _raced(runners, images, patience)
+    emit(Progress("measure", len(names), len(names), "candidates"))
     sure = first.sure and heat.sure and final.sure
     seconds = {**heat.seconds(), **final.seconds()}
     known = {name: s for name, s in seconds.items() if s is not None}

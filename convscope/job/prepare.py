@@ -27,7 +27,7 @@ from convscope.errors import BadArgument
 from convscope.evaluation import ood, selective
 from convscope.evaluation.targets import main_target
 from convscope.events import Emit, EpochEnd, Event, Notice, Progress
-from convscope.formatting import decimal_size
+from convscope.formatting import decimal_size, plural
 from convscope.job import ranked
 from convscope.job.initialise import initialise
 from convscope.models import pretrained, surgery
@@ -49,13 +49,14 @@ TRIED = 2  # images a pass of the trial where no step follows
 @dataclass(frozen=True)
 class Limits:
     """What a job may cost: ``seconds`` in all since ``began`` (of ``time.perf_counter``), and
-    ``memory``, bytes in all. Without ``look`` the report does not show what the network has
-    learnt."""
+    ``memory``, bytes in all; where nobody asked for that, ``beyond`` are those that the machine has
+    besides. Without ``look`` the report does not show what the network has learnt."""
 
     began: float = 0.0
     seconds: float | None = None
     memory: int | None = None
     look: bool = True
+    beyond: int = 0
 
     @property
     def unseen(self) -> str:
@@ -170,6 +171,20 @@ class Job:
         some = {n: torch.from_numpy(np.array(one[:size])) for n, one in split.inputs.items()}
         return Rehearsal(self.engine, self.loader, self.recipe.train, some, self.let_go)
 
+    def fitting(self, reserved: int = 0) -> tuple[int, int]:
+        """``micro_batch`` and ``eval_batch`` within its bound of memory, of which so many bytes are
+        ``reserved``. Raises BadArgument where not even the smallest fit."""
+        assert self.limits.memory is not None
+        try:
+            self.emit(Progress("measure", 0, None, "passes"))
+            return memory.fit(self.limits.memory, self.rehearsal(), reserved, self.limits.beyond)
+        except BadArgument as why:
+            if not self.limits.beyond:
+                raise
+            raise _beyond(self, why.rule.partition(": ")[2]) from None
+        finally:
+            self.emit(Progress("measure", 1, 1, "passes"))
+
 
 def prepare(
     asked: Recipe,
@@ -261,8 +276,11 @@ def prepare(
     )
     if not ranks.leads:
         return ranked.sized(job)
+    if val is None:
+        limits = _bounded(job)  # let_go sees it, too
+        job = replace(job, limits=limits)
     if limits.memory is not None:
-        job = replace(job, probed=_probed(job, limits.memory))
+        job = replace(job, probed=_probed(job))
     return replace(job, recipe=_tried(job))
 
 
@@ -337,18 +355,48 @@ def _counted(loader: Loader, train: Train, emit: Emit) -> None:
         emit(Notice(said))
 
 
-def _probed(job: Job, bound: int) -> int:
+def _bounded(job: Job) -> Limits:
+    """Its limits, with a bound of memory where none was asked for, and the batches of the recipe
+    are so large that memory might end."""
+    limits, train, there = job.limits, job.recipe.train, memory.free()
+    if limits.memory or train.micro_batch or job.ranks.several or job.weights is not None:
+        return limits
+    if there is None or train.device != "cpu":
+        return limits
+    needed = memory.estimate(job.model, next(job.loader.epoch(0)), train.eval_batch, there)
+    if needed <= there * memory.CLOSE or not memory.weighs():
+        return limits
+    batch = plural(max(job.loader.sizes()), "image")
+    said = f"a batch of {batch} may take about {decimal_size(needed)}, and {decimal_size(there)}"
+    passes = "as many images a pass as fit, which is measured (--max-memory)"
+    job.emit(Notice(f"{said} are free: {passes}"))
+    bound = int(there * memory.SHARE)
+    return replace(limits, memory=memory.resident() + bound, beyond=there - bound)
+
+
+def _beyond(job: Job, why: str) -> BadArgument:
+    """The error for what takes more memory than there is: the batch, unless it is of few images."""
+    height, width = job.pack.main_image.size
+    name, value, less = "batch_size", str(batch := job.loader.batch_size), batch // 4
+    if batch <= FEW:
+        name, value, less = "image_size", f"{height}x{width}", max(height, width) // 2
+    rule = f"is more than this machine bears with {job.recipe.model.name} at {height}x{width}"
+    return BadArgument(name, value, f"{rule}: {why}", f"try {less}, or a bound (--max-memory SIZE)")
+
+
+def _probed(job: Job) -> int:
     """How many images the probe of number formats and kernels may work with, which takes more for
     each than training does."""
     train = job.recipe.train
     if train.device != "cpu":
         rule = f"bounds the memory of the CPU, and the network is on {train.device}"
-        raise BadArgument("max_memory", decimal_size(bound), rule, "set micro_batch yourself")
+        bound = decimal_size(job.limits.memory or 0)
+        raise BadArgument("max_memory", bound, rule, "set micro_batch yourself")
     if "auto" not in (train.precision, train.memory_format, train.kernels):
         return FEW  # nothing is probed
     plain = job.recipe.measured(precision="float32", memory_format="contiguous", kernels="plain")
     weights = sum(p.numel() * p.element_size() for p in job.model.parameters())
-    size, _ = memory.fit(bound, replace(job, recipe=plain).rehearsal(), TWINS * weights)
+    size, _ = replace(job, recipe=plain).fitting(TWINS * weights)
     return min(FEW, max(2, (size or train.batch_size) // 4))
 
 

@@ -101,11 +101,10 @@ def _measured_step(job: Job, chosen: Choice) -> float | None:
 
 def _within_memory(job: Job, bound: int, begun: bool) -> Recipe:
     """The recipe with as many images a pass as keep the process within ``bound`` bytes."""
-    rehearsal = job.rehearsal()
     if begun or job.recipe.origin.get("train.micro_batch") == "recipe":
-        memory.check(bound, rehearsal)
+        memory.check(bound, job.rehearsal())
         return job.recipe
-    size, judged = memory.fit(bound, rehearsal)
+    size, judged = job.fitting()
     passes = f"{size} images a pass" if size else "the whole batch at once"
     job.emit(Notice(f"memory bound {decimal_size(bound)}: {passes} (measured)"))
     return job.recipe.measured(micro_batch=size, eval_batch=judged)

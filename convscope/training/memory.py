@@ -7,6 +7,7 @@ what no count of tensors sees, such as the scratch space of convolutions.
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import mmap
 import re
@@ -15,13 +16,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from convscope import machine
+from convscope.data.loader import Batch, forward
 from convscope.errors import BadArgument
+from convscope.evaluation.hooks import hooked
+from convscope.evaluation.predictions import evaluating
 from convscope.formatting import decimal_size, plural
 from convscope.training.rehearsal import Rehearsal
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 LARGEST = 64  # images that are weighed to foretell more
 MARGIN = 1.15  # what is foretold from smaller passes is taken as this much more
+SHARE = 0.8  # of the memory that is free may a run take that nobody bounded
+CLOSE = 0.5  # of it may a batch take as foretold, before that is weighed
+KEPT = 1.25  # times what layers give: 0.6 to 1.4 of the growth of nine networks
+LAYERS = 5000  # times an image's bytes: more than any of these takes for it, by CLOSE
 SPARE = 40_000_000  # bytes for what grows later: holes in the heap, figures, the report
 
 
@@ -48,6 +60,40 @@ def resident(what: str = "VmRSS") -> int:
     raise OSError(f"/proc/self/status does not say {what}")
 
 
+def free() -> int | None:
+    """Bytes of memory that this process may still take; None off Linux."""
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        said = dict(line.split(":", 1) for line in lines)
+        left = int(said["MemAvailable"].split()[0]) * 1024
+        most = machine.memory()  # of a container it is less than of the machine
+        return left if most is None else max(0, min(left, most - resident()))
+    return None
+
+
+def estimate(model: nn.Module, batch: Batch, judged: int, free: int) -> int:
+    """Bytes that learning from a whole batch, and judging so many images at once, takes, roughly:
+    by what the layers give for one image. 0 where the batch is so small that this much
+    ``free`` memory is enough for any network that is known, or where one image does not go
+    through."""
+    one = batch.first(1)
+    image = sum(x.numel() * x.element_size() for x in one.inputs.values())
+    if image * max(batch.records, judged) * LAYERS <= free:
+        return 0
+    twin, given = copy.deepcopy(model), list[int]()
+
+    def seen(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            given.append(output.numel() * output.element_size())
+
+    ends = {name: one for name, one in twin.named_modules() if not any(one.children())}
+    with contextlib.suppress(Exception), hooked(ends, seen), evaluating(twin), torch.no_grad():
+        forward(twin, one.inputs)  # what is wrong with it, its trial tells
+    if not given:
+        return 0
+    return int(max(KEPT * sum(given) * batch.records, 2 * max(given) * judged))
+
+
 def growth(work: Callable[[], object]) -> int:
     """By how many bytes the process grows, at its peak, while ``work`` is done.
 
@@ -59,6 +105,15 @@ def growth(work: Callable[[], object]) -> int:
     before = resident()
     work()
     return resident("VmHWM") - before
+
+
+def weighs() -> bool:
+    """Whether this system lets the process be weighed."""
+    try:
+        growth(lambda: None)
+    except OSError:
+        return False
+    return True
 
 
 def trim() -> None:
@@ -101,29 +156,30 @@ def passes(sizes: Iterable[int], least: int) -> list[int]:
     ]
 
 
-def fit(bound: int, rehearsal: Rehearsal, reserved: int = 0) -> tuple[int, int]:
+def fit(bound: int, rehearsal: Rehearsal, reserved: int = 0, beyond: int = 0) -> tuple[int, int]:
     """``micro_batch`` and ``eval_batch`` with which a run keeps to ``bound`` bytes in all;
     ``reserved`` bytes are needed besides.
 
     Passes of more and more images are weighed, as long as what the next one needs is foretold to
-    fit; then the one that is chosen. Raises BadArgument where even the smallest does not fit, and
+    fit; then the one that is chosen, by whole batches. Where that may take so many bytes ``beyond``
+    the bound, two passes are enough. Raises BadArgument where even the smallest does not fit, and
     off Linux.
     """
     sizes = rehearsal.loader.sizes()
-    whole, least = max(sizes), least_images(rehearsal.state.model)
+    most, least = max(sizes), least_images(rehearsal.state.model)
     with _explained(bound):
         weigh(rehearsal, least)  # what the first one costs once and for all is no growth
         trim()
         room = bound - SPARE - resident() - reserved
         weighed = {least: weigh(rehearsal, least)}
-        while (size := 2 * max(weighed)) <= min(whole, LARGEST):
-            if min(foretold(weighed, size), 2 * weighed[size // 2]) >= room:
+        while (size := 2 * max(weighed)) <= min(most, LARGEST):
+            if min(foretold(weighed, size), 2 * weighed[size // 2]) >= room + beyond:
                 break
             weighed[size] = weigh(rehearsal, size)
         for size in passes(sizes, least):
-            count = size or whole
-            if foretold(weighed, count) < room and weigh(rehearsal, count, whole=True) < room:
-                return size, min(rehearsal.train.eval_batch, size or whole)
+            count = size or most
+            if foretold(weighed, count) < room and weigh(rehearsal, count, whole=not beyond) < room:
+                return size, min(rehearsal.train.eval_batch, size or most)
     needed = bound - room + min(weighed.values())
     raise BadArgument(
         "max_memory",

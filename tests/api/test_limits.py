@@ -123,7 +123,7 @@ def test_a_memory_bound_decides_the_passes(bars, monkeypatch, events):
     seen, emit = events
     bounds: list[int] = []
 
-    def fit(bound: int, rehearsal: object, reserved: int = 0) -> tuple[int, int]:
+    def fit(bound: int, rehearsal: object, *rest: object) -> tuple[int, int]:
         bounds.append(bound)
         return 10, 30
 
@@ -142,6 +142,51 @@ def test_a_memory_bound_decides_the_passes(bars, monkeypatch, events):
     assert bounds == [-1_000_000_000]  # what it was begun with stands, and is held against it
     plain = cs.train("mnist", **QUICK, micro_batch=10, eval_batch=30)
     assert same_weights(run.path, plain.path)
+
+
+def test_a_batch_that_memory_may_not_bear_is_taken_in_passes(bars, monkeypatch, events):
+    """Nobody asked for a bound, and the machine has too little for what the recipe says."""
+    from convscope.training import memory
+
+    seen, emit = events
+    bounds: list[int] = []
+
+    def fit(bound: int, rehearsal: object, *rest: object) -> tuple[int, int]:
+        bounds.append(bound)
+        return 10, 30
+
+    monkeypatch.setattr(memory, "fit", fit)
+    cs.train("mnist", **QUICK, out="usual")
+    assert bounds == []
+    monkeypatch.setattr(memory, "free", lambda: 10_000)
+    monkeypatch.setattr(memory, "resident", lambda what="VmRSS": 1_000_000)
+    cs.train("mnist", **QUICK, micro_batch=20, out="typed")
+    assert bounds == []
+    run = cs.train("mnist", **QUICK, out="a", emit=emit)
+    train, origin = run.recipe.train, run.recipe.origin
+    assert set(bounds) == {1_008_000}
+    assert (train.micro_batch, train.eval_batch) == (10, 30)
+    assert origin["train.micro_batch"] == origin["train.eval_batch"] == "measured"
+    said = [
+        e.text for e in seen if isinstance(e, Notice) and "as many images a pass as fit" in e.text
+    ]
+    assert len(said) == 1 and f"a batch of {train.batch_size} images may take about" in said[0]
+    bounds.clear()
+    (run.path / "metrics.json").unlink()
+    cs.train(out="a", resume=True)
+    assert bounds == []  # it goes on as it was begun
+
+    def full(bound: int, rehearsal: object, *rest: object) -> tuple[int, int]:
+        raise BadArgument("max_memory", "1 MB", "is too little: so it is", "try 2 MB")
+
+    monkeypatch.setattr(memory, "fit", full)
+    with pytest.raises(BadArgument, match="batch_size=40: is more than .*: so it is; try 10"):
+        cs.train("mnist", **QUICK, out="b")
+    with pytest.raises(
+        BadArgument, match="image_size=12x12: is more than .* at 12x12: so it is; try 6"
+    ):
+        cs.train("mnist", **QUICK | {"batch_size": 32}, out="b")
+    assert not Path("b").exists()
 
 
 def test_early_stopping_keeps_the_best(bars):

@@ -215,7 +215,7 @@ def test_the_recipe_of_a_run_is_binding(bars, options, text):
 
 def test_nothing_is_overwritten(bars):
     cs.train("mnist", **QUICK, out="a")
-    with pytest.raises(RunError, match="holds a run already; add --resume"):
+    with pytest.raises(BadArgument, match="holds a run already; add --resume"):
         cs.train("mnist", **QUICK, out="a")
 
 
@@ -224,7 +224,7 @@ def test_a_taken_place_is_refused_before_anything_is_opened_or_measured(bars, mo
     Path("a").mkdir()
     Path("a/thesis.tex").write_text("years")
     for out in ("a", "a/thesis.tex"):
-        with pytest.raises(RunError, match=f"out={out}: .*; name a folder that is new or empty"):
+        with pytest.raises(BadArgument, match=f"out={out}: .*; name a folder that is new or empty"):
             cs.train("mnist", **QUICK, out=out, emit=events[1])
     assert not events[0]
 

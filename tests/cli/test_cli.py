@@ -14,6 +14,7 @@ from quick import convscope
 
 import convscope as cs
 from convscope import cli, recipe
+from convscope.cli import usage
 from convscope.cli.options import FLAGS, TEN
 from convscope.data import sources
 from convscope.models import MODELS, arguments_of
@@ -278,7 +279,9 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
             "--early-stopping 3: needs a validation split",
         ),
         (["train", "--recipe", "mnist-cn"], 2, "--recipe mnist-cn: is no recipe"),
-        (["train", "mnist", "--out", "full"], 1, "holds something else"),
+        (["train", "mnist", "--out", "full"], 2, "--out full: holds something else"),
+        (["train", "minst"], 2, "DATA=minst: is not a known data set, and no folder that"),
+        (["data", "pack", "mnist", "full"], 2, "full: holds other files, such as thesis"),
         (["train", "mnist", "--device", "warp"], 2, "--device warp: cannot be used here"),
         (["eval", "gone"], 1, "gone: is no run folder (there is no such folder)"),
         (["predict", "gone", "x.png"], 1, "gone: is no run folder"),
@@ -324,7 +327,7 @@ def test_arguments_of_networks_reach_the_job(run, monkeypatch):
         (["lab", "receptive-field", "cnn"], 2, "LAYERS=cnn: is a network, and layers are asked fo"),
         (["claims", "x"], 2, "N=x: must be a whole number; try 2"),
         (["predict", "gone", "x", "--json", "--csv", "-"], 2, "only one form can be printed"),
-        (["data", "info", "minst"], 2, "minst: is not a known data set, and no folder that"),
+        (["data", "info", "minst"], 2, "DATA=minst: is not a known data set, and no folder that"),
         (["data", "show", "mnist", "--out", "x.exe"], 2, "must end in .png, .svg, .pdf"),
         (["trian"], 2, "error: trian: is no command of convscope; did you mean train? Known: cla"),
     ],
@@ -371,3 +374,13 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
     process.wait(timeout=60)
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
+
+
+def test_a_word_of_a_command_is_known_by_its_place():
+    """Also where it is spelt as a group of commands, or a command has an option of that name."""
+    known = cli._commands()
+    assert usage.place("data", ["train", "data"], known) == "DATA"
+    assert usage.place("out", ["data", "pack", "mnist", "out"], known) == "OUT"
+    assert usage.place("out", ["train", "mnist", "--out", "a"], known) == ""
+    assert usage.place("data", ["predict", "a", "--data", "b"], known) == ""
+    assert usage.place("data", [], known) == usage.place("data", ["data"], known) == ""

@@ -42,7 +42,7 @@ def test_in_words_and_as_json(explain, bars) -> None:
         ("--only filters,nap", "error: --only nap: is no picture; did you mean maps?"),
         ("--method lime", "error: --method lime: is no kind of heat map; "),
         ("--unit 99 --layer features.3", "error: --unit 99: features.3 has the units 0 to 3; "),
-        ("gone.png", "error: images=gone.png: is not there; check the path"),
+        ("gone.png", "error: IMAGES=gone.png: is not there; check the path"),
     ],
 )
 def test_errors(explain, typed: str, said: str) -> None:

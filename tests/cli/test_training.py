@@ -202,7 +202,7 @@ def test_its_events_are_lines_of_a_file(bars, run, workplace):
     kinds = [line["event"] for line in lines]
     assert (kinds[0], kinds[-1]) == ("begin", "end") and {"progress", "epoch"} <= set(kinds)
     assert lines[0]["pid"] == os.getpid() and lines[-1]["error"] is None
-    assert run("train", "mnist", *SMALL, "--out", "a", "--events", path).code == 1
+    assert run("train", "mnist", *SMALL, "--out", "a", "--events", path).code == 2
     last = json.loads(path.read_text().splitlines()[-1])
     assert last["event"] == "end" and "holds a run already" in last["error"]
     assert "ended_at_step" not in json.loads((place / "metrics.json").read_text())

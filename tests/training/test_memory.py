@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from convscope import machine
+from convscope.data.loader import Batch
 from convscope.errors import BadArgument
 from convscope.recipe import Train
 from convscope.training import memory
@@ -114,6 +116,13 @@ def test_what_is_needed_besides_is_kept_free(scales):
     assert memory.fit(1_650, Weighed(), reserved=400) == memory.fit(1_250, Weighed()) == (10, 10)
 
 
+def test_what_lies_beyond_a_bound_serves_to_find_out(scales):
+    """What a step takes in any case hides what an image takes, until several were weighed."""
+    assert memory.fit(1_200, Weighed()) == (2, 2)
+    assert memory.fit(1_200, rehearsal := Weighed(), beyond=100) == (8, 8)
+    assert rehearsal.weighed == [2, 2, 4, 8, 8]
+
+
 def test_a_pass_that_turns_out_larger_is_not_taken(scales, monkeypatch):
     monkeypatch.setattr(memory, "weigh", lambda _, n, **more: 100 + 10 * n + 700 * (n > 40))
     assert memory.fit(1_700, Weighed()) == (34, 34)
@@ -155,6 +164,26 @@ def test_growth_is_the_peak_and_not_what_stays():
             grown = memory.growth(lambda: np.ones(8_000_000).sum())
             assert 60e6 < grown < 90e6
         assert memory.growth(lambda: None) < 10e6
+
+
+def test_what_a_batch_takes_is_foretold_from_one_image():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    batch = Batch({"image": torch.zeros(8, 1, 8, 8)}, {"label": torch.zeros(8, dtype=torch.long)})
+    of_one = 4 * (144 + 144 + 144 + 2)
+    assert memory.estimate(network, batch, 10, free=1000) == 1.25 * of_one * 8
+    assert memory.estimate(network, batch, 1000, free=1000) == 2 * 4 * 144 * 1000
+    assert memory.estimate(network, batch, 10, free=10**9) == 0  # no network takes so much
+    assert memory.estimate(nn.Linear(3, 2), batch, 10, free=1000) == 0  # its trial says why
+    assert network.training
+
+
+@linux
+def test_what_is_free_is_no_more_than_a_container_has(monkeypatch):
+    assert 0 < memory.free() < machine.memory()
+    monkeypatch.setattr(machine, "memory", lambda: memory.resident() + 10**6)
+    assert memory.free() <= 10**6
+    monkeypatch.setattr(machine, "memory", lambda: 10)
+    assert memory.free() == 0
 
 
 @linux

@@ -317,7 +317,7 @@ def test_a_journal_elsewhere_is_found_from_everywhere(bars, curves, monkeypatch)
 def test_a_folder_that_is_in_use_is_refused_before_a_study_is_made(bars, curves):
     Path("used").mkdir()
     Path("used/notes.txt").touch()
-    with pytest.raises(RunError, match="out=used: holds something else"):
+    with pytest.raises(BadArgument, match="out=used: holds something else"):
         tune("mnist", out="used", storage="ours.log", **QUICK)
     assert not Path("ours.log").exists()
 
