@@ -80,7 +80,9 @@ def plan(
         table: Any = known.get(key)
         if not _right(table, _suitable(layer, input_needs_grad, dtype)):
             left = (LIMIT if limit is None else limit) - (time.perf_counter() - began)
-            parts, sure = measure(layer, shape, input_needs_grad, dtype, left)
+            parts, sure = Measured({}, False)
+            if left > 0:
+                parts, sure = measure(layer, shape, input_needs_grad, dtype, left)
             table = {"measured": measurements.today(), "parts": parts}
             if sure:
                 known[key], fresh = table, True

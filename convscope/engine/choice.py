@@ -192,7 +192,7 @@ def _measure(
 
     A few images tell what is wrong or far slower. The rest race, on more images where these few
     took no time; then the formats that are not far behind race again, with the layers that are
-    better not computed as PyTorch does it.
+    better not computed as PyTorch does it. That is left out where the prior had no quiet moment.
     """
     device, train, patience = batch.device, recipe.train, min(PATIENCE, time_left)
     names = _candidates(recipe, device)
@@ -234,8 +234,8 @@ def _measure(
     best = min((first.timings[name].best for name in first.racing), default=LONG)
     images = min(len(batch), max(short, int(short * LONG / max(best, 1e-9))))
     heat = _raced(runners, images, patience) if images > short else first
-    final = heat
-    if train.kernels == "auto" and any(name.kernels == "fused" for name in runners):
+    final, told = heat, heat.seconds().get(found.chosen) is not None
+    if told and train.kernels == "auto" and any(name.kernels == "fused" for name in runners):
         runners = {name: runners[name] for name in heat.racing}
         for precision in dict.fromkeys(
             n.precision for n in runners if n.memory_format == "channels_last"

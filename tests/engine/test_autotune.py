@@ -101,6 +101,13 @@ def test_what_others_spoilt_is_pytorchs_own_way_and_not_kept(fresh, monkeypatch)
     assert not [*fresh.glob("precision/layers-*.json")]
 
 
+def test_once_the_time_is_over_no_layer_is_run(fresh, monkeypatch):
+    network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
+    monkeypatch.setattr(autotune, "measure", lambda *rest: pytest.fail("measured"))
+    assert autotune.plan(network, images, silent, limit=0.0) == "fused"
+    assert not [*fresh.glob("precision/layers-*.json")]
+
+
 def test_a_table_ages(fresh, monkeypatch):
     network, images = build("cnn", 10, 1, (12, 12)), torch.rand(4, 1, 12, 12)
     autotune.plan(network, images, silent)

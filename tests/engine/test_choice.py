@@ -118,6 +118,7 @@ def test_where_no_moment_is_quiet_the_processor_decides_and_nothing_is_kept(
     seen, emit = events
     monkeypatch.setattr(machine, "features", lambda: frozenset(has))
     raced(monkeypatch, {"": None})
+    monkeypatch.setattr(autotune, "plan", lambda *_: pytest.fail("layers were timed"))
     found = choice.choose(recipe.resolve({}), network, BATCH, LOSS, emit)
     fast = bool(has - {"avx2"})
     algorithms = "fused" if kernels.available() else "plain"
