@@ -112,7 +112,8 @@ def same(kept: Spec, asked: Spec, place: Place) -> None:
     """Refuse another search than the study holds. Raises BadArgument, which names what differs."""
     if found := list(kept.differences(asked)):
         rule = f"holds {place.name}, which is another search: {'; '.join(found[:3])}"
-        remedy = "give what it was begun with, or another --name or --out"
+        begun = "give what it was begun with, or nothing but --resume --out DIR to go on with it"
+        remedy = f"{begun}; for another search another --name or --out"
         raise BadArgument("storage", place.said, rule, remedy)
 
 
