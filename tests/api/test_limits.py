@@ -172,6 +172,11 @@ def test_a_batch_that_memory_may_not_bear_is_taken_in_passes(bars, monkeypatch, 
     ]
     assert len(said) == 1 and f"a batch of {train.batch_size} images may take about" in said[0]
     bounds.clear()
+    cs.train("mnist", start="usual", freeze="features", out="fitted")
+    assert bounds == []  # no step is taken
+    cs.train("mnist", **QUICK, start="usual", out="further")
+    assert set(bounds) == {1_008_000}
+    bounds.clear()
     (run.path / "metrics.json").unlink()
     cs.train(out="a", resume=True)
     assert bounds == []  # it goes on as it was begun
