@@ -234,7 +234,7 @@ def _measure(
     best = min((first.timings[name].best for name in first.racing), default=LONG)
     images = min(len(batch), max(short, int(short * LONG / max(best, 1e-9))))
     heat = _raced(runners, images, patience) if images > short else first
-    final, told = heat, heat.seconds().get(found.chosen) is not None
+    final, told = heat, heat.seconds().get(found.chosen, 0.0) is not None
     if told and train.kernels == "auto" and any(name.kernels == "fused" for name in runners):
         runners = {name: runners[name] for name in heat.racing}
         for precision in dict.fromkeys(

@@ -359,7 +359,8 @@ def _bounded(job: Job) -> Limits:
     """Its limits, with a bound of memory where none was asked for, and the batches of the recipe
     are so large that memory might end."""
     limits, train, there = job.limits, job.recipe.train, memory.free()
-    if limits.memory or train.micro_batch or job.ranks.several or job.only_fits:
+    left = job.recipe.origin.get("train.micro_batch", "default") == "default"
+    if limits.memory or not left or job.ranks.several or job.only_fits:
         return limits
     if there is None or train.device != "cpu":
         return limits

@@ -172,6 +172,8 @@ def test_a_batch_that_memory_may_not_bear_is_taken_in_passes(bars, monkeypatch, 
     ]
     assert len(said) == 1 and f"a batch of {train.batch_size} images may take about" in said[0]
     bounds.clear()
+    cs.train(recipe="usual/recipe.toml", out="again")
+    assert bounds == []  # what a recipe says is done
     cs.train("mnist", start="usual", freeze="features", out="fitted")
     assert bounds == []  # no step is taken
     cs.train("mnist", **QUICK, start="usual", out="further")

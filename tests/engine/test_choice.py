@@ -55,12 +55,14 @@ def raced(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float | None]) -> 
     """Let every race be as told: seconds by a part of a candidate's name, None for one that never
     had a quiet round."""
 
-    def race(runs, **_) -> Race:
+    def race(runs, *, far, **_) -> Race:
         timings = {}
         for name in runs:
             took = next(s for part, s in seconds.items() if part in str(name))
             timings[name] = Timing([took] * 3 if took else [], 0 if took else 9)
-        return Race(timings, tuple(runs))
+        leader = min(one.best for one in timings.values())
+        racing = [n for n, one in timings.items() if not one.sure or one.best < far * leader]
+        return Race(timings, tuple(racing))
 
     monkeypatch.setattr(choice, "race", race)
 
@@ -160,6 +162,19 @@ def test_what_was_typed_is_in_the_prior(network, monkeypatch):
     )
     asked = recipe.resolve({"memory_format": "contiguous"})
     assert choice.prior(asked, CPU).kernels == "plain"  # the others take channels-last maps alone
+
+
+def test_layers_are_measured_where_the_prior_is_far_behind(network, fresh, monkeypatch):
+    """It was timed, and left the race."""
+    if not kernels.available():
+        pytest.skip("needs compiled kernels")
+    monkeypatch.setattr(machine, "features", lambda: frozenset({"avx512_bf16"}))
+    raced(monkeypatch, {"bfloat16": 90.0, "im2col": 0.001, "float32": 0.002})
+    monkeypatch.setattr(choice, "FEW", 4)  # so that those that are left race again, on more
+    layer = next(iter(autotune.shapes(network, BATCH.inputs)))
+    monkeypatch.setattr(autotune, "plan", lambda *_: f"fused {layer}=im2col,aten,aten")
+    found = choice.choose(recipe.resolve({}), network, BATCH, LOSS, silent)
+    assert "im2col" in found.recipe.train.kernels and found.measurement is not None
 
 
 def test_what_half_could_be_measured_counts_and_is_not_kept(network, fresh, monkeypatch, events):
