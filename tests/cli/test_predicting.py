@@ -24,7 +24,7 @@ from written import digit, photographed, put, sheet
 import convscope as cs
 from convscope.data import sources
 from convscope.data.pack_writer import write_pack
-from convscope.predicting import manifest
+from convscope.predicting import manifest, shards
 from convscope.trained import TorchProvider
 
 
@@ -302,10 +302,14 @@ def test_many_images_go_into_a_folder(bars, workplace, run, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
-def test_a_process_that_is_killed_ends_all_and_nothing_is_lost(bars, workplace):
+def test_a_process_that_is_killed_ends_all_and_nothing_is_lost(bars, workplace, monkeypatch):
     """The one that began the others predicts, too, and hears of it at once."""
     file = exported(bars, workplace / "b")
     killed = list[int]()
+
+    def at_work(*given: object) -> str:  # until it is killed, however late that is
+        time.sleep(600)
+        return "was not killed"
 
     def emit(event: object) -> None:
         if not isinstance(event, cs.Progress) or event.stage != "predict":
@@ -320,8 +324,12 @@ def test_a_process_that_is_killed_ends_all_and_nothing_is_lost(bars, workplace):
         for one in killed:
             os.kill(one, signal.SIGKILL)
 
-    given = {"data": "mnist", "shard": 2, "workers": 2}
-    with pytest.raises(cs.ConvscopeError, match="was killed, as systems do where memory ends"):
+    given = {"data": str(bars.folder), "shard": 2, "workers": 2}  # what another process finds, too
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(cs.ConvscopeError, match="was killed, as systems do where memory ends"),
+    ):
+        patch.setattr(shards, "_worker", at_work)
         cs.predict_into(file, [], "out", **given, emit=emit)
     assert len(killed) == 1 and any(Path("out/shards").iterdir())
     done = cs.predict_into(file, [], "out", **given, emit=cs.silent)
