@@ -21,6 +21,7 @@ FEW = 50  # images of validation, below which the penalty is chosen by cross-val
 FOLDS = 5
 MANY = 10_000  # images, by which the penalty is chosen: all of them fit the layer itself
 STEPS = 100  # of L-BFGS at most
+AT_ONCE = 1024  # images, whose features stay in the cache from one product to the other
 SMALL = 3e7  # multiply-adds a pass, for which one thread does: on a busy machine two wait in vain
 
 Features = NDArray[np.float32]
@@ -79,13 +80,13 @@ def fit(
         some = stratified(labels, MANY / len(labels), 0)
         share = len(some) / len(labels)
     if len(val) >= FEW:
-        losses = _losses(basis, x[some], labels[some], val, val_labels, classes, balance)
+        losses, start = _losses(basis, x[some], labels[some], val, val_labels, classes, balance)
         chosen = "on validation"
     else:
-        losses = _folded(features[some], labels[some], classes, balance)
+        losses, start = _folded(features[some], labels[some], classes, balance), None
         chosen = f"over {FOLDS} folds"
     penalty = PENALTIES[int(np.argmin(losses))] * share  # of a mean over more images: as strong
-    return _probe(basis, x, labels, classes, penalty, balance, chosen)
+    return _probe(basis, x, labels, classes, penalty, balance, chosen, start)
 
 
 def fitted(
@@ -108,8 +109,9 @@ def _probe(
     penalty: float,
     balance: Balance,
     chosen: str,
+    start: tuple[Features, Features] | None = None,
 ) -> Probe:
-    found = _optimum(x, labels, classes, penalty, basis.spread, balance=balance)
+    found = _optimum(x, labels, classes, penalty, basis.spread, start, balance)
     return Probe(*basis.undone(*found), penalty, chosen)
 
 
@@ -129,17 +131,15 @@ class _Basis:
     def of(cls, features: Features) -> _Basis:
         mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
         x = features - mean
-        std = float(np.sqrt(np.square(x, dtype=np.float64).mean())) or 1.0
-        x /= std
         few = len(x) < x.shape[1]  # of the two products the smaller one says all
         product = (x @ x.T if few else x.T @ x).astype(np.float64) / len(x)
+        variance = np.trace(product) / x.shape[1] or 1.0
         spread, axes = np.linalg.eigh(product)
         there = spread > 1e-6 * spread[-1]
         spread, axes = spread[there], axes[:, there]
         if few:
             axes = x.T @ axes / np.sqrt(len(x) * spread)
-        turn = (axes / std).astype(np.float32)
-        return cls(mean, turn, spread)
+        return cls(mean, (axes / np.sqrt(variance)).astype(np.float32), spread / variance)
 
     def __call__(self, features: Features) -> Features:
         found: Any = (features - self.mean) @ self.turn
@@ -161,7 +161,7 @@ def _folded(features: Features, labels: Labels, classes: int, balance: Balance) 
         if len(out) and len(np.unique(labels[within])) > 1:
             basis = _Basis.of(features[within])
             x, y = basis(features[within]), labels[within]
-            losses = _losses(basis, x, y, features[out], labels[out], classes, balance)
+            losses, _ = _losses(basis, x, y, features[out], labels[out], classes, balance)
             total += np.array(losses) * len(out)
     return total.tolist()
 
@@ -174,17 +174,20 @@ def _losses(
     val_labels: Labels,
     classes: int,
     balance: Balance,
-) -> list[float]:
+) -> tuple[list[float], tuple[Features, Features] | None]:
     """Cross-entropy on ``val`` by penalty, from the largest on, each fit begun where the one before
-    it ended; where it rises for the second time, what is left is not tried."""
-    losses, val, start = list[float](), basis(val), None
+    it ended, and the best; where it rises for the second time, what is left is not tried."""
+    losses, val, start, best = list[float](), basis(val), None, None
     for penalty in PENALTIES:
         start = _optimum(x, labels, classes, penalty, basis.spread, start, balance)
         logits = val @ start[0].T + start[1]
         losses.append(metrics.cross_entropy(logits, val_labels))
-        if len(losses) - 1 - int(np.argmin(losses)) == WORSE:
+        since = len(losses) - 1 - int(np.argmin(losses))
+        if not since:
+            best = start
+        elif since == WORSE:
             break
-    return losses + [np.inf] * (len(PENALTIES) - len(losses))
+    return losses + [np.inf] * (len(PENALTIES) - len(losses)), best
 
 
 def _optimum(
@@ -198,10 +201,11 @@ def _optimum(
 ) -> tuple[Features, Features]:
     """Weight [K,F] and bias [K] of least mean cross-entropy plus penalty / 2 times the sum of the
     squared weights (Bishop 2006, eq. 4.108), sought in units in which every axis is about as
-    curved: its curvature is at most ``spread`` / 2 + penalty (Boehning 1992)."""
-    from scipy.optimize import minimize
+    curved: its curvature is at most ``spread`` / 2 + penalty (Boehning 1992).
 
-    width, unit = x.shape[1], 1 / np.sqrt(spread / classes + penalty)
+    By PyTorch alone: where two libraries take turns, the threads of one wait for work on the cores
+    that the other needs."""
+    width, unit = x.shape[1], torch.from_numpy(1 / np.sqrt(spread / classes + penalty))
     inputs, targets = torch.from_numpy(x), torch.from_numpy(labels)
     sure = torch.nn.functional.one_hot(targets, classes)
     share = (
@@ -209,30 +213,45 @@ def _optimum(
         if balance.weights is None
         else torch.from_numpy(balance.weights)[targets]
     )
-    share = (share / len(x)).double()
+    share = (share / len(x)).double()[:, None]
     prior = 0.0 if balance.prior is None else torch.from_numpy(balance.prior)
-
-    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        weight = flat[: classes * width].reshape(classes, width) * unit
-        bias = torch.from_numpy(flat[classes * width :])
-        logits = (inputs @ torch.from_numpy(weight).float().T).double() + bias + prior  # [N,K]
-        likely = logits.log_softmax(1)
-        value = -float(share @ likely.gather(1, targets[:, None])[:, 0])
-        error = (likely.exp() - sure) * share[:, None]
-        slope = ((error.float().T @ inputs).numpy() + penalty * weight) * unit
-        value += penalty / 2 * float(np.square(weight).sum())
-        return value, np.concatenate([slope.ravel(), error.sum(0).numpy()])
-
-    first = np.zeros(classes * (width + 1))
+    flat = torch.zeros(classes * (width + 1), dtype=torch.float64)
+    weight, bias = flat[: classes * width].view(classes, width), flat[classes * width :]
+    slope = torch.zeros_like(flat)
     if start is not None:
-        first = np.concatenate([(start[0] / unit).ravel(), start[1]])
-    options = {"maxiter": STEPS, "gtol": 1e-5, "ftol": 1e-8}
+        weight.copy_(torch.from_numpy(start[0]) / unit)
+        bias.copy_(torch.from_numpy(start[1]))
+
+    def loss() -> float:
+        scaled = weight * unit
+        weights, rise = scaled.float(), torch.zeros(classes, width)
+        value = penalty / 2 * scaled.square().sum()
+        slope.zero_()
+        for at in range(0, len(inputs), AT_ONCE):
+            here = slice(at, at + AT_ONCE)
+            some, truth, counts = inputs[here], targets[here], share[here]
+            likely = ((some @ weights.T).double() + bias + prior).log_softmax(1)  # [N,K]
+            value -= (counts * likely.gather(1, truth[:, None])).sum()
+            error = (likely.exp() - sure[here]) * counts
+            rise.addmm_(error.float().T, some)
+            slope[classes * width :] += error.sum(0)
+        slope[: classes * width] = ((rise + penalty * scaled) * unit).ravel()
+        return float(value)
+
+    flat.grad = slope
+    search: Any = torch.optim.LBFGS(
+        [flat],
+        max_iter=STEPS,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-8,
+        history_size=10,
+        line_search_fn="strong_wolfe",
+    )
     threads = torch.get_num_threads()
     if x.size * classes < SMALL:
         torch.set_num_threads(1)
     try:
-        found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options).x
+        search.step(loss)
     finally:
         torch.set_num_threads(threads)
-    weight = found[: classes * width].reshape(classes, width) * unit
-    return weight.astype(np.float32), found[classes * width :].astype(np.float32)
+    return (weight * unit).float().numpy(), bias.float().numpy()
