@@ -278,7 +278,7 @@ def _prepared(
         val = going_on.held_out(before, pack)
         return going_on.held_to(prepare(asked, pack, emit, limits, val, us), val)
     begun = place.read_split()["val"] if place is not None and place.split.exists() else None
-    return prepare(asked, pack, emit, limits, begun, us)
+    return prepare(asked, pack, emit, limits, begun, us, guarded=place is None)
 
 
 def _created(job: Job, folder: Path | None) -> RunFolder:

@@ -193,11 +193,13 @@ def prepare(
     limits: Limits = Limits(),
     val: Sequence[int] | None = None,
     ranks: Ranks = ALONE,
+    guarded: bool = False,
 ) -> Job:
     """Data and network of a recipe, which has stood its trial, and what they decide of the recipe.
 
     ``val`` is how a run of this recipe that was begun before held out images. Of several ``ranks``
-    the first does all that; the others are given its recipe, and its weights. Raises BadArgument
+    the first does all that; the others are given its recipe, and its weights. Where it is
+    ``guarded``, a batch that memory may not bear is bounded unasked. Raises BadArgument
     for what the data, the device or the network does not bear.
     """
 
@@ -276,7 +278,7 @@ def prepare(
     )
     if not ranks.leads:
         return ranked.sized(job)
-    if val is None:
+    if guarded:
         limits = _bounded(job)  # let_go sees it, too
         job = replace(job, limits=limits)
     if limits.memory is not None:

@@ -80,15 +80,19 @@ def estimate(model: nn.Module, batch: Batch, judged: int, free: int) -> int:
     image = sum(x.numel() * x.element_size() for x in one.inputs.values())
     if image * max(batch.records, judged) * LAYERS <= free:
         return 0
-    twin, given = copy.deepcopy(model), list[int]()
+    given = list[int]()
 
     def seen(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor):
             given.append(output.numel() * output.element_size())
 
-    ends = {name: one for name, one in twin.named_modules() if not any(one.children())}
-    with contextlib.suppress(Exception), hooked(ends, seen), evaluating(twin), torch.no_grad():
-        forward(twin, one.inputs)  # what is wrong with it, its trial tells
+    try:
+        twin = copy.deepcopy(model)
+        ends = {name: one for name, one in twin.named_modules() if not any(one.children())}
+        with hooked(ends, seen), evaluating(twin), torch.no_grad():
+            forward(twin, one.inputs)
+    except Exception:  # what is wrong with it, its trial tells
+        return 0
     if not given:
         return 0
     return int(max(KEPT * sum(given) * batch.records, 2 * max(given) * judged))

@@ -176,6 +176,8 @@ def test_a_batch_that_memory_may_not_bear_is_taken_in_passes(bars, monkeypatch, 
     assert bounds == []  # what a recipe says is done
     cs.train("mnist", start="usual", freeze="features", out="fitted")
     assert bounds == []  # no step is taken
+    cs.find_lr("mnist", **QUICK, out="lr.png")
+    assert bounds == []  # neither this nor a trial of a search is a run that takes passes
     cs.train("mnist", **QUICK, start="usual", out="further")
     assert set(bounds) == {1_008_000}
     bounds.clear()

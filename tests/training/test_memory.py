@@ -174,6 +174,10 @@ def test_what_a_batch_takes_is_foretold_from_one_image():
     assert memory.estimate(network, batch, 1000, free=1000) == 2 * 4 * 144 * 1000
     assert memory.estimate(network, batch, 10, free=10**9) == 0  # no network takes so much
     assert memory.estimate(nn.Linear(3, 2), batch, 10, free=1000) == 0  # its trial says why
+    halfway = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(77, 2))
+    assert memory.estimate(halfway, batch, 10, free=1000) == 0
+    network.kept = network[0].weight * 2  # which is not to be copied
+    assert memory.estimate(network, batch, 10, free=1000) == 0
     assert network.training
 
 
